@@ -1,0 +1,27 @@
+# A thin layer over CMake: each target does all the set-up that it needs, once.
+BUILD := build
+
+.PHONY: all setup demo check clean help
+
+all: setup
+	cmake --preset release > $(BUILD)/cmake.log || { cat $(BUILD)/cmake.log; exit 1; }
+	cmake --build $(BUILD) --parallel
+
+setup:
+	scripts/setup.sh
+	scripts/get_llama.sh $(BUILD)
+
+demo: all
+	@model=$$(scripts/get_model.sh) && scripts/demo.sh $(BUILD)/bin "$$model"
+
+check: all
+	@model=$$(scripts/get_model.sh) && TADA_MODEL="$$model" ctest --test-dir $(BUILD) --output-on-failure
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-debug $(BUILD)-asan $(BUILD)-ubsan
+
+help:
+	@echo "make        build the library, the plug-in and the tada command"
+	@echo "make demo   the same question answered with the f16 cache and with ours"
+	@echo "make check  all tests"
+	@echo "make clean  remove the build folders"

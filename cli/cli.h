@@ -1,0 +1,65 @@
+/* The tada command: what its files share. */
+#ifndef TADA_CLI_H
+#define TADA_CLI_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Exit statuses. */
+enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2 };
+
+#define PLUGIN_FILE "libggml-tada.so"
+
+/* One row of the table in main.c. argv[0] is the name of the subcommand. */
+struct command {
+    const char *name, *summary, *help;
+    int (*run)(const struct command *self, int argc, char **argv);
+};
+
+extern const char run_help[], serve_help[], doctor_help[];
+int run_main(const struct command *self, int argc, char **argv);
+int serve_main(const struct command *self, int argc, char **argv);
+int doctor_main(const struct command *self, int argc, char **argv);
+
+/* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
+__attribute__((format(printf, 1, 2))) int cli_fail(const char *format, ...);
+/* The same with a hint at the help of `command` (NULL: the general help); returns EXIT_USAGE. */
+__attribute__((format(printf, 2, 3))) int cli_usage(const char *command, const char *format, ...);
+
+/* ---- paths.c: where things are. False: not found; `why` then says in one sentence what to do. ---- */
+
+struct place {
+    char path[PATH_MAX];
+    char why[PATH_MAX + 512];
+};
+
+bool find_tool(const char *tool, struct place *place);
+bool find_plugin(struct place *place);
+bool find_default_model(struct place *place);
+/* The value of an environment variable; NULL when unset or empty. */
+const char *environment(const char *name);
+/* Writes `folder/rest`; false when it does not fit. */
+bool join_path(char *path, size_t size, const char *folder, const char *rest);
+
+/* ---- launch.c: `tada run` and `tada serve` ---- */
+
+/* Replaces this process by a llama.cpp tool. `tool` is its full name; the user may choose another if
+ * may_choose. */
+int launch(const struct command *self, const char *tool, bool may_choose, int argc, char **argv);
+
+/* ---- host.c: the installed llama.cpp and the plug-in ---- */
+
+struct host {
+    char version[256]; /* first line of `TOOL --version`; empty: it printed none */
+    char ggml[160];    /* "ggml VERSION (COMMIT)"; empty: why_ggml */
+    char why_ggml[1024];
+    char built_for[160]; /* what the plug-in says of itself; empty: why_plugin */
+    char why_plugin[1024];
+    bool fits; /* only when ggml and built_for are known */
+};
+
+/* Looks at a tool and a plug-in; either path may be NULL. */
+void host_probe(const char *tool, const char *plugin, struct host *host);
+
+#endif

@@ -1,0 +1,347 @@
+/* tada doctor: looks at everything that a run needs and says what to do about what is wrong. */
+#include "cli.h"
+#include "tada.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char doctor_help[] =
+    "usage: tada doctor [--json]\n"
+    "\n"
+    "Checks the CPU, memory, the llama.cpp tools, the plug-in, whether the two fit, and the environment.\n"
+    "Each problem comes with what to do about it. Changes nothing.\n"
+    "\n"
+    "options:\n"
+    "  --json      print {\"ok\", \"version\", \"checks\": [{\"name\", \"status\", \"value\", \"fix\"}]};\n"
+    "              status is ok, warning or problem\n"
+    "  -h, --help  print this help and exit\n"
+    "\n"
+    "exit status: 0 nothing is wrong (warnings are allowed), 1 there is a problem, 2 wrong usage.\n";
+
+enum verdict { FINE, WARNING, PROBLEM };
+
+struct check {
+    const char *name;
+    enum verdict verdict;
+    char value[PATH_MAX + 512];
+    char fix[PATH_MAX + 1024]; /* empty when fine */
+};
+
+enum { MAX_CHECKS = 16 };
+
+struct report {
+    struct check checks[MAX_CHECKS];
+    int n;
+};
+
+/* Appends a check; its fix is set with set_fix. */
+__attribute__((format(printf, 4, 5))) static struct check *add(struct report *report, const char *name,
+                                                               enum verdict verdict, const char *format, ...)
+{
+    struct check *check = &report->checks[report->n];
+    report->n += report->n < MAX_CHECKS - 1;
+    check->name = name;
+    check->verdict = verdict;
+    check->fix[0] = '\0';
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(check->value, sizeof check->value, format, arguments);
+    va_end(arguments);
+    return check;
+}
+
+__attribute__((format(printf, 2, 3))) static void set_fix(struct check *check, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(check->fix, sizeof check->fix, format, arguments);
+    va_end(arguments);
+}
+
+/* ---- checks ---- */
+
+static void check_cpu(struct report *report)
+{
+    const char *features = tada_cpu_features(), *kernels = tada_kernels_name();
+    add(report, "cpu", FINE, "%s", *features ? features : "no vector instructions that TaDA uses");
+    const char *wanted = environment("TADA_KERNELS");
+    if (wanted && strcmp(wanted, kernels) != 0) {
+        set_fix(add(report, "kernels", WARNING, "%s", kernels),
+                "TADA_KERNELS=%s is not available here and is ignored: set it to scalar, avx2 or avx512, or "
+                "unset it.",
+                wanted);
+        return;
+    }
+    struct check *check = add(report, "kernels", FINE, "%s", kernels);
+    if (!wanted && strcmp(kernels, "scalar") == 0) {
+        check->verdict = WARNING;
+        set_fix(check, "Works, but slowly: a CPU with AVX2, FMA and F16C is several times as fast.");
+    }
+}
+
+/* The number of bytes in a file of one number, or after `key` in a file of "key: N kB" lines; -1 when not
+ * there. */
+static double read_bytes(const char *path, const char *key)
+{
+    char line[256];
+    double bytes = -1;
+    FILE *file = fopen(path, "r");
+    while (file && bytes < 0 && fgets(line, sizeof line, file)) {
+        long long number;
+        if (!key && sscanf(line, "%lld", &number) == 1) {
+            bytes = (double)number;
+        } else if (key && strncmp(line, key, strlen(key)) == 0 &&
+                   sscanf(line + strlen(key), "%lld", &number) == 1) {
+            bytes = (double)number * 1024;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    return bytes;
+}
+
+static void check_memory(struct report *report)
+{
+    static const double mib = 1024 * 1024, little = 512;
+    double available = read_bytes("/proc/meminfo", "MemAvailable:");
+    /* A container may allow less than the machine has. */
+    double limit = read_bytes("/sys/fs/cgroup/memory.max", NULL);
+    double used = read_bytes("/sys/fs/cgroup/memory.current", NULL);
+    if (limit >= 0 && used >= 0 && limit - used < available) {
+        available = limit > used ? limit - used : 0;
+    }
+    if (available < 0) {
+        set_fix(add(report, "memory", WARNING, "unknown"),
+                "Mount /proc to let tada see how much memory is free.");
+        return;
+    }
+    struct check *check = add(report, "memory", FINE, "%.0f MiB available", available / mib);
+    if (available / mib < little) {
+        check->verdict = WARNING;
+        set_fix(check, "Little for a model: close other programs, or use a smaller model or context (-c).");
+    }
+}
+
+static void check_environment(struct report *report)
+{
+    const char *cache = environment("TADA_CACHE");
+    tada_spec spec;
+    tada_error error = {""};
+    if (!cache) {
+        add(report, "cache", FINE, "tada (TADA_CACHE is not set)");
+    } else if (tada_spec_parse(cache, &spec, &error) != TADA_OK) {
+        set_fix(add(report, "cache", PROBLEM, "TADA_CACHE=%s", cache), "%s Correct or unset TADA_CACHE.",
+                error.text);
+    } else {
+        add(report, "cache", FINE, "TADA_CACHE=%s%s", cache,
+            spec.stock ? " (a type of llama.cpp, without TaDA)" : "");
+    }
+    const char *backend = environment("GGML_BACKEND_PATH");
+    if (backend && !strstr(backend, PLUGIN_FILE)) {
+        set_fix(add(report, "environment", WARNING, "GGML_BACKEND_PATH=%s", backend),
+                "llama.cpp loads one such plug-in, and tada replaces this one: unset GGML_BACKEND_PATH if "
+                "that is not wanted.");
+    }
+}
+
+/* True and its path in place when the tool is there. */
+static bool check_tool(struct report *report, const char *tool, struct place *place)
+{
+    bool found = find_tool(tool, place);
+    struct check *check = add(report, tool, found ? FINE : PROBLEM, "%s", found ? place->path : "not found");
+    if (!found) {
+        set_fix(check, "%s", place->why);
+    }
+    return found;
+}
+
+static void check_fit(struct report *report, const struct host *host)
+{
+    if (!*host->ggml || !*host->built_for) {
+        return; /* said already */
+    }
+    if (host->fits) {
+        add(report, "fit", FINE, "the plug-in fits this llama.cpp");
+        return;
+    }
+    set_fix(
+        add(report, "fit", PROBLEM, "the plug-in is for %s, llama.cpp has %s; it will not compress",
+            host->built_for, host->ggml),
+        "Build TaDA with -DTADA_LLAMA_DIR=<source of this llama.cpp>, or set TADA_LLAMA_BIN to a folder with "
+        "tools of %s.",
+        host->built_for);
+}
+
+static void check_host(struct report *report)
+{
+    struct place tool, other, plugin;
+    bool has_tool = check_tool(report, "llama-cli", &tool);
+    bool has_server = check_tool(report, "llama-server", &other);
+    if (!has_tool && has_server) {
+        tool = other;
+    }
+    has_tool = has_tool || has_server;
+    bool has_plugin = find_plugin(&plugin);
+    struct check *check =
+        add(report, "plug-in", has_plugin ? FINE : PROBLEM, "%s", has_plugin ? plugin.path : "not found");
+    if (!has_plugin) {
+        set_fix(check, "%s", plugin.why);
+    }
+    struct host host;
+    host_probe(has_tool ? tool.path : NULL, has_plugin ? plugin.path : NULL, &host);
+    if (has_tool && *host.version) {
+        add(report, "llama.cpp", FINE, "%s", host.version);
+    } else if (has_tool) {
+        set_fix(add(report, "llama.cpp", PROBLEM, "no version"),
+                "'%s --version' does not work: run it to see why, and install llama.cpp anew.", tool.path);
+    }
+    if (has_tool && *host.ggml) {
+        add(report, "ggml", FINE, "%s", host.ggml);
+    } else if (has_tool) {
+        set_fix(
+            add(report, "ggml", PROBLEM, "%s", host.why_ggml),
+            "TaDA needs a llama.cpp with shared libraries (cmake -DBUILD_SHARED_LIBS=ON) and libggml-base.so "
+            "beside its tools.");
+    }
+    if (has_plugin && *host.built_for) {
+        add(report, "built for", FINE, "%s", host.built_for);
+    } else if (has_plugin && has_tool) {
+        set_fix(add(report, "built for", PROBLEM, "%s", host.why_plugin),
+                "The plug-in does not load into this llama.cpp: build TaDA against it.");
+    } else if (has_plugin) {
+        set_fix(add(report, "built for", WARNING, "unknown"),
+                "It can be checked once the llama.cpp tools are found.");
+    }
+    check_fit(report, &host);
+}
+
+/* ---- output ---- */
+
+static const char *verdict_name(enum verdict verdict)
+{
+    return verdict == FINE ? "ok" : verdict == WARNING ? "warning" : "problem";
+}
+
+static void print_text(const struct report *report, int problems)
+{
+    printf("tada %s\n", tada_version());
+    for (int i = 0; i < report->n; i++) {
+        const struct check *check = &report->checks[i];
+        printf("%-8s  %-12s  %s\n", verdict_name(check->verdict), check->name, check->value);
+        if (*check->fix) {
+            printf("%24s-> %s\n", "", check->fix);
+        }
+    }
+    if (problems) {
+        printf("%d problem%s: do what the lines with '->' say.\n", problems, problems == 1 ? "" : "s");
+    } else {
+        puts("Nothing is wrong.");
+    }
+}
+
+/* Bytes of valid UTF-8 sequence at text; 0 when it is not one. Paths may hold any bytes, JSON may not. */
+static int utf8_length(const unsigned char *text)
+{
+    int length = *text < 0x80                    ? 1
+                 : *text >= 0xC2 && *text < 0xE0 ? 2
+                 : *text >= 0xE0 && *text < 0xF0 ? 3
+                 : *text >= 0xF0 && *text < 0xF5 ? 4
+                                                 : 0;
+    for (int i = 1; i < length; i++) {
+        if ((text[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    bool overlong = (*text == 0xE0 && text[1] < 0xA0) || (*text == 0xF0 && text[1] < 0x90);
+    bool outside = (*text == 0xED && text[1] >= 0xA0) || (*text == 0xF4 && text[1] >= 0x90);
+    return overlong || outside ? 0 : length;
+}
+
+static void print_json_string(const char *string)
+{
+    putchar('"');
+    for (const unsigned char *text = (const unsigned char *)string; *text;) {
+        int length = utf8_length(text);
+        if (length == 0) {
+            fputs("\\ufffd", stdout);
+            text++;
+            continue;
+        }
+        if (*text < 0x20 || *text == 0x7F) {
+            printf("\\u%04x", *text);
+        } else {
+            if (*text == '"' || *text == '\\') {
+                putchar('\\');
+            }
+            fwrite(text, 1, (size_t)length, stdout);
+        }
+        text += length;
+    }
+    putchar('"');
+}
+
+static void print_json(const struct report *report, int problems)
+{
+    printf("{\n  \"ok\": %s,\n  \"version\": ", problems ? "false" : "true");
+    print_json_string(tada_version());
+    fputs(",\n  \"checks\": [", stdout);
+    for (int i = 0; i < report->n; i++) {
+        const struct check *check = &report->checks[i];
+        fputs(i ? ",\n    {\"name\": " : "\n    {\"name\": ", stdout);
+        print_json_string(check->name);
+        printf(", \"status\": \"%s\", \"value\": ", verdict_name(check->verdict));
+        print_json_string(check->value);
+        fputs(", \"fix\": ", stdout);
+        if (*check->fix) {
+            print_json_string(check->fix);
+        } else {
+            fputs("null", stdout);
+        }
+        putchar('}');
+    }
+    fputs("\n  ]\n}\n", stdout);
+}
+
+int doctor_main(const struct command *self, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    bool json = false;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (option == 'h') {
+            fputs(self->help, stdout);
+            return 0;
+        }
+        if (option != 'j') {
+            return cli_usage(self->name, "Unknown option '%s': the only ones are --json and --help.",
+                             argv[optind - 1]);
+        }
+        json = true;
+    }
+    if (optind < argc) {
+        return cli_usage(self->name, "'%s' is not expected: 'tada doctor' takes only options.", argv[optind]);
+    }
+    struct report *report = calloc(1, sizeof *report);
+    if (!report) {
+        return cli_fail("Memory is short: close other programs and try again.");
+    }
+    check_cpu(report);
+    check_memory(report);
+    check_environment(report);
+    check_host(report);
+    int problems = 0;
+    for (int i = 0; i < report->n; i++) {
+        problems += report->checks[i].verdict == PROBLEM;
+    }
+    (json ? print_json : print_text)(report, problems);
+    free(report);
+    return problems ? EXIT_PROBLEM : 0;
+}

@@ -1,0 +1,34 @@
+/* tada run */
+#include "cli.h"
+
+const char run_help[] =
+    "usage: tada run [--cache SPEC] [--tool NAME] [--] [LLAMA_ARGS...]\n"
+    "\n"
+    "Starts llama-cli with the TaDA cache. Other arguments go to it unchanged; they may stand before\n"
+    "or after those of tada. Without a model among them, the one that the TaDA build fetched is\n"
+    "used, if it is there.\n"
+    "\n"
+    "options:\n"
+    "  --cache SPEC  how to keep keys and values (default: $TADA_CACHE, else tada)\n"
+    "                  tada               4 bits\n"
+    "                  tada:4, tada:4/3   bits of both, or of keys/values: 2, 3, 4, 5, 6, 8, 16\n"
+    "                  tada:paper         the method as published\n"
+    "                  f16, q8_0/q4_0     a cache type of llama.cpp (keys/values), without TaDA\n"
+    "                options may follow: tada:4:window=256:v.bits=3 (see the README)\n"
+    "  --tool NAME   llama.cpp tool to start, such as completion, bench or perplexity (default:\n"
+    "                cli; completion when -no-cnv is given)\n"
+    "  --            what follows goes to llama.cpp even if it looks like an option of tada\n"
+    "  -h, --help    print this help; for that of llama.cpp: tada run -- --help\n"
+    "\n"
+    "examples:\n"
+    "  tada run -m model.gguf -c 32768\n"
+    "  tada run --cache tada:3 -hf ggml-org/gemma-3-4b-it-GGUF\n"
+    "  tada run --tool perplexity -m model.gguf -f text.txt\n"
+    "\n"
+    "The tools are looked for in $TADA_LLAMA_BIN if set, else beside tada, else in PATH; the plug-in at\n"
+    "$TADA_PLUGIN if set, else beside tada, else in ../lib. 'tada doctor' tells what is found.\n";
+
+int run_main(const struct command *self, int argc, char **argv)
+{
+    return launch(self, "llama-cli", true, argc, argv);
+}

@@ -1,0 +1,382 @@
+/*
+ * Buffers. A cache tensor occupies the bytes of its compressed plane; whoever reads or writes it from outside
+ * sees the f16 rows that it stands for. Everything else that is put here (results, recurrent states, caches
+ * of other types) is kept as it is.
+ */
+#include "plugin.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { CHUNK_ROWS = 1024 };
+
+typedef struct cache_buffer {
+    void *base;
+    size_t size;
+    cache_plane *planes;
+    tada_pool *pool;
+} cache_buffer;
+
+static atomic_bool has_planes;
+
+bool tada_has_planes(void)
+{
+    return has_planes;
+}
+
+const struct ggml_tensor *tada_root(const struct ggml_tensor *tensor)
+{
+    return tensor->view_src ? tensor->view_src : tensor;
+}
+
+/* "cache_k_l12": K or V of layer 12. Tensors with other tags (indexers, recurrent states) stay as they are.
+ */
+static bool cache_name(const char *name, enum tada_kind *kind, int *layer)
+{
+    char letter, rest;
+    if (sscanf(name, "cache_%c_l%d%c", &letter, layer, &rest) != 2 || (letter != 'k' && letter != 'v')) {
+        return false;
+    }
+    *kind = letter == 'k' ? TADA_K : TADA_V;
+    return true;
+}
+
+bool tada_is_ours(const struct ggml_tensor *tensor)
+{
+    const struct ggml_tensor *root = tada_root(tensor);
+    return root->buffer && root->buffer->buft->iface.get_name == tada_buffer_type(NULL)->iface.get_name;
+}
+
+bool tada_is_kept(const struct ggml_tensor *tensor)
+{
+    return tada_is_ours(tensor) && tada_root(tensor)->buffer->usage != GGML_BACKEND_BUFFER_USAGE_COMPUTE;
+}
+
+bool tada_is_cache(const struct ggml_tensor *tensor)
+{
+    return tada_is_kept(tensor) && strncmp(tada_root(tensor)->name, "cache_", 6) == 0;
+}
+
+static bool plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, int *layer)
+{
+    if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 ||
+        !cache_name(tensor->name, &shape->kind, layer)) {
+        return false;
+    }
+    shape->width = (int)tensor->ne[0];
+    shape->n_cells = tensor->ne[1];
+    shape->n_streams = tensor->ne[2];
+    return tensor->ne[0] <= 1 << 20 && tada_plane_bytes(&tada_plugin_spec()->spec, shape) > 0;
+}
+
+bool tada_is_plane(const struct ggml_tensor *tensor)
+{
+    tada_shape shape;
+    int layer;
+    return tada_is_cache(tensor) && plane_shape(tada_root(tensor), &shape, &layer);
+}
+
+cache_plane *tada_plane_of(const struct ggml_tensor *tensor)
+{
+    return tada_is_plane(tensor) ? tada_root(tensor)->extra : NULL;
+}
+
+/* ---- the f16 tensor that a plane stands for ---- */
+
+bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size, int n_threads)
+{
+    size_t row_bytes = (size_t)c->width * 2;
+    char *to = data;
+    uint16_t *row = NULL;
+    bool done = true;
+    while (size > 0 && done) {
+        size_t within = offset % row_bytes, part;
+        int64_t cell = (int64_t)(offset / row_bytes);
+        /* The caller's memory may have any alignment; the library's rows may not. */
+        if (within == 0 && size >= row_bytes && (uintptr_t)to % 2 == 0) {
+            part = size / row_bytes * row_bytes;
+            done = tada_plane_read(c->plane, cell, (int64_t)(part / row_bytes), (uint16_t *)(void *)to,
+                                   n_threads, NULL) == TADA_OK;
+        } else {
+            part = row_bytes - within < size ? row_bytes - within : size;
+            row = row ? row : malloc(row_bytes);
+            done = row && tada_plane_read(c->plane, cell, 1, row, 1, NULL) == TADA_OK;
+            if (done) {
+                memcpy(to, (char *)row + within, part);
+            }
+        }
+        to += part;
+        offset += part;
+        size -= part;
+    }
+    free(row);
+    return done;
+}
+
+bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_t size, int n_threads)
+{
+    size_t row_bytes = (size_t)c->width * 2;
+    const char *from = data;
+    int64_t cells[CHUNK_ROWS];
+    uint16_t *row = malloc(row_bytes);
+    bool done = row != NULL;
+    tada_backend_settle(c);
+    while (size > 0 && done) {
+        size_t within = offset % row_bytes, part;
+        int64_t n = 1;
+        cells[0] = (int64_t)(offset / row_bytes);
+        const void *rows = from;
+        if (within == 0 && size >= row_bytes && (uintptr_t)from % 2 == 0) {
+            n = (int64_t)(size / row_bytes) < CHUNK_ROWS ? (int64_t)(size / row_bytes) : CHUNK_ROWS;
+            part = (size_t)n * row_bytes;
+            for (int64_t i = 1; i < n; i++) {
+                cells[i] = cells[0] + i;
+            }
+        } else {
+            part = row_bytes - within < size ? row_bytes - within : size;
+            done = tada_plane_read(c->plane, cells[0], 1, row, 1, NULL) == TADA_OK;
+            memcpy((char *)row + within, from, part);
+            rows = row;
+        }
+        done = done &&
+               tada_plane_write(c->plane, c->pool, rows, TADA_F16, row_bytes, cells, n, NULL) == TADA_OK &&
+               tada_plane_settle(c->plane, n_threads) == TADA_OK;
+        from += part;
+        offset += part;
+        size -= part;
+    }
+    free(row);
+    return done;
+}
+
+static int outside_threads(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 8 ? 8 : (int)n;
+}
+
+static size_t view_offset(const struct ggml_tensor *tensor)
+{
+    return tensor->view_src ? tensor->view_offs : 0;
+}
+
+static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor, const void *data,
+                       size_t offset, size_t size)
+{
+    (void)buffer;
+    cache_plane *c = tada_plane_of(tensor);
+    if (!c) {
+        memcpy((char *)tensor->data + offset, data, size);
+    } else if (!tada_plane_set_bytes(c, view_offset(tensor) + offset, data, size, outside_threads())) {
+        tada_plugin_log("out of memory while rows were written to %s: they are not stored", tensor->name);
+    }
+}
+
+static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *tensor, void *data,
+                       size_t offset, size_t size)
+{
+    (void)buffer;
+    cache_plane *c = tada_plane_of(tensor);
+    if (!c) {
+        memcpy(data, (const char *)tensor->data + offset, size);
+    } else if (!tada_plane_get_bytes(c, view_offset(tensor) + offset, data, size, outside_threads())) {
+        tada_plugin_log("out of memory while rows were read from %s: they read as zeros", tensor->name);
+        memset(data, 0, size);
+    }
+}
+
+static void buffer_memset(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor, uint8_t value,
+                          size_t offset, size_t size)
+{
+    char chunk[4096];
+    if (!tada_plane_of(tensor)) {
+        memset((char *)tensor->data + offset, value, size);
+        return;
+    }
+    memset(chunk, value, sizeof chunk);
+    while (size > 0) {
+        size_t part = size < sizeof chunk ? size : sizeof chunk;
+        buffer_set(buffer, tensor, chunk, offset, part);
+        offset += part;
+        size -= part;
+    }
+}
+
+/* Whole streams of one plane are copied as they are; all else goes through get and set. */
+static bool buffer_copy(ggml_backend_buffer_t buffer, const struct ggml_tensor *from, struct ggml_tensor *to)
+{
+    (void)buffer;
+    cache_plane *c = tada_plane_of(from);
+    if (!c || c != tada_plane_of(to)) {
+        return false;
+    }
+    size_t stream = (size_t)(c->n_cells * c->width) * 2;
+    if (ggml_nbytes(from) != stream || view_offset(from) % stream != 0 || view_offset(to) % stream != 0) {
+        return false;
+    }
+    tada_backend_settle(c);
+    return tada_plane_copy_stream(c->plane, c->pool, (int64_t)(view_offset(from) / stream),
+                                  (int64_t)(view_offset(to) / stream), outside_threads(), NULL) == TADA_OK;
+}
+
+static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
+{
+    cache_buffer *b = buffer->context;
+    for (cache_plane *c = b->planes; c; c = c->next) {
+        tada_backend_forget(c);
+        tada_plane_clear(c->plane);
+    }
+    if (value != 0 && !b->planes) {
+        memset(b->base, value, b->size);
+    } else if (madvise(b->base, b->size, MADV_DONTNEED) != 0) {
+        memset(b->base, 0, b->size);
+    }
+    /* Pages given back read as zeros, which is what a cleared tile table is, too. */
+}
+
+static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor)
+{
+    cache_buffer *b = buffer->context;
+    tada_shape shape;
+    int layer;
+    if (tensor->view_src || buffer->usage == GGML_BACKEND_BUFFER_USAGE_COMPUTE) {
+        return GGML_STATUS_SUCCESS;
+    }
+    if (!plane_shape(tensor, &shape, &layer)) {
+        enum tada_kind kind;
+        static atomic_flag told = ATOMIC_FLAG_INIT;
+        if (cache_name(tensor->name, &kind, &layer) && !atomic_flag_test_and_set(&told)) {
+            tada_plugin_log("%s stays as it is: caches of type %s are not compressed, those of type f16 are",
+                            tensor->name, ggml_type_name(tensor->type));
+        }
+        return GGML_STATUS_SUCCESS;
+    }
+    const tada_spec *spec = &tada_plugin_spec()->spec;
+    cache_plane *c = calloc(1, sizeof *c);
+    tada_error error = {"out of memory"};
+    if (!c || tada_plane_create(spec, &shape, tensor->data, tada_plane_bytes(spec, &shape), &c->plane,
+                                &error) != TADA_OK) {
+        tada_plugin_log("%s: %s", tensor->name, error.text);
+        free(c);
+        return GGML_STATUS_ALLOC_FAILED;
+    }
+    c->layer = layer;
+    c->width = shape.width;
+    c->n_cells = shape.n_cells;
+    c->n_streams = shape.n_streams;
+    c->pool = b->pool;
+    c->next = b->planes;
+    b->planes = c;
+    tensor->extra = c;
+    has_planes = true;
+    return GGML_STATUS_SUCCESS;
+}
+
+static void buffer_free(ggml_backend_buffer_t buffer)
+{
+    cache_buffer *b = buffer->context;
+    while (b->planes) {
+        cache_plane *c = b->planes;
+        b->planes = c->next;
+        tada_backend_forget(c);
+        tada_plane_free(c->plane);
+        free(c);
+    }
+    tada_plugin_pool_free(b->pool);
+    munmap(b->base, b->size);
+    free(b);
+}
+
+static void *buffer_base(ggml_backend_buffer_t buffer)
+{
+    return ((cache_buffer *)buffer->context)->base;
+}
+
+static const struct ggml_backend_buffer_i buffer_interface = {
+    .free_buffer = buffer_free,
+    .get_base = buffer_base,
+    .init_tensor = buffer_init_tensor,
+    .memset_tensor = buffer_memset,
+    .set_tensor = buffer_set,
+    .get_tensor = buffer_get,
+    .cpy_tensor = buffer_copy,
+    .clear = buffer_clear,
+};
+
+/* ---- buffer type ---- */
+
+static const char *type_name(ggml_backend_buffer_type_t type)
+{
+    (void)type;
+    return "TADA";
+}
+
+static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t size)
+{
+    if (tada_plugin_spec()->problem[0]) {
+        tada_plugin_log("%s", tada_plugin_spec()->problem);
+        return NULL;
+    }
+    if (tada_plugin_flash_off()) {
+        tada_plugin_log("flash attention is off, but the compressed cache needs it: run with -fa on, or "
+                        "without the plug-in");
+        return NULL;
+    }
+    cache_buffer *b = calloc(1, sizeof *b);
+    tada_pool *pool = tada_plugin_pool_create();
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!b || !pool || base == MAP_FAILED) {
+        tada_plugin_log("out of memory for a buffer of %.1f MiB: use a smaller context",
+                        (double)size / 1048576);
+        free(b);
+        if (pool) {
+            tada_plugin_pool_free(pool);
+        }
+        if (base != MAP_FAILED) {
+            munmap(base, size);
+        }
+        return NULL;
+    }
+    *b = (cache_buffer){.base = base, .size = size, .pool = pool};
+    return ggml_backend_buffer_init(type, buffer_interface, b, size);
+}
+
+static size_t type_alignment(ggml_backend_buffer_type_t type)
+{
+    (void)type;
+    return 64;
+}
+
+static size_t type_alloc_size(ggml_backend_buffer_type_t type, const struct ggml_tensor *tensor)
+{
+    tada_shape shape;
+    int layer;
+    (void)type;
+    if (plane_shape(tensor, &shape, &layer)) {
+        /* A new cache: what was seen of the graphs of an earlier one no longer counts. */
+        tada_plugin_set_flash_off(false);
+        return tada_plane_bytes(&tada_plugin_spec()->spec, &shape);
+    }
+    return ggml_nbytes(tensor);
+}
+
+static bool type_is_host(ggml_backend_buffer_type_t type)
+{
+    (void)type;
+    return false;
+}
+
+ggml_backend_buffer_type_t tada_buffer_type(ggml_backend_dev_t device)
+{
+    static struct ggml_backend_buffer_type type = {
+        .iface = {type_name, type_alloc, type_alignment, NULL, type_alloc_size, type_is_host},
+    };
+    if (device) {
+        type.device = device;
+    }
+    return &type;
+}

@@ -1,0 +1,239 @@
+/* Entry points, registry and device. llama.cpp asks a layer's device for the memory of its KV cache: that is
+ * all we want. */
+#include "host.h"
+#include "plugin.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static plugin_spec spec_of_process;
+static atomic_bool flash_off;
+
+void tada_plugin_log(const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "TADA: %s\n", line); /* at once, so that lines of different threads do not mix */
+}
+
+bool tada_plugin_wants(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+/* ---- pools ---- */
+
+typedef struct pool_entry {
+    tada_pool *pool;
+    struct pool_entry *next;
+} pool_entry;
+
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+static pool_entry *pools;
+static size_t pools_peak;
+
+static void pools_measure(void)
+{
+    size_t bytes = 0;
+    for (const pool_entry *entry = pools; entry; entry = entry->next) {
+        bytes += tada_pool_bytes(entry->pool);
+    }
+    pools_peak = bytes > pools_peak ? bytes : pools_peak;
+}
+
+tada_pool *tada_plugin_pool_create(void)
+{
+    pool_entry *entry = malloc(sizeof *entry);
+    tada_pool *pool = entry ? tada_pool_create() : NULL;
+    if (!pool) {
+        free(entry);
+        return NULL;
+    }
+    pthread_mutex_lock(&pools_lock);
+    *entry = (pool_entry){pool, pools};
+    pools = entry;
+    pthread_mutex_unlock(&pools_lock);
+    return pool;
+}
+
+void tada_plugin_pool_free(tada_pool *pool)
+{
+    pthread_mutex_lock(&pools_lock);
+    pools_measure(); /* a pool only grows, so this is when it holds the most */
+    for (pool_entry **at = &pools; *at; at = &(*at)->next) {
+        if ((*at)->pool == pool) {
+            pool_entry *entry = *at;
+            *at = entry->next;
+            free(entry);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&pools_lock);
+    tada_pool_free(pool);
+}
+
+void tada_plugin_log_scratch(void)
+{
+    pthread_mutex_lock(&pools_lock);
+    pools_measure();
+    size_t bytes = pools_peak;
+    pthread_mutex_unlock(&pools_lock);
+    tada_plugin_log("scratch = %.2f MiB", (double)bytes / 1048576);
+}
+
+/* ---- device ---- */
+
+const plugin_spec *tada_plugin_spec(void)
+{
+    return &spec_of_process;
+}
+
+void tada_plugin_set_flash_off(bool off)
+{
+    flash_off = off;
+}
+
+bool tada_plugin_flash_off(void)
+{
+    return flash_off;
+}
+
+static const char *device_name(ggml_backend_dev_t device)
+{
+    (void)device;
+    return "TADA";
+}
+
+static const char *device_description(ggml_backend_dev_t device)
+{
+    (void)device;
+    return "TaDA compressed KV cache";
+}
+
+/* The cache lives in the system's memory. */
+static void device_memory(ggml_backend_dev_t device, size_t *available, size_t *total)
+{
+    (void)device;
+    unsigned long long kib;
+    char line[128];
+    FILE *file = fopen("/proc/meminfo", "r");
+    *available = *total = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "MemTotal: %llu", &kib) == 1) {
+            *total = (size_t)kib * 1024;
+        } else if (sscanf(line, "MemAvailable: %llu", &kib) == 1) {
+            *available = (size_t)kib * 1024;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+}
+
+static enum ggml_backend_dev_type device_type(ggml_backend_dev_t device)
+{
+    (void)device;
+    return GGML_BACKEND_DEVICE_TYPE_GPU;
+}
+
+static void device_props(ggml_backend_dev_t device, struct ggml_backend_dev_props *props)
+{
+    memset(props, 0, sizeof *props);
+    props->name = device_name(device);
+    props->description = device_description(device);
+    props->type = device_type(device);
+    device_memory(device, &props->memory_free, &props->memory_total);
+}
+
+static ggml_backend_t device_init(ggml_backend_dev_t device, const char *params)
+{
+    (void)params;
+    return tada_backend_make(device);
+}
+
+/* Host memory too: queries, masks and new rows are used where they are. */
+static bool device_supports_buft(ggml_backend_dev_t device, ggml_backend_buffer_type_t type)
+{
+    return type == tada_buffer_type(device) || ggml_backend_buft_is_host(type);
+}
+
+static struct ggml_backend_reg registry;
+
+static struct ggml_backend_device device = {
+    .iface =
+        {
+            .get_name = device_name,
+            .get_description = device_description,
+            .get_memory = device_memory,
+            .get_type = device_type,
+            .get_props = device_props,
+            .init_backend = device_init,
+            .get_buffer_type = tada_buffer_type,
+            .supports_op = tada_supports_op,
+            .supports_buft = device_supports_buft,
+        },
+    .reg = &registry,
+};
+
+static const char *registry_name(ggml_backend_reg_t reg)
+{
+    (void)reg;
+    return "TADA";
+}
+
+/* With a stock cache type there is nothing for us to do: llama.cpp goes on as if we were not there. */
+static size_t registry_device_count(ggml_backend_reg_t reg)
+{
+    (void)reg;
+    return spec_of_process.spec.stock ? 0 : 1;
+}
+
+static ggml_backend_dev_t registry_device(ggml_backend_reg_t reg, size_t index)
+{
+    (void)reg;
+    (void)index;
+    return &device;
+}
+
+static void *registry_proc(ggml_backend_reg_t reg, const char *name)
+{
+    (void)reg;
+    if (strcmp(name, "ggml_backend_set_n_threads") == 0) {
+        return (void *)tada_backend_set_threads;
+    }
+    return NULL;
+}
+
+static struct ggml_backend_reg registry = {
+    .api_version = GGML_BACKEND_API_VERSION,
+    .iface = {registry_name, registry_device_count, registry_device, registry_proc},
+};
+
+static ggml_backend_reg_t plugin_init(void)
+{
+    const char *text = getenv("TADA_CACHE");
+    tada_error error;
+    /* An empty variable counts as none. */
+    if (tada_spec_parse(text && *text ? text : "tada", &spec_of_process.spec, &error) != TADA_OK) {
+        snprintf(spec_of_process.problem, sizeof spec_of_process.problem, "%s", error.text);
+        tada_plugin_log("%s", error.text);
+        tada_spec_parse("tada", &spec_of_process.spec, NULL);
+    }
+    return &registry;
+}
+
+static int plugin_score(void)
+{
+    return tada_host_fits() ? 1 : 0;
+}
+
+GGML_BACKEND_DL_IMPL(plugin_init)
+GGML_BACKEND_DL_SCORE_IMPL(plugin_score)

@@ -1,0 +1,77 @@
+/* The plug-in's parts know each other through this header; nothing here is arithmetic, that is libtada's. */
+#ifndef TADA_PLUGIN_H
+#define TADA_PLUGIN_H
+
+#include "tada.h"
+
+#include "ggml-backend-impl.h"
+#include "ggml-backend.h"
+#include "ggml.h"
+
+struct tada_backend;
+
+/* A cache tensor of llama.cpp and its plane; hangs on the root tensor's `extra`. */
+typedef struct cache_plane {
+    tada_plane *plane;
+    int layer;
+    int64_t width, n_cells, n_streams;
+    struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
+    tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
+    struct cache_plane *next;
+} cache_plane;
+
+/* The spec of this process, parsed once; problem: why TADA_CACHE cannot be used, or "". */
+typedef struct plugin_spec {
+    tada_spec spec;
+    char problem[256];
+} plugin_spec;
+
+/* device.c */
+const plugin_spec *tada_plugin_spec(void);
+void tada_plugin_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A variable of the environment is set to something other than 0: TADA_LOG, TADA_DEBUG. */
+bool tada_plugin_wants(const char *variable);
+/* Pools are counted, because their memory belongs in every figure that we report. */
+tada_pool *tada_plugin_pool_create(void);
+void tada_plugin_pool_free(tada_pool *pool);
+/* Logs the most that all pools together were seen to hold. */
+void tada_plugin_log_scratch(void);
+/* Flash attention is off: the next compute buffer is refused. */
+void tada_plugin_set_flash_off(bool off);
+bool tada_plugin_flash_off(void);
+
+/* buffer.c */
+ggml_backend_buffer_type_t tada_buffer_type(ggml_backend_dev_t device);
+/* The tensor that owns the memory. */
+const struct ggml_tensor *tada_root(const struct ggml_tensor *tensor);
+/* Lives in a buffer of ours. */
+bool tada_is_ours(const struct ggml_tensor *tensor);
+/* Lives in a buffer of ours that outlasts a graph; false for intermediate results, whatever they are made of.
+ */
+bool tada_is_kept(const struct ggml_tensor *tensor);
+/* Is one of them and a cache by its name: not a weight that llama.cpp offers, nor part of an adapter. */
+bool tada_is_cache(const struct ggml_tensor *tensor);
+/* Is, or is a view of, a compressed cache tensor, going by name and type (also before anything is allocated).
+ */
+bool tada_is_plane(const struct ggml_tensor *tensor);
+/* A plane has been made in this process. */
+bool tada_has_planes(void);
+/* Its plane, or NULL. */
+cache_plane *tada_plane_of(const struct ggml_tensor *tensor);
+/* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */
+bool tada_plane_get_bytes(cache_plane *cache, size_t offset, void *data, size_t size, int n_threads);
+bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, size_t size, int n_threads);
+
+/* ops.c */
+ggml_backend_t tada_backend_make(ggml_backend_dev_t device);
+void tada_backend_set_threads(ggml_backend_t backend, int n_threads);
+bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
+/* A plane that goes away must not be settled any more. */
+void tada_backend_forget(cache_plane *cache);
+/* Compresses what a graph has left uncompressed. */
+void tada_backend_settle(cache_plane *cache);
+
+/* generic.c: runs any op on cache tensors through the CPU backend, on decoded rows. */
+enum ggml_status tada_generic_compute(ggml_backend_t cpu, struct ggml_tensor *op, int n_threads);
+
+#endif

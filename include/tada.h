@@ -1,0 +1,222 @@
+/*
+ * TaDA: a compressed key-value cache for language models.
+ *
+ * One layer's K or V cache is a plane: rows (one per cell) of n_heads x head_dim values. A plane is cut into
+ * tiles of 64 consecutive cells of one stream. A tile is hot (rows in f16) or cold (compressed); a recipe
+ * says how. The method follows TaDA (arXiv 2506.04642): centre, quantise the deviations, keep the recent
+ * tokens exact.
+ *
+ * Unless a function says otherwise: no argument may be NULL, pointers stay owned by the caller, one plane may
+ * be used by one thread at a time, and different planes may be used at once. f16 is IEEE binary16 held in
+ * uint16_t.
+ */
+#ifndef TADA_H
+#define TADA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TADA_API __attribute__((visibility("default")))
+
+#define TADA_VERSION "0.1.0"
+
+/* Cells of one tile. */
+enum { TADA_TILE_CELLS = 64 };
+
+enum tada_status {
+    TADA_OK = 0,
+    TADA_E_ARGUMENT,    /* a value is out of its range; the error says which */
+    TADA_E_MEMORY,      /* an allocation failed; nothing changed */
+    TADA_E_UNSUPPORTED, /* well-formed, but this version cannot do it */
+};
+
+/* One sentence that says what is wrong and what to do. Functions that take one accept NULL. */
+typedef struct tada_error {
+    char text[256];
+} tada_error;
+
+TADA_API const char *tada_version(void);
+TADA_API const char *tada_status_name(enum tada_status status);
+
+/* The instruction sets of this CPU that matter here, separated by blanks; static storage. */
+TADA_API const char *tada_cpu_features(void);
+/* The selected kernel set: "scalar", "avx2" or "avx512". TADA_KERNELS in the environment can only lower it.
+ */
+TADA_API const char *tada_kernels_name(void);
+/* Selects a kernel set by name. TADA_E_UNSUPPORTED when this CPU or build lacks it. Not while other calls
+ * run. */
+TADA_API enum tada_status tada_kernels_select(const char *name);
+
+/* ---- Recipe: how one plane is compressed ---- */
+
+enum tada_kind { TADA_K, TADA_V };
+
+enum tada_centring {
+    TADA_CENTRE_NONE,
+    TADA_CENTRE_TOKENS,  /* mean of each channel over the cells of a tile, kept in 8 bits (1-5-2) */
+    TADA_CENTRE_HEADS16, /* mean of each row over its heads, kept in f16: the paper, section 3.1 */
+    TADA_CENTRE_HEADS8,  /* the same mean kept in 8 bits (1-5-2); the deviations absorb its error */
+};
+
+enum tada_rotation { TADA_ROTATE_NONE, TADA_ROTATE_HADAMARD };
+
+enum tada_axis {
+    TADA_AXIS_CHANNEL, /* one scale per channel and `group` cells of a tile */
+    TADA_AXIS_TOKEN,   /* one scale per cell and `group` channels */
+};
+
+enum tada_scale {
+    TADA_SCALE_16, /* 16 bits a group: scale of 5-2 bits, integer zero point of 9 bits; re-encodes bit for bit
+                    */
+    TADA_SCALE_32, /* 32 bits a group: scale and zero in f16, as in the paper; a second encoding may differ */
+};
+
+enum tada_search { TADA_SEARCH_MINMAX, TADA_SEARCH_ERROR };
+
+typedef struct tada_recipe {
+    int bits;  /* 2, 3, 4, 5, 6, 8; 16 keeps the plane in f16 */
+    int group; /* 16, 32 or 64 cells (axis channel); 16 to 256 channels (axis token) */
+    enum tada_centring centring;
+    enum tada_rotation rotation;
+    enum tada_axis axis;
+    enum tada_scale scale;
+    enum tada_search search;
+} tada_recipe;
+
+/* What a cache spec string names. */
+typedef struct tada_spec {
+    tada_recipe k, v;
+    int window; /* recent cells per stream that stay f16, a multiple of 64 */
+    int sinks;  /* 1: the tile with the first cells of each stream stays f16 */
+    bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
+    char stock_k[16], stock_v[16];
+} tada_spec;
+
+/*
+ * Parses a cache spec: "tada", "tada:BITS", "tada:K/V", "tada:paper", or a stock type "f16", "q8_0",
+ * "q8_0/q4_0". "tada..." may end in options ":window=128", ":sinks=0", ":[k.|v.]rotate=none|hadamard",
+ * ":[k.|v.]axis=channel|token",
+ * ":[k.|v.]centre=none|tokens|heads16|heads8", ":[k.|v.]scale=16|32", ":[k.|v.]search=minmax|error",
+ * ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error *spec is unchanged and error->text says what is accepted.
+ */
+TADA_API enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error);
+
+/* ---- Plane ---- */
+
+typedef struct tada_plane tada_plane;
+typedef struct tada_pool tada_pool;
+
+typedef struct tada_shape {
+    enum tada_kind kind;
+    int width;         /* values of a row: n_heads x head_dim */
+    int64_t n_cells;   /* cells of one stream */
+    int64_t n_streams; /* cell numbers run over all streams: stream * n_cells + cell */
+} tada_shape;
+
+/* Bytes of memory that a plane of this shape needs: codes, scales, hot tiles, tile table, all of it. 0: bad
+ * shape. */
+TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape);
+
+/*
+ * Makes a plane in `memory` (64-byte aligned, at least tada_plane_bytes; owned by the caller; need not be
+ * zeroed, is not touched beyond the tile table). All cells start unwritten and read as zeros. Free with
+ * tada_plane_free.
+ */
+TADA_API enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shape, void *memory,
+                                            size_t bytes, tada_plane **plane, tada_error *error);
+TADA_API void tada_plane_free(tada_plane *plane); /* NULL is fine */
+
+/*
+ * Tells the head size, which rotation, head means and scale groups follow. Effective only before the first
+ * tile is compressed; later, or for a size that does not divide the width, returns TADA_E_UNSUPPORTED and the
+ * plane goes on as it was (attention with another head size is then slower, never wrong). Unset: the row
+ * counts as one head.
+ */
+TADA_API enum tada_status tada_plane_set_head_dim(tada_plane *plane, int head_dim);
+
+enum tada_type { TADA_F32, TADA_F16 };
+
+/*
+ * Writes rows to cells, in order (a later row for the same cell wins). rows: n rows of `width` values of
+ * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A cold tile that is written into is
+ * reopened. Rows stay exact until tada_plane_settle. Tiles beyond the plane's own hot tiles borrow memory
+ * from `pool` until then. A cell out of range: TADA_E_ARGUMENT, nothing written.
+ */
+TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, const void *rows,
+                                           enum tada_type type, size_t stride, const int64_t *cells,
+                                           int64_t n, tada_error *error);
+
+/* True when the plane holds borrowed tiles, that is when tada_plane_settle has something to do. */
+TADA_API bool tada_plane_unsettled(const tada_plane *plane);
+
+/* Compresses the least recently written tiles until the plane holds no borrowed tile. n_threads >= 1; the
+ * result is the same bit for bit with any number of threads. */
+TADA_API enum tada_status tada_plane_settle(tada_plane *plane, int n_threads);
+
+/* Decodes cells [first, first + n) to f16 rows of `width` values, densely packed. Unwritten cells read as
+ * zeros. */
+TADA_API enum tada_status tada_plane_read(const tada_plane *plane, int64_t first, int64_t n, uint16_t *rows,
+                                          int n_threads, tada_error *error);
+
+/* Copies all cells of a stream to another one of the same plane. Cold tiles are copied as they are. Settles
+ * first. */
+TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *pool, int64_t from, int64_t to,
+                                                 int n_threads, tada_error *error);
+
+/* Makes every cell unwritten. */
+TADA_API void tada_plane_clear(tada_plane *plane);
+
+typedef struct tada_plane_stats {
+    int64_t tiles, hot, cold;      /* tiles in all; tiles with written cells that are f16; compressed */
+    int64_t compressions, reopens; /* since the plane was made */
+    size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
+} tada_plane_stats;
+TADA_API void tada_plane_get_stats(const tada_plane *plane, tada_plane_stats *stats);
+
+/* Scratch shared by planes that are never written at once: borrowed tiles and the workspace of the attention.
+ * Grows when first needed and keeps its size. NULL when memory is short. */
+TADA_API tada_pool *tada_pool_create(void);
+TADA_API void tada_pool_free(tada_pool *pool); /* after its planes are settled or freed; NULL is fine */
+TADA_API size_t tada_pool_bytes(const tada_pool *pool);
+
+/* ---- Attention ---- */
+
+/*
+ * out = softmax(scale * q k^T [soft-capped] + slope(head) * mask) v, per stream, query and head, over cells
+ * [first_cell, first_cell + n_cells) of each of n_streams streams. Strides are in bytes.
+ */
+typedef struct tada_attention {
+    const tada_plane *k, *v; /* the same plane twice when V is a view of K (MLA) */
+    int k_column, v_column;  /* first column of head 0 in a row; head h starts head_stride columns further */
+    int k_dim, v_dim;        /* values of a head */
+    int k_head_stride, v_head_stride; /* in values */
+    int n_heads, n_heads_kv;          /* n_heads % n_heads_kv == 0 */
+    int64_t first_stream, n_streams;
+    int64_t first_cell, n_cells;
+    int64_t n_queries; /* of each stream */
+    const float *q;    /* k_dim values, contiguous */
+    size_t q_query, q_head, q_stream;
+    const uint16_t *mask; /* f16 [n_cells], or NULL */
+    size_t mask_query, mask_head, mask_stream;
+    int mask_heads, mask_streams; /* broadcast: index modulo these */
+    const float *sinks; /* a logit per head that takes part in the softmax without a value, or NULL */
+    float scale, max_bias, softcap; /* max_bias > 0: ALiBi; softcap > 0: softcap * tanh(x / softcap) */
+    float *out;                     /* v_dim values, contiguous */
+    size_t out_query, out_head, out_stream;
+} tada_attention;
+
+/* Runs it on n_threads threads. The result does not depend on their number. A query with no visible cell:
+ * zeros. */
+TADA_API enum tada_status tada_attention_run(const tada_attention *attention, tada_pool *pool, int n_threads,
+                                             tada_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Fetches the pinned llama.cpp (inside the source archive of a Python package), checks it and builds its shared
+# libraries and tools, once.  get_llama.sh BUILD_DIR  ->  BUILD_DIR/llama.cpp (source), BUILD_DIR/llama (build)
+set -euo pipefail
+package=llama-cpp-python version=0.3.36
+sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+tools=(llama-cli llama-completion llama-server llama-bench llama-perplexity llama-quantize llama-speculative-simple)
+
+[ $# -eq 1 ] || { echo "usage: get_llama.sh BUILD_DIR" >&2; exit 2; }
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$1/bin"
+build=$(cd "$1" && pwd)
+source=$build/llama.cpp
+if [ ! -f "$source/.complete-$version" ]; then
+    archive=$("$here/fetch.sh" "$package" "$version" "llama_cpp_python-$version.tar.gz" "$sha256" --no-binary "$package")
+    rm -rf "$source" "$source.part"
+    mkdir -p "$source.part"
+    tar xzf "$archive" -C "$source.part" --strip-components=3 "llama_cpp_python-$version/vendor/llama.cpp"
+    # A file that points at a repository which is not here.
+    rm -f "$source.part/.git"
+    touch "$source.part/.complete-$version"
+    mv "$source.part" "$source"
+fi
+if [ ! -f "$build/llama/.complete-$version" ]; then
+    echo "Building llama.cpp (once, some 10 minutes on 2 cores)..." >&2
+    generator=()
+    if [ ! -f "$build/llama/CMakeCache.txt" ] && command -v ninja > /dev/null; then
+        generator=(-G Ninja)
+    fi
+    # llama.cpp loads GGML_BACKEND_PATH with every tool only where all backends are modules (GGML_BACKEND_DL), and then it
+    # wants the features of the CPU at hand by name.
+    features=()
+    flags=" $(grep -m 1 -E '^flags' /proc/cpuinfo || true) "
+    for pair in sse4_2:SSE42 avx:AVX avx2:AVX2 f16c:F16C fma:FMA bmi2:BMI2 avx512bw:AVX512 avx512vbmi:AVX512_VBMI \
+        avx512_vnni:AVX512_VNNI avx512_bf16:AVX512_BF16 avx_vnni:AVX_VNNI; do
+        case $flags in
+            *" ${pair%:*} "*) features+=("-DGGML_${pair#*:}=ON") ;;
+            *) features+=("-DGGML_${pair#*:}=OFF") ;;
+        esac
+    done
+    # Git must not find the repository around the build folder: its commit would become that of ggml.
+    GIT_CEILING_DIRECTORIES=$build cmake -S "$source" -B "$build/llama" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
+        -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=ON -DLLAMA_BUILD_UI=OFF \
+        -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_NATIVE=OFF "${features[@]}" -DGGML_CCACHE=OFF > "$build/llama.log" 2>&1 ||
+        { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: configuring llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
+    GIT_CEILING_DIRECTORIES=$build cmake --build "$build/llama" --parallel "$(nproc)" --target "${tools[@]}" >> "$build/llama.log" 2>&1 ||
+        { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: building llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
+    touch "$build/llama/.complete-$version"
+fi
+for tool in "${tools[@]}"; do
+    ln -sfn "../llama/bin/$tool" "$build/bin/$tool"
+done

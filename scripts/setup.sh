@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs the build tools that are missing where the user may do so; else names them in one line.
+set -euo pipefail
+
+fail() { echo "setup.sh: $1" >&2; exit 1; }
+
+# Whether the C compiler can build and link with OpenMP.
+openmp() {
+    local out status=0
+    out=$(mktemp)
+    echo 'int main(void) { return 0; }' | cc -fopenmp -x c - -o "$out" > /dev/null 2>&1 || status=1
+    rm -f "$out"
+    return $status
+}
+
+missing=()
+command -v cmake > /dev/null || missing+=(cmake)
+command -v cc > /dev/null || missing+=(gcc)
+command -v c++ > /dev/null || missing+=(g++)
+command -v make > /dev/null || missing+=(make)
+command -v pkg-config > /dev/null || missing+=(pkg-config)
+command -v python3 > /dev/null || missing+=(python3)
+python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
+pkg-config --exists cmocka 2> /dev/null || missing+=(libcmocka-dev)
+if command -v cc > /dev/null && ! openmp; then
+    case $(cc --version) in
+        *clang*) missing+=(libomp-dev) ;;
+        *) missing+=(libgomp1) ;;
+    esac
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get > /dev/null ||
+        fail "missing, by their names in Debian: ${missing[*]}. Install them with the package manager of this system"
+    sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        sudo -n true 2> /dev/null || fail "missing: ${missing[*]}. Run: sudo apt-get install ${missing[*]}"
+        sudo=(sudo -n)
+    fi
+    echo "Installing ${missing[*]}..." >&2
+    # The variable is given to env, since sudo drops it. An update that fails can still leave usable lists.
+    "${sudo[@]}" apt-get update -qq > /dev/null || true
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${missing[@]}" > /dev/null ||
+        fail "could not install them. Run: sudo apt-get install ${missing[*]}"
+fi
+
+cmake=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')
+printf '3.21\n%s\n' "$cmake" | sort --version-sort --check=quiet ||
+    fail "cmake $cmake is too old, 3.21 is needed. Run: python3 -m pip install --user cmake"

@@ -1,0 +1,445 @@
+/*
+ * Attention over planes: per KV head, tile by tile, with an online softmax (as in flash attention, arXiv
+ * 2205.14135).
+ *
+ * A work item is a block of queries of one KV head over a range of tiles. The ranges follow from the shape
+ * alone, so that the result does not depend on the number of threads. Cold tiles stay rotated: q is rotated
+ * once before, the sum of values once after. Hot tiles are not, hence two copies of both where a plane
+ * rotates.
+ */
+#include "half.h"
+#include "plane.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CELLS = TADA_TILE_CELLS,
+    BLOCK_ROWS = 48,  /* rows (queries x heads of a group) that share one decoded tile */
+    RANGE_TILES = 16, /* tiles of one work item while there are few queries */
+    FEW_QUERIES = 16
+};
+
+/* How a plane's heads are seen by this attention. */
+typedef struct side {
+    const tada_plane *plane;
+    int column, dim, head_stride;
+    bool native; /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
+    int rotation;
+} side;
+
+typedef struct run {
+    const tada_attention *a;
+    side k, v;
+    int group;             /* query heads of a KV head */
+    int64_t block_queries; /* queries of a work item */
+    int64_t n_blocks, n_ranges, first_tile, n_tiles, range_tiles;
+    float *partial; /* [items][block rows][2 + v_dim] when n_ranges > 1 */
+    size_t partial_row;
+} run;
+
+/* One thread's scratch. */
+typedef struct work {
+    float *q, *q_rotated, *scores, *out, *out_rotated, *max, *sum, *mask, *tile, *decode;
+    uint16_t *rows;
+} work;
+
+static size_t work_floats(const run *r)
+{
+    size_t rows = (size_t)r->block_queries * (size_t)r->group;
+    size_t dim = (size_t)(r->k.dim > r->v.dim ? r->k.dim : r->v.dim);
+    size_t k_decode = tada_tile_scratch(&r->k.plane->codec), v_decode = tada_tile_scratch(&r->v.plane->codec);
+    size_t width = (size_t)(r->k.plane->shape.width > r->v.plane->shape.width ? r->k.plane->shape.width
+                                                                              : r->v.plane->shape.width);
+    size_t n = rows * (2 * (size_t)r->k.dim + CELLS + 2 * ((size_t)r->v.dim + 16) + 2);
+    n += (size_t)r->block_queries * CELLS + CELLS * (dim + 16);
+    n += (k_decode > v_decode ? k_decode : v_decode) + CELLS * width / 2 + CELLS * dim;
+    return (n + 16 * 16) / 16 * 16;
+}
+
+static float *take(float **from, size_t n)
+{
+    float *part = *from;
+    *from += (n + 15) / 16 * 16;
+    return part;
+}
+
+static work work_make(const run *r, float *memory)
+{
+    size_t rows = (size_t)r->block_queries * (size_t)r->group;
+    size_t dim = (size_t)(r->k.dim > r->v.dim ? r->k.dim : r->v.dim);
+    work w;
+    w.q = take(&memory, rows * (size_t)r->k.dim);
+    w.q_rotated = take(&memory, rows * (size_t)r->k.dim);
+    w.scores = take(&memory, rows * CELLS);
+    w.out = take(&memory, rows * ((size_t)r->v.dim + 16));
+    w.out_rotated = take(&memory, rows * ((size_t)r->v.dim + 16));
+    w.max = take(&memory, rows);
+    w.sum = take(&memory, rows);
+    w.mask = take(&memory, (size_t)r->block_queries * CELLS);
+    w.tile = take(&memory, CELLS * (dim + 16));
+    size_t width = (size_t)(r->k.plane->shape.width > r->v.plane->shape.width ? r->k.plane->shape.width
+                                                                              : r->v.plane->shape.width);
+    w.rows = (uint16_t *)(void *)take(&memory, CELLS * width / 2);
+    w.decode = memory;
+    return w;
+}
+
+/* Values per row of the value tile: vectors of 16. */
+static int padded(int dim)
+{
+    return (dim + 15) / 16 * 16;
+}
+
+/* Rows [64][width] in f16 of a tile that is hot, empty or decoded the slow way. */
+static const uint16_t *tile_rows(const side *s, const tada_tile *tile, int64_t index, work *w)
+{
+    if (tile->hot) {
+        return tile->hot;
+    }
+    if (tile->mask) {
+        tada_tile_decode(&s->plane->codec, tada_plane_cold(s->plane, index), tile->mask, w->rows, w->decode);
+    } else {
+        memset(w->rows, 0, s->plane->slot_values * 2);
+    }
+    return w->rows;
+}
+
+/* K of one head, [dim][64]; true when it is still rotated. */
+static bool load_k(const side *s, int64_t index, int head, work *w)
+{
+    const tada_tile *tile = &s->plane->tiles[index];
+    if (s->native && !tile->hot && tile->mask) {
+        tada_tile_decode_head(&s->plane->codec, tada_plane_cold(s->plane, index), tile->mask,
+                              (s->column + head * s->head_stride) / s->dim, w->tile, w->decode);
+        return s->rotation > 1;
+    }
+    const uint16_t *rows = tile_rows(s, tile, index, w);
+    tada_kernels_get()->transpose(rows + s->column + head * s->head_stride, (size_t)s->plane->shape.width,
+                                  s->dim, w->tile);
+    return false;
+}
+
+/* V of one head, [64][padded dim]; true when it is still rotated. */
+static bool load_v(const side *s, int64_t index, int head, work *w)
+{
+    const tada_tile *tile = &s->plane->tiles[index];
+    int column = s->column + head * s->head_stride, stride = padded(s->dim);
+    if (s->native && !tile->hot && tile->mask && s->plane->codec.kind == TADA_V) {
+        tada_tile_decode_head(&s->plane->codec, tada_plane_cold(s->plane, index), tile->mask, column / s->dim,
+                              w->tile, w->decode);
+        return s->rotation > 1;
+    }
+    const uint16_t *rows = tile_rows(s, tile, index, w);
+    for (int t = 0; t < CELLS; t++) {
+        float *to = w->tile + (size_t)t * stride;
+        tada_kernels_get()->half_to_float(rows + (size_t)t * s->plane->shape.width + column, to, s->dim);
+        memset(to + s->dim, 0, (size_t)(stride - s->dim) * sizeof *to);
+    }
+    return false;
+}
+
+static float alibi_slope(const tada_attention *a, int head)
+{
+    if (a->max_bias <= 0) {
+        return 1.0f;
+    }
+    /* As ggml: powers of two up to the largest power of two of heads, then those between. */
+    int low = 1;
+    while (2 * low <= a->n_heads) {
+        low *= 2;
+    }
+    float m0 = powf(2.0f, -a->max_bias / (float)low), m1 = powf(2.0f, -a->max_bias / 2.0f / (float)low);
+    return head < low ? powf(m0, (float)(head + 1)) : powf(m1, (float)(2 * (head - low) + 1));
+}
+
+/* The mask of a block of queries over one tile as f32 [queries][64]; false when nothing is visible. */
+static bool load_mask(const run *r, int64_t stream, int head, int64_t query, int64_t n_queries, int64_t tile,
+                      float *mask)
+{
+    const tada_attention *a = r->a;
+    const tada_kernels *k = tada_kernels_get();
+    int64_t begin = tile * CELLS;
+    int from = (int)(begin < a->first_cell ? a->first_cell - begin : 0);
+    int64_t end = a->first_cell + a->n_cells - begin;
+    int to = end < CELLS ? (int)end : CELLS;
+    bool visible = false;
+    for (int64_t i = 0; i < n_queries; i++) {
+        float *row = mask + i * CELLS;
+        for (int t = 0; t < CELLS; t++) {
+            row[t] = t >= from && t < to ? 0.0f : -INFINITY;
+        }
+        if (a->mask) {
+            const uint16_t *m =
+                (const uint16_t *)(const void *)((const char *)a->mask + (size_t)(query + i) * a->mask_query +
+                                                 (size_t)(head % a->mask_heads) * a->mask_head +
+                                                 (size_t)(stream % a->mask_streams) * a->mask_stream);
+            k->half_to_float(m + begin + from - a->first_cell, row + from, to - from);
+        }
+        visible = visible || k->max64(row) > -INFINITY;
+    }
+    return visible;
+}
+
+/* Online softmax of one row of scores; the sums so far shrink when a larger score appears. */
+static void softmax_row(const run *r, float *score, const float *mask, float slope, float *max, float *sum,
+                        float *out, float *out_rotated)
+{
+    const tada_kernels *k = tada_kernels_get();
+    if (r->a->softcap > 0) {
+        k->softcap(score, r->a->softcap);
+    }
+    for (int t = 0; t < CELLS; t++) {
+        score[t] += slope * mask[t];
+    }
+    float most = k->max64(score);
+    if (!(most > -INFINITY)) {
+        memset(score, 0, CELLS * sizeof *score);
+        return;
+    }
+    if (most > *max) {
+        float shrink = expf(*max - most);
+        *sum *= shrink;
+        k->scale(out, shrink, padded(r->v.dim));
+        if (out_rotated) {
+            k->scale(out_rotated, shrink, padded(r->v.dim));
+        }
+        *max = most;
+    }
+    *sum += k->exp_sum(score, *max);
+}
+
+static void prepare_queries(const run *r, int64_t stream, int head_kv, int64_t query, int64_t n_queries,
+                            work *w)
+{
+    const tada_attention *a = r->a;
+    float scale = a->softcap > 0 ? a->scale / a->softcap : a->scale;
+    for (int64_t i = 0; i < n_queries; i++) {
+        for (int g = 0; g < r->group; g++) {
+            const float *from =
+                (const float *)(const void *)((const char *)a->q + (size_t)(query + i) * a->q_query +
+                                              (size_t)(head_kv * r->group + g) * a->q_head +
+                                              (size_t)stream * a->q_stream);
+            size_t row = (size_t)(i * r->group + g);
+            float *to = w->q + row * (size_t)a->k_dim;
+            for (int d = 0; d < a->k_dim; d++) {
+                to[d] = from[d] * scale;
+            }
+            if (r->k.rotation > 1) {
+                float *turned = w->q_rotated + row * (size_t)a->k_dim;
+                memcpy(turned, to, (size_t)a->k_dim * sizeof *to);
+                tada_kernels_get()->hadamard(turned, a->k_dim, r->k.rotation);
+            }
+        }
+    }
+}
+
+/* One head's output from its sums; a logit in `sinks` only makes the denominator larger. */
+static void finish_row(const run *r, int64_t stream, int head, int64_t query, float max, float sum,
+                       const float *out)
+{
+    const tada_attention *a = r->a;
+    float *to = (float *)(void *)((char *)a->out + (size_t)query * a->out_query + (size_t)head * a->out_head +
+                                  (size_t)stream * a->out_stream);
+    float factor = 1.0f;
+    if (a->sinks) {
+        float sink = a->sinks[head];
+        float most = sink > max ? sink : max;
+        factor = expf(max - most);
+        sum = sum * factor + expf(sink - most);
+    }
+    factor = sum > 0 ? factor / sum : 0;
+    for (int d = 0; d < a->v_dim; d++) {
+        to[d] = out[d] * factor;
+    }
+}
+
+static void run_item(const run *r, int64_t item, work *w)
+{
+    const tada_attention *a = r->a;
+    const tada_kernels *k = tada_kernels_get();
+    int64_t range = item % r->n_ranges, rest = item / r->n_ranges;
+    int64_t block = rest % r->n_blocks;
+    int head_kv = (int)(rest / r->n_blocks % a->n_heads_kv);
+    int64_t stream = rest / r->n_blocks / a->n_heads_kv;
+    int64_t query = block * r->block_queries;
+    int64_t n_queries = a->n_queries - query < r->block_queries ? a->n_queries - query : r->block_queries;
+    int rows = (int)(n_queries * r->group), stride = padded(a->v_dim);
+    bool v_rotates = r->v.rotation > 1;
+    bool head_masks = a->mask && a->mask_heads > 1;
+
+    prepare_queries(r, stream, head_kv, query, n_queries, w);
+    memset(w->out, 0, (size_t)rows * (size_t)stride * sizeof(float));
+    memset(w->out_rotated, 0, v_rotates ? (size_t)rows * (size_t)stride * sizeof(float) : 0);
+    for (int i = 0; i < rows; i++) {
+        w->max[i] = -INFINITY;
+        w->sum[i] = 0;
+    }
+    int64_t begin = r->first_tile + range * r->range_tiles;
+    int64_t end = r->first_tile + r->n_tiles;
+    end = begin + r->range_tiles < end ? begin + r->range_tiles : end;
+    for (int64_t t = begin; t < end; t++) {
+        int64_t k_tile = (a->first_stream + stream) * r->k.plane->tiles_per_stream + t;
+        int64_t v_tile = (a->first_stream + stream) * r->v.plane->tiles_per_stream + t;
+        /* With a mask per head the tile is not skipped as a whole: rows without a visible cell are. */
+        if (!head_masks && !load_mask(r, stream, 0, query, n_queries, t, w->mask)) {
+            continue;
+        }
+        bool rotated = load_k(&r->k, k_tile, head_kv, w);
+        k->multiply(rotated ? w->q_rotated : w->q, (size_t)a->k_dim, w->tile, w->scores, CELLS, rows, CELLS,
+                    a->k_dim, false);
+        for (int g = 0; g < r->group; g++) {
+            int head = head_kv * r->group + g;
+            float slope = alibi_slope(a, head);
+            if (head_masks) {
+                load_mask(r, stream, head, query, n_queries, t, w->mask);
+            }
+            for (int64_t i = 0; i < n_queries; i++) {
+                size_t row = (size_t)(i * r->group + g);
+                softmax_row(r, w->scores + row * CELLS, w->mask + i * CELLS, slope, &w->max[row],
+                            &w->sum[row], w->out + row * (size_t)stride,
+                            v_rotates ? w->out_rotated + row * (size_t)stride : NULL);
+            }
+        }
+        rotated = load_v(&r->v, v_tile, head_kv, w);
+        k->multiply(w->scores, CELLS, w->tile, rotated ? w->out_rotated : w->out, (size_t)stride, rows,
+                    stride, CELLS, true);
+    }
+    for (int i = 0; i < rows; i++) {
+        float *out = w->out + (size_t)i * (size_t)stride;
+        if (v_rotates) {
+            float *turned = w->out_rotated + (size_t)i * (size_t)stride;
+            k->hadamard(turned, a->v_dim, r->v.rotation);
+            for (int d = 0; d < a->v_dim; d++) {
+                out[d] += turned[d];
+            }
+        }
+        if (r->n_ranges == 1) {
+            finish_row(r, stream, head_kv * r->group + i % r->group, query + i / r->group, w->max[i],
+                       w->sum[i], out);
+        } else {
+            float *part = r->partial +
+                          ((size_t)item * (size_t)(r->block_queries * r->group) + (size_t)i) * r->partial_row;
+            part[0] = w->max[i];
+            part[1] = w->sum[i];
+            memcpy(part + 2, out, (size_t)a->v_dim * sizeof *out);
+        }
+    }
+}
+
+/* Joins the ranges of one row, in order. */
+static void merge_row(const run *r, int64_t stream, int head, int64_t query, float *out)
+{
+    const tada_attention *a = r->a;
+    int64_t block = query / r->block_queries;
+    int64_t row = query % r->block_queries * r->group + head % r->group;
+    int64_t first = ((stream * a->n_heads_kv + head / r->group) * r->n_blocks + block) * r->n_ranges;
+    float max = -INFINITY, sum = 0;
+    memset(out, 0, (size_t)a->v_dim * sizeof *out);
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t i = 0; i < r->n_ranges; i++) {
+            const float *part =
+                r->partial +
+                ((size_t)(first + i) * (size_t)(r->block_queries * r->group) + (size_t)row) * r->partial_row;
+            if (pass == 0) {
+                max = part[0] > max ? part[0] : max;
+            } else if (part[0] > -INFINITY) {
+                float factor = expf(part[0] - max);
+                sum += part[1] * factor;
+                for (int d = 0; d < a->v_dim; d++) {
+                    out[d] += part[2 + d] * factor;
+                }
+            }
+        }
+    }
+    finish_row(r, stream, head, query, max, sum, out);
+}
+
+static side side_make(const tada_plane *plane, int column, int dim, int head_stride)
+{
+    const tada_layout *l = &plane->codec.layout;
+    side s = {plane, column, dim, head_stride, false, 1};
+    s.native = plane->compressed && l->head_dim == dim && column % dim == 0 && head_stride % dim == 0;
+    s.rotation = s.native ? l->rotation : 1;
+    return s;
+}
+
+static const char *problem(const tada_attention *a)
+{
+    const tada_shape *k = &a->k->shape, *v = &a->v->shape;
+    if (a->n_heads < 1 || a->n_heads_kv < 1 || a->n_heads % a->n_heads_kv != 0 || a->k_dim < 1 ||
+        a->v_dim < 1) {
+        return "The query heads must be a multiple of the KV heads, and heads must have values.";
+    }
+    if (a->k_column < 0 || a->v_column < 0 || a->k_head_stride < 0 || a->v_head_stride < 0 ||
+        a->k_column + (int64_t)(a->n_heads_kv - 1) * a->k_head_stride + a->k_dim > k->width ||
+        a->v_column + (int64_t)(a->n_heads_kv - 1) * a->v_head_stride + a->v_dim > v->width) {
+        return "The heads must lie within the rows of the planes.";
+    }
+    if (a->first_stream < 0 || a->n_streams < 0 || a->first_cell < 0 || a->n_cells < 0 || a->n_queries < 0 ||
+        a->first_stream + a->n_streams > k->n_streams || a->first_stream + a->n_streams > v->n_streams ||
+        a->first_cell + a->n_cells > k->n_cells || a->first_cell + a->n_cells > v->n_cells) {
+        return "The cells and streams must exist in both planes.";
+    }
+    if (a->mask && (a->mask_heads < 1 || a->mask_streams < 1)) {
+        return "A mask must have at least one head and one stream.";
+    }
+    return NULL;
+}
+
+enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, int n_threads,
+                                    tada_error *error)
+{
+    const char *wrong = problem(a);
+    if (wrong) {
+        return tada_fail(error, TADA_E_ARGUMENT, "%s", wrong);
+    }
+    run r = {.a = a, .group = a->n_heads / a->n_heads_kv};
+    r.k = side_make(a->k, a->k_column, a->k_dim, a->k_head_stride);
+    r.v = side_make(a->v, a->v_column, a->v_dim, a->v_head_stride);
+    /* A value plane of kind K is read by rows, which are not rotated any more. */
+    if (a->v->codec.kind == TADA_K) {
+        r.v.native = false;
+        r.v.rotation = 1;
+    }
+    r.first_tile = a->first_cell / CELLS;
+    r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
+    r.block_queries = BLOCK_ROWS / r.group > 1 ? BLOCK_ROWS / r.group : 1;
+    r.block_queries = r.block_queries < a->n_queries ? r.block_queries : a->n_queries;
+    if (a->n_queries == 0 || a->n_streams == 0) {
+        return TADA_OK;
+    }
+    r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
+    r.range_tiles = a->n_queries <= FEW_QUERIES ? RANGE_TILES : r.n_tiles;
+    r.range_tiles = r.range_tiles > 0 ? r.range_tiles : 1;
+    r.n_ranges = r.n_tiles > 0 ? (r.n_tiles + r.range_tiles - 1) / r.range_tiles : 1;
+    r.partial_row = (size_t)a->v_dim + 2;
+
+    int64_t items = a->n_streams * a->n_heads_kv * r.n_blocks * r.n_ranges;
+    size_t each = work_floats(&r);
+    size_t partial = r.n_ranges > 1 ? (size_t)items * (size_t)(r.block_queries * r.group) * r.partial_row : 0;
+    float *memory = tada_pool_workspace(pool, (each * (size_t)n_threads + partial) * sizeof *memory);
+    if (!memory) {
+        return tada_fail(error, TADA_E_MEMORY,
+                         "Out of memory for attention: use a smaller ubatch or fewer threads.");
+    }
+    r.partial = memory + each * (size_t)n_threads;
+#pragma omp parallel num_threads(n_threads) if (items > 1)
+    {
+        work w = work_make(&r, memory + each * (size_t)omp_get_thread_num());
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < items; i++) {
+            run_item(&r, i, &w);
+        }
+        if (r.n_ranges > 1) {
+#pragma omp for schedule(static)
+            for (int64_t i = 0; i < a->n_streams * a->n_heads * a->n_queries; i++) {
+                merge_row(&r, i / a->n_queries / a->n_heads, (int)(i / a->n_queries % a->n_heads),
+                          i % a->n_queries, w.out);
+            }
+        }
+    }
+    return TADA_OK;
+}

@@ -1,0 +1,92 @@
+/* What the CPU can do, and which kernel set is used. The selection is the library's only global state. */
+#include "kernels.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef TADA_X86
+static bool cpu_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+static bool cpu_has_avx512(void)
+{
+    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+#define KERNELS(name, symbol, check) extern const tada_kernels symbol;
+#include "kernels.def"
+#undef KERNELS
+
+static _Atomic(const tada_kernels *) selected;
+
+enum tada_status tada_kernels_select(const char *name)
+{
+    const tada_kernels *found = NULL;
+#define KERNELS(set, symbol, check)                                                                          \
+    if (!found && strcmp(name, #set) == 0 && (check)) {                                                      \
+        found = &symbol;                                                                                     \
+    }
+#include "kernels.def"
+#undef KERNELS
+    if (!found) {
+        return TADA_E_UNSUPPORTED;
+    }
+    atomic_store(&selected, found);
+    return TADA_OK;
+}
+
+const tada_kernels *tada_kernels_get(void)
+{
+    const tada_kernels *kernels = atomic_load_explicit(&selected, memory_order_relaxed);
+    if (kernels) {
+        return kernels;
+    }
+    const char *wanted = getenv("TADA_KERNELS");
+    if (!wanted || tada_kernels_select(wanted) != TADA_OK) {
+#define KERNELS(set, symbol, check)                                                                          \
+    if (!kernels && (check)) {                                                                               \
+        kernels = &symbol;                                                                                   \
+    }
+#include "kernels.def"
+#undef KERNELS
+        atomic_store(&selected, kernels);
+    }
+    return atomic_load(&selected);
+}
+
+const char *tada_kernels_name(void)
+{
+    return tada_kernels_get()->name;
+}
+
+const char *tada_cpu_features(void)
+{
+    static char text[128];
+    char list[128] = "";
+#ifdef TADA_X86
+#define FEATURE(name)                                                                                        \
+    if (__builtin_cpu_supports(name)) {                                                                      \
+        strcat(list, *list ? " " name : name);                                                               \
+    }
+    FEATURE("avx2")
+    FEATURE("fma")
+    FEATURE("f16c")
+    FEATURE("avx512f")
+    FEATURE("avx512bw")
+    FEATURE("avx512vl")
+    FEATURE("avx512dq")
+    FEATURE("avx512vnni")
+#undef FEATURE
+#endif
+    /* Every caller writes the same bytes, so that a race between two first callers does no harm. */
+    memcpy(text, *list ? list : "none", sizeof "none");
+    if (*list) {
+        memcpy(text, list, sizeof text);
+    }
+    return text;
+}

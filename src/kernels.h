@@ -1,0 +1,66 @@
+/* The seam between the codec and the instruction sets: one table of functions per set, listed in kernels.def.
+ */
+#ifndef TADA_KERNELS_H
+#define TADA_KERNELS_H
+
+#include "tada.h"
+
+/* Groups that are quantised side by side. */
+enum { TADA_LANES = 16 };
+
+/* Values of a group, at most. */
+enum { TADA_GROUP_MAX = 1024 };
+
+/* A block of TADA_LANES groups of n values each: value i of lane l is x[i * stride + l]. */
+typedef struct tada_block {
+    const float *x;
+    size_t stride;
+    int n;
+    int bits;
+    enum tada_search search;
+    uint8_t *codes; /* [n][TADA_LANES], written */
+    /* What decoded values may have suffered since, on top of their own rounding to f16: the rotation spreads
+     * that of their whole head over them. */
+    float noise[TADA_LANES];
+    uint16_t meta[TADA_LANES];
+} tada_block;
+
+/* Scale and offset of the codes of one head: value = scale * code + offset. */
+typedef struct tada_factors {
+    const float *scale, *offset;
+    enum tada_axis axis;
+    int group; /* axis channel: cells of a group, index (cell / group) * dim + channel
+                  axis token: channels of a group within the head, index (channel / group) * 64 + cell */
+} tada_factors;
+
+typedef struct tada_kernels {
+    const char *name;
+    void (*half_to_float)(const uint16_t *from, float *to, int64_t n);
+    void (*half_from_float)(const float *from, uint16_t *to, int64_t n);
+    /* Walsh-Hadamard transform of each `block` values (a power of two), orthonormal, in place. n % block ==
+     * 0. */
+    void (*hadamard)(float *x, int n, int block);
+    /* Chooses scale and zero point of each group (TADA_SCALE_16) and writes codes and meta. */
+    void (*quantise)(tada_block *block);
+    /* Codes of one head as one byte each, in the order of the format: dim vectors of 64. */
+    void (*unpack)(const uint8_t *packed, int bits, int dim, uint8_t *codes);
+    /* The values of one K head, channel by channel [dim][64], and of one V head, cell by cell [64][dim]. */
+    void (*decode_k)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
+    void (*decode_v)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
+    /* Rows [64][stride] in f16 to channels [dim][64] in f32. */
+    void (*transpose)(const uint16_t *rows, size_t stride, int dim, float *out);
+    /* c [m][n] (+)= a [m][k] * b [k][n]; n is a multiple of 16; lda, ldc in floats, b dense. */
+    void (*multiply)(const float *a, size_t lda, const float *b, float *c, size_t ldc, int m, int n, int k,
+                     bool accumulate);
+    /* x[i] = exp(x[i] - max) for 64 values; returns their sum. */
+    float (*exp_sum)(float *x, float max);
+    /* x[i] = cap * tanh(x[i]) for 64 values. */
+    void (*softcap)(float *x, float cap);
+    float (*max64)(const float *x);
+    void (*scale)(float *x, float factor, int n);
+} tada_kernels;
+
+/* The selected set; never NULL. */
+const tada_kernels *tada_kernels_get(void);
+
+#endif

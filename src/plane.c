@@ -1,0 +1,469 @@
+#include "plane.h"
+
+#include <omp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CELLS = TADA_TILE_CELLS };
+
+/* Where the parts of a plane lie in its memory. */
+typedef struct plane_map {
+    int64_t tiles_per_stream, n_tiles, n_slots, n_sinks;
+    size_t slot_bytes, cold_bytes;
+    size_t used_at, slots_at, cold_at, bytes;
+    bool compressed;
+} plane_map;
+
+static const tada_recipe *recipe_of(const tada_spec *spec, const tada_shape *shape)
+{
+    return shape->kind == TADA_K ? &spec->k : &spec->v;
+}
+
+static size_t align64(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *map)
+{
+    const tada_recipe *recipe = recipe_of(spec, shape);
+    if (shape->width < 1 || shape->width > 1 << 20 || shape->n_cells < 1 ||
+        shape->n_cells > (int64_t)1 << 40 || shape->n_streams < 1 || shape->n_streams > 1 << 20 ||
+        tada_recipe_problem(recipe) || spec->stock || spec->window < 0 || spec->window % CELLS != 0) {
+        return false;
+    }
+    map->tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS;
+    map->n_tiles = map->tiles_per_stream * shape->n_streams;
+    map->slot_bytes = (size_t)shape->width * CELLS * 2;
+    map->n_sinks = spec->sinks ? shape->n_streams : 0;
+    /* The window of each stream, and the tile that is being written. */
+    map->n_slots = map->n_sinks + shape->n_streams * (spec->window / CELLS + 1);
+    map->cold_bytes = 0;
+    map->compressed = false;
+    if (recipe->bits < 16 && shape->width % 16 == 0) {
+        map->cold_bytes = tada_cold_bytes(recipe, shape->width);
+        /* Not worth it where the hot tiles alone hold everything, or where the scales outweigh the codes. */
+        map->compressed = map->n_slots < map->n_tiles &&
+                          (size_t)map->n_slots * map->slot_bytes + (size_t)map->n_tiles * map->cold_bytes <
+                              (size_t)map->n_tiles * map->slot_bytes;
+    }
+    if (!map->compressed) {
+        map->n_slots = map->n_tiles;
+        map->n_sinks = 0;
+        map->cold_bytes = 0;
+    }
+    map->used_at = align64((size_t)map->n_tiles * sizeof(tada_tile));
+    map->slots_at = align64(map->used_at + (size_t)map->n_slots);
+    map->cold_at = map->slots_at + align64((size_t)map->n_slots * map->slot_bytes);
+    map->bytes = map->cold_at + (size_t)map->n_tiles * map->cold_bytes;
+    return true;
+}
+
+size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
+{
+    plane_map map;
+    return map_make(spec, shape, &map) ? map.bytes : 0;
+}
+
+enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes,
+                                   tada_plane **plane, tada_error *error)
+{
+    plane_map map;
+    if (!map_make(spec, shape, &map)) {
+        return tada_fail(
+            error, TADA_E_ARGUMENT,
+            "A plane needs a sound recipe and at least one cell, one stream and one value a row.");
+    }
+    if (bytes < map.bytes || (uintptr_t)memory % 64 != 0) {
+        return tada_fail(error, TADA_E_ARGUMENT,
+                         "The plane needs %zu bytes of 64-byte aligned memory, but got %zu.", map.bytes,
+                         bytes);
+    }
+    tada_plane *p = calloc(1, sizeof *p);
+    if (!p) {
+        return tada_fail(error, TADA_E_MEMORY, "Out of memory for a plane: free some and try again.");
+    }
+    p->shape = *shape;
+    p->codec.kind = shape->kind;
+    p->codec.recipe = *recipe_of(spec, shape);
+    p->compressed = map.compressed;
+    p->tiles_per_stream = map.tiles_per_stream;
+    p->n_tiles = map.n_tiles;
+    p->n_slots = (int)map.n_slots;
+    p->n_sinks = (int)map.n_sinks;
+    p->tiles = memory;
+    p->used = (uint8_t *)memory + map.used_at;
+    p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
+    p->cold = (uint8_t *)memory + map.cold_at;
+    p->slot_values = map.slot_bytes / 2;
+    p->cold_bytes = map.cold_bytes;
+    p->bytes = map.bytes;
+    if (p->compressed) {
+        p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width, shape->width);
+        if (p->codec.layout.group > TADA_GROUP_MAX) {
+            free(p);
+            return tada_fail(error, TADA_E_UNSUPPORTED,
+                             "Rows of %d values cannot be cut into groups: use scale axis "
+                             "channel for this model.",
+                             shape->width);
+        }
+    }
+    tada_plane_clear(p);
+    *plane = p;
+    return TADA_OK;
+}
+
+static uint16_t *own_slot(const tada_plane *p, int64_t slot)
+{
+    return p->slots + (size_t)slot * p->slot_values;
+}
+
+static bool is_own(const tada_plane *p, const uint16_t *hot)
+{
+    return hot >= p->slots && hot < p->slots + (size_t)p->n_slots * p->slot_values;
+}
+
+static void release(tada_plane *p, tada_tile *tile)
+{
+    if (!tile->hot) {
+        return;
+    }
+    if (is_own(p, tile->hot)) {
+        p->used[(size_t)(tile->hot - p->slots) / p->slot_values] = 0;
+    } else {
+        tada_pool_return(p->pool, tile->hot);
+        p->n_borrowed--;
+    }
+    tile->hot = NULL;
+}
+
+void tada_plane_free(tada_plane *p)
+{
+    if (p) {
+        tada_plane_clear(p);
+        free(p);
+    }
+}
+
+void tada_plane_clear(tada_plane *p)
+{
+    /* The first call comes with memory that holds anything: only a plane that has been used has something to
+     * release. */
+    for (int64_t i = 0; p->n_borrowed > 0 && i < p->n_tiles; i++) {
+        release(p, &p->tiles[i]);
+    }
+    memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
+    memset(p->used, 0, (size_t)p->n_slots);
+    p->frozen = false;
+}
+
+enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
+{
+    if (head_dim < 1 || p->shape.width % head_dim != 0) {
+        return TADA_E_UNSUPPORTED;
+    }
+    if (!p->compressed || p->codec.layout.head_dim == head_dim) {
+        return TADA_OK;
+    }
+    if (p->frozen || head_dim % 16 != 0) {
+        return TADA_E_UNSUPPORTED;
+    }
+    tada_layout layout = tada_layout_make(&p->codec.recipe, p->shape.width, head_dim);
+    if (layout.group > TADA_GROUP_MAX) {
+        return TADA_E_UNSUPPORTED;
+    }
+    p->codec.layout = layout;
+    return TADA_OK;
+}
+
+/* The own hot tile that a tile may use, or -1. */
+static int64_t free_slot(const tada_plane *p, int64_t tile)
+{
+    if (!p->compressed) {
+        return tile;
+    }
+    if (p->n_sinks && tile % p->tiles_per_stream == 0) {
+        return tile / p->tiles_per_stream;
+    }
+    for (int64_t s = p->n_sinks; s < p->n_slots; s++) {
+        if (!p->used[s]) {
+            return s;
+        }
+    }
+    return -1;
+}
+
+/* Gives a tile rows in f16: an own slot if there is one, else a borrowed one. NULL when memory is short. */
+static uint16_t *acquire(tada_plane *p, tada_pool *pool, int64_t tile)
+{
+    int64_t slot = free_slot(p, tile);
+    if (slot >= 0) {
+        p->used[slot] = 1;
+        return own_slot(p, slot);
+    }
+    uint16_t *hot = tada_pool_borrow(pool, p->slot_values * 2);
+    if (hot) {
+        p->pool = pool;
+        p->n_borrowed++;
+    }
+    return hot;
+}
+
+/* Makes a tile hot, decoding it when it was cold. */
+static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
+{
+    tada_tile *tile = &p->tiles[index];
+    if (tile->hot) {
+        return true;
+    }
+    uint16_t *hot = acquire(p, pool, index);
+    float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
+    if (hot && tile->mask && scratch) {
+        tada_tile_decode(&p->codec, tada_plane_cold(p, index), tile->mask, hot, scratch);
+        p->reopens++;
+    } else if (hot && !tile->mask) {
+        memset(hot, 0, p->slot_values * 2);
+    }
+    bool done = hot && (scratch || !tile->mask);
+    tile->hot = hot;
+    if (!done) {
+        release(p, tile);
+    }
+    free(scratch);
+    return done;
+}
+
+static int64_t tile_of(const tada_plane *p, int64_t cell)
+{
+    return cell / p->shape.n_cells * p->tiles_per_stream + cell % p->shape.n_cells / CELLS;
+}
+
+static int cell_in_tile(const tada_plane *p, int64_t cell)
+{
+    return (int)(cell % p->shape.n_cells % CELLS);
+}
+
+static bool all_zero(const uint16_t *row, int n)
+{
+    uint16_t bits = 0;
+    for (int i = 0; i < n; i++) {
+        bits |= row[i];
+    }
+    return (bits & 0x7fff) == 0;
+}
+
+enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *rows, enum tada_type type,
+                                  size_t stride, const int64_t *cells, int64_t n, tada_error *error)
+{
+    const tada_kernels *k = tada_kernels_get();
+    int64_t total = p->shape.n_cells * p->shape.n_streams;
+    if (p->n_borrowed && p->pool != pool) {
+        return tada_fail(error, TADA_E_ARGUMENT, "Settle the plane before it is written with another pool.");
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (cells[i] < 0 || cells[i] >= total) {
+            return tada_fail(error, TADA_E_ARGUMENT, "Cell %lld does not exist: the plane has %lld.",
+                             (long long)cells[i], (long long)total);
+        }
+    }
+    for (int64_t i = 0; i < n; i++) {
+        /* All memory before the first change, so that a failure changes nothing. */
+        if (!open_tile(p, pool, tile_of(p, cells[i]))) {
+            return tada_fail(error, TADA_E_MEMORY,
+                             "Out of memory for the rows of a batch: use a smaller ubatch.");
+        }
+    }
+    for (int64_t i = 0; i < n; i++) {
+        tada_tile *tile = &p->tiles[tile_of(p, cells[i])];
+        int t = cell_in_tile(p, cells[i]);
+        uint16_t *row = tile->hot + (size_t)t * (size_t)p->shape.width;
+        const void *from = (const char *)rows + (size_t)i * stride;
+        if (type == TADA_F32) {
+            k->half_from_float(from, row, p->shape.width);
+        } else {
+            memcpy(row, from, (size_t)p->shape.width * 2);
+        }
+        if (all_zero(row, p->shape.width)) {
+            memset(row, 0, (size_t)p->shape.width * 2);
+            tile->mask &= ~((uint64_t)1 << t);
+        } else {
+            tile->mask |= (uint64_t)1 << t;
+        }
+        tile->stamp = ++p->clock;
+    }
+    return TADA_OK;
+}
+
+bool tada_plane_unsettled(const tada_plane *p)
+{
+    return p->n_borrowed > 0;
+}
+
+typedef struct hot_tile {
+    uint64_t stamp;
+    int64_t index;
+} hot_tile;
+
+static int later_first(const void *a, const void *b)
+{
+    const hot_tile *x = a, *y = b;
+    return x->stamp < y->stamp ? 1 : x->stamp > y->stamp ? -1 : 0;
+}
+
+enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
+{
+    if (p->n_borrowed == 0) {
+        return TADA_OK;
+    }
+    int64_t n_hot = 0, keep = p->n_slots - p->n_sinks;
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        n_hot += p->tiles[i].hot != NULL;
+    }
+    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot);
+    size_t scratch_floats = (tada_tile_encode_scratch(&p->codec) + 15) / 16 * 16;
+    float *scratch = malloc(scratch_floats * (size_t)n_threads * sizeof *scratch);
+    if (!hot || !scratch) {
+        free(hot);
+        free(scratch);
+        return TADA_E_MEMORY;
+    }
+    n_hot = 0;
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        tada_tile *tile = &p->tiles[i];
+        if (tile->hot && !tile->mask) {
+            release(p, tile);
+        } else if (tile->hot && !(p->n_sinks && i % p->tiles_per_stream == 0)) {
+            hot[n_hot++] = (hot_tile){tile->stamp, i};
+        }
+    }
+    qsort(hot, (size_t)n_hot, sizeof *hot, later_first);
+    if (n_hot > keep) {
+        p->frozen = true;
+#pragma omp parallel num_threads(n_threads) if (n_hot - keep > 1)
+        {
+            float *mine = scratch + scratch_floats * (size_t)omp_get_thread_num();
+#pragma omp for schedule(dynamic, 1)
+            for (int64_t i = keep; i < n_hot; i++) {
+                tada_tile *tile = &p->tiles[hot[i].index];
+                tada_tile_encode(&p->codec, tile->hot, tile->mask, tada_plane_cold(p, hot[i].index), mine);
+            }
+        }
+        for (int64_t i = keep; i < n_hot; i++) {
+            release(p, &p->tiles[hot[i].index]);
+            p->compressions++;
+        }
+    }
+    for (int64_t i = 0; i < n_hot && i < keep; i++) {
+        tada_tile *tile = &p->tiles[hot[i].index];
+        if (is_own(p, tile->hot)) {
+            continue;
+        }
+        int64_t slot = free_slot(p, hot[i].index);
+        uint16_t *own = own_slot(p, slot);
+        memcpy(own, tile->hot, p->slot_values * 2);
+        release(p, tile);
+        p->used[slot] = 1;
+        tile->hot = own;
+    }
+    free(hot);
+    free(scratch);
+    return TADA_OK;
+}
+
+enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows, int n_threads,
+                                 tada_error *error)
+{
+    int64_t total = p->shape.n_cells * p->shape.n_streams;
+    size_t width = (size_t)p->shape.width;
+    if (first < 0 || n < 0 || first > total - n) {
+        return tada_fail(error, TADA_E_ARGUMENT, "Cells %lld to %lld do not exist: the plane has %lld.",
+                         (long long)first, (long long)(first + n), (long long)total);
+    }
+    if (n == 0) {
+        return TADA_OK;
+    }
+    atomic_bool failed = false;
+    int64_t first_tile = tile_of(p, first), last_tile = tile_of(p, first + n - 1);
+#pragma omp parallel for num_threads(n_threads) schedule(dynamic, 1) if (last_tile > first_tile)
+    for (int64_t i = first_tile; i <= last_tile; i++) {
+        const tada_tile *tile = &p->tiles[i];
+        int64_t stream = i / p->tiles_per_stream;
+        int64_t begin = stream * p->shape.n_cells + i % p->tiles_per_stream * CELLS;
+        int64_t end =
+            begin + CELLS < (stream + 1) * p->shape.n_cells ? begin + CELLS : (stream + 1) * p->shape.n_cells;
+        int64_t from = begin > first ? begin : first, to = end < first + n ? end : first + n;
+        uint16_t *out = rows + (size_t)(from - first) * width;
+        size_t bytes = (size_t)(to - from) * width * 2;
+        if (tile->hot) {
+            memcpy(out, tile->hot + (size_t)(from - begin) * width, bytes);
+        } else if (!tile->mask) {
+            memset(out, 0, bytes);
+        } else {
+            size_t floats = tada_tile_scratch(&p->codec);
+            float *scratch = malloc(floats * sizeof *scratch + p->slot_values * 2);
+            if (!scratch) {
+                failed = true;
+                continue;
+            }
+            uint16_t *decoded = (uint16_t *)(void *)(scratch + floats);
+            tada_tile_decode(&p->codec, tada_plane_cold(p, i), tile->mask, decoded, scratch);
+            memcpy(out, decoded + (size_t)(from - begin) * width, bytes);
+            free(scratch);
+        }
+    }
+    return failed ? tada_fail(error, TADA_E_MEMORY,
+                              "Out of memory while decoding cells: free some and try again.")
+                  : TADA_OK;
+}
+
+enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t from, int64_t to,
+                                        int n_threads, tada_error *error)
+{
+    if (from < 0 || from >= p->shape.n_streams || to < 0 || to >= p->shape.n_streams) {
+        return tada_fail(error, TADA_E_ARGUMENT, "A stream to copy does not exist: the plane has %lld.",
+                         (long long)p->shape.n_streams);
+    }
+    enum tada_status status = tada_plane_settle(p, n_threads);
+    for (int64_t i = 0; i < p->tiles_per_stream && from != to && status == TADA_OK; i++) {
+        const tada_tile *source = &p->tiles[from * p->tiles_per_stream + i];
+        int64_t index = to * p->tiles_per_stream + i;
+        tada_tile *target = &p->tiles[index];
+        if (source->hot) {
+            if (!target->hot) {
+                target->hot = acquire(p, pool, index);
+            }
+            if (!target->hot) {
+                status = TADA_E_MEMORY;
+                continue;
+            }
+            memcpy(target->hot, source->hot, p->slot_values * 2);
+        } else {
+            release(p, target);
+            if (source->mask) {
+                memcpy(tada_plane_cold(p, index), tada_plane_cold(p, from * p->tiles_per_stream + i),
+                       p->cold_bytes);
+            }
+        }
+        target->mask = source->mask;
+        target->stamp = source->stamp;
+    }
+    enum tada_status settled = tada_plane_settle(p, n_threads);
+    status = status == TADA_OK ? settled : status;
+    return status == TADA_OK ? TADA_OK
+                             : tada_fail(error, status, "Out of memory while a sequence was copied.");
+}
+
+void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
+{
+    *stats = (tada_plane_stats){.tiles = p->n_tiles,
+                                .compressions = p->compressions,
+                                .reopens = p->reopens,
+                                .bytes = p->bytes,
+                                .bytes_f16 = (size_t)(p->shape.n_cells * p->shape.n_streams) *
+                                             (size_t)p->shape.width * 2};
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        stats->hot += p->tiles[i].hot && p->tiles[i].mask;
+        stats->cold += !p->tiles[i].hot && p->tiles[i].mask;
+    }
+}

@@ -1,0 +1,14 @@
+/* Scratch shared by planes: borrowed tiles, and the workspace of the attention. */
+#ifndef TADA_POOL_H
+#define TADA_POOL_H
+
+#include "tada.h"
+
+/* A block of at least `bytes`, 64-byte aligned, or NULL. */
+void *tada_pool_borrow(tada_pool *pool, size_t bytes);
+void tada_pool_return(tada_pool *pool, void *block);
+
+/* The workspace, grown to at least `bytes` (its content is lost then), or NULL. */
+void *tada_pool_workspace(tada_pool *pool, size_t bytes);
+
+#endif

@@ -1,0 +1,31 @@
+/* Recipes: their checks and what follows from them for a row of given width. */
+#ifndef TADA_RECIPE_H
+#define TADA_RECIPE_H
+
+#include "tada.h"
+
+#include <stdarg.h>
+
+/* Fills *error (may be NULL) and returns status. */
+enum tada_status tada_fail(tada_error *error, enum tada_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* NULL when the recipe is sound, else what is wrong with it. */
+const char *tada_recipe_problem(const tada_recipe *recipe);
+
+/* How a row is cut for coding: heads of head_dim, groups of `group` channels (axis token). */
+typedef struct tada_layout {
+    int width, head_dim, n_heads;
+    int group;    /* axis channel: cells of a group; axis token: channels of a group */
+    int n_groups; /* axis token: groups of a row; axis channel: groups of a tile's column */
+    int rotation; /* block of the Hadamard transform; 1: none */
+    int unit;     /* columns that are encoded together: the larger of head and group */
+} tada_layout;
+
+tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim);
+
+/* Bytes of a cold tile's parts; the codes come first, then the scales, then the means. */
+size_t tada_code_bytes(const tada_recipe *recipe, int width);
+size_t tada_cold_bytes(const tada_recipe *recipe, int width);
+
+#endif

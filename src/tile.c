@@ -1,0 +1,480 @@
+/* Encoding and decoding of one tile: rotate, centre, quantise, pack, and back. */
+#include "tile.h"
+
+#include "half.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { CELLS = TADA_TILE_CELLS, LANES = TADA_LANES };
+
+/* Floats of a block of 16 channels and its codes, more than the columns of the narrowest row give. */
+enum { BLOCK = CELLS * LANES * 2 };
+
+/* Times that a tile is encoded again at most: scales only become coarser, rarely more than once. */
+enum { MOST_ROUNDS = 32 };
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t tada_tile_scratch(const tada_codec *codec)
+{
+    const tada_layout *l = &codec->layout;
+    size_t columns = (size_t)l->unit;
+    /* Values, codes, factors. */
+    size_t groups = max_size((size_t)l->n_groups * columns, (size_t)(columns / 16 + 1) * CELLS);
+    return 2 * CELLS * (size_t)l->head_dim + CELLS * (size_t)l->head_dim / 4 + 2 * groups + 64;
+}
+
+size_t tada_tile_encode_scratch(const tada_codec *codec)
+{
+    const tada_layout *l = &codec->layout;
+    size_t columns = (size_t)l->unit;
+    /* Values, their transpose, head means, codes; then the decoded rows and the tile that they give. */
+    size_t once = 2 * CELLS * columns + BLOCK + CELLS * (size_t)l->head_dim + CELLS * columns / 4 +
+                  TADA_GROUP_MAX * LANES / 4;
+    once = (max_size(once, tada_tile_scratch(codec)) + 15) / 16 * 16;
+    return once + CELLS * (size_t)l->width / 2 + tada_cold_bytes(&codec->recipe, l->width) / 4 + 64;
+}
+
+/* ---- where things are in a cold tile ---- */
+
+static uint8_t *head_codes(const tada_codec *c, const uint8_t *cold, int head)
+{
+    return (uint8_t *)cold + (size_t)head * tada_code_bytes(&c->recipe, c->layout.head_dim);
+}
+
+static uint8_t *tile_meta(const tada_codec *c, const uint8_t *cold)
+{
+    return (uint8_t *)cold + tada_code_bytes(&c->recipe, c->layout.width);
+}
+
+static size_t meta_count(const tada_codec *c)
+{
+    const tada_layout *l = &c->layout;
+    return c->recipe.axis == TADA_AXIS_CHANNEL ? (size_t)l->n_groups * (size_t)l->width
+                                               : (size_t)l->n_groups * CELLS;
+}
+
+static uint8_t *tile_means(const tada_codec *c, const uint8_t *cold)
+{
+    return tile_meta(c, cold) + meta_count(c) * (c->recipe.scale == TADA_SCALE_16 ? 2 : 4);
+}
+
+static bool centres_heads(const tada_codec *c)
+{
+    return c->layout.n_heads > 1 &&
+           (c->recipe.centring == TADA_CENTRE_HEADS16 || c->recipe.centring == TADA_CENTRE_HEADS8);
+}
+
+/* Mean i of the tile, as decoded. */
+static float mean_get(const tada_codec *c, const uint8_t *means, size_t i)
+{
+    if (c->recipe.centring == TADA_CENTRE_HEADS16) {
+        uint16_t half;
+        memcpy(&half, means + 2 * i, sizeof half);
+        return tada_half_to_float(half);
+    }
+    return tada_byte_to_float(means[i]);
+}
+
+static float mean_put(const tada_codec *c, uint8_t *means, size_t i, float value)
+{
+    if (c->recipe.centring == TADA_CENTRE_HEADS16) {
+        uint16_t half = tada_half_from_float(value);
+        memcpy(means + 2 * i, &half, sizeof half);
+    } else {
+        means[i] = tada_byte_from_float(value);
+    }
+    return mean_get(c, means, i);
+}
+
+/* ---- encoding ---- */
+
+static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mask, int first, int columns,
+                         float *x)
+{
+    const tada_kernels *k = tada_kernels_get();
+    for (int t = 0; t < CELLS; t++) {
+        float *row = x + (size_t)t * columns;
+        if (!(mask >> t & 1)) {
+            memset(row, 0, (size_t)columns * sizeof *row);
+            continue;
+        }
+        k->half_to_float(rows + (size_t)t * c->layout.width + first, row, columns);
+        if (c->layout.rotation > 1) {
+            k->hadamard(row, columns, c->layout.rotation);
+        }
+    }
+}
+
+/* Mean over the heads, rotated, of every cell: [64][head_dim]; stored, and returned as it will be decoded. */
+static void encode_head_means(const tada_codec *c, const uint16_t *rows, uint64_t mask, uint8_t *means,
+                              float *mean, float *x)
+{
+    const tada_layout *l = &c->layout;
+    memset(mean, 0, CELLS * (size_t)l->head_dim * sizeof *mean);
+    for (int h = 0; h < l->n_heads; h++) {
+        load_columns(c, rows, mask, h * l->head_dim, l->head_dim, x);
+        for (int i = 0; i < CELLS * l->head_dim; i++) {
+            mean[i] += x[i];
+        }
+    }
+    for (int i = 0; i < CELLS * l->head_dim; i++) {
+        mean[i] = mean_put(c, means, (size_t)i, mean[i] / (float)l->n_heads);
+    }
+}
+
+static void centre_tokens(const tada_codec *c, uint64_t mask, int first, int columns, uint8_t *means,
+                          float *x)
+{
+    int n = __builtin_popcountll(mask);
+    for (int d = 0; d < columns; d++) {
+        float sum = 0;
+        for (int t = 0; t < CELLS; t++) {
+            sum += x[(size_t)t * columns + d];
+        }
+        float mean = mean_put(c, means, (size_t)(first + d), n ? sum / (float)n : 0);
+        for (int t = 0; t < CELLS; t++) {
+            x[(size_t)t * columns + d] -= mask >> t & 1 ? mean : 0;
+        }
+    }
+}
+
+/* One group with f16 scale and zero; the range is narrowed while that lowers the squared error. */
+static void quantise_f16(const tada_recipe *r, const float *x, size_t stride, int n, uint8_t *codes,
+                         size_t code_stride, uint8_t *meta)
+{
+    float low = INFINITY, high = -INFINITY, best = INFINITY;
+    float levels = (float)((1 << r->bits) - 1);
+    uint16_t pair[2] = {0, 0};
+    for (int i = 0; i < n; i++) {
+        float v = x[(size_t)i * stride];
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+    }
+    int tries = r->search == TADA_SEARCH_MINMAX ? 1 : 12;
+    for (int try = 0; try < tries && n > 0; try++) {
+        float half = (high - low) / 2 * (1.0f - 0.045f * (float)try), error = 0;
+        uint16_t s = tada_half_from_float(2 * half / levels);
+        uint16_t z = tada_half_from_float((low + high) / 2 - half);
+        float scale = tada_half_to_float(s), zero = tada_half_to_float(z);
+        float inverse = scale > 0 ? 1.0f / scale : 0;
+        for (int i = 0; i < n; i++) {
+            float q = rintf((x[(size_t)i * stride] - zero) * inverse);
+            q = q > 0 ? q : 0;
+            q = q < levels ? q : levels;
+            float d = x[(size_t)i * stride] - (zero + scale * q);
+            error += d * d;
+        }
+        if (error < best || try == 0) {
+            best = error;
+            pair[0] = s;
+            pair[1] = z;
+        }
+    }
+    float scale = tada_half_to_float(pair[0]), zero = tada_half_to_float(pair[1]);
+    float inverse = scale > 0 ? 1.0f / scale : 0;
+    for (int i = 0; i < n; i++) {
+        float q = rintf((x[(size_t)i * stride] - zero) * inverse);
+        q = q > 0 ? q : 0;
+        q = q < levels ? q : levels;
+        codes[(size_t)i * code_stride] = (uint8_t)q;
+    }
+    memcpy(meta, pair, sizeof pair);
+}
+
+/* Three times as far as the rounding of a row to f16 can move its rotated values, which is 2^-12 of the
+ * head's norm. */
+static void rotation_noise(const tada_codec *c, const float *x, int columns, float *noise)
+{
+    int dim = c->layout.head_dim;
+    for (int t = 0; t < CELLS; t++) {
+        noise[t] = 0;
+        for (int first = 0; first < columns && c->layout.rotation > 1; first += dim) {
+            float sum = 0;
+            for (int d = first; d < first + dim; d++) {
+                sum += x[(size_t)t * columns + d] * x[(size_t)t * columns + d];
+            }
+            noise[t] = fmaxf(noise[t], 3 * 0x1p-12f * sqrtf(sum));
+        }
+    }
+}
+
+/* Scale axis channel: x [64][columns], groups of cells; codes [64][columns]. */
+static void quantise_channels(const tada_codec *c, const float *x, int columns, int first, uint64_t mask,
+                              const float *noise, uint8_t *codes, uint8_t *meta, float *packed)
+{
+    const tada_layout *l = &c->layout;
+    const tada_kernels *k = tada_kernels_get();
+    uint8_t *block_codes = (uint8_t *)(packed + CELLS * LANES);
+    for (int g = 0; g < l->n_groups; g++) {
+        int cell[CELLS], n = 0;
+        float most = 0;
+        for (int t = g * l->group; t < (g + 1) * l->group; t++) {
+            if (mask >> t & 1) {
+                cell[n++] = t;
+                most = fmaxf(most, noise[t]);
+            }
+        }
+        for (int d = 0; d < columns; d += LANES) {
+            for (int i = 0; i < n; i++) {
+                memcpy(packed + i * LANES, x + (size_t)cell[i] * columns + d, LANES * sizeof *packed);
+            }
+            size_t at = (size_t)g * l->width + first + d;
+            if (c->recipe.scale == TADA_SCALE_16) {
+                tada_block block = {packed,           LANES,       n,   c->recipe.bits,
+                                    c->recipe.search, block_codes, {0}, {0}};
+                for (int j = 0; j < LANES; j++) {
+                    block.noise[j] = most;
+                }
+                k->quantise(&block);
+                memcpy(meta + 2 * at, block.meta, sizeof block.meta);
+            } else {
+                for (int j = 0; j < LANES; j++) {
+                    quantise_f16(&c->recipe, packed + j, LANES, n, block_codes + j, LANES,
+                                 meta + 4 * (at + (size_t)j));
+                }
+            }
+            for (int i = 0; i < n; i++) {
+                memcpy(codes + (size_t)cell[i] * columns + d, block_codes + i * LANES, LANES);
+            }
+        }
+    }
+}
+
+/* Scale axis token: x [columns][64], groups of channels; codes [64][columns]. */
+static void quantise_tokens(const tada_codec *c, const float *x, int columns, int first, const float *noise,
+                            uint8_t *codes, uint8_t *meta, uint8_t *block_codes)
+{
+    const tada_layout *l = &c->layout;
+    const tada_kernels *k = tada_kernels_get();
+    for (int start = 0; start < columns; start += l->group) {
+        size_t group = (size_t)((first + start) / l->group);
+        for (int t = 0; t < CELLS; t += LANES) {
+            const float *from = x + (size_t)start * CELLS + t;
+            size_t at = group * CELLS + (size_t)t;
+            if (c->recipe.scale == TADA_SCALE_16) {
+                tada_block block = {from,        CELLS, l->group, c->recipe.bits, c->recipe.search,
+                                    block_codes, {0},   {0}};
+                memcpy(block.noise, noise + t, sizeof block.noise);
+                k->quantise(&block);
+                memcpy(meta + 2 * at, block.meta, sizeof block.meta);
+            } else {
+                for (int j = 0; j < LANES; j++) {
+                    quantise_f16(&c->recipe, from + j, CELLS, l->group, block_codes + j, LANES,
+                                 meta + 4 * (at + (size_t)j));
+                }
+            }
+            for (int d = 0; d < l->group; d++) {
+                for (int j = 0; j < LANES; j++) {
+                    codes[(size_t)(t + j) * columns + start + d] = block_codes[d * LANES + j];
+                }
+            }
+        }
+    }
+}
+
+/* Byte of (cell, channel) in the order of the format: 64 codes a vector, so that no kernel needs to shuffle.
+ */
+static size_t code_position(enum tada_kind kind, int dim, int t, int d)
+{
+    if (kind == TADA_K) {
+        return ((size_t)(d / 4) * 4 + (size_t)(t / 16)) * 64 + (size_t)((t % 16) * 4 + d % 4);
+    }
+    return ((size_t)(t / 4) * (size_t)(dim / 16) + (size_t)(d / 16)) * 64 + (size_t)((d % 16) * 4 + t % 4);
+}
+
+static void pack_plane(const uint8_t *codes, int dim, int shift, int width, uint8_t *out)
+{
+    int per_line = 8 / width;
+    unsigned mask = (1u << width) - 1;
+    for (int line = 0; line < dim / per_line; line++) {
+        for (int i = 0; i < 64; i++) {
+            unsigned byte = 0;
+            for (int j = 0; j < per_line; j++) {
+                byte |= (codes[((size_t)line * per_line + j) * 64 + i] >> shift & mask) << (j * width);
+            }
+            out[(size_t)line * 64 + i] = (uint8_t)byte;
+        }
+    }
+}
+
+static void pack_head(const tada_codec *c, const uint8_t *codes, int columns, int head_in_unit,
+                      uint8_t *ordered, uint8_t *out)
+{
+    int dim = c->layout.head_dim, bits = c->recipe.bits;
+    for (int t = 0; t < CELLS; t++) {
+        for (int d = 0; d < dim; d++) {
+            ordered[code_position(c->kind, dim, t, d)] = codes[(size_t)t * columns + head_in_unit * dim + d];
+        }
+    }
+    int main_width = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+    pack_plane(ordered, dim, 0, main_width, out);
+    if (bits > main_width) {
+        pack_plane(ordered, dim, main_width, bits - main_width, out + (size_t)dim * 8 * (size_t)main_width);
+    }
+}
+
+static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask, uint8_t *cold,
+                        float *scratch)
+{
+    const tada_layout *l = &c->layout;
+    int columns = l->unit;
+    float *x = scratch;
+    float *turned = x + (size_t)CELLS * columns;
+    float *mean = turned + (size_t)CELLS * columns + BLOCK;
+    uint8_t *codes = (uint8_t *)(mean + (size_t)CELLS * l->head_dim);
+    uint8_t *block_codes = codes + (size_t)CELLS * columns;
+    uint8_t *means = tile_means(c, cold);
+    float noise[CELLS];
+    if (centres_heads(c)) {
+        encode_head_means(c, rows, mask, means, mean, x);
+    }
+    for (int first = 0; first < l->width; first += columns) {
+        load_columns(c, rows, mask, first, columns, x);
+        rotation_noise(c, x, columns, noise);
+        if (c->recipe.centring == TADA_CENTRE_TOKENS) {
+            centre_tokens(c, mask, first, columns, means, x);
+        } else if (centres_heads(c)) {
+            for (int t = 0; t < CELLS; t++) {
+                for (int d = 0; d < columns; d++) {
+                    x[(size_t)t * columns + d] -= mean[(size_t)t * l->head_dim + d % l->head_dim];
+                }
+            }
+        }
+        memset(codes, 0, (size_t)CELLS * columns);
+        if (c->recipe.axis == TADA_AXIS_CHANNEL) {
+            quantise_channels(c, x, columns, first, mask, noise, codes, tile_meta(c, cold), turned);
+        } else {
+            for (int t = 0; t < CELLS; t++) {
+                for (int d = 0; d < columns; d++) {
+                    turned[(size_t)d * CELLS + t] = x[(size_t)t * columns + d];
+                }
+            }
+            quantise_tokens(c, turned, columns, first, noise, codes, tile_meta(c, cold), block_codes);
+        }
+        for (int h = 0; h < columns / l->head_dim; h++) {
+            pack_head(c, codes, columns, h, (uint8_t *)turned, head_codes(c, cold, first / l->head_dim + h));
+        }
+    }
+}
+
+void tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, uint8_t *cold, float *scratch)
+{
+    size_t bytes = tada_cold_bytes(&c->recipe, c->layout.width);
+    float *end = scratch + tada_tile_encode_scratch(c) - 64;
+    uint8_t *next = (uint8_t *)(end - bytes / 4);
+    uint16_t *decoded = (uint16_t *)(void *)(end - bytes / 4 - CELLS * (size_t)c->layout.width / 2);
+    memset(cold, 0, bytes);
+    encode_once(c, rows, mask, cold, scratch);
+    /*
+     * A tile must encode to itself when its decoded rows come back (a session that is restored, a tile that
+     * is reopened), so go on to the tile of which that is true. It nearly always is of the first one. Means
+     * and scales in f16 would only drift: no promise is made for those.
+     */
+    bool settles = c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale == TADA_SCALE_16;
+    for (int round = 0; settles && round < MOST_ROUNDS; round++) {
+        tada_tile_decode(c, cold, mask, decoded, scratch);
+        memset(next, 0, bytes);
+        encode_once(c, decoded, mask, next, scratch);
+        if (memcmp(cold, next, bytes) == 0) {
+            break;
+        }
+        memcpy(cold, next, bytes);
+    }
+}
+
+/* ---- decoding ---- */
+
+static void factor(const tada_codec *c, const uint8_t *meta, size_t i, float *scale, float *offset)
+{
+    uint16_t word[2];
+    if (c->recipe.scale == TADA_SCALE_16) {
+        memcpy(word, meta + 2 * i, sizeof word[0]);
+        uint32_t bits = ((uint32_t)(word[0] >> 9) + (111 << 2)) << 21;
+        int zero = word[0] & 511;
+        memcpy(scale, &bits, sizeof *scale);
+        /* Exact: 3 bits times 9 bits. */
+        *offset = *scale * (float)(zero < 256 ? zero : zero - 512);
+    } else {
+        memcpy(word, meta + 4 * i, sizeof word);
+        *scale = tada_half_to_float(word[0]);
+        *offset = tada_half_to_float(word[1]);
+    }
+}
+
+void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t mask, int head, float *out,
+                           float *scratch)
+{
+    const tada_layout *l = &c->layout;
+    const tada_kernels *k = tada_kernels_get();
+    const uint8_t *meta = tile_meta(c, cold);
+    int dim = l->head_dim;
+    uint8_t *codes = (uint8_t *)scratch;
+    float *scale = scratch + (size_t)CELLS * dim / 4, *offset;
+    tada_factors factors = {.axis = c->recipe.axis, .group = l->group};
+    if (c->recipe.axis == TADA_AXIS_CHANNEL) {
+        offset = scale + (size_t)l->n_groups * dim;
+        for (int g = 0; g < l->n_groups; g++) {
+            for (int d = 0; d < dim; d++) {
+                int i = g * dim + d;
+                factor(c, meta, (size_t)g * l->width + (size_t)head * dim + d, &scale[i], &offset[i]);
+            }
+        }
+    } else {
+        int first = head * dim / l->group;
+        int groups = l->group >= dim ? 1 : dim / l->group;
+        factors.group = l->group >= dim ? dim : l->group;
+        offset = scale + (size_t)groups * CELLS;
+        for (int i = 0; i < groups * CELLS; i++) {
+            factor(c, meta, (size_t)first * CELLS + (size_t)i, &scale[i], &offset[i]);
+        }
+    }
+    factors.scale = scale;
+    factors.offset = offset;
+    k->unpack(head_codes(c, cold, head), c->recipe.bits, dim, codes);
+    (c->kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &factors, out);
+
+    bool tokens = c->recipe.centring == TADA_CENTRE_TOKENS, heads = centres_heads(c);
+    if (!tokens && !heads && mask == UINT64_MAX) {
+        return;
+    }
+    const uint8_t *means = tile_means(c, cold);
+    for (int t = 0; t < CELLS; t++) {
+        bool written = mask >> t & 1;
+        for (int d = 0; d < dim; d++) {
+            float *value = c->kind == TADA_K ? &out[(size_t)d * CELLS + t] : &out[(size_t)t * dim + d];
+            if (!written) {
+                *value = 0;
+            } else if (tokens) {
+                *value += mean_get(c, means, (size_t)head * dim + d);
+            } else if (heads) {
+                *value += mean_get(c, means, (size_t)t * dim + d);
+            }
+        }
+    }
+}
+
+void tada_tile_decode(const tada_codec *c, const uint8_t *cold, uint64_t mask, uint16_t *rows, float *scratch)
+{
+    const tada_layout *l = &c->layout;
+    const tada_kernels *k = tada_kernels_get();
+    int dim = l->head_dim;
+    float *values = scratch, *rest = scratch + (size_t)CELLS * dim;
+    for (int h = 0; h < l->n_heads; h++) {
+        tada_tile_decode_head(c, cold, mask, h, values, rest + dim);
+        for (int t = 0; t < CELLS; t++) {
+            float *row = c->kind == TADA_K ? rest : values + (size_t)t * dim;
+            for (int d = 0; c->kind == TADA_K && d < dim; d++) {
+                row[d] = values[(size_t)d * CELLS + t];
+            }
+            if (l->rotation > 1) {
+                k->hadamard(row, dim, l->rotation);
+            }
+            k->half_from_float(row, rows + (size_t)t * l->width + (size_t)h * dim, dim);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# Checks how the tada command behaves, with stand-ins for the llama.cpp tools.   run.sh TADA_BINARY
+set -uo pipefail
+if [ $# -ne 1 ] || [ ! -x "$1" ]; then
+    echo "usage: run.sh TADA_BINARY" >&2
+    exit 2
+fi
+binary=$(readlink -f "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset TADA_CACHE TADA_PLUGIN TADA_LLAMA_BIN TADA_KERNELS GGML_BACKEND_PATH XDG_CACHE_HOME
+unset "${!LLAMA_ARG_@}"
+export HOME=$work/home
+
+# A copy in a folder of its own: what lies beside the real one must not matter.
+mkdir -p "$work/app/bin" "$work/app/lib" "$work/tools" "$HOME"
+cp "$binary" "$work/app/bin/tada"
+tada=$work/app/bin/tada
+cat > "$work/tools/llama-cli" << 'STUB'
+#!/bin/sh
+echo "tool=$(basename "$0")"
+echo "folder=$(dirname "$0")"
+echo "plugin=${GGML_BACKEND_PATH-unset}"
+echo "cache=${TADA_CACHE-unset}"
+for argument in "$@"; do echo "<$argument>"; done
+[ "$1" != "--exit" ] || exit "$2"
+[ "$1" != "--version" ] || echo "version: 1.2.3 (stub)" >&2
+STUB
+chmod +x "$work/tools/llama-cli"
+for tool in llama-server llama-completion llama-bench; do cp "$work/tools/llama-cli" "$work/tools/$tool"; done
+
+checks=0 failures=0 status=0 output=
+bad() {
+    echo "FAIL line ${BASH_LINENO[1]}: $1"
+    printf '%s\n' "$output" | sed 's/^/    /'
+    failures=$((failures + 1))
+}
+# call STATUS ARGS...: runs tada, keeps both streams in $output
+call() {
+    local expected=$1
+    shift
+    checks=$((checks + 1))
+    output=$("$tada" "$@" 2>&1)
+    status=$?
+    [ "$status" -eq "$expected" ] || bad "'tada $*' exits with $status, not $expected"
+}
+has() { checks=$((checks + 1)); grep -qF -e "$1" <<< "$output" || bad "no '$1' in the output"; }
+hasnt() { checks=$((checks + 1)); ! grep -qF -e "$1" <<< "$output" || bad "'$1' in the output"; }
+# arguments A B ...: the tool was given exactly these
+arguments() {
+    local expected actual
+    checks=$((checks + 1))
+    expected=$([ $# -eq 0 ] || printf '<%s>\n' "$@")
+    actual=$(grep '^<' <<< "$output")
+    [ "$expected" = "$actual" ] || bad "other arguments than expected: $*"
+}
+
+# Help and usage errors.
+call 0 --version; has "tada "
+call 0 -V
+call 0 --help; has "run"; has "serve"; has "doctor"
+call 0 -h
+call 0 help; has "usage: tada COMMAND"
+call 0 help help
+call 0 help --help
+call 2; has "usage: tada COMMAND"
+for command in run serve doctor; do
+    call 0 help $command; has "usage: tada $command"
+    call 0 $command --help; has "usage: tada $command"
+    call 0 $command -h
+    checks=$((checks + 1))
+    longest=$("$tada" help $command | awk '{ if (length > n) n = length } END { print n + 0 }')
+    [ "$longest" -le 110 ] || bad "a help line of $command has $longest columns"
+done
+call 2 rnu; has "did you mean 'run'"
+call 2 xyz; has "is not a tada command"
+call 2 help xyz
+call 2 help run serve
+call 2 --nonsense; has "--nonsense"
+call 2 -z
+call 2 run --cache; has "needs a value"
+call 2 run --cache tada:99; has "bits"
+call 2 run --cache nonsense; has "Unknown cache spec"
+call 2 run --cache ""
+call 2 run --tool ../evil; has "name of a llama.cpp tool"
+call 2 run --tool=
+call 2 doctor extra
+call 2 doctor --nonsense; has "--nonsense"
+call 2 doctor --json=yes
+if [ -w /dev/full ]; then
+    checks=$((checks + 1))
+    output=$("$tada" --help 2>&1 > /dev/full) && bad "success although the output is lost"
+fi
+
+# Where things are found.
+PATH_BEFORE=$PATH
+export PATH=/usr/bin:/bin
+call 1 run --tool nowhere-to-be-found; has "llama-nowhere-to-be-found was not found"
+export PATH=$work/tools:$PATH_BEFORE
+call 1 run; has "libggml-tada.so was not found"; has "--cache f16"
+call 0 run --cache f16; has "folder=$work/tools"
+mkdir "$work/other"
+cp "$work/tools/llama-cli" "$work/other/"
+TADA_LLAMA_BIN=$work/other call 0 run --cache f16; has "folder=$work/other"
+TADA_LLAMA_BIN=$work/other call 1 serve --cache f16; has "TADA_LLAMA_BIN"
+cp "$work/tools/llama-cli" "$work/app/bin/"
+call 0 run --cache f16; has "folder=$work/app/bin"
+ln -s "$tada" "$work/link"
+checks=$((checks + 1))
+output=$("$work/link" run --cache f16 2>&1); has "folder=$work/app/bin"
+rm "$work/app/bin/llama-cli"
+
+touch "$work/chosen.so"
+TADA_PLUGIN=$work/chosen.so call 0 run; has "plugin=$work/chosen.so"
+TADA_PLUGIN=$work/none.so call 1 run; has "TADA_PLUGIN"
+touch "$work/app/lib/libggml-tada.so"
+call 0 run; has "lib/libggml-tada.so"
+touch "$work/app/bin/libggml-tada.so"
+call 0 run; has "plugin=$work/app/bin/libggml-tada.so"
+
+# The cache spec.
+call 0 run; has "cache=tada"; has "tool=llama-cli"; arguments
+TADA_CACHE=tada:3 call 0 run; has "cache=tada:3"
+TADA_CACHE=tada:3 call 0 run --cache tada:4/2; has "cache=tada:4/2"
+call 0 run --cache=tada:paper; has "cache=tada:paper"
+TADA_CACHE=rubbish call 2 run; has "TADA_CACHE"
+call 0 run --cache q8_0/q4_0 -p x; arguments -ctk q8_0 -ctv q4_0 -p x; has "plugin=unset"; has "cache=unset"
+TADA_CACHE=q8_0 call 0 run; arguments -ctk q8_0 -ctv q8_0; has "plugin=unset"
+GGML_BACKEND_PATH=/x/libggml-tada.so call 0 run --cache f16; has "plugin=unset"
+GGML_BACKEND_PATH=/x/other.so call 0 run --cache f16; has "plugin=/x/other.so"
+GGML_BACKEND_PATH=/x/other.so call 0 run; has "plugin=$work/app/bin/libggml-tada.so"; has "is replaced"
+GGML_BACKEND_PATH=/x/libggml-tada.so call 0 run; hasnt "is replaced"
+
+# Arguments pass unchanged, wherever ours stand.
+call 0 run -m "a b.gguf" --cache tada:4 -p $'two\ttabs "quoted" $HOME *' -- --cache q4_0 --help -- x
+arguments -m "a b.gguf" -p $'two\ttabs "quoted" $HOME *' --cache q4_0 --help -- x; has "cache=tada:4"
+call 0 run --cache-type-k f16 --cache-reuse 5; arguments --cache-type-k f16 --cache-reuse 5
+call 0 run -p ""; arguments -p ""
+call 7 run --exit 7
+call 0 serve --port 8081; has "tool=llama-server"; arguments --port 8081
+call 0 serve --tool x; has "tool=llama-server"; arguments --tool x
+call 0 run --tool completion; has "tool=llama-completion"
+call 0 run --tool=llama-bench; has "tool=llama-bench"
+call 0 run -no-cnv -p x; has "tool=llama-completion"; arguments -no-cnv -p x
+call 0 run --tool cli -no-cnv; has "tool=llama-cli"
+
+# The default model.
+model=$HOME/.cache/tada/smollm2-135m-instruct-q4_1.gguf
+mkdir -p "$(dirname "$model")"
+touch "$model"
+call 0 run -p x; arguments -m "$model" -p x
+XDG_CACHE_HOME=$work/nothing call 0 run; arguments
+XDG_CACHE_HOME=relative call 0 run; arguments -m "$model"
+for option in -m --model -hf --hf-repo -mu --models-dir; do
+    call 0 serve $option y; arguments $option y
+done
+call 0 run --gpt-oss-20b-default; arguments --gpt-oss-20b-default
+call 0 run --spec-default; arguments -m "$model" --spec-default
+LLAMA_ARG_MODEL=y call 0 run; arguments
+
+# Doctor: the stand-ins have no libraries, so there are problems to tell.
+call 1 doctor; has "1.2.3 (stub)"; has "problem"; has "-> "; has "llama-server"
+TADA_CACHE=rubbish call 1 doctor; has "Correct or unset TADA_CACHE"
+TADA_KERNELS=nonsense call 1 doctor; has "TADA_KERNELS=nonsense"
+TADA_LLAMA_BIN=$work/other call 1 doctor; has "llama-server is not in TADA_LLAMA_BIN"
+TADA_PLUGIN=$'/none/"quoted"\\\n\xff.so' call 1 doctor --json; has '"ok": false'
+checks=$((checks + 1))
+python3 -c '
+import json, sys
+report = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+names = [check["name"] for check in report["checks"]]
+wanted = "cpu kernels memory cache llama-cli llama-server plug-in llama.cpp".split()
+assert set(wanted) <= set(names), names
+for check in report["checks"]:
+    assert check["status"] in ("ok", "warning", "problem"), check
+    assert (check["status"] == "ok") == (check["fix"] is None), check
+plugin = report["checks"][names.index("plug-in")]
+assert "/none/\"quoted\"\\\n\ufffd.so" in plugin["fix"], plugin
+' <<< "$output" || bad "the JSON of doctor is not what it should be"
+
+# Doctor with libraries that fit and that do not, where there is a compiler.
+compiler=$(command -v "${CC:-cc}" || true)
+if [ -n "$compiler" ]; then
+    library() { "$compiler" -shared -fPIC -x c -o "$1" - <<< "$2"; }
+    library "$work/tools/libggml-base.so" 'const char *ggml_version(void) { return "9.9.9"; }
+                                           const char *ggml_commit(void) { return "abc"; }'
+    library "$work/tools/libggml.so" 'int unused_by_tada;'
+    for built_for in "9.9.9 (abc):0" "9.9.9 (unknown):0" "9.9.9 (def):1" "9.9.8 (abc):1"; do
+        library "$work/app/bin/libggml-tada.so" \
+            "extern const char *ggml_version(void); const char *(*needs)(void) = ggml_version;
+             const char *tada_plugin_built_for(void) { return \"ggml ${built_for%:*}\"; }"
+        call "${built_for##*:}" doctor; has "ggml 9.9.9 (abc)"; has "ggml ${built_for%:*}"
+        if [ "${built_for##*:}" -eq 0 ]; then
+            has "Nothing is wrong"; hasnt "problem "
+        else
+            has "TADA_LLAMA_DIR"
+        fi
+    done
+    library "$work/app/bin/libggml-tada.so" 'extern int not_there(void); int (*needs)(void) = not_there;'
+    call 1 doctor; has "not_there"; has "does not load"
+fi
+
+echo "$checks checks, $failures failures"
+[ "$failures" -eq 0 ]

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# The plug-in in the stock tools, on the default model.  test_smollm2.sh BIN_DIR   (TADA_MODEL: path of the model)
+set -uo pipefail
+bin=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+model=${TADA_MODEL:-$("$here/../../scripts/get_model.sh")} || exit 1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+plugin() { env GGML_BACKEND_PATH="$bin/libggml-tada.so" "$@"; }
+stock() { env -u GGML_BACKEND_PATH -u TADA_CACHE "$@"; }
+complete() { timeout 120 "$bin/llama-completion" -m "$model" --temp 0 -no-cnv -t 2 -lv 4 "$@" < /dev/null; }
+check() { # NAME CONDITION...
+    local name=$1
+    shift
+    if "$@"; then
+        echo "ok      $name"
+    else
+        echo "FAILED  $name"
+        tail -n 5 "$work/err" 2> /dev/null
+        failures=$((failures + 1))
+    fi
+}
+says() { grep -aqE "$1" "$work/err" "$work/out"; }
+below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && a <= b) }'; }
+buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
+
+prompt="The capital of France is"
+export -n TADA_CACHE 2> /dev/null
+
+# Memory as llama.cpp itself reports it, and sensible text.
+stock bash -c "$(declare -f complete); bin='$bin' model='$model'; complete -p '$prompt' -n 16 -c 8192" > "$work/out" 2> "$work/err"
+f16=$(buffer CPU)
+cp "$work/out" "$work/stock"
+plugin bash -c "$(declare -f complete); bin='$bin' model='$model'; complete -p '$prompt' -n 16 -c 8192" > "$work/out" 2> "$work/err"
+ours=$(buffer TADA)
+check "text goes on with Paris" grep -q Paris "$work/out"
+check "the cache is at most 30 % of f16 ($ours of $f16 MiB)" below "$(awk -v a="$ours" -v b="$f16" 'BEGIN { print a / b }')" 0.30
+
+run() { # SPEC ARGS...: llama-completion with the plug-in
+    local spec=$1
+    shift
+    status=0
+    TADA_CACHE=$spec GGML_BACKEND_PATH="$bin/libggml-tada.so" complete "$@" > "$work/out" 2> "$work/err" || status=$?
+}
+
+run tada:16 -p "$prompt" -n 16 -c 1024
+check "with nothing compressed the text is that of the stock cache" cmp -s "$work/out" "$work/stock"
+
+run q8_0 -p "$prompt" -n 8 -c 1024
+check "a stock type leaves llama.cpp alone" bash -c "[ $status -eq 0 ] && ! grep -aq 'TADA KV buffer' '$work/err'"
+
+run quux -p "$prompt" -n 4 -c 512
+check "an unknown spec is refused" test "$status" -eq 1
+check "... with a message" says "TADA: Unknown cache spec 'quux'"
+
+run tada -p "$prompt" -n 4 -c 512 -fa off
+check "flash attention off is refused" test "$status" -eq 1
+check "... with a message" says "TADA: flash attention is off"
+
+run tada -p "Once upon a time" -n 400 -c 256 --context-shift
+check "context shift" bash -c "[ $status -eq 0 ] && [ \$(wc -c < '$work/out') -gt 800 ]"
+
+for spec in tada tada:8 tada:paper tada:4/2 tada:3:axis=channel tada:window=0:sinks=0; do
+    run "$spec" -p "$prompt" -n 120 -c 1024
+    check "$spec generates" test "$status" -eq 0
+done
+
+# A saved prompt goes on as if it had not been interrupted; a damaged one is refused, and the run goes on or ends cleanly.
+story="Once upon a time there was a little girl who lived in a house near the forest. Every day she walked to the river and"
+run tada -p "$story" -n 1 -c 1024 --prompt-cache "$work/state"
+check "a state file is written" test -s "$work/state"
+run tada -p "$story" -n 24 -c 1024 --prompt-cache "$work/state" --prompt-cache-ro
+cp "$work/out" "$work/restored"
+run tada -p "$story" -n 24 -c 1024
+check "a restored state goes on with the same text" cmp -s "$work/out" "$work/restored"
+head -c 100000 "$work/state" > "$work/short"
+run tada -p "$story" -n 8 -c 1024 --prompt-cache "$work/short" --prompt-cache-ro
+check "a truncated state file ends cleanly" test "$status" -lt 128
+
+# KL divergence with nothing compressed, and with the default, on text of the model's own.
+stock bash -c "$(declare -f complete); bin='$bin' model='$model'; complete -p 'The history of Europe began' -n 1300 -c 2048 --ignore-eos --temp 1 --seed 1" > "$work/text" 2> "$work/err"
+kld=(-m "$model" -f "$work/text" -c 512 -b 512 -ub 32 --chunks 2 -t 2 -fa on --kl-divergence-base "$work/base")
+stock timeout 200 "$bin/llama-perplexity" "${kld[@]}" > "$work/out" 2> "$work/err"
+mean_kld() {
+    TADA_CACHE=$1 GGML_BACKEND_PATH="$bin/libggml-tada.so" timeout 200 "$bin/llama-perplexity" "${kld[@]}" --kl-divergence \
+        > "$work/out" 2> "$work/err"
+    grep -ahE 'Mean +KLD' "$work/out" "$work/err" | grep -oE '[0-9]+\.[0-9]+' | head -n 1
+}
+# Quantised weights have a floor of some 0.004: the activations are quantised, too.
+check "KL divergence with nothing compressed" below "$(mean_kld tada:16)" 0.01
+check "KL divergence of the default" below "$(mean_kld tada)" 0.03
+
+[ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }

@@ -1,0 +1,532 @@
+/* Attention against a plain evaluation in double on the rows that tada_plane_read returns. */
+#include "support.h"
+
+static const char *const tiers[] = {"scalar", "avx2", "avx512"};
+
+typedef struct test_case {
+    char spec[120], text[400];
+    tada_attention a;
+    int width[2]; /* of K and V */
+    int64_t plane_cells[2], plane_streams;
+    bool view; /* V is a view of K */
+    bool outliers;
+    float *q, *out, *sinks;
+    uint16_t *mask;
+    size_t q_size, out_size;
+    test_plane k, v;
+    tada_pool *pool;
+} test_case;
+
+#define PICK(...) pick((const int[]){__VA_ARGS__}, sizeof((const int[]){__VA_ARGS__}) / sizeof(int))
+
+static int pick(const int *from, size_t n)
+{
+    return from[random_below((int)n)];
+}
+
+static bool chance(int percent)
+{
+    return random_below(100) < percent;
+}
+
+static void random_spec(char *spec, size_t size)
+{
+    static const char *const options[] = {"",
+                                          ":axis=token",
+                                          ":axis=channel",
+                                          ":rotate=hadamard",
+                                          ":rotate=none",
+                                          ":k.rotate=hadamard:v.rotate=none",
+                                          ":centre=tokens",
+                                          ":centre=heads16",
+                                          ":centre=heads8",
+                                          ":scale=32",
+                                          ":scale=32:search=minmax",
+                                          ":group=16",
+                                          ":group=32",
+                                          ":v.group=128",
+                                          ":v.axis=channel:k.axis=token",
+                                          ":axis=channel:group=16:rotate=hadamard",
+                                          ":centre=tokens:rotate=hadamard:scale=32",
+                                          ":search=minmax"};
+    int kb = PICK(2, 3, 4, 5, 6, 8, 16), vb = PICK(2, 3, 4, 5, 6, 8, 16);
+    int n = chance(10) ? snprintf(spec, size, "tada:paper")
+                       : snprintf(spec, size, "tada:%d/%d%s", kb, vb,
+                                  options[random_below(sizeof options / sizeof *options)]);
+    if (chance(70)) {
+        snprintf(spec + n, size - (size_t)n, ":window=%d:sinks=%d", PICK(0, 0, 64), random_below(2));
+    }
+}
+
+/* One of the layouts of several dimensions of bytes that a caller may choose: any order, and gaps. */
+static size_t strides(size_t values, size_t value, int64_t n_a, int64_t n_b, int64_t n_c, size_t *a,
+                      size_t *b, size_t *c)
+{
+    values = (values + (chance(30) ? 5 : 0)) * value;
+    if (chance(50)) {
+        *a = values;
+        *b = *a * (size_t)n_a + (chance(20) ? 3 * value : 0);
+    } else {
+        *b = values;
+        *a = *b * (size_t)n_b;
+        *c = *a * (size_t)n_a;
+        return *c * (size_t)n_c;
+    }
+    *c = *b * (size_t)n_b + (chance(20) ? 7 * value : 0);
+    return *c * (size_t)n_c;
+}
+
+/* Writes a plane with rows of various sizes, most cells in order, some never, some twice. */
+static void fill_plane(const test_case *c, tada_plane *plane, int width, int64_t n_cells, int data)
+{
+    int64_t total = n_cells * c->plane_streams;
+    float *x = malloc(sizeof *x * 128 * (size_t)width);
+    int64_t cells[128];
+    int holes = PICK(0, 0, 5, 40);
+    for (int64_t at = 0; at < total;) {
+        int64_t n = 1 + random_below(128);
+        n = n < total - at ? n : total - at;
+        int64_t used = 0;
+        for (int64_t i = 0; i < n; i++) {
+            if (!chance(holes)) {
+                cells[used++] = chance(2) ? random_below((int)total) : at + i;
+            }
+        }
+        fill(x, used, width, data);
+        assert_int_equal(
+            tada_plane_write(plane, c->pool, x, TADA_F32, sizeof *x * (size_t)width, cells, used, NULL),
+            TADA_OK);
+        at += n;
+        if (at < total || chance(60)) {
+            assert_int_equal(tada_plane_settle(plane, 2), TADA_OK);
+        }
+    }
+    free(x);
+}
+
+static bool make_plane(const test_case *c, enum tada_kind kind, int width, int64_t n_cells, int head_dim,
+                       test_plane *p)
+{
+    tada_spec spec = spec_of(c->spec);
+    tada_shape shape = {kind, width, n_cells, c->plane_streams};
+    size_t bytes = tada_plane_bytes(&spec, &shape);
+    p->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    memset(p->memory, 0xa5, bytes);
+    if (tada_plane_create(&spec, &shape, p->memory, bytes, &p->plane, NULL) == TADA_E_UNSUPPORTED) {
+        free(p->memory);
+        *p = (test_plane){0};
+        return false;
+    }
+    assert_non_null(p->plane);
+    /* The head size of this attention, none, or one of a different model; refusals are fine. */
+    int told = random_below(4) ? head_dim : random_below(2) ? 0 : PICK(16, 32, 48, 64, 128);
+    if (told) {
+        tada_plane_set_head_dim(p->plane, told);
+    }
+    return true;
+}
+
+static void make_masks(test_case *c)
+{
+    tada_attention *a = &c->a;
+    int kind = random_below(5);
+    if (kind == 0) {
+        return;
+    }
+    a->mask_heads = chance(25) ? a->n_heads : chance(10) ? 2 : 1;
+    a->mask_streams = chance(50) ? (int)a->n_streams : 1;
+    size_t bytes = strides((size_t)a->n_cells, 2, a->n_queries, a->mask_heads, a->mask_streams,
+                           &a->mask_query, &a->mask_head, &a->mask_stream);
+    c->mask = malloc(bytes);
+    /* NaN in the gaps: they are not for reading. */
+    memset(c->mask, 0xff, bytes);
+    for (int64_t s = 0; s < a->mask_streams; s++) {
+        for (int h = 0; h < a->mask_heads; h++) {
+            for (int64_t i = 0; i < a->n_queries; i++) {
+                uint16_t *row =
+                    c->mask +
+                    ((size_t)s * a->mask_stream + (size_t)h * a->mask_head + (size_t)i * a->mask_query) / 2;
+                bool nothing = kind >= 3 && chance(20);
+                int64_t here = a->n_cells - a->n_queries + i, behind = kind == 2 ? 100 : a->n_cells;
+                for (int64_t t = 0; t < a->n_cells; t++) {
+                    double m = 0;
+                    if (kind == 4) {
+                        m = chance(60) ? -INFINITY : 2 * random_normal();
+                    } else if (t > here || t < here - behind) {
+                        m = -INFINITY;
+                    } else if (a->max_bias > 0) {
+                        m = -(double)(here - t);
+                    }
+                    row[t] = nothing || isinf(m) ? 0xfc00 : half_round(m);
+                }
+            }
+        }
+    }
+    a->mask = c->mask;
+}
+
+static bool make_case(test_case *c)
+{
+    tada_attention *a = &c->a;
+    memset(c, 0, sizeof *c);
+    random_spec(c->spec, sizeof c->spec);
+    static const int heads[][2] = {{1, 1}, {4, 4}, {8, 2}, {9, 3}, {8, 1}, {12, 4}, {50, 1}};
+    int pair = chance(3) ? 6 : random_below(6);
+    a->n_heads = heads[pair][0];
+    a->n_heads_kv = heads[pair][1];
+    a->k_dim = PICK(32, 64, 64, 80, 96, 128, 128, 256, 40, 7);
+    a->v_dim = chance(70) ? a->k_dim : PICK(32, 64, 80, 96, 128, 256, 24, 1);
+    c->view = chance(10);
+    if (c->view) {
+        a->v_dim = a->k_dim > 32 && chance(80) ? a->k_dim - (a->k_dim > 64 ? 64 : 16) : a->k_dim;
+    }
+    a->n_cells = PICK(1, 63, 64, 65, 200, 200, 1000, 1000, 0, 1500);
+    a->n_queries = PICK(1, 1, 2, 7, 16, 17, 33, 130);
+    a->n_streams = PICK(1, 1, 3);
+    a->first_cell = PICK(0, 0, 32, 64, 100);
+    a->first_stream = chance(30);
+    /* What the plain evaluation costs is bounded. */
+    while ((double)a->n_cells * (double)a->n_queries * (double)a->n_streams * a->n_heads *
+               (a->k_dim + a->v_dim) >
+           4e6) {
+        if (a->n_queries > 1) {
+            a->n_queries = (a->n_queries + 1) / 2;
+        } else {
+            a->n_streams = 1;
+            a->n_cells /= 2;
+        }
+    }
+    c->plane_streams = a->first_stream + a->n_streams + chance(30);
+    c->plane_cells[0] = a->first_cell + a->n_cells + PICK(0, 1, 64, 200);
+    c->plane_cells[0] += c->plane_cells[0] == 0;
+    c->plane_cells[1] = chance(85) || c->view ? c->plane_cells[0] : c->plane_cells[0] + random_below(130);
+    /* Usually heads side by side from column 0; else with a gap, or off the heads of the plane. */
+    bool odd = chance(15);
+    a->k_head_stride = a->k_dim + (odd ? PICK(0, 16, 5) : 0);
+    a->v_head_stride = c->view ? a->k_head_stride : a->v_dim + (odd ? PICK(0, 16, 3) : 0);
+    a->k_column = odd ? PICK(0, 16, a->k_dim, 9) : 0;
+    a->v_column = odd && !c->view ? PICK(0, 32, a->v_dim, 9) : c->view ? a->k_column : 0;
+    c->width[0] = a->k_column + a->n_heads_kv * a->k_head_stride + (odd ? random_below(20) : 0);
+    c->width[1] = a->v_column + a->n_heads_kv * a->v_head_stride + (odd ? random_below(20) : 0);
+    for (int i = 0; odd && i < 2; i++) {
+        c->width[i] = (c->width[i] + 15) / 16 * 16;
+    }
+    a->scale = 1.0f / sqrtf((float)a->k_dim);
+    a->max_bias = chance(20) ? 8.0f : 0.0f;
+    a->softcap = chance(20) ? (float)PICK(5, 30, 50) : 0.0f;
+
+    c->pool = tada_pool_create();
+    int data_k = PICK(0, 0, 0, 1, 6), data_v = PICK(0, 0, 0, 1, 3, 6);
+    c->outliers = data_k == 1;
+    if (!make_plane(c, TADA_K, c->width[0], c->plane_cells[0], a->k_dim, &c->k)) {
+        return false;
+    }
+    fill_plane(c, c->k.plane, c->width[0], c->plane_cells[0], data_k);
+    a->k = a->v = c->k.plane;
+    if (!c->view) {
+        if (!make_plane(c, TADA_V, c->width[1], c->plane_cells[1], a->v_dim, &c->v)) {
+            return false;
+        }
+        fill_plane(c, c->v.plane, c->width[1], c->plane_cells[1], data_v);
+        a->v = c->v.plane;
+    }
+    c->q_size = strides((size_t)a->k_dim, 4, a->n_queries, a->n_heads, a->n_streams, &a->q_query, &a->q_head,
+                        &a->q_stream);
+    c->q = malloc(c->q_size);
+    for (size_t i = 0; i < c->q_size / 4; i++) {
+        c->q[i] = random_normal();
+    }
+    a->q = c->q;
+    c->out_size = strides((size_t)a->v_dim, 4, a->n_queries, a->n_heads, a->n_streams, &a->out_query,
+                          &a->out_head, &a->out_stream);
+    make_masks(c);
+    if (chance(15)) {
+        c->sinks = malloc(sizeof(float) * (size_t)a->n_heads);
+        for (int h = 0; h < a->n_heads; h++) {
+            c->sinks[h] = 3 * random_normal();
+        }
+        a->sinks = c->sinks;
+    }
+    snprintf(c->text, sizeof c->text,
+             "%s, heads %d/%d, K %d at %d + %d, V %d at %d + %d%s, cells %lld + %lld of %lld, queries %lld, "
+             "streams %lld + "
+             "%lld, mask %d heads %d streams %d, bias %g, cap %g, sinks %d, data %d/%d",
+             c->spec, a->n_heads, a->n_heads_kv, a->k_dim, a->k_column, a->k_head_stride, a->v_dim,
+             a->v_column, a->v_head_stride, c->view ? " (view)" : "", (long long)a->first_cell,
+             (long long)a->n_cells, (long long)c->plane_cells[0], (long long)a->n_queries,
+             (long long)a->first_stream, (long long)a->n_streams, a->mask != NULL, a->mask_heads,
+             a->mask_streams, a->max_bias, a->softcap, a->sinks != NULL, data_k, data_v);
+    return true;
+}
+
+static void case_done(test_case *c)
+{
+    plane_done(&c->k);
+    plane_done(&c->v);
+    tada_pool_free(c->pool);
+    free(c->q);
+    free(c->out);
+    free(c->mask);
+    free(c->sinks);
+}
+
+static double slope_of(const tada_attention *a, int h)
+{
+    if (a->max_bias <= 0) {
+        return 1;
+    }
+    int low = 1 << (int)floor(log2(a->n_heads));
+    double m0 = pow(2, -(double)a->max_bias / low), m1 = pow(2, -(double)a->max_bias / 2 / low);
+    return h < low ? pow(m0, h + 1) : pow(m1, 2 * (h - low) + 1);
+}
+
+static float *decoded(const tada_plane *plane, int64_t first, int64_t n, int width)
+{
+    uint16_t *rows = malloc(sizeof *rows * (size_t)(n * width + 1));
+    float *x = malloc(sizeof *x * (size_t)(n * width + 1));
+    assert_int_equal(tada_plane_read(plane, first, n, rows, 2, NULL), TADA_OK);
+    for (int64_t i = 0; i < n * width; i++) {
+        x[i] = (float)half_value(rows[i]);
+    }
+    free(rows);
+    return x;
+}
+
+/* want[stream][query][head][v_dim]; where a row sees no cell, zeros. */
+static double *plain(const test_case *c)
+{
+    const tada_attention *a = &c->a;
+    double *want = calloc((size_t)(a->n_streams * a->n_queries * a->n_heads * a->v_dim), sizeof *want),
+           *to = want;
+    double *weight = malloc(sizeof *weight * (size_t)(a->n_cells + 1));
+    for (int64_t s = 0; s < a->n_streams; s++) {
+        int64_t k_first = (a->first_stream + s) * c->plane_cells[0] + a->first_cell;
+        int64_t v_first = (a->first_stream + s) * c->plane_cells[c->view ? 0 : 1] + a->first_cell;
+        int v_width = c->width[c->view ? 0 : 1];
+        float *k = decoded(a->k, k_first, a->n_cells, c->width[0]),
+              *v = decoded(a->v, v_first, a->n_cells, v_width);
+        for (int64_t i = 0; i < a->n_queries; i++) {
+            for (int h = 0; h < a->n_heads; h++, to += a->v_dim) {
+                int kv = h / (a->n_heads / a->n_heads_kv);
+                double slope = slope_of(a, h), max = a->sinks ? a->sinks[h] : -INFINITY, sum = 0;
+                const float *q =
+                    a->q +
+                    ((size_t)s * a->q_stream + (size_t)i * a->q_query + (size_t)h * a->q_head) / sizeof *a->q;
+                for (int64_t t = 0; t < a->n_cells; t++) {
+                    const float *row = k + t * c->width[0] + a->k_column + kv * a->k_head_stride;
+                    double dot = 0, m = 0;
+                    if (a->mask) {
+                        uint16_t mask =
+                            a->mask[((size_t)(s % a->mask_streams) * a->mask_stream +
+                                     (size_t)(h % a->mask_heads) * a->mask_head + (size_t)i * a->mask_query) /
+                                        2 +
+                                    (size_t)t];
+                        m = mask == 0xfc00 ? -INFINITY : slope * half_value(mask);
+                    }
+                    if (isinf(m)) {
+                        weight[t] = -INFINITY;
+                        continue;
+                    }
+                    double part[4] = {0};
+                    for (int d = 0; d < a->k_dim; d++) {
+                        part[d % 4] += (double)q[d] * (double)row[d];
+                    }
+                    dot = part[0] + part[1] + part[2] + part[3];
+                    dot *= (double)a->scale;
+                    dot = a->softcap > 0 ? (double)a->softcap * tanh(dot / (double)a->softcap) : dot;
+                    weight[t] = dot + m;
+                    max = fmax(max, weight[t]);
+                }
+                sum = a->sinks ? exp(a->sinks[h] - max) : 0;
+                for (int64_t t = 0; t < a->n_cells; t++) {
+                    double w = isinf(weight[t]) ? 0 : exp(weight[t] - max);
+                    const float *row = v + t * v_width + a->v_column + kv * a->v_head_stride;
+                    sum += w;
+                    for (int d = 0; d < a->v_dim && w > 0; d++) {
+                        to[d] += w * (double)row[d];
+                    }
+                }
+                for (int d = 0; d < a->v_dim && sum > 0; d++) {
+                    to[d] /= sum;
+                }
+            }
+        }
+        free(k);
+        free(v);
+    }
+    free(weight);
+    return want;
+}
+
+/* Relative RMS of the output's error; values between the rows must be left alone. */
+static double relative_error(const test_case *c, const double *want, const float *out)
+{
+    const tada_attention *a = &c->a;
+    double error = 0, energy = 0;
+    float *rest = malloc(c->out_size);
+    memcpy(rest, out, c->out_size);
+    for (int64_t s = 0; s < a->n_streams; s++) {
+        for (int64_t i = 0; i < a->n_queries; i++) {
+            for (int h = 0; h < a->n_heads; h++, want += a->v_dim) {
+                size_t at =
+                    ((size_t)s * a->out_stream + (size_t)i * a->out_query + (size_t)h * a->out_head) / 4;
+                double row = 0;
+                for (int d = 0; d < a->v_dim; d++) {
+                    row += fabs(want[d]);
+                    energy += want[d] * want[d];
+                    error += (want[d] - out[at + d]) * (want[d] - out[at + d]);
+                    if (!isfinite(out[at + d])) {
+                        fail_msg("%s: not finite at stream %lld, query %lld, head %d", c->text, (long long)s,
+                                 (long long)i, h);
+                    }
+                }
+                for (int d = 0; d < a->v_dim && row == 0; d++) {
+                    if (out[at + d] != 0) {
+                        fail_msg("%s: stream %lld, query %lld, head %d should be zeros", c->text,
+                                 (long long)s, (long long)i, h);
+                    }
+                }
+                memset(rest + at, 0x77, sizeof *rest * (size_t)a->v_dim);
+            }
+        }
+    }
+    for (size_t i = 0; i < c->out_size; i++) {
+        if (((unsigned char *)rest)[i] != 0x77) {
+            fail_msg("%s: wrote between the rows of the output", c->text);
+        }
+    }
+    free(rest);
+    return energy > 0 ? sqrt(error / energy) : sqrt(error);
+}
+
+static void against_plain(void **state)
+{
+    (void)state;
+    int n_cases = getenv("TADA_LONG") ? 4000 : 500, skipped = 0;
+    double worst = 0, sum = 0;
+    char where[400] = "";
+    for (int n = 0; n < n_cases; n++) {
+        test_case c;
+        if (!make_case(&c)) {
+            skipped++;
+            case_done(&c);
+            continue;
+        }
+        double *want = plain(&c);
+        float *first = NULL;
+        const char *tier = tiers[random_below(3)];
+        bool selected = tada_kernels_select(tier) == TADA_OK || tada_kernels_select("scalar") == TADA_OK;
+        assert_true(selected);
+        c.out = malloc(c.out_size);
+        for (int threads = 1; threads <= 3; threads++) {
+            tada_error error = {""};
+            memset(c.out, 0x77, c.out_size);
+            c.a.out = c.out;
+            if (tada_attention_run(&c.a, c.pool, threads, &error) != TADA_OK) {
+                fail_msg("%s: %s", c.text, error.text);
+            }
+            double size = relative_error(&c, want, c.out);
+            /* With outliers in K the softmax is sharp, and the rows that are read are rounded to f16. */
+            if (!(size <= (c.outliers ? 1e-2 : 2e-3))) {
+                fail_msg("case %d, %s, %d threads, %s: error %g", n, tada_kernels_name(), threads, c.text,
+                         size);
+            }
+            if (size > worst) {
+                worst = size;
+                snprintf(where, sizeof where, "%s", c.text);
+            }
+            if (!first) {
+                sum += size;
+                first = malloc(c.out_size);
+                memcpy(first, c.out, c.out_size);
+            } else if (memcmp(first, c.out, c.out_size) != 0) {
+                fail_msg("case %d, %s: %d threads give another result than one", n, c.text, threads);
+            }
+        }
+        free(first);
+        free(want);
+        case_done(&c);
+    }
+    print_message("%d cases, %d of them not supported; relative error: mean %.2g, worst %.2g (%s)\n", n_cases,
+                  skipped, sum / n_cases, worst, where);
+    assert_true(skipped < n_cases / 10);
+    assert_true(sum / n_cases < 3e-4);
+}
+
+/* Shapes that do not fit are refused with a text; no output is touched. */
+static void refuses(void **state)
+{
+    (void)state;
+    test_plane k = plane_of("tada", TADA_K, 128, 100, 1, 64), v = plane_of("tada", TADA_V, 128, 100, 1, 64);
+    tada_pool *pool = tada_pool_create();
+    float q[128] = {1}, out[128];
+    uint16_t mask[100] = {0};
+    const tada_attention good = {.k = k.plane,
+                                 .v = v.plane,
+                                 .k_dim = 64,
+                                 .v_dim = 64,
+                                 .k_head_stride = 64,
+                                 .v_head_stride = 64,
+                                 .n_heads = 2,
+                                 .n_heads_kv = 2,
+                                 .n_streams = 1,
+                                 .n_cells = 100,
+                                 .n_queries = 1,
+                                 .q = q,
+                                 .q_query = 512,
+                                 .q_head = 256,
+                                 .q_stream = 512,
+                                 .scale = 1,
+                                 .mask = mask,
+                                 .mask_heads = 1,
+                                 .mask_streams = 1,
+                                 .out = out,
+                                 .out_query = 512,
+                                 .out_head = 256,
+                                 .out_stream = 512};
+    assert_int_equal(tada_attention_run(&good, pool, 1, NULL), TADA_OK);
+    for (int i = 0; i < 128; i++) {
+        /* Nothing was written yet. */
+        assert_true(out[i] == 0);
+    }
+    tada_attention bad[14];
+    for (int i = 0; i < 14; i++) {
+        bad[i] = good;
+    }
+    bad[0].n_heads = 3;
+    bad[1].n_heads_kv = 0;
+    bad[2].k_dim = 65;
+    bad[3].v_column = 1;
+    bad[4].n_cells = 101;
+    bad[5].first_cell = 1;
+    bad[6].first_cell = -1;
+    bad[7].n_streams = 2;
+    bad[8].first_stream = -1;
+    bad[9].mask_heads = 0;
+    bad[10].mask_streams = 0;
+    bad[11].v_dim = 0;
+    bad[12].n_queries = -1;
+    bad[13].k_head_stride = -64;
+    for (int i = 0; i < 14; i++) {
+        tada_error error = {""};
+        memset(out, 0x77, sizeof out);
+        if (tada_attention_run(&bad[i], pool, 1, &error) != TADA_E_ARGUMENT) {
+            fail_msg("bad argument %d was accepted", i);
+        }
+        assert_true(strlen(error.text) > 10);
+        for (size_t j = 0; j < sizeof out; j++) {
+            assert_int_equal(((unsigned char *)out)[j], 0x77);
+        }
+    }
+    assert_int_equal(tada_kernels_select("quux"), TADA_E_UNSUPPORTED);
+    plane_done(&k);
+    plane_done(&v);
+    tada_pool_free(pool);
+}
+
+int main(void)
+{
+    random_init();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refuses), cmocka_unit_test(against_plain)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

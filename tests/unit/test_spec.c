@@ -1,0 +1,87 @@
+/* Cache specs: what is accepted, what is refused, what they stand for. */
+#include "support.h"
+
+static void accepts(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"tada",
+                                       "tada:4",
+                                       "tada:4/3",
+                                       "tada:8/2",
+                                       "tada:16",
+                                       "tada:paper",
+                                       "tada:window=64",
+                                       "tada:4:window=0:sinks=0:k.rotate=hadamard:v.axis=channel",
+                                       "tada:4:centre=heads8:scale=32:search=minmax:group=32"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        tada_spec spec = spec_of(good[i]);
+        assert_false(spec.stock);
+    }
+    tada_spec stock = spec_of("q8_0/q4_0");
+    assert_true(stock.stock);
+    assert_string_equal(stock.stock_k, "q8_0");
+    assert_string_equal(stock.stock_v, "q4_0");
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    char longest[400];
+    memset(longest, 'a', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    const char *const bad[] = {"",
+                               "quux",
+                               "tada:7",
+                               "tada:4/",
+                               "tada:/4",
+                               "tada:4:window=63",
+                               "tada:4:foo=1",
+                               "tada:",
+                               "tada:4:window",
+                               "tada:-4",
+                               "tada:4/3/2",
+                               "q8_0/",
+                               "f16:window=64",
+                               "TADA",
+                               "tada:4:sinks=2",
+                               "tada:4:k.group=48",
+                               "tada:99999999999",
+                               "tada4",
+                               longest};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        tada_spec spec, before;
+        tada_error error = {""};
+        memset(&spec, 0x5a, sizeof spec);
+        before = spec;
+        if (tada_spec_parse(bad[i], &spec, &error) == TADA_OK) {
+            fail_msg("'%s' was accepted", bad[i]);
+        }
+        assert_memory_equal(&spec, &before, sizeof spec);
+        assert_true(strlen(error.text) > 10);
+        assert_int_not_equal(tada_spec_parse(bad[i], &spec, NULL), TADA_OK);
+    }
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    tada_spec s = spec_of("tada");
+    assert_int_equal(s.k.bits, 4);
+    assert_int_equal(s.k.axis, TADA_AXIS_CHANNEL);
+    assert_int_equal(s.v.bits, 4);
+    assert_int_equal(s.v.axis, TADA_AXIS_TOKEN);
+    assert_int_equal(s.v.rotation, TADA_ROTATE_HADAMARD);
+    assert_int_equal(s.window, 128);
+    assert_int_equal(s.sinks, 1);
+    tada_shape shape = {TADA_K, 192, 8192, 1};
+    assert_true((double)tada_plane_bytes(&s, &shape) <= 0.30 * 8192 * 192 * 2);
+    shape.kind = TADA_V;
+    assert_true((double)tada_plane_bytes(&s, &shape) <= 0.30 * 8192 * 192 * 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(accepts), cmocka_unit_test(refuses),
+                                       cmocka_unit_test(defaults)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
