@@ -1,0 +1,403 @@
+/*
+ * Everything that llama.cpp does to a KV cache, done to the stock f16 cache and to ours in one process: the
+ * logits must stay together.  test_operations LIB_DIR PLUGIN SPEC BOUND    (BOUND: of the relative error of
+ * the logits)
+ */
+#include "random_model.h"
+
+#include "ggml-backend.h"
+#include "llama.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CELLS = 768, UBATCH = 32, PROMPT = 330, MOST = 512 };
+
+static const model_shape shapes[] = {
+    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0},
+    {"mha-32", FAMILY_LLAMA, 3, 3, 32, 0, 0},
+    {"mqa-128", FAMILY_LLAMA, 3, 1, 128, 0, 0},
+    {"gqa-256", FAMILY_LLAMA, 2, 2, 256, 0, 0},
+    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0},
+    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64},
+    {"window-256", FAMILY_GEMMA2, 2, 1, 128, 0, 256},
+    {"alibi", FAMILY_MPT, 4, 4, 32, 0, 0},
+    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0},
+    {"sinks", FAMILY_SINKS, 4, 2, 64, 0, 128},
+};
+
+typedef struct pair {
+    struct llama_context *stock, *ours;
+    const char *what;
+    double squares; /* of the relative errors of `steps` rows of logits */
+    int steps;
+    int n_vocab;
+} pair;
+
+static int failures;
+static double bound;
+
+static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void report(bool good, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    printf("%s", good ? "ok      " : "FAILED  ");
+    vprintf(format, arguments);
+    printf("\n");
+    fflush(stdout);
+    va_end(arguments);
+    failures += !good;
+}
+
+/* The token that a sequence has at a position, the same in every run. */
+static llama_token token_at(int seq, int pos, int salt)
+{
+    uint32_t x = (uint32_t)pos * 2654435761u ^ (uint32_t)(seq + 1) * 40503u ^ (uint32_t)salt * 97u;
+    x ^= x >> 15;
+    x *= 2246822519u;
+    return (llama_token)((x >> 13) % MODEL_VOCAB);
+}
+
+/* whole: the cache of sliding windows too, so that tokens can be removed and shifted. */
+static struct llama_context *context(struct llama_model *model, bool ours, int n_seq, bool unified,
+                                     bool whole)
+{
+    struct llama_context_params params = llama_context_default_params();
+    params.n_ctx = (uint32_t)(unified ? CELLS : CELLS * n_seq);
+    params.n_batch = MOST;
+    params.n_ubatch = UBATCH;
+    params.n_seq_max = (uint32_t)n_seq;
+    params.n_threads = params.n_threads_batch = 2;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.kv_unified = unified;
+    params.swa_full = whole;
+    params.offload_kqv = ours;
+    return llama_init_from_model(model, params);
+}
+
+static pair pair_make(struct llama_model *model, const char *what, int n_seq, bool unified)
+{
+    return (pair){.stock = context(model, false, n_seq, unified, true),
+                  .ours = context(model, true, n_seq, unified, true),
+                  .what = what,
+                  .n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model))};
+}
+
+static void pair_done(pair *p, const model_shape *shape)
+{
+    double error = p->steps ? sqrt(p->squares / p->steps) : 0;
+    report(error <= bound, "%s: %s (error %.4f)", shape->name, p->what, error);
+    llama_free(p->stock);
+    llama_free(p->ours);
+}
+
+static double relative_error(const float *got, const float *want, int n)
+{
+    double mean = 0, error = 0, energy = 0;
+    for (int i = 0; i < n; i++) {
+        mean += (double)want[i] / n;
+    }
+    for (int i = 0; i < n; i++) {
+        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        energy += (want[i] - mean) * (want[i] - mean);
+    }
+    return isfinite(error) ? sqrt(error / energy) : INFINITY;
+}
+
+/* n tokens from position `first` on of each sequence in [seq, seq + n_seq), interleaved, in one batch. */
+static bool decode(struct llama_context *c, int seq, int n_seq, int first, int n, int salt)
+{
+    struct llama_batch batch = llama_batch_init(n * n_seq, 0, 1);
+    for (int i = 0; i < n; i++) {
+        for (int s = 0; s < n_seq; s++) {
+            int at = batch.n_tokens++;
+            batch.token[at] = token_at(seq + s, first + i, salt);
+            batch.pos[at] = first + i;
+            batch.n_seq_id[at] = 1;
+            batch.seq_id[at][0] = seq + s;
+            batch.logits[at] = true;
+        }
+    }
+    bool done = llama_decode(c, batch) == 0;
+    llama_batch_free(batch);
+    return done;
+}
+
+static void add_error(pair *p, double error)
+{
+    p->squares += error * error;
+    p->steps++;
+}
+
+static void step(pair *p, int seq, int n_seq, int first, int n, int salt)
+{
+    if (!decode(p->stock, seq, n_seq, first, n, salt) || !decode(p->ours, seq, n_seq, first, n, salt)) {
+        add_error(p, INFINITY);
+        return;
+    }
+    for (int i = 0; i < n * n_seq; i++) {
+        add_error(p, relative_error(llama_get_logits_ith(p->ours, i), llama_get_logits_ith(p->stock, i),
+                                    p->n_vocab));
+    }
+}
+
+static void prefill(pair *p, int seq, int n_seq, int from, int to, int salt)
+{
+    int most = MOST / n_seq;
+    for (int at = from; at < to; at += most) {
+        step(p, seq, n_seq, at, to - at < most ? to - at : most, salt);
+    }
+}
+
+static bool remove_both(pair *p, int seq, int from, int to)
+{
+    bool stock = llama_memory_seq_rm(llama_get_memory(p->stock), seq, from, to);
+    bool ours = llama_memory_seq_rm(llama_get_memory(p->ours), seq, from, to);
+    if (stock != ours) {
+        add_error(p, INFINITY);
+    }
+    return stock && ours;
+}
+
+static void generation(struct llama_model *model, const model_shape *shape)
+{
+    pair p = pair_make(model, "prompt and tokens one by one", 1, true);
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    for (int i = 0; i < 80; i++) {
+        step(&p, 0, 1, PROMPT + i, 1, 0);
+    }
+    pair_done(&p, shape);
+}
+
+/* Sliding windows in caches of their own size, which are rings. */
+static void rings(struct llama_model *model, const model_shape *shape)
+{
+    pair p = {.stock = context(model, false, 2, false, false),
+              .ours = context(model, true, 2, false, false),
+              .what = "sliding windows as rings",
+              .n_vocab = MODEL_VOCAB};
+    prefill(&p, 0, 2, 0, PROMPT, 0);
+    for (int i = 0; i < 150; i++) {
+        step(&p, 0, 2, PROMPT + i, 1, 0);
+    }
+    pair_done(&p, shape);
+}
+
+/* Drafts of eight tokens, of which some are rejected and others take their place. */
+static void speculation(struct llama_model *model, const model_shape *shape)
+{
+    pair p = pair_make(model, "drafts that are rejected in part", 1, true);
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    for (int i = 0, at = PROMPT; i < 20; i++) {
+        step(&p, 0, 1, at, 8, i);
+        at += 1 + i % 8;
+        if (!remove_both(&p, 0, at, -1)) {
+            add_error(&p, INFINITY);
+        }
+    }
+    pair_done(&p, shape);
+}
+
+static void removal(struct llama_model *model, const model_shape *shape)
+{
+    pair p = pair_make(model, "removal and other tokens instead", 1, true);
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    if (remove_both(&p, 0, 150, -1)) {
+        prefill(&p, 0, 1, 150, PROMPT + 40, 7);
+        step(&p, 0, 1, PROMPT + 40, 1, 7);
+    }
+    pair_done(&p, shape);
+}
+
+static void shift(struct llama_model *model, const model_shape *shape)
+{
+    pair p = pair_make(model, "shift of positions", 1, true);
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    llama_memory_t stock = llama_get_memory(p.stock), ours = llama_get_memory(p.ours);
+    bool can = llama_memory_can_shift(stock);
+    if (can != llama_memory_can_shift(ours)) {
+        add_error(&p, INFINITY);
+    } else if (can && remove_both(&p, 0, 70, 170)) {
+        llama_memory_seq_add(stock, 0, 170, -1, -100);
+        llama_memory_seq_add(ours, 0, 170, -1, -100);
+        for (int i = 0; i < 10; i++) {
+            step(&p, 0, 1, PROMPT - 100 + i, 1, 3);
+        }
+        prefill(&p, 0, 1, PROMPT - 90, PROMPT, 3);
+    }
+    pair_done(&p, shape);
+}
+
+/* Four sequences in one cache, then one of them removed and replaced by a copy of another. */
+static void sequences(struct llama_model *model, const model_shape *shape, bool unified)
+{
+    pair p = pair_make(
+        model, unified ? "four sequences in one cache" : "four sequences in caches of their own", 4, unified);
+    prefill(&p, 0, 4, 0, 130, 0);
+    for (int i = 0; i < 30; i++) {
+        step(&p, 0, 4, 130 + i, 1, 0);
+    }
+    remove_both(&p, 2, -1, -1);
+    llama_memory_seq_cp(llama_get_memory(p.stock), 1, 2, -1, -1);
+    llama_memory_seq_cp(llama_get_memory(p.ours), 1, 2, -1, -1);
+    for (int i = 0; i < 20; i++) {
+        step(&p, 1, 2, 160 + i, 1, 0);
+    }
+    remove_both(&p, 0, -1, -1);
+    step(&p, 0, 1, 0, 40, 5);
+    pair_done(&p, shape);
+}
+
+static uint8_t *state_of(struct llama_context *c, size_t *size)
+{
+    *size = llama_state_seq_get_size(c, 0);
+    uint8_t *data = malloc(*size);
+    *size = llama_state_seq_get_data(c, data, *size, 0);
+    return data;
+}
+
+/* The logits of ten tokens that follow, [10][n_vocab]. */
+static float *follow(struct llama_context *c, int n_vocab, int first)
+{
+    float *logits = malloc((size_t)n_vocab * 10 * sizeof *logits);
+    for (int i = 0; i < 10; i++) {
+        if (!decode(c, 0, 1, first + i, 1, 0)) {
+            logits[0] = NAN;
+            break;
+        }
+        memcpy(logits + (size_t)i * (size_t)n_vocab, llama_get_logits_ith(c, 0),
+               (size_t)n_vocab * sizeof *logits);
+    }
+    return logits;
+}
+
+/* Saved and restored: the same logits, bit for bit. What is damaged is refused, and nothing is lost by it. */
+static void saved_state(struct llama_model *model, const model_shape *shape)
+{
+    pair p = pair_make(model, "a state of ours in a stock cache", 1, true);
+    size_t size, bytes = (size_t)p.n_vocab * 10 * sizeof(float);
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    /* Sliding windows come back in other cells. */
+    bool exact = shape->swa == 0;
+    uint8_t *state = state_of(p.ours, &size);
+    float *before = follow(p.ours, p.n_vocab, PROMPT);
+    llama_memory_t ours = llama_get_memory(p.ours);
+
+    llama_memory_clear(ours, true);
+    report(llama_state_seq_set_data(p.ours, state, size, 0) > 0, "%s: a state is restored", shape->name);
+    float *after = follow(p.ours, p.n_vocab, PROMPT);
+    report(exact ? memcmp(before, after, bytes) == 0 : relative_error(after, before, p.n_vocab) <= bound,
+           "%s: the logits after it are those before%s", shape->name, exact ? ", bit for bit" : "");
+
+    llama_memory_seq_rm(ours, 0, PROMPT, -1);
+    size_t again_size;
+    uint8_t *again = state_of(p.ours, &again_size);
+    report(size == again_size && (!exact || memcmp(state, again, size) == 0),
+           "%s: saved again it is the same state", shape->name);
+
+    size_t restored = llama_state_seq_set_data(p.stock, state, size, 0);
+    float *stock = follow(p.stock, p.n_vocab, PROMPT);
+    add_error(&p, restored ? relative_error(stock, before, p.n_vocab) : INFINITY);
+
+    /* Truncated, then foreign: refused, and the context goes on. */
+    const size_t lengths[] = {0, 3, 100, size / 3, size - 1};
+    bool refused = true;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        refused = refused && llama_state_seq_set_data(p.ours, state, lengths[i], 0) == 0;
+    }
+    report(refused, "%s: a truncated state is refused", shape->name);
+    for (size_t i = 0; i < 64; i++) {
+        again[i] = (uint8_t)token_at(0, (int)i, 1);
+    }
+    report(llama_state_seq_set_data(p.ours, again, size, 0) == 0, "%s: a foreign state is refused",
+           shape->name);
+    llama_memory_seq_rm(ours, 0, -1, -1);
+    llama_state_seq_set_data(p.ours, state, size, 0);
+    free(after);
+    after = follow(p.ours, p.n_vocab, PROMPT);
+    report(exact ? memcmp(before, after, bytes) == 0 : relative_error(after, before, p.n_vocab) <= bound,
+           "%s: and the sound one is restored after that", shape->name);
+    free(state);
+    free(again);
+    free(before);
+    free(after);
+    free(stock);
+    pair_done(&p, shape);
+}
+
+static void cleared(struct llama_model *model, const model_shape *shape)
+{
+    pair p = pair_make(model, "a cleared cache", 1, true);
+    size_t bytes = (size_t)p.n_vocab * 10 * sizeof(float);
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    float *before = follow(p.ours, p.n_vocab, PROMPT);
+    llama_memory_clear(llama_get_memory(p.ours), true);
+    llama_memory_clear(llama_get_memory(p.stock), true);
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    float *after = follow(p.ours, p.n_vocab, PROMPT);
+    report(memcmp(before, after, bytes) == 0, "%s: a cleared cache gives the same again", shape->name);
+    free(before);
+    free(after);
+    pair_done(&p, shape);
+}
+
+static void quiet(enum ggml_log_level level, const char *text, void *data)
+{
+    (void)data;
+    if (level == GGML_LOG_LEVEL_ERROR && getenv("TADA_DEBUG")) {
+        fputs(text, stderr);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 5) {
+        fprintf(stderr, "usage: test_operations LIB_DIR PLUGIN SPEC BOUND [SHAPE]\n");
+        return 2;
+    }
+    setenv("GGML_BACKEND_PATH", argv[2], 1);
+    setenv("TADA_CACHE", argv[3], 1);
+    bound = atof(argv[4]);
+    llama_log_set(quiet, NULL);
+    ggml_backend_load_all_from_path(argv[1]);
+    if (!ggml_backend_dev_by_name("TADA")) {
+        fprintf(stderr, "the plug-in %s was not loaded\n", argv[2]);
+        return 1;
+    }
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const char *name = shapes[i].name;
+        char path[] = "/tmp/tada-model-XXXXXX";
+        if (argc > 5 && strcmp(argv[5], name) != 0) {
+            continue;
+        }
+        int file = mkstemp(path);
+        bool written = file >= 0 && random_model_write(&shapes[i], path);
+        struct llama_model *model =
+            written ? llama_model_load_from_file(path, llama_model_default_params()) : NULL;
+        close(file);
+        unlink(path);
+        if (!model) {
+            report(false, "%s: the model is not loaded", name);
+            continue;
+        }
+        generation(model, &shapes[i]);
+        if (shapes[i].swa) {
+            rings(model, &shapes[i]);
+        }
+        speculation(model, &shapes[i]);
+        removal(model, &shapes[i]);
+        shift(model, &shapes[i]);
+        sequences(model, &shapes[i], true);
+        sequences(model, &shapes[i], false);
+        saved_state(model, &shapes[i]);
+        cleared(model, &shapes[i]);
+        llama_model_free(model);
+    }
+    printf("%d checks failed\n", failures);
+    return failures > 0;
+}
