@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The plug-in in the stock tools, on the default model.  test_smollm2.sh BIN_DIR   (TADA_MODEL: path of the model)
+# The plug-in in the stock tools, on the default model.  test_smollm2.sh BIN_DIR
 set -uo pipefail
 bin=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
-model=${TADA_MODEL:-$("$here/../../scripts/get_model.sh")} || exit 1
+model=$("$here/../../scripts/get_model.sh") || exit 1
+exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failures=0
@@ -26,6 +27,13 @@ says() { grep -aqE "$1" "$work/err" "$work/out"; }
 below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && a <= b) }'; }
 buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
 
+run() { # SPEC ARGS...: llama-completion with the plug-in
+    local spec=$1
+    shift
+    status=0
+    TADA_CACHE=$spec GGML_BACKEND_PATH="$bin/libggml-tada.so" complete "$@" > "$work/out" 2> "$work/err" || status=$?
+}
+
 prompt="The capital of France is"
 export -n TADA_CACHE 2> /dev/null
 
@@ -38,15 +46,21 @@ ours=$(buffer TADA)
 check "text goes on with Paris" grep -q Paris "$work/out"
 check "the cache is at most 30 % of f16 ($ours of $f16 MiB)" below "$(awk -v a="$ours" -v b="$f16" 'BEGIN { print a / b }')" 0.30
 
-run() { # SPEC ARGS...: llama-completion with the plug-in
-    local spec=$1
-    shift
-    status=0
-    TADA_CACHE=$spec GGML_BACKEND_PATH="$bin/libggml-tada.so" complete "$@" > "$work/out" 2> "$work/err" || status=$?
-}
-
-run tada:16 -p "$prompt" -n 16 -c 1024
+# Text, with f16 weights: quantised ones amplify every rounding, so that the stock cache does not even agree with itself
+# when flash attention is on and off.
+story="Once upon a time there was a little girl who lived in a house near the forest. Every day she walked to the river and"
+quantised=$model model=$exact
+stock bash -c "$(declare -f complete); bin='$bin' model='$model'; complete -p '$story' -n 32 -c 1024" > "$work/stock" 2> "$work/err"
+run tada:16 -p "$story" -n 32 -c 1024
 check "with nothing compressed the text is that of the stock cache" cmp -s "$work/out" "$work/stock"
+run tada:8:window=0:sinks=0 -p "$story" -n 32 -c 1024
+check "with 8 bits, too" cmp -s "$work/out" "$work/stock"
+TADA_CACHE=tada:8:window=0:sinks=0 plugin timeout 200 "$bin/llama-speculative-simple" -m "$exact" -md "$quantised" \
+    --spec-type draft-simple --spec-draft-n-max 8 -p "$story" -n 32 --temp 0 -c 1024 -fa on -t 2 > "$work/out" 2> "$work/err"
+check "speculative decoding accepts drafts and rejects some" \
+    awk '/n_drafted/ { d = $NF } /n_accept/ { a = $NF } END { exit !(a > 0 && a < d) }' "$work/err" "$work/out"
+check "... and writes the same text" bash -c "grep -aqF \"\$(tail -c 80 '$work/stock' | head -c 60 | tail -n 1)\" '$work/out'"
+model=$quantised
 
 run q8_0 -p "$prompt" -n 8 -c 1024
 check "a stock type leaves llama.cpp alone" bash -c "[ $status -eq 0 ] && ! grep -aq 'TADA KV buffer' '$work/err'"
@@ -68,7 +82,6 @@ for spec in tada tada:8 tada:paper tada:4/2 tada:3:axis=channel tada:window=0:si
 done
 
 # A saved prompt goes on as if it had not been interrupted; a damaged one is refused, and the run goes on or ends cleanly.
-story="Once upon a time there was a little girl who lived in a house near the forest. Every day she walked to the river and"
 run tada -p "$story" -n 1 -c 1024 --prompt-cache "$work/state"
 check "a state file is written" test -s "$work/state"
 run tada -p "$story" -n 24 -c 1024 --prompt-cache "$work/state" --prompt-cache-ro
@@ -79,17 +92,31 @@ head -c 100000 "$work/state" > "$work/short"
 run tada -p "$story" -n 8 -c 1024 --prompt-cache "$work/short" --prompt-cache-ro
 check "a truncated state file ends cleanly" test "$status" -lt 128
 
-# KL divergence with nothing compressed, and with the default, on text of the model's own.
+# A plug-in that was built for another version of ggml steps aside, with a line that says so.
+other=$bin/../tests/libggml-tada-other.so
+GGML_BACKEND_PATH=$other complete -p "$prompt" -n 8 -c 512 > "$work/out" 2> "$work/err"
+check "another version of ggml: the run goes on without the plug-in" test $? -eq 0
+check "... with one line that says what to rebuild" test "$(grep -c 'TADA: .*rebuild the plug-in' "$work/err")" -eq 1
+check "... in the stock cache" bash -c "! grep -aq 'TADA KV buffer' '$work/err'"
+stock "$bin/llama-bench" --list-devices > "$work/out" 2> "$work/err"
+check "without the variable there is no trace of the plug-in" bash -c "! grep -aqi tada '$work/out' '$work/err'"
+
+# KL divergence on text of the model's own, with f16 weights: their floor here is 0.0003.
 stock bash -c "$(declare -f complete); bin='$bin' model='$model'; complete -p 'The history of Europe began' -n 1300 -c 2048 --ignore-eos --temp 1 --seed 1" > "$work/text" 2> "$work/err"
-kld=(-m "$model" -f "$work/text" -c 512 -b 512 -ub 32 --chunks 2 -t 2 -fa on --kl-divergence-base "$work/base")
+kld=(-m "$exact" -f "$work/text" -c 512 -b 512 -ub 32 --chunks 2 -t 2 -fa on --kl-divergence-base "$work/base")
 stock timeout 200 "$bin/llama-perplexity" "${kld[@]}" > "$work/out" 2> "$work/err"
 mean_kld() {
     TADA_CACHE=$1 GGML_BACKEND_PATH="$bin/libggml-tada.so" timeout 200 "$bin/llama-perplexity" "${kld[@]}" --kl-divergence \
         > "$work/out" 2> "$work/err"
     grep -ahE 'Mean +KLD' "$work/out" "$work/err" | grep -oE '[0-9]+\.[0-9]+' | head -n 1
 }
-# Quantised weights have a floor of some 0.004: the activations are quantised, too.
-check "KL divergence with nothing compressed" below "$(mean_kld tada:16)" 0.01
-check "KL divergence of the default" below "$(mean_kld tada)" 0.03
+kld_below() { # SPEC BOUND
+    local mean
+    mean=$(mean_kld "$1")
+    check "KL divergence of $1: $mean" below "$mean" "$2"
+}
+kld_below tada:16 0.0006
+kld_below tada:8:window=0:sinks=0 0.001
+kld_below tada 0.01
 
 [ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }
