@@ -18,8 +18,10 @@
 enum {
     CELLS = TADA_TILE_CELLS,
     BLOCK_ROWS = 48,  /* rows (queries x heads of a group) that share one decoded tile */
-    RANGE_TILES = 16, /* tiles of one work item while there are few queries */
-    FEW_QUERIES = 16
+    RANGE_TILES = 16, /* tiles of one work item at most while there are few queries */
+    MANY_ITEMS = 24,  /* items that shorter ranges aim at, to keep threads busy in a short context, too */
+    FEW_QUERIES = 16,
+    FEW_ROWS = 16 /* rows up to which hot tiles are read as they are */
 };
 
 /* How a plane's heads are seen by this attention. */
@@ -105,6 +107,18 @@ static const uint16_t *tile_rows(const side *s, const tada_tile *tile, int64_t i
         memset(w->rows, 0, s->plane->slot_values * 2);
     }
     return w->rows;
+}
+
+/* The f16 rows of a hot tile from a head's first column on, or NULL; *end: cells up to the last one that was
+ * written. */
+static const uint16_t *hot_rows(const side *s, int64_t index, int head, int *end)
+{
+    const tada_tile *tile = &s->plane->tiles[index];
+    if (!tile->hot || !tile->mask) {
+        return NULL;
+    }
+    *end = CELLS - __builtin_clzll(tile->mask);
+    return tile->hot + s->column + head * s->head_stride;
 }
 
 /* K of one head, [dim][64]; true when it is still rotated. */
@@ -267,12 +281,11 @@ static void run_item(const run *r, int64_t item, work *w)
     int64_t query = block * r->block_queries;
     int64_t n_queries = a->n_queries - query < r->block_queries ? a->n_queries - query : r->block_queries;
     int rows = (int)(n_queries * r->group), stride = padded(a->v_dim);
-    bool v_rotates = r->v.rotation > 1;
+    bool turned = false; /* a tile of V was still rotated */
     bool head_masks = a->mask && a->mask_heads > 1;
 
     prepare_queries(r, stream, head_kv, query, n_queries, w);
     memset(w->out, 0, (size_t)rows * (size_t)stride * sizeof(float));
-    memset(w->out_rotated, 0, v_rotates ? (size_t)rows * (size_t)stride * sizeof(float) : 0);
     for (int i = 0; i < rows; i++) {
         w->max[i] = -INFINITY;
         w->sum[i] = 0;
@@ -287,9 +300,16 @@ static void run_item(const run *r, int64_t item, work *w)
         if (!head_masks && !load_mask(r, stream, 0, query, n_queries, t, w->mask)) {
             continue;
         }
-        bool rotated = load_k(&r->k, k_tile, head_kv, w);
-        k->multiply(rotated ? w->q_rotated : w->q, (size_t)a->k_dim, w->tile, w->scores, CELLS, rows, CELLS,
-                    a->k_dim, false);
+        int written = 0;
+        const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(&r->k, k_tile, head_kv, &written) : NULL;
+        if (hot) {
+            memset(w->scores, 0, (size_t)rows * CELLS * sizeof(float));
+            k->scores_rows(w->q, rows, a->k_dim, hot, (size_t)a->k->shape.width, 0, written, w->scores);
+        } else {
+            bool rotated = load_k(&r->k, k_tile, head_kv, w);
+            k->multiply(rotated ? w->q_rotated : w->q, (size_t)a->k_dim, w->tile, w->scores, CELLS, rows,
+                        CELLS, a->k_dim, false);
+        }
         for (int g = 0; g < r->group; g++) {
             int head = head_kv * r->group + g;
             float slope = alibi_slope(a, head);
@@ -300,20 +320,30 @@ static void run_item(const run *r, int64_t item, work *w)
                 size_t row = (size_t)(i * r->group + g);
                 softmax_row(r, w->scores + row * CELLS, w->mask + i * CELLS, slope, &w->max[row],
                             &w->sum[row], w->out + row * (size_t)stride,
-                            v_rotates ? w->out_rotated + row * (size_t)stride : NULL);
+                            turned ? w->out_rotated + row * (size_t)stride : NULL);
             }
         }
-        rotated = load_v(&r->v, v_tile, head_kv, w);
-        k->multiply(w->scores, CELLS, w->tile, rotated ? w->out_rotated : w->out, (size_t)stride, rows,
-                    stride, CELLS, true);
+        hot = rows <= FEW_ROWS ? hot_rows(&r->v, v_tile, head_kv, &written) : NULL;
+        if (hot) {
+            k->values_rows(w->scores, rows, a->v_dim, hot, (size_t)a->v->shape.width, 0, written, w->out,
+                           (size_t)stride);
+        } else {
+            bool rotated = load_v(&r->v, v_tile, head_kv, w);
+            if (rotated && !turned) {
+                turned = true;
+                memset(w->out_rotated, 0, (size_t)rows * (size_t)stride * sizeof(float));
+            }
+            k->multiply(w->scores, CELLS, w->tile, rotated ? w->out_rotated : w->out, (size_t)stride, rows,
+                        stride, CELLS, true);
+        }
     }
     for (int i = 0; i < rows; i++) {
         float *out = w->out + (size_t)i * (size_t)stride;
-        if (v_rotates) {
-            float *turned = w->out_rotated + (size_t)i * (size_t)stride;
-            k->hadamard(turned, a->v_dim, r->v.rotation);
+        if (turned) {
+            float *rotated = w->out_rotated + (size_t)i * (size_t)stride;
+            k->hadamard(rotated, a->v_dim, r->v.rotation);
             for (int d = 0; d < a->v_dim; d++) {
-                out[d] += turned[d];
+                out[d] += rotated[d];
             }
         }
         if (r->n_ranges == 1) {
@@ -412,7 +442,11 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
         return TADA_OK;
     }
     r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
-    r.range_tiles = a->n_queries <= FEW_QUERIES ? RANGE_TILES : r.n_tiles;
+    r.range_tiles = r.n_tiles;
+    if (a->n_queries <= FEW_QUERIES) {
+        int64_t share = r.n_tiles * a->n_heads_kv * a->n_streams * r.n_blocks / MANY_ITEMS;
+        r.range_tiles = share < RANGE_TILES ? share : RANGE_TILES;
+    }
     r.range_tiles = r.range_tiles > 0 ? r.range_tiles : 1;
     r.n_ranges = r.n_tiles > 0 ? (r.n_tiles + r.range_tiles - 1) / r.range_tiles : 1;
     r.partial_row = (size_t)a->v_dim + 2;

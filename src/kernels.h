@@ -52,6 +52,12 @@ typedef struct tada_kernels {
     /* c [m][n] (+)= a [m][k] * b [k][n]; n is a multiple of 16; lda, ldc in floats, b dense. */
     void (*multiply)(const float *a, size_t lda, const float *b, float *c, size_t ldc, int m, int n, int k,
                      bool accumulate);
+    /* For a few queries, straight from f16 rows [64][stride]: scores [m][64] of the cells [from, to) with
+     * queries a [m][dim], and c [m][ldc] += weights [m][64] * values of those cells. */
+    void (*scores_rows)(const float *a, int m, int dim, const uint16_t *rows, size_t stride, int from, int to,
+                        float *scores);
+    void (*values_rows)(const float *weights, int m, int dim, const uint16_t *rows, size_t stride, int from,
+                        int to, float *c, size_t ldc);
     /* x[i] = exp(x[i] - max) for 64 values; returns their sum. */
     float (*exp_sum)(float *x, float max);
     /* x[i] = cap * tanh(x[i]) for 64 values. */

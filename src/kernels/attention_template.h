@@ -1,0 +1,308 @@
+/* Attention: sums in an order of each set's own, so not the same bit for bit. Included by kernels_template.h.
+ */
+
+static void transpose(const uint16_t *rows, size_t stride, int dim, float *out)
+{
+    for (int d0 = 0; d0 < dim; d0 += 16) {
+        int width = dim - d0 < 16 ? dim - d0 : 16;
+        for (int t0 = 0; t0 < CELLS; t0 += 16) {
+            float block[16][16];
+            for (int t = 0; t < 16; t++) {
+                half_to_float(rows + (size_t)(t0 + t) * stride + d0, block[t], width);
+            }
+            for (int d = 0; d < width; d++) {
+                float *to = out + (size_t)(d0 + d) * CELLS + t0;
+                for (int t = 0; t < 16; t++) {
+                    to[t] = block[t][d];
+                }
+            }
+        }
+    }
+}
+
+#if defined(__AVX512F__)
+typedef __m512 vec;
+enum { WIDTH = 16 };
+#define VEC_LOAD _mm512_loadu_ps
+#define VEC_STORE _mm512_storeu_ps
+#define VEC_SET _mm512_set1_ps
+#define VEC_FMA _mm512_fmadd_ps
+#define VEC_HALF(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#define VEC_SUM _mm512_reduce_add_ps
+#elif defined(__AVX2__)
+typedef __m256 vec;
+enum { WIDTH = 8 };
+#define VEC_LOAD _mm256_loadu_ps
+#define VEC_STORE _mm256_storeu_ps
+#define VEC_SET _mm256_set1_ps
+#define VEC_FMA _mm256_fmadd_ps
+#define VEC_HALF(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+static inline float sum8(__m256 x)
+{
+    __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    y = _mm_add_ps(y, _mm_movehl_ps(y, y));
+    return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
+}
+#define VEC_SUM sum8
+#else
+typedef float vec;
+enum { WIDTH = 1 };
+#define VEC_LOAD(p) (*(p))
+#define VEC_STORE(p, v) (*(p) = (v))
+#define VEC_SET(x) (x)
+#define VEC_FMA(a, b, c) ((a) * (b) + (c))
+#define VEC_HALF(p) tada_half_to_float(*(p))
+#define VEC_SUM(x) (x)
+#endif
+
+/* rows x columns vectors of c in registers; both are constants at every call. */
+ALWAYS_INLINE void multiply_block(const float *a, size_t lda, const float *b, size_t ldb, float *c,
+                                  size_t ldc, int k, bool accumulate, int rows, int columns)
+{
+    vec sum[6][4];
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < columns; j++) {
+            sum[r][j] = accumulate ? VEC_LOAD(c + (size_t)r * ldc + j * WIDTH) : VEC_SET(0.0f);
+        }
+    }
+    for (int i = 0; i < k; i++) {
+        vec bv[4];
+        for (int j = 0; j < columns; j++) {
+            bv[j] = VEC_LOAD(b + (size_t)i * ldb + j * WIDTH);
+        }
+        for (int r = 0; r < rows; r++) {
+            vec av = VEC_SET(a[(size_t)r * lda + i]);
+            for (int j = 0; j < columns; j++) {
+                sum[r][j] = VEC_FMA(av, bv[j], sum[r][j]);
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < columns; j++) {
+            VEC_STORE(c + (size_t)r * ldc + j * WIDTH, sum[r][j]);
+        }
+    }
+}
+
+static void multiply(const float *a, size_t lda, const float *b, float *c, size_t ldc, int m, int n, int k,
+                     bool accumulate)
+{
+    /* AVX-512 has registers for 6 x 4 sums, the others for 6 x 2. */
+    enum { WIDE = WIDTH == 16 ? 4 : 2 };
+    size_t ldb = (size_t)n;
+    for (int j = 0; j < n;) {
+        int columns = (n - j) / WIDTH >= WIDE ? WIDE : 1;
+        const float *bj = b + j;
+        for (int r = 0; r < m;) {
+            const float *ar = a + (size_t)r * lda;
+            float *cr = c + (size_t)r * ldc + j;
+            if (columns == WIDE) {
+                if (m - r >= 6) {
+                    multiply_block(ar, lda, bj, ldb, cr, ldc, k, accumulate, 6, WIDE);
+                    r += 6;
+                } else if (m - r >= 3) {
+                    multiply_block(ar, lda, bj, ldb, cr, ldc, k, accumulate, 3, WIDE);
+                    r += 3;
+                } else {
+                    multiply_block(ar, lda, bj, ldb, cr, ldc, k, accumulate, 1, WIDE);
+                    r += 1;
+                }
+            } else if (m - r >= 6) {
+                multiply_block(ar, lda, bj, ldb, cr, ldc, k, accumulate, 6, 1);
+                r += 6;
+            } else {
+                multiply_block(ar, lda, bj, ldb, cr, ldc, k, accumulate, 1, 1);
+                r += 1;
+            }
+        }
+        j += columns * WIDTH;
+    }
+}
+
+/* `rows` is a constant at every call. */
+ALWAYS_INLINE void scores_block(const float *a, int dim, const uint16_t *k, float *scores, int rows)
+{
+    vec sum[4];
+    float tail[4] = {0};
+    int d = 0;
+    for (int r = 0; r < rows; r++) {
+        sum[r] = VEC_SET(0.0f);
+    }
+    for (; d + WIDTH <= dim; d += WIDTH) {
+        vec kv = VEC_HALF(k + d);
+        for (int r = 0; r < rows; r++) {
+            sum[r] = VEC_FMA(VEC_LOAD(a + (size_t)r * (size_t)dim + d), kv, sum[r]);
+        }
+    }
+    for (; d < dim; d++) {
+        float kd = tada_half_to_float(k[d]);
+        for (int r = 0; r < rows; r++) {
+            tail[r] += a[(size_t)r * (size_t)dim + d] * kd;
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        scores[r * CELLS] = VEC_SUM(sum[r]) + tail[r];
+    }
+}
+
+static void scores_rows(const float *a, int m, int dim, const uint16_t *rows, size_t stride, int from, int to,
+                        float *scores)
+{
+    for (int r = 0; r < m;) {
+        int block = m - r >= 4 ? 4 : m - r;
+        const float *ar = a + (size_t)r * (size_t)dim;
+        float *to_row = scores + (size_t)r * CELLS;
+        for (int t = from; t < to; t++) {
+            const uint16_t *k = rows + (size_t)t * stride;
+            switch (block) {
+            case 4:
+                scores_block(ar, dim, k, to_row + t, 4);
+                break;
+            case 3:
+                scores_block(ar, dim, k, to_row + t, 3);
+                break;
+            case 2:
+                scores_block(ar, dim, k, to_row + t, 2);
+                break;
+            default:
+                scores_block(ar, dim, k, to_row + t, 1);
+            }
+        }
+        r += block;
+    }
+}
+
+/* `rows` and `columns` (in vectors) are constants at every call. */
+ALWAYS_INLINE void values_block(const float *w, const uint16_t *v, size_t stride, int from, int to, float *c,
+                                size_t ldc, int rows, int columns)
+{
+    vec sum[4][4];
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < columns; j++) {
+            sum[r][j] = VEC_LOAD(c + (size_t)r * ldc + j * WIDTH);
+        }
+    }
+    for (int t = from; t < to; t++) {
+        vec value[4];
+        for (int j = 0; j < columns; j++) {
+            value[j] = VEC_HALF(v + (size_t)t * stride + j * WIDTH);
+        }
+        for (int r = 0; r < rows; r++) {
+            vec weight = VEC_SET(w[r * CELLS + t]);
+            for (int j = 0; j < columns; j++) {
+                sum[r][j] = VEC_FMA(weight, value[j], sum[r][j]);
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < columns; j++) {
+            VEC_STORE(c + (size_t)r * ldc + j * WIDTH, sum[r][j]);
+        }
+    }
+}
+
+static void values_rows(const float *weights, int m, int dim, const uint16_t *rows, size_t stride, int from,
+                        int to, float *c, size_t ldc)
+{
+    for (int r = 0; r < m;) {
+        int block = m - r >= 2 ? 2 : 1, d = 0;
+        const float *w = weights + (size_t)r * CELLS;
+        float *cr = c + (size_t)r * ldc;
+        for (; d + 4 * WIDTH <= dim; d += 4 * WIDTH) {
+            if (block == 2) {
+                values_block(w, rows + d, stride, from, to, cr + d, ldc, 2, 4);
+            } else {
+                values_block(w, rows + d, stride, from, to, cr + d, ldc, 1, 4);
+            }
+        }
+        for (; d + WIDTH <= dim; d += WIDTH) {
+            if (block == 2) {
+                values_block(w, rows + d, stride, from, to, cr + d, ldc, 2, 1);
+            } else {
+                values_block(w, rows + d, stride, from, to, cr + d, ldc, 1, 1);
+            }
+        }
+        for (; d < dim; d++) {
+            for (int i = 0; i < block; i++) {
+                for (int t = from; t < to; t++) {
+                    cr[(size_t)i * ldc + d] +=
+                        w[i * CELLS + t] * tada_half_to_float(rows[(size_t)t * stride + d]);
+                }
+            }
+        }
+        r += block;
+    }
+}
+
+/* exp for x <= 0 and a little above; relative error 2e-7; 0 below -87. Cephes' polynomial on [-ln2/2, ln2/2].
+ */
+ALWAYS_INLINE float exp_poly(float x)
+{
+    float clamped = x > -87.0f ? x : -87.0f;
+    float n = round_even(clamped * 1.44269504f);
+    float r = clamped - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union {
+        int32_t i;
+        float f;
+    } power = {((int32_t)n + 127) << 23};
+    return x > -87.0f ? p * power.f : 0.0f;
+}
+
+static float exp_sum(float *x, float max)
+{
+    float sum[LANES] = {0}, total = 0;
+    for (int i = 0; i < CELLS; i += LANES) {
+        for (int l = 0; l < LANES; l++) {
+            float e = exp_poly(x[i + l] - max);
+            x[i + l] = e;
+            sum[l] += e;
+        }
+    }
+    for (int l = 0; l < LANES; l++) {
+        total += sum[l];
+    }
+    return total;
+}
+
+static void softcap(float *x, float cap)
+{
+    for (int i = 0; i < CELLS; i++) {
+        float size = fabsf(x[i]);
+        float e = exp_poly(-2.0f * size);
+        float t = cap * ((1.0f - e) / (1.0f + e));
+        x[i] = x[i] < 0 ? -t : t;
+    }
+}
+
+static float max64(const float *x)
+{
+    float most[LANES], max;
+    for (int l = 0; l < LANES; l++) {
+        most[l] = x[l];
+    }
+    for (int i = LANES; i < CELLS; i += LANES) {
+        for (int l = 0; l < LANES; l++) {
+            most[l] = x[i + l] > most[l] ? x[i + l] : most[l];
+        }
+    }
+    max = most[0];
+    for (int l = 1; l < LANES; l++) {
+        max = most[l] > max ? most[l] : max;
+    }
+    return max;
+}
+
+static void scale_values(float *x, float factor, int n)
+{
+    for (int i = 0; i < n; i++) {
+        x[i] *= factor;
+    }
+}

@@ -1,0 +1,312 @@
+/* Encoding and decoding: elementwise, so that it is the same bit for bit on every set (-ffp-contract=off).
+ * Included by kernels_template.h. */
+
+/* ---- quantisation with a scale of 5-2 bits and an integer zero point of 9 bits ---- */
+
+enum { SCALES = 128, ZERO_MIN = -256, ZERO_MAX = 255 };
+
+/* scale(i) = (4 + i % 4) * 2^(i / 4 - 18): from 2^-16 to 57344, enough for the range of f16 at 2 bits. */
+static inline float scale_value(int index)
+{
+    uint32_t bits = (uint32_t)(index + (111 << 2)) << 21;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* The smallest index whose scale is at least y. */
+static inline int scale_index(float y)
+{
+    uint32_t bits;
+    if (!(y > 0)) {
+        return 0;
+    }
+    memcpy(&bits, &y, sizeof bits);
+    int index = (int)(bits >> 21) - (111 << 2) + ((bits & 0x1fffffu) != 0);
+    return index < 0 ? 0 : index > SCALES - 1 ? SCALES - 1 : index;
+}
+
+/*
+ * The largest scale on whose multiples all values of a lane lie, within what rounding may have done to them;
+ * -1 where there is none. Values that were decoded from codes are found again here, which is why encoding
+ * them gives the same codes.
+ */
+static void lattice(const tada_block *b, int *found)
+{
+    float low[LANES], high[LANES], tolerance[LANES];
+    float levels = (float)((1 << b->bits) - 1), top = 0;
+    int first[LANES], bottom = SCALES;
+    for (int l = 0; l < LANES; l++) {
+        low[l] = high[l] = b->x[l];
+    }
+    for (int i = 1; i < b->n; i++) {
+        for (int l = 0; l < LANES; l++) {
+            float v = b->x[(size_t)i * b->stride + l];
+            low[l] = v < low[l] ? v : low[l];
+            high[l] = v > high[l] ? v : high[l];
+        }
+    }
+    for (int l = 0; l < LANES; l++) {
+        float size = fmaxf(fabsf(low[l]), fabsf(high[l]));
+        /* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
+        tolerance[l] = 0x1.02p-11f * size + 0x1p-25f + b->noise[l];
+        top = size > top ? size : top;
+        /* Half of the least scale that the search takes, see there. */
+        first[l] = scale_index(fmaxf((high[l] - low[l] - 2 * tolerance[l]) / levels, 1.5f * b->noise[l]));
+        bottom = first[l] < bottom ? first[l] : bottom;
+        found[l] = -1;
+    }
+    for (int index = scale_index(top); index >= bottom; index--) {
+        float inverse = 1.0f / scale_value(index);
+        float limit[LANES];
+        int fits[LANES], any = 0;
+        for (int l = 0; l < LANES; l++) {
+            float least = round_even(low[l] * inverse), most = round_even(high[l] * inverse);
+            fits[l] = found[l] < 0 && index >= first[l] && most - least <= levels && least >= ZERO_MIN &&
+                      least <= ZERO_MAX;
+            limit[l] = tolerance[l] * inverse < 0.2f ? tolerance[l] * inverse : 0.2f;
+            any |= fits[l];
+        }
+        for (int i = 0; i < b->n && any; i++) {
+            any = 0;
+            for (int l = 0; l < LANES; l++) {
+                float v = b->x[(size_t)i * b->stride + l] * inverse;
+                fits[l] &= fabsf(v - round_even(v)) <= limit[l];
+                any |= fits[l];
+            }
+        }
+        for (int l = 0; l < LANES && any; l++) {
+            found[l] = fits[l] ? index : found[l];
+        }
+    }
+}
+
+/* Scale index and zero point of each lane with the least squared error among those near the range of its
+ * values. */
+static void search_scales(const tada_block *b, int *best_index, float *best_zero)
+{
+    static const int depth[9] = {0, 0, 6, 4, 3, 2, 1, 1, 1};
+    float low[LANES], high[LANES], best[LANES];
+    int first[LANES], least[LANES];
+    float levels = (float)((1 << b->bits) - 1);
+    for (int l = 0; l < LANES; l++) {
+        low[l] = high[l] = b->x[l];
+        best[l] = INFINITY;
+    }
+    for (int i = 1; i < b->n; i++) {
+        for (int l = 0; l < LANES; l++) {
+            float v = b->x[(size_t)i * b->stride + l];
+            low[l] = v < low[l] ? v : low[l];
+            high[l] = v > high[l] ? v : high[l];
+        }
+    }
+    for (int l = 0; l < LANES; l++) {
+        first[l] = scale_index((high[l] - low[l]) / levels);
+        /* Finer steps would not survive the rounding of the decoded row to f16. */
+        least[l] = scale_index(fmaxf(fmaxf(high[l] / ZERO_MAX, low[l] / ZERO_MIN), 3 * b->noise[l]));
+        best_index[l] = first[l] + 1 > least[l] ? first[l] + 1 : least[l];
+        best_index[l] = best_index[l] < SCALES ? best_index[l] : SCALES - 1;
+        best_zero[l] = round_even(low[l] / scale_value(best_index[l]));
+    }
+    int steps = b->search == TADA_SEARCH_MINMAX ? 0 : depth[b->bits];
+    for (int step = 1; step >= -steps; step--) {
+        for (int shift = 0; shift < 3; shift++) {
+            float scale[LANES], inverse[LANES], zero[LANES], error[LANES] = {0};
+            int index[LANES];
+            for (int l = 0; l < LANES; l++) {
+                index[l] = first[l] + step;
+                index[l] = index[l] < least[l] ? least[l] : index[l] < 0 ? 0 : index[l];
+                index[l] = index[l] < SCALES ? index[l] : SCALES - 1;
+                scale[l] = scale_value(index[l]);
+                inverse[l] = 1.0f / scale[l];
+                /* Centred on the range, then one level to either side. */
+                zero[l] = round_even(0.5f * (low[l] + high[l]) * inverse[l] - 0.5f * levels);
+                zero[l] += shift == 0 ? 0.0f : shift == 1 ? 1.0f : -1.0f;
+                zero[l] = zero[l] < ZERO_MIN ? ZERO_MIN : zero[l] > ZERO_MAX ? ZERO_MAX : zero[l];
+            }
+            for (int i = 0; i < b->n; i++) {
+                const float *x = b->x + (size_t)i * b->stride;
+                for (int l = 0; l < LANES; l++) {
+                    float q = round_even(x[l] * inverse[l]) - zero[l];
+                    q = q > 0 ? q : 0;
+                    q = q < levels ? q : levels;
+                    float d = x[l] - scale[l] * (q + zero[l]);
+                    error[l] += d * d;
+                }
+            }
+            for (int l = 0; l < LANES; l++) {
+                if (error[l] < best[l]) {
+                    best[l] = error[l];
+                    best_index[l] = index[l];
+                    best_zero[l] = zero[l];
+                }
+            }
+        }
+    }
+}
+
+static void quantise(tada_block *b)
+{
+    int index[LANES], found[LANES];
+    float zero[LANES], inverse[LANES], least[LANES];
+    float levels = (float)((1 << b->bits) - 1);
+    if (b->n == 0) {
+        memset(b->meta, 0, sizeof b->meta);
+        return;
+    }
+    lattice(b, found);
+    int missing = 0;
+    for (int l = 0; l < LANES; l++) {
+        missing |= found[l] < 0;
+    }
+    if (missing) {
+        search_scales(b, index, zero);
+    }
+    for (int l = 0; l < LANES; l++) {
+        index[l] = found[l] >= 0 ? found[l] : index[l];
+        inverse[l] = 1.0f / scale_value(index[l]);
+        least[l] = INFINITY;
+    }
+    /* The zero point is the least multiple of the scale that occurs, so that it is found again in the decoded
+     * values. */
+    for (int i = 0; i < b->n; i++) {
+        for (int l = 0; l < LANES; l++) {
+            float n = round_even(b->x[(size_t)i * b->stride + l] * inverse[l]);
+            least[l] = n < least[l] ? n : least[l];
+        }
+    }
+    for (int l = 0; l < LANES; l++) {
+        least[l] = found[l] >= 0 || least[l] > zero[l] ? least[l] : zero[l];
+        /* Values that are not finite end up anywhere; the zero point must not leave its field. */
+        least[l] = least[l] > ZERO_MIN ? least[l] : ZERO_MIN;
+        least[l] = least[l] < ZERO_MAX ? least[l] : ZERO_MAX;
+        b->meta[l] = (uint16_t)(index[l] << 9 | ((int)least[l] & 511));
+        /* From the zero point of the search on, or from the least value when that is higher. */
+        zero[l] = found[l] >= 0 ? levels : zero[l] + levels - least[l];
+    }
+    for (int i = 0; i < b->n; i++) {
+        for (int l = 0; l < LANES; l++) {
+            float q = round_even(b->x[(size_t)i * b->stride + l] * inverse[l]) - least[l];
+            q = q > 0 ? q : 0;
+            q = q < zero[l] ? q : zero[l];
+            b->codes[i * LANES + l] = (uint8_t)q;
+        }
+    }
+}
+
+/* ---- codes ---- */
+
+/* The bytes of a line are shifted eight at a time: what crosses into a neighbour is masked away. */
+static inline uint64_t line_word(const uint8_t *line, int i)
+{
+    uint64_t word;
+    memcpy(&word, line + 8 * i, sizeof word);
+    return word;
+}
+
+static void unpack(const uint8_t *packed, int bits, int dim, uint8_t *codes)
+{
+    /* Main plane: 8, 4 or 2 bits; second plane for 3 = 2 + 1, 5 = 4 + 1, 6 = 4 + 2. */
+    int width[2] = {bits == 8 ? 8 : bits >= 4 ? 4 : 2, 0};
+    width[1] = bits - width[0];
+    for (int p = 0; p < 2 && width[p] > 0; p++) {
+        int per_line = 8 / width[p];
+        int lines = dim / per_line;
+        uint64_t mask = 0x0101010101010101u * ((1u << width[p]) - 1);
+        for (int line = 0; line < lines; line++) {
+            for (int j = 0; j < per_line; j++) {
+                uint8_t *out = codes + ((size_t)line * per_line + j) * 64;
+                int shift = j * width[p];
+                uint64_t words[8];
+                for (int i = 0; i < 8; i++) {
+                    words[i] = line_word(packed, i) >> shift & mask;
+                }
+                if (p == 1) {
+                    for (int i = 0; i < 8; i++) {
+                        words[i] = words[i] << width[0] | line_word(out, i);
+                    }
+                }
+                memcpy(out, words, sizeof words);
+            }
+            packed += 64;
+        }
+    }
+}
+
+/* 16 values from byte `byte` of 16 words. uniform: one scale for all; else one each. No fused multiply-add:
+ * decoded values are the same on every set. */
+ALWAYS_INLINE void decode16(const uint8_t *words, int byte, const float *scale, const float *offset,
+                            bool uniform, float *to)
+{
+#if defined(__AVX512F__)
+    __m512i w = _mm512_loadu_si512(words);
+    __m512 q = _mm512_cvtepi32_ps(
+        _mm512_and_si512(_mm512_srli_epi32(w, (unsigned)byte * 8), _mm512_set1_epi32(255)));
+    __m512 s = uniform ? _mm512_set1_ps(*scale) : _mm512_loadu_ps(scale);
+    __m512 o = uniform ? _mm512_set1_ps(*offset) : _mm512_loadu_ps(offset);
+    _mm512_storeu_ps(to, _mm512_add_ps(_mm512_mul_ps(q, s), o));
+#elif defined(__AVX2__)
+    for (int i = 0; i < 16; i += 8) {
+        __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(words + 4 * i));
+        __m256 q =
+            _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(w, byte * 8), _mm256_set1_epi32(255)));
+        __m256 s = uniform ? _mm256_set1_ps(*scale) : _mm256_loadu_ps(scale + i);
+        __m256 o = uniform ? _mm256_set1_ps(*offset) : _mm256_loadu_ps(offset + i);
+        _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_mul_ps(q, s), o));
+    }
+#else
+    for (int i = 0; i < 16; i++) {
+        to[i] = (float)words[4 * i + byte] * scale[uniform ? 0 : i] + offset[uniform ? 0 : i];
+    }
+#endif
+}
+
+static void decode_k(const uint8_t *codes, int dim, const tada_factors *f, float *out)
+{
+    for (int d = 0; d < dim; d += 4) {
+        for (int t = 0; t < CELLS; t += 16) {
+            const uint8_t *in = codes + ((size_t)(d / 4) * 4 + t / 16) * 64;
+            float *to = out + (size_t)d * CELLS + t;
+            if (f->axis == TADA_AXIS_CHANNEL) {
+                size_t at = (size_t)(t / f->group) * dim + d;
+                decode16(in, 0, f->scale + at, f->offset + at, true, to);
+                decode16(in, 1, f->scale + at + 1, f->offset + at + 1, true, to + CELLS);
+                decode16(in, 2, f->scale + at + 2, f->offset + at + 2, true, to + 2 * CELLS);
+                decode16(in, 3, f->scale + at + 3, f->offset + at + 3, true, to + 3 * CELLS);
+            } else {
+                /* A group is a multiple of 16 channels or the whole head, so 4 channels share one. */
+                const float *scale = f->scale + (size_t)(d / f->group) * CELLS + t;
+                const float *offset = f->offset + (size_t)(d / f->group) * CELLS + t;
+                decode16(in, 0, scale, offset, false, to);
+                decode16(in, 1, scale, offset, false, to + CELLS);
+                decode16(in, 2, scale, offset, false, to + 2 * CELLS);
+                decode16(in, 3, scale, offset, false, to + 3 * CELLS);
+            }
+        }
+    }
+}
+
+static void decode_v(const uint8_t *codes, int dim, const tada_factors *f, float *out)
+{
+    size_t row = (size_t)dim;
+    for (int t = 0; t < CELLS; t += 4) {
+        for (int d = 0; d < dim; d += 16) {
+            const uint8_t *in = codes + ((size_t)(t / 4) * (dim / 16) + d / 16) * 64;
+            float *to = out + (size_t)t * row + d;
+            if (f->axis == TADA_AXIS_TOKEN) {
+                size_t at = (size_t)(d / f->group) * CELLS + t;
+                decode16(in, 0, f->scale + at, f->offset + at, true, to);
+                decode16(in, 1, f->scale + at + 1, f->offset + at + 1, true, to + row);
+                decode16(in, 2, f->scale + at + 2, f->offset + at + 2, true, to + 2 * row);
+                decode16(in, 3, f->scale + at + 3, f->offset + at + 3, true, to + 3 * row);
+            } else {
+                const float *scale = f->scale + (size_t)(t / f->group) * dim + d;
+                const float *offset = f->offset + (size_t)(t / f->group) * dim + d;
+                decode16(in, 0, scale, offset, false, to);
+                decode16(in, 1, scale, offset, false, to + row);
+                decode16(in, 2, scale, offset, false, to + 2 * row);
+                decode16(in, 3, scale, offset, false, to + 3 * row);
+            }
+        }
+    }
+}
