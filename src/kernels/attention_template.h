@@ -29,6 +29,7 @@ enum { WIDTH = 16 };
 #define VEC_FMA _mm512_fmadd_ps
 #define VEC_HALF(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define VEC_SUM _mm512_reduce_add_ps
+#define VEC_MAX _mm512_max_ps
 #elif defined(__AVX2__)
 typedef __m256 vec;
 enum { WIDTH = 8 };
@@ -44,6 +45,7 @@ static inline float sum8(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
 }
 #define VEC_SUM sum8
+#define VEC_MAX _mm256_max_ps
 #else
 typedef float vec;
 enum { WIDTH = 1 };
@@ -53,6 +55,7 @@ enum { WIDTH = 1 };
 #define VEC_FMA(a, b, c) ((a) * (b) + (c))
 #define VEC_HALF(p) tada_half_to_float(*(p))
 #define VEC_SUM(x) (x)
+#define VEC_MAX(a, b) ((a) > (b) ? (a) : (b))
 #endif
 
 /* rows x columns vectors of c in registers; both are constants at every call. */
@@ -253,7 +256,8 @@ ALWAYS_INLINE float exp_poly(float x)
         int32_t i;
         float f;
     } power = {((int32_t)n + 127) << 23};
-    return x > -87.0f ? p * power.f : 0.0f;
+    float e = p * power.f;
+    return x > -87.0f ? e : 0.0f;
 }
 
 static float exp_sum(float *x, float max)
@@ -284,20 +288,16 @@ static void softcap(float *x, float cap)
 
 static float max64(const float *x)
 {
-    float most[LANES], max;
-    for (int l = 0; l < LANES; l++) {
-        most[l] = x[l];
+    vec most = VEC_LOAD(x);
+    float lane[WIDTH];
+    for (int i = WIDTH; i < CELLS; i += WIDTH) {
+        most = VEC_MAX(VEC_LOAD(x + i), most);
     }
-    for (int i = LANES; i < CELLS; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            most[l] = x[i + l] > most[l] ? x[i + l] : most[l];
-        }
+    VEC_STORE(lane, most);
+    for (int l = 1; l < WIDTH; l++) {
+        lane[0] = lane[l] > lane[0] ? lane[l] : lane[0];
     }
-    max = most[0];
-    for (int l = 1; l < LANES; l++) {
-        max = most[l] > max ? most[l] : max;
-    }
-    return max;
+    return lane[0];
 }
 
 static void scale_values(float *x, float factor, int n)
