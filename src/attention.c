@@ -7,6 +7,7 @@
  * once before, the sum of values once after. Hot tiles are not, hence two copies of both where a plane
  * rotates.
  */
+#include "codes.h"
 #include "half.h"
 #include "plane.h"
 
@@ -52,7 +53,8 @@ static size_t work_floats(const run *r)
 {
     size_t rows = (size_t)r->block_queries * (size_t)r->group;
     size_t dim = (size_t)(r->k.dim > r->v.dim ? r->k.dim : r->v.dim);
-    size_t k_decode = tada_tile_scratch(&r->k.plane->codec), v_decode = tada_tile_scratch(&r->v.plane->codec);
+    size_t k_decode = tada_codes_scratch(&r->k.plane->codec),
+           v_decode = tada_codes_scratch(&r->v.plane->codec);
     size_t width = (size_t)(r->k.plane->shape.width > r->v.plane->shape.width ? r->k.plane->shape.width
                                                                               : r->v.plane->shape.width);
     size_t n = rows * (2 * (size_t)r->k.dim + CELLS + 2 * ((size_t)r->v.dim + 16) + 2);
@@ -153,6 +155,66 @@ static bool load_v(const side *s, int64_t index, int head, work *w)
         memset(to + s->dim, 0, (size_t)(stride - s->dim) * sizeof *to);
     }
     return false;
+}
+
+/* Cold, cut into the heads of this attention, and few rows: the codes themselves will do. */
+static bool on_codes(const side *s, int64_t index, int rows, enum tada_kind kind)
+{
+    const tada_tile *tile = &s->plane->tiles[index];
+    return rows <= TADA_CODES_ROWS && s->native && !tile->hot && tile->mask && s->plane->codec.kind == kind &&
+           tada_codes_can(&s->plane->codec);
+}
+
+/* w->scores [rows][64] of one head of a tile. */
+static void tile_scores(const run *r, int64_t index, int head, int rows, work *w)
+{
+    const side *s = &r->k;
+    const tada_kernels *k = tada_kernels_get();
+    int written = 0;
+    const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
+    if (hot) {
+        memset(w->scores, 0, (size_t)rows * CELLS * sizeof(float));
+        k->scores_rows(w->q, rows, s->dim, hot, (size_t)s->plane->shape.width, 0, written, w->scores);
+    } else if (on_codes(s, index, rows, TADA_K)) {
+        tada_codes_scores(&s->plane->codec, tada_plane_cold(s->plane, index), s->plane->tiles[index].mask,
+                          (s->column + head * s->head_stride) / s->dim, s->rotation > 1 ? w->q_rotated : w->q,
+                          rows, w->scores, w->decode);
+    } else {
+        bool rotated = load_k(s, index, head, w);
+        k->multiply(rotated ? w->q_rotated : w->q, (size_t)s->dim, w->tile, w->scores, CELLS, rows, CELLS,
+                    s->dim, false);
+    }
+}
+
+/* Adds the values of one head of a tile, weighted by w->scores. turned: w->out_rotated is in use; returns it.
+ */
+static bool tile_values(const run *r, int64_t index, int head, int rows, bool turned, work *w)
+{
+    const side *s = &r->v;
+    const tada_kernels *k = tada_kernels_get();
+    size_t stride = (size_t)padded(s->dim);
+    int written = 0;
+    const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
+    if (hot) {
+        k->values_rows(w->scores, rows, s->dim, hot, (size_t)s->plane->shape.width, 0, written, w->out,
+                       stride);
+        return turned;
+    }
+    bool codes = on_codes(s, index, rows, TADA_V);
+    bool rotated = codes ? s->rotation > 1 : load_v(s, index, head, w);
+    if (rotated && !turned) {
+        turned = true;
+        memset(w->out_rotated, 0, (size_t)rows * stride * sizeof(float));
+    }
+    float *out = rotated ? w->out_rotated : w->out;
+    if (codes) {
+        tada_codes_values(&s->plane->codec, tada_plane_cold(s->plane, index), s->plane->tiles[index].mask,
+                          (s->column + head * s->head_stride) / s->dim, w->scores, rows, out, stride,
+                          w->decode);
+    } else {
+        k->multiply(w->scores, CELLS, w->tile, out, stride, rows, (int)stride, CELLS, true);
+    }
+    return turned;
 }
 
 static float alibi_slope(const tada_attention *a, int head)
@@ -273,7 +335,6 @@ static void finish_row(const run *r, int64_t stream, int head, int64_t query, fl
 static void run_item(const run *r, int64_t item, work *w)
 {
     const tada_attention *a = r->a;
-    const tada_kernels *k = tada_kernels_get();
     int64_t range = item % r->n_ranges, rest = item / r->n_ranges;
     int64_t block = rest % r->n_blocks;
     int head_kv = (int)(rest / r->n_blocks % a->n_heads_kv);
@@ -300,16 +361,7 @@ static void run_item(const run *r, int64_t item, work *w)
         if (!head_masks && !load_mask(r, stream, 0, query, n_queries, t, w->mask)) {
             continue;
         }
-        int written = 0;
-        const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(&r->k, k_tile, head_kv, &written) : NULL;
-        if (hot) {
-            memset(w->scores, 0, (size_t)rows * CELLS * sizeof(float));
-            k->scores_rows(w->q, rows, a->k_dim, hot, (size_t)a->k->shape.width, 0, written, w->scores);
-        } else {
-            bool rotated = load_k(&r->k, k_tile, head_kv, w);
-            k->multiply(rotated ? w->q_rotated : w->q, (size_t)a->k_dim, w->tile, w->scores, CELLS, rows,
-                        CELLS, a->k_dim, false);
-        }
+        tile_scores(r, k_tile, head_kv, rows, w);
         for (int g = 0; g < r->group; g++) {
             int head = head_kv * r->group + g;
             float slope = alibi_slope(a, head);
@@ -323,25 +375,13 @@ static void run_item(const run *r, int64_t item, work *w)
                             turned ? w->out_rotated + row * (size_t)stride : NULL);
             }
         }
-        hot = rows <= FEW_ROWS ? hot_rows(&r->v, v_tile, head_kv, &written) : NULL;
-        if (hot) {
-            k->values_rows(w->scores, rows, a->v_dim, hot, (size_t)a->v->shape.width, 0, written, w->out,
-                           (size_t)stride);
-        } else {
-            bool rotated = load_v(&r->v, v_tile, head_kv, w);
-            if (rotated && !turned) {
-                turned = true;
-                memset(w->out_rotated, 0, (size_t)rows * (size_t)stride * sizeof(float));
-            }
-            k->multiply(w->scores, CELLS, w->tile, rotated ? w->out_rotated : w->out, (size_t)stride, rows,
-                        stride, CELLS, true);
-        }
+        turned = tile_values(r, v_tile, head_kv, rows, turned, w);
     }
     for (int i = 0; i < rows; i++) {
         float *out = w->out + (size_t)i * (size_t)stride;
         if (turned) {
             float *rotated = w->out_rotated + (size_t)i * (size_t)stride;
-            k->hadamard(rotated, a->v_dim, r->v.rotation);
+            tada_kernels_get()->hadamard(rotated, a->v_dim, r->v.rotation);
             for (int d = 0; d < a->v_dim; d++) {
                 out[d] += rotated[d];
             }

@@ -33,6 +33,23 @@ typedef struct tada_factors {
                   axis token: channels of a group within the head, index (channel / group) * 64 + cell */
 } tada_factors;
 
+/*
+ * Sums of integers over the codes of one head, one byte each: for row r of m and column j of 16 * n_vectors
+ *     out[r * ldo + j] += inverse[r] * scale[j] * sum(x[r][i] * code[i][j]) + bias[r] * offset[j],  i < 4 *
+ * n_fours. Four codes of a column lie side by side, 16 columns make a vector of 64 bytes, and the next four
+ * are `step` bytes further: cells are the columns of K, channels those of V. x: from `fold`.
+ */
+typedef struct tada_dot {
+    const uint8_t *codes;
+    size_t step;
+    int n_fours, n_vectors, m;
+    const int16_t *x;
+    size_t ldx;
+    const float *inverse, *bias, *scale, *offset;
+    float *out;
+    size_t ldo;
+} tada_dot;
+
 typedef struct tada_kernels {
     const char *name;
     void (*half_to_float)(const uint16_t *from, float *to, int64_t n);
@@ -44,6 +61,8 @@ typedef struct tada_kernels {
     void (*quantise)(tada_block *block);
     /* Codes of one head as one byte each, in the order of the format: dim vectors of 64. */
     void (*unpack)(const uint8_t *packed, int bits, int dim, uint8_t *codes);
+    /* Scale and offset of n groups from their words (TADA_SCALE_16). */
+    void (*factors)(const uint8_t *meta, int n, float *scale, float *offset);
     /* The values of one K head, channel by channel [dim][64], and of one V head, cell by cell [64][dim]. */
     void (*decode_k)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
     void (*decode_v)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
@@ -58,6 +77,12 @@ typedef struct tada_kernels {
                         float *scores);
     void (*values_rows)(const float *weights, int m, int dim, const uint16_t *rows, size_t stride, int from,
                         int to, float *c, size_t ldc);
+    /* x * scale as integers of 16 bits, in the order 0 2 1 3 of each four, and bias = sum(x * offset);
+     * returns what a unit stands for. n is a multiple of 16. A value that is not finite makes the result NaN.
+     */
+    float (*fold)(const float *x, const float *scale, const float *offset, int n, int16_t *folded,
+                  float *bias);
+    void (*codes_dot)(const tada_dot *dot);
     /* x[i] = exp(x[i] - max) for 64 values; returns their sum. */
     float (*exp_sum)(float *x, float max);
     /* x[i] = cap * tanh(x[i]) for 64 values. */

@@ -389,56 +389,63 @@ void tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, 
 
 /* ---- decoding ---- */
 
-static void factor(const tada_codec *c, const uint8_t *meta, size_t i, float *scale, float *offset)
+static void load_factors(const tada_codec *c, const uint8_t *meta, size_t first, int n, float *scale,
+                         float *offset)
 {
-    uint16_t word[2];
     if (c->recipe.scale == TADA_SCALE_16) {
-        memcpy(word, meta + 2 * i, sizeof word[0]);
-        uint32_t bits = ((uint32_t)(word[0] >> 9) + (111 << 2)) << 21;
-        int zero = word[0] & 511;
-        memcpy(scale, &bits, sizeof *scale);
-        /* Exact: 3 bits times 9 bits. */
-        *offset = *scale * (float)(zero < 256 ? zero : zero - 512);
-    } else {
-        memcpy(word, meta + 4 * i, sizeof word);
-        *scale = tada_half_to_float(word[0]);
-        *offset = tada_half_to_float(word[1]);
+        tada_kernels_get()->factors(meta + 2 * first, n, scale, offset);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        uint16_t word[2];
+        memcpy(word, meta + 4 * (first + (size_t)i), sizeof word);
+        scale[i] = tada_half_to_float(word[0]);
+        offset[i] = tada_half_to_float(word[1]);
     }
 }
 
-void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t mask, int head, float *out,
-                           float *scratch)
+const uint8_t *tada_tile_open_head(const tada_codec *c, const uint8_t *cold, int head, tada_factors *factors,
+                                   float *scratch)
 {
     const tada_layout *l = &c->layout;
-    const tada_kernels *k = tada_kernels_get();
     const uint8_t *meta = tile_meta(c, cold);
     int dim = l->head_dim;
     uint8_t *codes = (uint8_t *)scratch;
     float *scale = scratch + (size_t)CELLS * dim / 4, *offset;
-    tada_factors factors = {.axis = c->recipe.axis, .group = l->group};
+    *factors = (tada_factors){.axis = c->recipe.axis, .group = l->group};
     if (c->recipe.axis == TADA_AXIS_CHANNEL) {
         offset = scale + (size_t)l->n_groups * dim;
         for (int g = 0; g < l->n_groups; g++) {
-            for (int d = 0; d < dim; d++) {
-                int i = g * dim + d;
-                factor(c, meta, (size_t)g * l->width + (size_t)head * dim + d, &scale[i], &offset[i]);
+            load_factors(c, meta, (size_t)g * l->width + (size_t)head * dim, dim, scale + (size_t)g * dim,
+                         offset + (size_t)g * dim);
+            for (int d = 0; c->recipe.centring == TADA_CENTRE_TOKENS && d < dim; d++) {
+                offset[g * dim + d] += mean_get(c, tile_means(c, cold), (size_t)head * dim + d);
             }
         }
     } else {
         int first = head * dim / l->group;
         int groups = l->group >= dim ? 1 : dim / l->group;
-        factors.group = l->group >= dim ? dim : l->group;
+        factors->group = l->group >= dim ? dim : l->group;
         offset = scale + (size_t)groups * CELLS;
-        for (int i = 0; i < groups * CELLS; i++) {
-            factor(c, meta, (size_t)first * CELLS + (size_t)i, &scale[i], &offset[i]);
-        }
+        load_factors(c, meta, (size_t)first * CELLS, groups * CELLS, scale, offset);
     }
-    factors.scale = scale;
-    factors.offset = offset;
-    k->unpack(head_codes(c, cold, head), c->recipe.bits, dim, codes);
+    factors->scale = scale;
+    factors->offset = offset;
+    tada_kernels_get()->unpack(head_codes(c, cold, head), c->recipe.bits, dim, codes);
+    return codes;
+}
+
+void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t mask, int head, float *out,
+                           float *scratch)
+{
+    const tada_kernels *k = tada_kernels_get();
+    int dim = c->layout.head_dim;
+    tada_factors factors;
+    const uint8_t *codes = tada_tile_open_head(c, cold, head, &factors, scratch);
     (c->kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &factors, out);
 
-    bool tokens = c->recipe.centring == TADA_CENTRE_TOKENS, heads = centres_heads(c);
+    bool heads = centres_heads(c);
+    bool tokens = c->recipe.centring == TADA_CENTRE_TOKENS && c->recipe.axis == TADA_AXIS_TOKEN;
     if (!tokens && !heads && mask == UINT64_MAX) {
         return;
     }

@@ -27,6 +27,11 @@ void tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t ma
 void tada_tile_decode(const tada_codec *codec, const uint8_t *cold, uint64_t mask, uint16_t *rows,
                       float *scratch);
 
+/* The codes of one coding head, a byte each, and what they stand for, but for means over heads and, with
+ * scales per token, over tokens; both in scratch. */
+const uint8_t *tada_tile_open_head(const tada_codec *codec, const uint8_t *cold, int head,
+                                   tada_factors *factors, float *scratch);
+
 /*
  * One coding head as the attention wants it, still rotated: K channel by channel [head_dim][64], V cell by
  * cell [64][head_dim]. Cells not in `mask` become zeros.

@@ -233,6 +233,18 @@ static void unpack(const uint8_t *packed, int bits, int dim, uint8_t *codes)
     }
 }
 
+static void factors(const uint8_t *meta, int n, float *scale, float *offset)
+{
+    for (int i = 0; i < n; i++) {
+        uint16_t word;
+        memcpy(&word, meta + 2 * (size_t)i, sizeof word);
+        float s = scale_value(word >> 9);
+        scale[i] = s;
+        /* Exact: 3 bits times 9 bits, which are sign-extended. */
+        offset[i] = s * (float)(((word & 511) ^ 256) - 256);
+    }
+}
+
 /* 16 values from byte `byte` of 16 words. uniform: one scale for all; else one each. No fused multiply-add:
  * decoded values are the same on every set. */
 ALWAYS_INLINE void decode16(const uint8_t *words, int byte, const float *scale, const float *offset,

@@ -74,6 +74,7 @@ static void hadamard(float *x, int n, int block)
 #include "codec_template.h"
 
 #include "attention_template.h"
+#include "codes_template.h"
 
 const tada_kernels TADA_SET_SYMBOL = {
     .name = TADA_SET_NAME,
@@ -82,12 +83,15 @@ const tada_kernels TADA_SET_SYMBOL = {
     .hadamard = hadamard,
     .quantise = quantise,
     .unpack = unpack,
+    .factors = factors,
     .decode_k = decode_k,
     .decode_v = decode_v,
     .transpose = transpose,
     .multiply = multiply,
     .scores_rows = scores_rows,
     .values_rows = values_rows,
+    .fold = fold,
+    .codes_dot = codes_dot,
     .exp_sum = exp_sum,
     .softcap = softcap,
     .max64 = max64,
