@@ -30,6 +30,15 @@ enum { WIDTH = 16 };
 #define VEC_HALF(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define VEC_SUM _mm512_reduce_add_ps
 #define VEC_MAX _mm512_max_ps
+#define VEC_ADD _mm512_add_ps
+#define VEC_SUB _mm512_sub_ps
+#define VEC_MUL _mm512_mul_ps
+#define VEC_ABS _mm512_abs_ps
+/* 2^n for an integral n, and x where a > b, else 0. */
+#define VEC_POWER(n)                                                                                         \
+    _mm512_castsi512_ps(                                                                                     \
+        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23))
+#define VEC_WHERE(a, b, x) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), x)
 #elif defined(__AVX2__)
 typedef __m256 vec;
 enum { WIDTH = 8 };
@@ -46,6 +55,15 @@ static inline float sum8(__m256 x)
 }
 #define VEC_SUM sum8
 #define VEC_MAX _mm256_max_ps
+#define VEC_ADD _mm256_add_ps
+#define VEC_SUB _mm256_sub_ps
+#define VEC_MUL _mm256_mul_ps
+#define VEC_ABS(x) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
+/* 2^n for an integral n, and x where a > b, else 0. */
+#define VEC_POWER(n)                                                                                         \
+    _mm256_castsi256_ps(                                                                                     \
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
+#define VEC_WHERE(a, b, x) _mm256_and_ps(x, _mm256_cmp_ps(a, b, _CMP_GT_OQ))
 #else
 typedef float vec;
 enum { WIDTH = 1 };
@@ -56,6 +74,20 @@ enum { WIDTH = 1 };
 #define VEC_HALF(p) tada_half_to_float(*(p))
 #define VEC_SUM(x) (x)
 #define VEC_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define VEC_ADD(a, b) ((a) + (b))
+#define VEC_SUB(a, b) ((a) - (b))
+#define VEC_MUL(a, b) ((a) * (b))
+#define VEC_ABS fabsf
+static inline float power_of_two(float n)
+{
+    union {
+        int32_t i;
+        float f;
+    } power = {((int32_t)n + 127) << 23};
+    return power.f;
+}
+#define VEC_POWER power_of_two
+#define VEC_WHERE(a, b, x) ((a) > (b) ? (x) : 0.0f)
 #endif
 
 /* rows x columns vectors of c in registers; both are constants at every call. */
@@ -239,49 +271,41 @@ static void values_rows(const float *weights, int m, int dim, const uint16_t *ro
 
 /* exp for x <= 0 and a little above; relative error 2e-7; 0 below -87. Cephes' polynomial on [-ln2/2, ln2/2].
  */
-ALWAYS_INLINE float exp_poly(float x)
+ALWAYS_INLINE vec exp_vec(vec x)
 {
-    float clamped = x > -87.0f ? x : -87.0f;
-    float n = round_even(clamped * 1.44269504f);
-    float r = clamped - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    union {
-        int32_t i;
-        float f;
-    } power = {((int32_t)n + 127) << 23};
-    float e = p * power.f;
-    return x > -87.0f ? e : 0.0f;
+    static const float terms[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
+                                  5.0000001201e-1f};
+    vec clamped = VEC_MAX(x, VEC_SET(-87.0f));
+    vec n = VEC_SUB(VEC_FMA(clamped, VEC_SET(1.44269504f), VEC_SET(round_magic)), VEC_SET(round_magic));
+    vec r = VEC_FMA(n, VEC_SET(-0.693359375f), clamped);
+    r = VEC_FMA(n, VEC_SET(2.12194440e-4f), r);
+    vec p = VEC_SET(1.9875691500e-4f);
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
+        p = VEC_FMA(p, r, VEC_SET(terms[i]));
+    }
+    p = VEC_FMA(VEC_MUL(p, r), r, VEC_ADD(r, VEC_SET(1.0f)));
+    return VEC_WHERE(x, VEC_SET(-87.0f), VEC_MUL(p, VEC_POWER(n)));
 }
 
 static float exp_sum(float *x, float max)
 {
-    float sum[LANES] = {0}, total = 0;
-    for (int i = 0; i < CELLS; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            float e = exp_poly(x[i + l] - max);
-            x[i + l] = e;
-            sum[l] += e;
-        }
+    vec sum = VEC_SET(0.0f);
+    for (int i = 0; i < CELLS; i += WIDTH) {
+        vec e = exp_vec(VEC_SUB(VEC_LOAD(x + i), VEC_SET(max)));
+        VEC_STORE(x + i, e);
+        sum = VEC_ADD(sum, e);
     }
-    for (int l = 0; l < LANES; l++) {
-        total += sum[l];
-    }
-    return total;
+    return VEC_SUM(sum);
 }
 
 static void softcap(float *x, float cap)
 {
+    float e[CELLS];
+    for (int i = 0; i < CELLS; i += WIDTH) {
+        VEC_STORE(e + i, exp_vec(VEC_MUL(VEC_ABS(VEC_LOAD(x + i)), VEC_SET(-2.0f))));
+    }
     for (int i = 0; i < CELLS; i++) {
-        float size = fabsf(x[i]);
-        float e = exp_poly(-2.0f * size);
-        float t = cap * ((1.0f - e) / (1.0f + e));
+        float t = cap * ((1.0f - e[i]) / (1.0f + e[i]));
         x[i] = x[i] < 0 ? -t : t;
     }
 }

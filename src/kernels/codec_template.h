@@ -196,40 +196,62 @@ static void quantise(tada_block *b)
 
 /* ---- codes ---- */
 
-/* The bytes of a line are shifted eight at a time: what crosses into a neighbour is masked away. */
-static inline uint64_t line_word(const uint8_t *line, int i)
+/* Bits [shift, shift + width) of each byte of a line; what crosses into a neighbour is masked away. `over`:
+ * bits that the codes have already. */
+ALWAYS_INLINE void unpack_line(const uint8_t *line, int shift, int width, int over, uint8_t *codes)
 {
-    uint64_t word;
-    memcpy(&word, line + 8 * i, sizeof word);
-    return word;
+#if defined(__AVX2__)
+    __m256i mask = _mm256_set1_epi8((char)((1 << width) - 1));
+    for (int i = 0; i < 64; i += 32) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(line + i));
+        x = _mm256_and_si256(_mm256_srli_epi16(x, shift), mask);
+        if (over) {
+            __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(codes + i));
+            x = _mm256_or_si256(_mm256_slli_epi16(x, over), low);
+        }
+        _mm256_storeu_si256((__m256i *)(void *)(codes + i), x);
+    }
+#else
+    for (int i = 0; i < 64; i++) {
+        unsigned x = (unsigned)line[i] >> shift & ((1u << width) - 1);
+        codes[i] = (uint8_t)(over ? x << over | codes[i] : x);
+    }
+#endif
+}
+
+/* `width` and `over` are constants at every call. */
+ALWAYS_INLINE const uint8_t *unpack_plane(const uint8_t *packed, int width, int over, int dim, uint8_t *codes)
+{
+    for (int line = 0; line < dim * width / 8; line++) {
+        for (int shift = 0; shift < 8; shift += width) {
+            unpack_line(packed, shift, width, over, codes);
+            codes += 64;
+        }
+        packed += 64;
+    }
+    return packed;
 }
 
 static void unpack(const uint8_t *packed, int bits, int dim, uint8_t *codes)
 {
-    /* Main plane: 8, 4 or 2 bits; second plane for 3 = 2 + 1, 5 = 4 + 1, 6 = 4 + 2. */
-    int width[2] = {bits == 8 ? 8 : bits >= 4 ? 4 : 2, 0};
-    width[1] = bits - width[0];
-    for (int p = 0; p < 2 && width[p] > 0; p++) {
-        int per_line = 8 / width[p];
-        int lines = dim / per_line;
-        uint64_t mask = 0x0101010101010101u * ((1u << width[p]) - 1);
-        for (int line = 0; line < lines; line++) {
-            for (int j = 0; j < per_line; j++) {
-                uint8_t *out = codes + ((size_t)line * per_line + j) * 64;
-                int shift = j * width[p];
-                uint64_t words[8];
-                for (int i = 0; i < 8; i++) {
-                    words[i] = line_word(packed, i) >> shift & mask;
-                }
-                if (p == 1) {
-                    for (int i = 0; i < 8; i++) {
-                        words[i] = words[i] << width[0] | line_word(out, i);
-                    }
-                }
-                memcpy(out, words, sizeof words);
-            }
-            packed += 64;
-        }
+    switch (bits) {
+    case 2:
+        unpack_plane(packed, 2, 0, dim, codes);
+        break;
+    case 3:
+        unpack_plane(unpack_plane(packed, 2, 0, dim, codes), 1, 2, dim, codes);
+        break;
+    case 4:
+        unpack_plane(packed, 4, 0, dim, codes);
+        break;
+    case 5:
+        unpack_plane(unpack_plane(packed, 4, 0, dim, codes), 1, 4, dim, codes);
+        break;
+    case 6:
+        unpack_plane(unpack_plane(packed, 4, 0, dim, codes), 2, 4, dim, codes);
+        break;
+    default:
+        memcpy(codes, packed, (size_t)dim * 64);
     }
 }
 

@@ -6,40 +6,42 @@ static const float fold_top = 32000.0f;
 static float fold(const float *x, const float *scale, const float *offset, int n, int16_t *folded,
                   float *bias)
 {
-    float most[LANES] = {0}, sum[LANES] = {0}, odd[LANES] = {0};
-    for (int i = 0; i < n; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            float y = x[i + l] * scale[i + l];
-            float size = fabsf(y);
-            most[l] = size > most[l] ? size : most[l];
-            sum[l] += x[i + l] * offset[i + l];
-            odd[l] += y - y; /* NaN unless finite */
-        }
+    vec most = VEC_SET(0.0f), sum = VEC_SET(0.0f);
+    float lane[WIDTH], top = 0;
+    for (int i = 0; i < n; i += WIDTH) {
+        vec y = VEC_LOAD(x + i);
+        most = VEC_MAX(VEC_ABS(VEC_MUL(y, VEC_LOAD(scale + i))), most);
+        sum = VEC_FMA(y, VEC_LOAD(offset + i), sum);
     }
-    float top = 0, total = 0, broken = 0;
-    for (int l = 0; l < LANES; l++) {
-        top = most[l] > top ? most[l] : top;
-        total += sum[l];
-        broken += odd[l];
+    /* Not finite when some x is not. */
+    *bias = VEC_SUM(sum);
+    VEC_STORE(lane, most);
+    for (int l = 0; l < WIDTH; l++) {
+        top = lane[l] > top ? lane[l] : top;
     }
-    *bias = total;
     float unit = top / fold_top;
     float inverse = unit > 0x1p-120f && unit < 0x1p120f ? 1.0f / unit : 0.0f;
     for (int i = 0; i < n; i += LANES) {
-        int16_t y[LANES];
+#if defined(__AVX2__)
+        __m256i part[2];
+        for (int h = 0; h < 2; h++) {
+            __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i + 8 * h), _mm256_loadu_ps(scale + i + 8 * h));
+            v = _mm256_mul_ps(v, _mm256_set1_ps(inverse));
+            part[h] = _mm256_shuffle_epi32(_mm256_cvtps_epi32(v), 0xd8);
+        }
+        /* Packing goes lane by lane; what is not a number is cut to the range of 16 bits. */
+        __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(part[0], part[1]), 0xd8);
+        _mm256_storeu_si256((__m256i *)(void *)(folded + i), both);
+#else
+        static const int place[4] = {0, 2, 1, 3};
         for (int l = 0; l < LANES; l++) {
             float v = round_even(x[i + l] * scale[i + l] * inverse);
             v = v > -fold_top ? v : -fold_top; /* what is not a number ends here */
-            y[l] = (int16_t)(v < fold_top ? v : fold_top);
+            folded[i + l / 4 * 4 + place[l % 4]] = (int16_t)(v < fold_top ? v : fold_top);
         }
-        for (int l = 0; l < LANES; l += 4) {
-            folded[i + l] = y[l];
-            folded[i + l + 1] = y[l + 2];
-            folded[i + l + 2] = y[l + 1];
-            folded[i + l + 3] = y[l + 3];
-        }
+#endif
     }
-    return unit + broken;
+    return unit;
 }
 
 #if defined(__AVX512F__)
