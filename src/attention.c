@@ -18,7 +18,6 @@
 
 enum {
     CELLS = TADA_TILE_CELLS,
-    BLOCK_ROWS = 48,  /* rows (queries x heads of a group) that share one decoded tile */
     RANGE_TILES = 16, /* tiles of one work item at most while there are few queries */
     MANY_ITEMS = 24,  /* items that shorter ranges aim at, to keep threads busy in a short context, too */
     FEW_QUERIES = 16,
@@ -30,6 +29,7 @@ typedef struct side {
     const tada_plane *plane;
     int column, dim, head_stride;
     bool native; /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
+    bool codes;  /* native, and its codes can be used as they are */
     int rotation;
 } side;
 
@@ -39,6 +39,7 @@ typedef struct run {
     int group;             /* query heads of a KV head */
     int64_t block_queries; /* queries of a work item */
     int64_t n_blocks, n_ranges, first_tile, n_tiles, range_tiles;
+    float *slope;   /* [n_heads] of ALiBi */
     float *partial; /* [items][block rows][2 + v_dim] when n_ranges > 1 */
     size_t partial_row;
 } run;
@@ -157,12 +158,23 @@ static bool load_v(const side *s, int64_t index, int head, work *w)
     return false;
 }
 
-/* Cold, cut into the heads of this attention, and few rows: the codes themselves will do. */
+/* A cold tile that is cut into the heads of this attention: its codes will do, if there are not too many rows. */
 static bool on_codes(const side *s, int64_t index, int rows, enum tada_kind kind)
 {
     const tada_tile *tile = &s->plane->tiles[index];
-    return rows <= TADA_CODES_ROWS && s->native && !tile->hot && tile->mask && s->plane->codec.kind == kind &&
-           tada_codes_can(&s->plane->codec);
+    return rows <= tada_kernels_get()->codes_rows && s->codes && !tile->hot && tile->mask &&
+           s->plane->codec.kind == kind;
+}
+
+static tada_codes codes_of(const side *s, int64_t index, int head)
+{
+    const tada_plane *p = s->plane;
+    bool more = index + 1 < p->n_tiles && !p->tiles[index + 1].hot && p->tiles[index + 1].mask;
+    return (tada_codes){.codec = &p->codec,
+                        .cold = tada_plane_cold(p, index),
+                        .next = more ? tada_plane_cold(p, index + 1) : NULL,
+                        .mask = p->tiles[index].mask,
+                        .head = (s->column + head * s->head_stride) / s->dim};
 }
 
 /* w->scores [rows][64] of one head of a tile. */
@@ -176,9 +188,8 @@ static void tile_scores(const run *r, int64_t index, int head, int rows, work *w
         memset(w->scores, 0, (size_t)rows * CELLS * sizeof(float));
         k->scores_rows(w->q, rows, s->dim, hot, (size_t)s->plane->shape.width, 0, written, w->scores);
     } else if (on_codes(s, index, rows, TADA_K)) {
-        tada_codes_scores(&s->plane->codec, tada_plane_cold(s->plane, index), s->plane->tiles[index].mask,
-                          (s->column + head * s->head_stride) / s->dim, s->rotation > 1 ? w->q_rotated : w->q,
-                          rows, w->scores, w->decode);
+        tada_codes codes = codes_of(s, index, head);
+        tada_codes_scores(&codes, s->rotation > 1 ? w->q_rotated : w->q, rows, w->scores, w->decode);
     } else {
         bool rotated = load_k(s, index, head, w);
         k->multiply(rotated ? w->q_rotated : w->q, (size_t)s->dim, w->tile, w->scores, CELLS, rows, CELLS,
@@ -208,9 +219,8 @@ static bool tile_values(const run *r, int64_t index, int head, int rows, bool tu
     }
     float *out = rotated ? w->out_rotated : w->out;
     if (codes) {
-        tada_codes_values(&s->plane->codec, tada_plane_cold(s->plane, index), s->plane->tiles[index].mask,
-                          (s->column + head * s->head_stride) / s->dim, w->scores, rows, out, stride,
-                          w->decode);
+        tada_codes of_tile = codes_of(s, index, head);
+        tada_codes_values(&of_tile, w->scores, rows, out, stride, w->decode);
     } else {
         k->multiply(w->scores, CELLS, w->tile, out, stride, rows, (int)stride, CELLS, true);
     }
@@ -231,9 +241,24 @@ static float alibi_slope(const tada_attention *a, int head)
     return head < low ? powf(m0, (float)(head + 1)) : powf(m1, (float)(2 * (head - low) + 1));
 }
 
-/* The mask of a block of queries over one tile as f32 [queries][64]; false when nothing is visible. */
-static bool load_mask(const run *r, int64_t stream, int head, int64_t query, int64_t n_queries, int64_t tile,
-                      float *mask)
+enum view { HIDDEN, PARTLY, WHOLE };
+
+/* What 64 f16 values of a mask let through. */
+static enum view view_of_mask(const uint16_t *mask)
+{
+    uint64_t any = 0, seen = 0;
+    for (int i = 0; i < CELLS; i += 4) {
+        uint64_t four;
+        memcpy(&four, mask + i, sizeof four);
+        any |= four;
+        seen |= four ^ 0xfc00fc00fc00fc00u;
+    }
+    return seen == 0 ? HIDDEN : any == 0 ? WHOLE : PARTLY;
+}
+
+/* What a block of queries sees of one tile; PARTLY: `mask` [queries][64] is written. */
+static enum view load_mask(const run *r, int64_t stream, int head, int64_t query, int64_t n_queries,
+                           int64_t tile, float *mask)
 {
     const tada_attention *a = r->a;
     const tada_kernels *k = tada_kernels_get();
@@ -241,50 +266,34 @@ static bool load_mask(const run *r, int64_t stream, int head, int64_t query, int
     int from = (int)(begin < a->first_cell ? a->first_cell - begin : 0);
     int64_t end = a->first_cell + a->n_cells - begin;
     int to = end < CELLS ? (int)end : CELLS;
-    bool visible = false;
+    bool full = from == 0 && to == CELLS;
+    if (!a->mask && full) {
+        return WHOLE;
+    }
+    const uint16_t *first = a->mask;
+    if (a->mask) {
+        first = (const uint16_t *)(const void *)((const char *)a->mask + (size_t)query * a->mask_query +
+                                                 (size_t)(head % a->mask_heads) * a->mask_head +
+                                                 (size_t)(stream % a->mask_streams) * a->mask_stream) +
+                begin + from - a->first_cell;
+        bool seen[3] = {false, false, false};
+        for (int64_t i = 0; full && i < n_queries && !seen[PARTLY]; i++) {
+            seen[view_of_mask(first + (size_t)i * (a->mask_query / 2))] = true;
+        }
+        if (full && !seen[PARTLY] && seen[HIDDEN] != seen[WHOLE]) {
+            return seen[WHOLE] ? WHOLE : HIDDEN;
+        }
+    }
     for (int64_t i = 0; i < n_queries; i++) {
         float *row = mask + i * CELLS;
         for (int t = 0; t < CELLS; t++) {
             row[t] = t >= from && t < to ? 0.0f : -INFINITY;
         }
         if (a->mask) {
-            const uint16_t *m =
-                (const uint16_t *)(const void *)((const char *)a->mask + (size_t)(query + i) * a->mask_query +
-                                                 (size_t)(head % a->mask_heads) * a->mask_head +
-                                                 (size_t)(stream % a->mask_streams) * a->mask_stream);
-            k->half_to_float(m + begin + from - a->first_cell, row + from, to - from);
+            k->half_to_float(first + (size_t)i * (a->mask_query / 2), row + from, to - from);
         }
-        visible = visible || k->max64(row) > -INFINITY;
     }
-    return visible;
-}
-
-/* Online softmax of one row of scores; the sums so far shrink when a larger score appears. */
-static void softmax_row(const run *r, float *score, const float *mask, float slope, float *max, float *sum,
-                        float *out, float *out_rotated)
-{
-    const tada_kernels *k = tada_kernels_get();
-    if (r->a->softcap > 0) {
-        k->softcap(score, r->a->softcap);
-    }
-    for (int t = 0; t < CELLS; t++) {
-        score[t] += slope * mask[t];
-    }
-    float most = k->max64(score);
-    if (!(most > -INFINITY)) {
-        memset(score, 0, CELLS * sizeof *score);
-        return;
-    }
-    if (most > *max) {
-        float shrink = expf(*max - most);
-        *sum *= shrink;
-        k->scale(out, shrink, padded(r->v.dim));
-        if (out_rotated) {
-            k->scale(out_rotated, shrink, padded(r->v.dim));
-        }
-        *max = most;
-    }
-    *sum += k->exp_sum(score, *max);
+    return PARTLY;
 }
 
 static void prepare_queries(const run *r, int64_t stream, int head_kv, int64_t query, int64_t n_queries,
@@ -332,6 +341,51 @@ static void finish_row(const run *r, int64_t stream, int head, int64_t query, fl
     }
 }
 
+/* Scores of a tile to weights. masked: the tile whose mask applies, or -1. */
+static void weigh(const run *r, int64_t stream, int head_kv, int64_t query, int64_t n_queries, int64_t masked,
+                  bool turned, work *w)
+{
+    int stride = padded(r->v.dim);
+    tada_softmax s = {.m = (int)n_queries * r->group,
+                      .group = r->group,
+                      .softcap = r->a->softcap,
+                      .scores = w->scores,
+                      .mask = masked >= 0 ? w->mask : NULL,
+                      .slope = r->slope + head_kv * r->group,
+                      .max = w->max,
+                      .sum = w->sum,
+                      .out = w->out,
+                      .turned = turned ? w->out_rotated : NULL,
+                      .ldo = stride,
+                      .dim = stride};
+    if (masked < 0 || r->a->mask_heads <= 1 || !r->a->mask) {
+        tada_kernels_get()->softmax(&s);
+        return;
+    }
+    /* A mask for each head: head by head. */
+    for (int64_t i = 0; i < n_queries; i++) {
+        for (int g = 0; g < r->group; g++) {
+            size_t row = (size_t)(i * r->group + g);
+            enum view view = load_mask(r, stream, head_kv * r->group + g, query + i, 1, masked, w->mask);
+            tada_softmax one = s;
+            one.m = 1;
+            one.group = 1;
+            one.slope += g;
+            one.scores += row * CELLS;
+            one.max += row;
+            one.sum += row;
+            one.out += row * (size_t)stride;
+            one.turned = turned ? w->out_rotated + row * (size_t)stride : NULL;
+            one.mask = view == WHOLE ? NULL : w->mask;
+            if (view == HIDDEN) {
+                memset(one.scores, 0, CELLS * sizeof *one.scores);
+            } else {
+                tada_kernels_get()->softmax(&one);
+            }
+        }
+    }
+}
+
 static void run_item(const run *r, int64_t item, work *w)
 {
     const tada_attention *a = r->a;
@@ -358,23 +412,12 @@ static void run_item(const run *r, int64_t item, work *w)
         int64_t k_tile = (a->first_stream + stream) * r->k.plane->tiles_per_stream + t;
         int64_t v_tile = (a->first_stream + stream) * r->v.plane->tiles_per_stream + t;
         /* With a mask per head the tile is not skipped as a whole: rows without a visible cell are. */
-        if (!head_masks && !load_mask(r, stream, 0, query, n_queries, t, w->mask)) {
+        enum view view = head_masks ? PARTLY : load_mask(r, stream, 0, query, n_queries, t, w->mask);
+        if (view == HIDDEN) {
             continue;
         }
         tile_scores(r, k_tile, head_kv, rows, w);
-        for (int g = 0; g < r->group; g++) {
-            int head = head_kv * r->group + g;
-            float slope = alibi_slope(a, head);
-            if (head_masks) {
-                load_mask(r, stream, head, query, n_queries, t, w->mask);
-            }
-            for (int64_t i = 0; i < n_queries; i++) {
-                size_t row = (size_t)(i * r->group + g);
-                softmax_row(r, w->scores + row * CELLS, w->mask + i * CELLS, slope, &w->max[row],
-                            &w->sum[row], w->out + row * (size_t)stride,
-                            turned ? w->out_rotated + row * (size_t)stride : NULL);
-            }
-        }
+        weigh(r, stream, head_kv, query, n_queries, view == PARTLY ? t : -1, turned, w);
         turned = tile_values(r, v_tile, head_kv, rows, turned, w);
     }
     for (int i = 0; i < rows; i++) {
@@ -430,8 +473,9 @@ static void merge_row(const run *r, int64_t stream, int head, int64_t query, flo
 static side side_make(const tada_plane *plane, int column, int dim, int head_stride)
 {
     const tada_layout *l = &plane->codec.layout;
-    side s = {plane, column, dim, head_stride, false, 1};
+    side s = {plane, column, dim, head_stride, false, false, 1};
     s.native = plane->compressed && l->head_dim == dim && column % dim == 0 && head_stride % dim == 0;
+    s.codes = s.native && tada_codes_can(&plane->codec);
     s.rotation = s.native ? l->rotation : 1;
     return s;
 }
@@ -471,12 +515,12 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
     r.v = side_make(a->v, a->v_column, a->v_dim, a->v_head_stride);
     /* A value plane of kind K is read by rows, which are not rotated any more. */
     if (a->v->codec.kind == TADA_K) {
-        r.v.native = false;
+        r.v.native = r.v.codes = false;
         r.v.rotation = 1;
     }
     r.first_tile = a->first_cell / CELLS;
     r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
-    r.block_queries = BLOCK_ROWS / r.group > 1 ? BLOCK_ROWS / r.group : 1;
+    r.block_queries = TADA_ROWS / r.group > 1 ? TADA_ROWS / r.group : 1;
     r.block_queries = r.block_queries < a->n_queries ? r.block_queries : a->n_queries;
     if (a->n_queries == 0 || a->n_streams == 0) {
         return TADA_OK;
@@ -494,12 +538,17 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
     int64_t items = a->n_streams * a->n_heads_kv * r.n_blocks * r.n_ranges;
     size_t each = work_floats(&r);
     size_t partial = r.n_ranges > 1 ? (size_t)items * (size_t)(r.block_queries * r.group) * r.partial_row : 0;
-    float *memory = tada_pool_workspace(pool, (each * (size_t)n_threads + partial) * sizeof *memory);
+    size_t heads = ((size_t)a->n_heads + 15) / 16 * 16;
+    float *memory = tada_pool_workspace(pool, (each * (size_t)n_threads + heads + partial) * sizeof *memory);
     if (!memory) {
         return tada_fail(error, TADA_E_MEMORY,
                          "Out of memory for attention: use a smaller ubatch or fewer threads.");
     }
-    r.partial = memory + each * (size_t)n_threads;
+    r.slope = memory + each * (size_t)n_threads;
+    r.partial = r.slope + heads;
+    for (int h = 0; h < a->n_heads; h++) {
+        r.slope[h] = alibi_slope(a, h);
+    }
 #pragma omp parallel num_threads(n_threads) if (items > 1)
     {
         work w = work_make(&r, memory + each * (size_t)omp_get_thread_num());

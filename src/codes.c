@@ -4,18 +4,6 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
-static const float ones[256] = {
-#define ONES8 1, 1, 1, 1, 1, 1, 1, 1
-#define ONES64 ONES8, ONES8, ONES8, ONES8, ONES8, ONES8, ONES8, ONES8
-    ONES64, ONES64, ONES64, ONES64};
-
-/* What folding a block of rows gives. */
-typedef struct folded {
-    float inverse[TADA_CODES_ROWS], bias[TADA_CODES_ROWS];
-    int16_t *x;
-    size_t ldx;
-} folded;
-
 bool tada_codes_can(const tada_codec *c)
 {
     bool plain = c->recipe.centring == TADA_CENTRE_NONE ||
@@ -23,107 +11,106 @@ bool tada_codes_can(const tada_codec *c)
     return plain && c->layout.head_dim <= 256;
 }
 
+static size_t longest(const tada_codec *c)
+{
+    return c->layout.head_dim > CELLS ? (size_t)c->layout.head_dim : CELLS;
+}
+
 size_t tada_codes_scratch(const tada_codec *c)
 {
-    size_t longest = c->layout.head_dim > CELLS ? (size_t)c->layout.head_dim : CELLS;
-    return tada_tile_scratch(c) + TADA_CODES_ROWS * longest / 2 + 16;
+    return tada_tile_scratch(c) + TADA_ROWS * longest(c) / 2 + 2 * TADA_ROWS + 16;
 }
 
-static folded folded_make(const tada_codec *c, float *scratch)
+/* The scales of a head lie apart from its codes. */
+static void fetch_factors(const tada_codes *c)
 {
-    size_t longest = c->layout.head_dim > CELLS ? (size_t)c->layout.head_dim : CELLS;
-    return (folded){.x = (int16_t *)(void *)(scratch + tada_tile_scratch(c)), .ldx = longest};
-}
-
-static void fold_rows(folded *f, const float *x, size_t stride, int m, const float *scale,
-                      const float *offset, int n)
-{
-    for (int r = 0; r < m; r++) {
-        f->inverse[r] = tada_kernels_get()->fold(x + (size_t)r * stride, scale, offset, n,
-                                                 f->x + (size_t)r * f->ldx, &f->bias[r]);
+    size_t bytes;
+    const uint8_t *meta = tada_tile_head_meta(c->codec, c->next, c->head, &bytes);
+    for (size_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(meta + i);
     }
 }
 
-void tada_codes_scores(const tada_codec *c, const uint8_t *cold, uint64_t mask, int head, const float *q,
-                       int m, float *scores, float *scratch)
+/*
+ * m rows of x times the codes of a head. `folds_scale`: a scale belongs to what is summed over (the channels of K,
+ * the cells of V), so it goes into x; else to what is left, and goes into the sums.
+ */
+static void multiply(const tada_codes *c, bool folds_scale, const float *x, size_t ldx, int n_x, int columns, int m,
+                     float *out, size_t ldo, float *scratch)
 {
     const tada_kernels *k = tada_kernels_get();
-    int dim = c->layout.head_dim;
-    tada_factors f;
-    const uint8_t *codes = tada_tile_open_head(c, cold, head, &f, scratch);
-    folded rows = folded_make(c, scratch);
-    tada_dot dot = {.codes = codes, .step = 4 * 64, .m = m, .x = rows.x, .ldx = rows.ldx, .ldo = CELLS};
-    dot.inverse = rows.inverse;
-    dot.bias = rows.bias;
+    tada_head head = tada_tile_open_head(c->codec, c->cold, c->head, scratch);
+    const tada_factors *f = &head.factors;
+    scratch += tada_tile_scratch(c->codec);
+    tada_fold fold = {.x = x, .ldx = ldx, .m = m, .n = n_x, .ldf = longest(c->codec)};
+    fold.inverse = scratch;
+    fold.bias = scratch + TADA_ROWS;
+    fold.folded = (int16_t *)(void *)(scratch + 2 * TADA_ROWS);
+    tada_dot dot = {.low = head.low,
+                    .high = head.high,
+                    .bits = c->codec->recipe.bits,
+                    .step = columns / 16,
+                    .n_fours = n_x / 4,
+                    .n_vectors = columns / 16,
+                    .m = m,
+                    .x = fold.folded,
+                    .ldx = fold.ldf,
+                    .inverse = fold.inverse,
+                    .bias = fold.bias,
+                    .out = out,
+                    .ldo = ldo};
+    if (c->next) {
+        dot.next = tada_tile_head_codes(c->codec, c->next, c->head);
+        fetch_factors(c);
+    }
+    if (folds_scale) {
+        /* A group is a range of columns. */
+        dot.n_vectors = f->group / 16;
+        for (int j = 0; j < columns; j += f->group) {
+            fold.scale = f->scale + (size_t)(j / f->group) * (size_t)n_x;
+            fold.offset = f->offset + (size_t)(j / f->group) * (size_t)n_x;
+            k->fold(&fold);
+            dot.first = j / 16;
+            dot.out = out + j;
+            k->codes_dot(&dot);
+            dot.next = NULL;
+        }
+        return;
+    }
+    /* A group is a range of what is summed over. */
+    fold.n = f->group;
+    dot.n_fours = f->group / 4;
+    for (int i = 0; i < n_x; i += f->group) {
+        fold.x = x + i;
+        k->fold(&fold);
+        dot.first = i / 4 * dot.step;
+        dot.scale = f->scale + (size_t)(i / f->group) * (size_t)columns;
+        dot.offset = f->offset + (size_t)(i / f->group) * (size_t)columns;
+        k->codes_dot(&dot);
+        dot.next = NULL;
+    }
+}
+
+static void clear_unwritten(uint64_t mask, float *x, int m)
+{
+    for (int t = 0; mask != UINT64_MAX && t < CELLS; t++) {
+        for (int r = 0; !(mask >> t & 1) && r < m; r++) {
+            x[r * CELLS + t] = 0;
+        }
+    }
+}
+
+void tada_codes_scores(const tada_codes *c, const float *q, int m, float *scores, float *scratch)
+{
+    int dim = c->codec->layout.head_dim;
     memset(scores, 0, (size_t)m * CELLS * sizeof *scores);
-    if (f.axis == TADA_AXIS_CHANNEL) {
-        dot.n_fours = dim / 4;
-        dot.n_vectors = f.group / 16;
-        dot.scale = dot.offset = ones;
-        for (int t = 0; t < CELLS; t += f.group) {
-            size_t at = (size_t)(t / f.group) * (size_t)dim;
-            fold_rows(&rows, q, (size_t)dim, m, f.scale + at, f.offset + at, dim);
-            dot.codes = codes + (size_t)(t / 16) * 64;
-            dot.out = scores + t;
-            k->codes_dot(&dot);
-        }
-    } else {
-        dot.n_fours = f.group / 4;
-        dot.n_vectors = CELLS / 16;
-        dot.out = scores;
-        for (int d = 0; d < dim; d += f.group) {
-            fold_rows(&rows, q + d, (size_t)dim, m, ones, ones, f.group);
-            dot.codes = codes + (size_t)(d / 4) * dot.step;
-            dot.scale = f.scale + (size_t)(d / f.group) * CELLS;
-            dot.offset = f.offset + (size_t)(d / f.group) * CELLS;
-            k->codes_dot(&dot);
-        }
-    }
-    for (int t = 0; mask != UINT64_MAX && t < CELLS; t++) {
-        for (int r = 0; !(mask >> t & 1) && r < m; r++) {
-            scores[r * CELLS + t] = 0;
-        }
-    }
+    multiply(c, c->codec->recipe.axis == TADA_AXIS_CHANNEL, q, (size_t)dim, dim, CELLS, m, scores, CELLS, scratch);
+    clear_unwritten(c->mask, scores, m);
 }
 
-void tada_codes_values(const tada_codec *c, const uint8_t *cold, uint64_t mask, int head, float *weights,
-                       int m, float *out, size_t stride, float *scratch)
+void tada_codes_values(const tada_codes *c, float *weights, int m, float *out, size_t stride, float *scratch)
 {
-    const tada_kernels *k = tada_kernels_get();
-    int dim = c->layout.head_dim;
-    tada_factors f;
-    const uint8_t *codes = tada_tile_open_head(c, cold, head, &f, scratch);
-    folded rows = folded_make(c, scratch);
-    tada_dot dot = {
-        .codes = codes, .step = (size_t)(dim / 16) * 64, .m = m, .x = rows.x, .ldx = rows.ldx, .ldo = stride};
-    dot.inverse = rows.inverse;
-    dot.bias = rows.bias;
-    for (int t = 0; mask != UINT64_MAX && t < CELLS; t++) {
-        for (int r = 0; !(mask >> t & 1) && r < m; r++) {
-            weights[r * CELLS + t] = 0;
-        }
-    }
-    if (f.axis == TADA_AXIS_TOKEN) {
-        dot.n_fours = CELLS / 4;
-        dot.n_vectors = f.group / 16;
-        dot.scale = dot.offset = ones;
-        for (int d = 0; d < dim; d += f.group) {
-            size_t at = (size_t)(d / f.group) * CELLS;
-            fold_rows(&rows, weights, CELLS, m, f.scale + at, f.offset + at, CELLS);
-            dot.codes = codes + (size_t)(d / 16) * 64;
-            dot.out = out + d;
-            k->codes_dot(&dot);
-        }
-    } else {
-        dot.n_fours = f.group / 4;
-        dot.n_vectors = dim / 16;
-        dot.out = out;
-        for (int t = 0; t < CELLS; t += f.group) {
-            fold_rows(&rows, weights + t, CELLS, m, ones, ones, f.group);
-            dot.codes = codes + (size_t)(t / 4) * dot.step;
-            dot.scale = f.scale + (size_t)(t / f.group) * (size_t)dim;
-            dot.offset = f.offset + (size_t)(t / f.group) * (size_t)dim;
-            k->codes_dot(&dot);
-        }
-    }
+    clear_unwritten(c->mask, weights, m);
+    multiply(c, c->codec->recipe.axis == TADA_AXIS_TOKEN, weights, CELLS, CELLS, c->codec->layout.head_dim, m, out,
+             stride, scratch);
 }

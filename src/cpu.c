@@ -6,9 +6,18 @@
 #include <string.h>
 
 #ifdef TADA_X86
+#include <cpuid.h>
+
 static bool cpu_has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+/* gcc 12 does not know the name: leaf 7, sub-leaf 1, bit 4 of eax. */
+static bool cpu_has_avxvnni(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
 static bool cpu_has_avx512(void)

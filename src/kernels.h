@@ -11,6 +11,9 @@ enum { TADA_LANES = 16 };
 /* Values of a group, at most. */
 enum { TADA_GROUP_MAX = 1024 };
 
+/* Rows (queries x heads of a group) that share one tile, at most. */
+enum { TADA_ROWS = 48 };
+
 /* A block of TADA_LANES groups of n values each: value i of lane l is x[i * stride + l]. */
 typedef struct tada_block {
     const float *x;
@@ -33,25 +36,55 @@ typedef struct tada_factors {
                   axis token: channels of a group within the head, index (channel / group) * 64 + cell */
 } tada_factors;
 
+/* Rows of floats made into integers: row r of m has the values x[r][i] * scale[i], i < n. */
+typedef struct tada_fold {
+    const float *x;
+    size_t ldx;
+    int m, n;             /* n: a multiple of 16 */
+    const float *scale;   /* NULL: 1 */
+    const float *offset;  /* NULL: 1 */
+    int16_t *folded;      /* [m][ldf], written: 16 bits a value in an order of the set's own */
+    size_t ldf;           /* at least n */
+    float *inverse;       /* [m], written: what a unit of row r stands for; not finite when a value is not */
+    float *bias;          /* [m], written: sum(x[r][i] * offset[i]) */
+} tada_fold;
+
 /*
- * Sums of integers over the codes of one head, one byte each: for row r of m and column j of 16 * n_vectors
+ * Sums over the packed codes of one head: for row r of m and column j of 16 * n_vectors
  *     out[r * ldo + j] += inverse[r] * scale[j] * sum(x[r][i] * code[i][j]) + bias[r] * offset[j],  i < 4 *
- * n_fours. Four codes of a column lie side by side, 16 columns make a vector of 64 bytes, and the next four
- * are `step` bytes further: cells are the columns of K, channels those of V. x: from `fold`.
+ * n_fours. Four codes of a column lie side by side and 16 columns make a vector of 64 codes: cells are the columns
+ * of K, channels those of V. Vector number first + i * step + j holds columns 16 j and the fours i; how vectors are
+ * packed is said in doc/format.md.
  */
 typedef struct tada_dot {
-    const uint8_t *codes;
-    size_t step;
+    const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
+    int bits, first, step;     /* step: vectors of one four */
     int n_fours, n_vectors, m;
-    const int16_t *x;
+    const int16_t *x; /* from `fold` */
     size_t ldx;
-    const float *inverse, *bias, *scale, *offset;
+    const float *inverse, *bias;
+    const float *scale, *offset; /* NULL: 1 */
     float *out;
     size_t ldo;
+    const uint8_t *next; /* packed codes that will be wanted next, as many as these; NULL: none */
 } tada_dot;
+
+/* One step of the online softmax for m rows of scores over the 64 cells of a tile; row r belongs to query
+ * r / group and to head r % group of the group. */
+typedef struct tada_softmax {
+    int m, group;
+    float softcap;       /* 0: none; else the scores come divided by it */
+    float *scores;       /* [m][64]; become weights */
+    const float *mask;   /* [m / group][64], or NULL: all cells count */
+    const float *slope;  /* [group] */
+    float *max, *sum;    /* [m] */
+    float *out, *turned; /* sums of values so far, [m][ldo], scaled down when a larger score appears; NULL: none */
+    int ldo, dim;        /* dim: a multiple of 16 */
+} tada_softmax;
 
 typedef struct tada_kernels {
     const char *name;
+    int codes_rows; /* rows up to which sums over codes are faster than decoding */
     void (*half_to_float)(const uint16_t *from, float *to, int64_t n);
     void (*half_from_float)(const float *from, uint16_t *to, int64_t n);
     /* Walsh-Hadamard transform of each `block` values (a power of two), orthonormal, in place. n % block ==
@@ -77,18 +110,9 @@ typedef struct tada_kernels {
                         float *scores);
     void (*values_rows)(const float *weights, int m, int dim, const uint16_t *rows, size_t stride, int from,
                         int to, float *c, size_t ldc);
-    /* x * scale as integers of 16 bits, in the order 0 2 1 3 of each four, and bias = sum(x * offset);
-     * returns what a unit stands for. n is a multiple of 16. A value that is not finite makes the result NaN.
-     */
-    float (*fold)(const float *x, const float *scale, const float *offset, int n, int16_t *folded,
-                  float *bias);
+    void (*fold)(const tada_fold *fold);
     void (*codes_dot)(const tada_dot *dot);
-    /* x[i] = exp(x[i] - max) for 64 values; returns their sum. */
-    float (*exp_sum)(float *x, float max);
-    /* x[i] = cap * tanh(x[i]) for 64 values. */
-    void (*softcap)(float *x, float cap);
-    float (*max64)(const float *x);
-    void (*scale)(float *x, float factor, int n);
+    void (*softmax)(const tada_softmax *softmax);
 } tada_kernels;
 
 /* The selected set; never NULL. */

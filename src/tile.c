@@ -41,9 +41,9 @@ size_t tada_tile_encode_scratch(const tada_codec *codec)
 
 /* ---- where things are in a cold tile ---- */
 
-static uint8_t *head_codes(const tada_codec *c, const uint8_t *cold, int head)
+const uint8_t *tada_tile_head_codes(const tada_codec *c, const uint8_t *cold, int head)
 {
-    return (uint8_t *)cold + (size_t)head * tada_code_bytes(&c->recipe, c->layout.head_dim);
+    return cold + (size_t)head * tada_code_bytes(&c->recipe, c->layout.head_dim);
 }
 
 static uint8_t *tile_meta(const tada_codec *c, const uint8_t *cold)
@@ -56,6 +56,19 @@ static size_t meta_count(const tada_codec *c)
     const tada_layout *l = &c->layout;
     return c->recipe.axis == TADA_AXIS_CHANNEL ? (size_t)l->n_groups * (size_t)l->width
                                                : (size_t)l->n_groups * CELLS;
+}
+
+const uint8_t *tada_tile_head_meta(const tada_codec *c, const uint8_t *cold, int head, size_t *bytes)
+{
+    const tada_layout *l = &c->layout;
+    size_t word = c->recipe.scale == TADA_SCALE_16 ? 2 : 4, dim = (size_t)l->head_dim;
+    if (c->recipe.axis == TADA_AXIS_CHANNEL) {
+        *bytes = dim * word;
+        return tile_meta(c, cold) + (size_t)head * dim * word;
+    }
+    size_t group = (size_t)l->group, groups = group >= dim ? 1 : dim / group;
+    *bytes = groups * CELLS * word;
+    return tile_meta(c, cold) + (size_t)head * dim / group * CELLS * word;
 }
 
 static uint8_t *tile_means(const tada_codec *c, const uint8_t *cold)
@@ -357,7 +370,7 @@ static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask
             quantise_tokens(c, turned, columns, first, noise, codes, tile_meta(c, cold), block_codes);
         }
         for (int h = 0; h < columns / l->head_dim; h++) {
-            pack_head(c, codes, columns, h, (uint8_t *)turned, head_codes(c, cold, first / l->head_dim + h));
+            pack_head(c, codes, columns, h, (uint8_t *)turned, (uint8_t *)tada_tile_head_codes(c, cold, first / l->head_dim + h));
         }
     }
 }
@@ -404,15 +417,16 @@ static void load_factors(const tada_codec *c, const uint8_t *meta, size_t first,
     }
 }
 
-const uint8_t *tada_tile_open_head(const tada_codec *c, const uint8_t *cold, int head, tada_factors *factors,
-                                   float *scratch)
+tada_head tada_tile_open_head(const tada_codec *c, const uint8_t *cold, int head, float *scratch)
 {
     const tada_layout *l = &c->layout;
     const uint8_t *meta = tile_meta(c, cold);
-    int dim = l->head_dim;
-    uint8_t *codes = (uint8_t *)scratch;
-    float *scale = scratch + (size_t)CELLS * dim / 4, *offset;
-    *factors = (tada_factors){.axis = c->recipe.axis, .group = l->group};
+    int dim = l->head_dim, bits = c->recipe.bits;
+    float *scale = scratch, *offset;
+    tada_head h = {.low = tada_tile_head_codes(c, cold, head), .factors = {.axis = c->recipe.axis, .group = l->group}};
+    if (bits == 3 || bits == 5 || bits == 6) {
+        h.high = h.low + (size_t)dim * 8 * (bits == 3 ? 2 : 4);
+    }
     if (c->recipe.axis == TADA_AXIS_CHANNEL) {
         offset = scale + (size_t)l->n_groups * dim;
         for (int g = 0; g < l->n_groups; g++) {
@@ -425,14 +439,13 @@ const uint8_t *tada_tile_open_head(const tada_codec *c, const uint8_t *cold, int
     } else {
         int first = head * dim / l->group;
         int groups = l->group >= dim ? 1 : dim / l->group;
-        factors->group = l->group >= dim ? dim : l->group;
+        h.factors.group = l->group >= dim ? dim : l->group;
         offset = scale + (size_t)groups * CELLS;
         load_factors(c, meta, (size_t)first * CELLS, groups * CELLS, scale, offset);
     }
-    factors->scale = scale;
-    factors->offset = offset;
-    tada_kernels_get()->unpack(head_codes(c, cold, head), c->recipe.bits, dim, codes);
-    return codes;
+    h.factors.scale = scale;
+    h.factors.offset = offset;
+    return h;
 }
 
 void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t mask, int head, float *out,
@@ -440,9 +453,10 @@ void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t ma
 {
     const tada_kernels *k = tada_kernels_get();
     int dim = c->layout.head_dim;
-    tada_factors factors;
-    const uint8_t *codes = tada_tile_open_head(c, cold, head, &factors, scratch);
-    (c->kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &factors, out);
+    uint8_t *codes = (uint8_t *)scratch;
+    tada_head h = tada_tile_open_head(c, cold, head, scratch + (size_t)CELLS * dim / 4);
+    k->unpack(h.low, c->recipe.bits, dim, codes);
+    (c->kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &h.factors, out);
 
     bool heads = centres_heads(c);
     bool tokens = c->recipe.centring == TADA_CENTRE_TOKENS && c->recipe.axis == TADA_AXIS_TOKEN;

@@ -20,99 +20,36 @@ static void transpose(const uint16_t *rows, size_t stride, int dim, float *out)
     }
 }
 
-#if defined(__AVX512F__)
-typedef __m512 vec;
-enum { WIDTH = 16 };
-#define VEC_LOAD _mm512_loadu_ps
-#define VEC_STORE _mm512_storeu_ps
-#define VEC_SET _mm512_set1_ps
-#define VEC_FMA _mm512_fmadd_ps
-#define VEC_HALF(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
-#define VEC_SUM _mm512_reduce_add_ps
-#define VEC_MAX _mm512_max_ps
-#define VEC_ADD _mm512_add_ps
-#define VEC_SUB _mm512_sub_ps
-#define VEC_MUL _mm512_mul_ps
-#define VEC_ABS _mm512_abs_ps
-/* 2^n for an integral n, and x where a > b, else 0. */
-#define VEC_POWER(n)                                                                                         \
-    _mm512_castsi512_ps(                                                                                     \
-        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23))
-#define VEC_WHERE(a, b, x) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), x)
-#elif defined(__AVX2__)
-typedef __m256 vec;
-enum { WIDTH = 8 };
-#define VEC_LOAD _mm256_loadu_ps
-#define VEC_STORE _mm256_storeu_ps
-#define VEC_SET _mm256_set1_ps
-#define VEC_FMA _mm256_fmadd_ps
-#define VEC_HALF(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
-static inline float sum8(__m256 x)
-{
-    __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    y = _mm_add_ps(y, _mm_movehl_ps(y, y));
-    return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
-}
-#define VEC_SUM sum8
-#define VEC_MAX _mm256_max_ps
-#define VEC_ADD _mm256_add_ps
-#define VEC_SUB _mm256_sub_ps
-#define VEC_MUL _mm256_mul_ps
-#define VEC_ABS(x) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
-/* 2^n for an integral n, and x where a > b, else 0. */
-#define VEC_POWER(n)                                                                                         \
-    _mm256_castsi256_ps(                                                                                     \
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
-#define VEC_WHERE(a, b, x) _mm256_and_ps(x, _mm256_cmp_ps(a, b, _CMP_GT_OQ))
-#else
-typedef float vec;
-enum { WIDTH = 1 };
-#define VEC_LOAD(p) (*(p))
-#define VEC_STORE(p, v) (*(p) = (v))
-#define VEC_SET(x) (x)
-#define VEC_FMA(a, b, c) ((a) * (b) + (c))
-#define VEC_HALF(p) tada_half_to_float(*(p))
-#define VEC_SUM(x) (x)
-#define VEC_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define VEC_ADD(a, b) ((a) + (b))
-#define VEC_SUB(a, b) ((a) - (b))
-#define VEC_MUL(a, b) ((a) * (b))
-#define VEC_ABS fabsf
-static inline float power_of_two(float n)
-{
-    union {
-        int32_t i;
-        float f;
-    } power = {((int32_t)n + 127) << 23};
-    return power.f;
-}
-#define VEC_POWER power_of_two
-#define VEC_WHERE(a, b, x) ((a) > (b) ? (x) : 0.0f)
-#endif
-
 /* rows x columns vectors of c in registers; both are constants at every call. */
 ALWAYS_INLINE void multiply_block(const float *a, size_t lda, const float *b, size_t ldb, float *c,
                                   size_t ldc, int k, bool accumulate, int rows, int columns)
 {
     vec sum[6][4];
+    UNROLL
     for (int r = 0; r < rows; r++) {
+        UNROLL
         for (int j = 0; j < columns; j++) {
             sum[r][j] = accumulate ? VEC_LOAD(c + (size_t)r * ldc + j * WIDTH) : VEC_SET(0.0f);
         }
     }
     for (int i = 0; i < k; i++) {
         vec bv[4];
+        UNROLL
         for (int j = 0; j < columns; j++) {
             bv[j] = VEC_LOAD(b + (size_t)i * ldb + j * WIDTH);
         }
+        UNROLL
         for (int r = 0; r < rows; r++) {
             vec av = VEC_SET(a[(size_t)r * lda + i]);
+            UNROLL
             for (int j = 0; j < columns; j++) {
                 sum[r][j] = VEC_FMA(av, bv[j], sum[r][j]);
             }
         }
     }
+    UNROLL
     for (int r = 0; r < rows; r++) {
+        UNROLL
         for (int j = 0; j < columns; j++) {
             VEC_STORE(c + (size_t)r * ldc + j * WIDTH, sum[r][j]);
         }
@@ -160,21 +97,25 @@ ALWAYS_INLINE void scores_block(const float *a, int dim, const uint16_t *k, floa
     vec sum[4];
     float tail[4] = {0};
     int d = 0;
+    UNROLL
     for (int r = 0; r < rows; r++) {
         sum[r] = VEC_SET(0.0f);
     }
     for (; d + WIDTH <= dim; d += WIDTH) {
         vec kv = VEC_HALF(k + d);
+        UNROLL
         for (int r = 0; r < rows; r++) {
             sum[r] = VEC_FMA(VEC_LOAD(a + (size_t)r * (size_t)dim + d), kv, sum[r]);
         }
     }
     for (; d < dim; d++) {
         float kd = tada_half_to_float(k[d]);
+        UNROLL
         for (int r = 0; r < rows; r++) {
             tail[r] += a[(size_t)r * (size_t)dim + d] * kd;
         }
     }
+    UNROLL
     for (int r = 0; r < rows; r++) {
         scores[r * CELLS] = VEC_SUM(sum[r]) + tail[r];
     }
@@ -212,24 +153,31 @@ ALWAYS_INLINE void values_block(const float *w, const uint16_t *v, size_t stride
                                 size_t ldc, int rows, int columns)
 {
     vec sum[4][4];
+    UNROLL
     for (int r = 0; r < rows; r++) {
+        UNROLL
         for (int j = 0; j < columns; j++) {
             sum[r][j] = VEC_LOAD(c + (size_t)r * ldc + j * WIDTH);
         }
     }
     for (int t = from; t < to; t++) {
         vec value[4];
+        UNROLL
         for (int j = 0; j < columns; j++) {
             value[j] = VEC_HALF(v + (size_t)t * stride + j * WIDTH);
         }
+        UNROLL
         for (int r = 0; r < rows; r++) {
             vec weight = VEC_SET(w[r * CELLS + t]);
+            UNROLL
             for (int j = 0; j < columns; j++) {
                 sum[r][j] = VEC_FMA(weight, value[j], sum[r][j]);
             }
         }
     }
+    UNROLL
     for (int r = 0; r < rows; r++) {
+        UNROLL
         for (int j = 0; j < columns; j++) {
             VEC_STORE(c + (size_t)r * ldc + j * WIDTH, sum[r][j]);
         }
@@ -287,18 +235,15 @@ ALWAYS_INLINE vec exp_vec(vec x)
     return VEC_WHERE(x, VEC_SET(-87.0f), VEC_MUL(p, VEC_POWER(n)));
 }
 
-static float exp_sum(float *x, float max)
+static void scale_values(float *x, float factor, int n)
 {
-    vec sum = VEC_SET(0.0f);
-    for (int i = 0; i < CELLS; i += WIDTH) {
-        vec e = exp_vec(VEC_SUB(VEC_LOAD(x + i), VEC_SET(max)));
-        VEC_STORE(x + i, e);
-        sum = VEC_ADD(sum, e);
+    for (int i = 0; i < n; i += WIDTH) {
+        VEC_STORE(x + i, VEC_MUL(VEC_LOAD(x + i), VEC_SET(factor)));
     }
-    return VEC_SUM(sum);
 }
 
-static void softcap(float *x, float cap)
+/* cap * tanh(x), given x. */
+ALWAYS_INLINE void softcap_row(float *x, float cap)
 {
     float e[CELLS];
     for (int i = 0; i < CELLS; i += WIDTH) {
@@ -310,23 +255,47 @@ static void softcap(float *x, float cap)
     }
 }
 
-static float max64(const float *x)
+static void softmax(const tada_softmax *s)
 {
-    vec most = VEC_LOAD(x);
-    float lane[WIDTH];
-    for (int i = WIDTH; i < CELLS; i += WIDTH) {
-        most = VEC_MAX(VEC_LOAD(x + i), most);
-    }
-    VEC_STORE(lane, most);
-    for (int l = 1; l < WIDTH; l++) {
-        lane[0] = lane[l] > lane[0] ? lane[l] : lane[0];
-    }
-    return lane[0];
-}
-
-static void scale_values(float *x, float factor, int n)
-{
-    for (int i = 0; i < n; i++) {
-        x[i] *= factor;
+    for (int r = 0; r < s->m; r++) {
+        float *x = s->scores + (size_t)r * CELLS;
+        vec most = VEC_SET(-INFINITY), sum = VEC_SET(0.0f);
+        if (s->softcap > 0) {
+            softcap_row(x, s->softcap);
+        }
+        if (s->mask) {
+            const float *mask = s->mask + (size_t)(r / s->group) * CELLS;
+            vec slope = VEC_SET(s->slope[r % s->group]);
+            for (int i = 0; i < CELLS; i += WIDTH) {
+                vec y = VEC_FMA(slope, VEC_LOAD(mask + i), VEC_LOAD(x + i));
+                VEC_STORE(x + i, y);
+                most = VEC_MAX(y, most);
+            }
+        } else {
+            for (int i = 0; i < CELLS; i += WIDTH) {
+                most = VEC_MAX(VEC_LOAD(x + i), most);
+            }
+        }
+        float top = VEC_TOP(most);
+        if (!(top > -INFINITY)) {
+            memset(x, 0, CELLS * sizeof *x);
+            continue;
+        }
+        if (top > s->max[r]) {
+            float shrink = expf(s->max[r] - top);
+            s->sum[r] *= shrink;
+            scale_values(s->out + (size_t)r * (size_t)s->ldo, shrink, s->dim);
+            if (s->turned) {
+                scale_values(s->turned + (size_t)r * (size_t)s->ldo, shrink, s->dim);
+            }
+            s->max[r] = top;
+        }
+        vec max = VEC_SET(s->max[r]);
+        for (int i = 0; i < CELLS; i += WIDTH) {
+            vec e = exp_vec(VEC_SUB(VEC_LOAD(x + i), max));
+            VEC_STORE(x + i, e);
+            sum = VEC_ADD(sum, e);
+        }
+        s->sum[r] += VEC_SUM(sum);
     }
 }

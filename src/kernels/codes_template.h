@@ -1,162 +1,385 @@
 /* Attention on codes: integers all the way to the sum. Included by kernels_template.h. */
 
-/* Largest folded integer: with it the sum over 256 codes of 8 bits still fits. */
+/* Largest folded integer: with it the sum over 256 codes of 8 bits still fits, and both of its bytes, too. */
 static const float fold_top = 32000.0f;
 
-static float fold(const float *x, const float *scale, const float *offset, int n, int16_t *folded,
-                  float *bias)
-{
-    vec most = VEC_SET(0.0f), sum = VEC_SET(0.0f);
-    float lane[WIDTH], top = 0;
-    for (int i = 0; i < n; i += WIDTH) {
-        vec y = VEC_LOAD(x + i);
-        most = VEC_MAX(VEC_ABS(VEC_MUL(y, VEC_LOAD(scale + i))), most);
-        sum = VEC_FMA(y, VEC_LOAD(offset + i), sum);
-    }
-    /* Not finite when some x is not. */
-    *bias = VEC_SUM(sum);
-    VEC_STORE(lane, most);
-    for (int l = 0; l < WIDTH; l++) {
-        top = lane[l] > top ? lane[l] : top;
-    }
-    float unit = top / fold_top;
-    float inverse = unit > 0x1p-120f && unit < 0x1p120f ? 1.0f / unit : 0.0f;
-    for (int i = 0; i < n; i += LANES) {
-#if defined(__AVX2__)
-        __m256i part[2];
-        for (int h = 0; h < 2; h++) {
-            __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i + 8 * h), _mm256_loadu_ps(scale + i + 8 * h));
-            v = _mm256_mul_ps(v, _mm256_set1_ps(inverse));
-            part[h] = _mm256_shuffle_epi32(_mm256_cvtps_epi32(v), 0xd8);
-        }
-        /* Packing goes lane by lane; what is not a number is cut to the range of 16 bits. */
-        __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(part[0], part[1]), 0xd8);
-        _mm256_storeu_si256((__m256i *)(void *)(folded + i), both);
-#else
-        static const int place[4] = {0, 2, 1, 3};
-        for (int l = 0; l < LANES; l++) {
-            float v = round_even(x[i + l] * scale[i + l] * inverse);
-            v = v > -fold_top ? v : -fold_top; /* what is not a number ends here */
-            folded[i + l / 4 * 4 + place[l % 4]] = (int16_t)(v < fold_top ? v : fold_top);
-        }
-#endif
-    }
-    return unit;
-}
-
+/*
+ * A set has one of two ways to multiply codes. With a dot product of bytes (VNNI) a folded value is two signed
+ * bytes, high and low, and their sums are kept apart until the end; without, codes become words, even and odd
+ * ones, and are multiplied by words. Either way four values take 8 bytes: the high bytes and the low ones, or
+ * words 0 and 2, 1 and 3.
+ */
 #if defined(__AVX512F__)
 typedef __m512i veci;
 enum { CODES = 64 };
 #define INT_LOAD(p) _mm512_loadu_si512(p)
 #define INT_AND _mm512_and_si512
-#define INT_HIGH(x) _mm512_srli_epi16(x, 8)
+#define INT_OR _mm512_or_si512
+#define INT_RIGHT(x, n) _mm512_srli_epi16(x, n)
+#define INT_RIGHT_BY(x, n) _mm512_srl_epi16(x, n)
+#define INT_LEFT(x, n) _mm512_sll_epi16(x, n)
 #define INT_MADD _mm512_madd_epi16
 #define INT_ADD _mm512_add_epi32
 #define INT_SET _mm512_set1_epi32
+#define INT_BYTES _mm512_set1_epi8
 #define INT_ZERO _mm512_setzero_si512
 #define INT_FLOAT _mm512_cvtepi32_ps
+#define INT_SHIFT8(x) _mm512_slli_epi32(x, 8)
 #elif defined(__AVX2__)
 typedef __m256i veci;
 enum { CODES = 32 };
 #define INT_LOAD(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define INT_AND _mm256_and_si256
-#define INT_HIGH(x) _mm256_srli_epi16(x, 8)
+#define INT_OR _mm256_or_si256
+#define INT_RIGHT(x, n) _mm256_srli_epi16(x, n)
+#define INT_RIGHT_BY(x, n) _mm256_srl_epi16(x, n)
+#define INT_LEFT(x, n) _mm256_sll_epi16(x, n)
 #define INT_MADD _mm256_madd_epi16
 #define INT_ADD _mm256_add_epi32
 #define INT_SET _mm256_set1_epi32
+#define INT_BYTES _mm256_set1_epi8
 #define INT_ZERO _mm256_setzero_si256
 #define INT_FLOAT _mm256_cvtepi32_ps
+#define INT_SHIFT8(x) _mm256_slli_epi32(x, 8)
 #endif
+
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define BYTE_DOT 1
+#else
+#define BYTE_DOT 0
+#endif
+
+/* ---- folding ---- */
+
+/* 16 values as integers into 32 bytes; what is not a number ends up anywhere in range. */
+ALWAYS_INLINE void fold16(const float *x, const float *scale, float inverse, int16_t *to)
+{
+#if defined(__AVX512F__) && BYTE_DOT
+    __m512 v = _mm512_loadu_ps(x);
+    v = scale ? _mm512_mul_ps(v, _mm512_loadu_ps(scale)) : v;
+    __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
+    /* The low byte is signed, so the high one is that of the nearest multiple of 256. */
+    __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(128));
+    __m512i both = _mm512_mask_blend_epi8(0x2222222222222222ull, low, high);
+    both = _mm512_shuffle_epi8(
+        both, _mm512_broadcast_i32x4(_mm_setr_epi8(1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12)));
+    both = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6), both);
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(both));
+#elif defined(__AVX2__)
+    __m256i part[2];
+    for (int h = 0; h < 2; h++) {
+        __m256 v = _mm256_loadu_ps(x + 8 * h);
+        v = scale ? _mm256_mul_ps(v, _mm256_loadu_ps(scale + 8 * h)) : v;
+        part[h] = _mm256_cvtps_epi32(_mm256_mul_ps(v, _mm256_set1_ps(inverse)));
+    }
+#if BYTE_DOT
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12));
+    for (int h = 0; h < 2; h++) {
+        __m256i high = _mm256_add_epi32(part[h], _mm256_set1_epi32(128));
+        __m256i both = _mm256_blendv_epi8(part[h], high, _mm256_set1_epi32(0xff00));
+        both = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(both, order), 0x08);
+        _mm_storeu_si128((__m128i *)(void *)(to + 8 * h), _mm256_castsi256_si128(both));
+    }
+#else
+    /* Packing goes lane by lane and cuts to the range of 16 bits. */
+    part[0] = _mm256_shuffle_epi32(part[0], 0xd8);
+    part[1] = _mm256_shuffle_epi32(part[1], 0xd8);
+    __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(part[0], part[1]), 0xd8);
+    _mm256_storeu_si256((__m256i *)(void *)to, both);
+#endif
+#else
+    static const int place[4] = {0, 2, 1, 3};
+    for (int l = 0; l < LANES; l++) {
+        float v = round_even((scale ? x[l] * scale[l] : x[l]) * inverse);
+        v = v > -fold_top ? v : -fold_top;
+        to[l / 4 * 4 + place[l % 4]] = (int16_t)(v < fold_top ? v : fold_top);
+    }
+#endif
+}
+
+/* `scaled` is a constant at every call. */
+ALWAYS_INLINE void fold_rows(const tada_fold *f, bool scaled)
+{
+    for (int r = 0; r < f->m; r++) {
+        const float *x = f->x + (size_t)r * f->ldx;
+        int16_t *to = f->folded + (size_t)r * f->ldf;
+        vec most = VEC_SET(0.0f), sum = VEC_SET(0.0f);
+        for (int i = 0; i < f->n; i += WIDTH) {
+            vec y = VEC_LOAD(x + i);
+            most = VEC_MAX(VEC_ABS(scaled ? VEC_MUL(y, VEC_LOAD(f->scale + i)) : y), most);
+            sum = scaled ? VEC_FMA(y, VEC_LOAD(f->offset + i), sum) : VEC_ADD(y, sum);
+        }
+        /* Not finite when some x is not. */
+        f->bias[r] = VEC_SUM(sum);
+        float unit = VEC_TOP(most) / fold_top;
+        float inverse = unit > 0x1p-120f && unit < 0x1p120f ? 1.0f / unit : 0.0f;
+        f->inverse[r] = unit;
+        for (int i = 0; i < f->n; i += LANES) {
+            fold16(x + i, scaled ? f->scale + i : NULL, inverse, to + i);
+        }
+    }
+}
+
+static void fold(const tada_fold *f)
+{
+    if (f->scale) {
+        fold_rows(f, true);
+    } else {
+        fold_rows(f, false);
+    }
+}
+
+/* ---- sums ---- */
 
 #if defined(__AVX2__)
 
 /* Codes of 16 columns take `PARTS` registers. */
 enum { PARTS = 64 / CODES };
 
-/*
- * Pairs of codes as 16-bit integers: the even bytes of a word are codes 0 and 2 of a column, the odd ones 1
- * and 3. `rows` and `vectors` are constants at every call.
- */
-ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows, int vectors)
+#if BYTE_DOT
+typedef struct sums {
+    veci high, low;
+} sums;
+typedef struct codes {
+    veci all;
+} codes;
+
+ALWAYS_INLINE codes split(veci bytes)
 {
-    veci sum[4][4 * PARTS];
-    const veci low = INT_SET(0x00ff00ff);
-    const uint8_t *codes = a->codes + (size_t)vector * 64;
+    return (codes){bytes};
+}
+
+/* The accumulator stays where it is: gcc 12 moves it from register to register with the intrinsic. */
+ALWAYS_INLINE void dot_bytes(veci *sum, veci code, veci x)
+{
+#if defined(__AVX512F__)
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(code), "v"(x));
+#else
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(*sum) : "x"(code), "x"(x));
+#endif
+}
+
+ALWAYS_INLINE void accumulate(sums *sum, codes code, const veci x[2])
+{
+    dot_bytes(&sum->high, code.all, x[0]);
+    dot_bytes(&sum->low, code.all, x[1]);
+}
+
+ALWAYS_INLINE veci total(const sums *sum)
+{
+    return INT_ADD(INT_SHIFT8(sum->high), sum->low);
+}
+#define SUMS_ZERO {INT_ZERO(), INT_ZERO()}
+#else
+typedef struct sums {
+    veci all;
+} sums;
+typedef struct codes {
+    veci even, odd;
+} codes;
+
+ALWAYS_INLINE codes split(veci bytes)
+{
+    return (codes){INT_AND(bytes, INT_SET(0x00ff00ff)), INT_RIGHT(bytes, 8)};
+}
+
+ALWAYS_INLINE void accumulate(sums *sum, codes code, const veci x[2])
+{
+    sum->all = INT_ADD(sum->all, INT_ADD(INT_MADD(code.even, x[0]), INT_MADD(code.odd, x[1])));
+}
+
+ALWAYS_INLINE veci total(const sums *sum)
+{
+    return sum->all;
+}
+#define SUMS_ZERO {INT_ZERO()}
+#endif
+
+/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general. */
+enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES };
+
+/* Bits [shift, shift + width) of the bytes of vector v of a plane. */
+ALWAYS_INLINE veci plane_bytes(const uint8_t *plane, int v, int width, int part)
+{
+    int bit = v * width;
+    veci line = INT_LOAD(plane + (size_t)(bit / 8) * 64 + (size_t)part * CODES);
+    return INT_AND(INT_RIGHT_BY(line, _mm_cvtsi32_si128(bit % 8)), INT_BYTES((char)((1 << width) - 1)));
+}
+
+/* The codes of `vectors` vectors from v on. All but a, v and the widths are constants at every call. */
+ALWAYS_INLINE void load_codes(const tada_dot *a, int v, int low_bits, int vectors, enum packing packing,
+                              codes *code)
+{
+    if (packing == NIBBLES) {
+        UNROLL
+        for (int j = 0; j < vectors; j += 2) {
+            UNROLL
+            for (int p = 0; p < PARTS; p++) {
+                veci line = INT_LOAD(a->low + (size_t)((v + j) / 2) * 64 + (size_t)p * CODES);
+                code[j * PARTS + p] = split(INT_AND(line, INT_BYTES(15)));
+                code[(j + 1) * PARTS + p] = split(INT_AND(INT_RIGHT(line, 4), INT_BYTES(15)));
+            }
+        }
+        return;
+    }
+    UNROLL
+    for (int j = 0; j < vectors; j++) {
+        UNROLL
+        for (int p = 0; p < PARTS; p++) {
+            veci bytes;
+            if (packing == BYTES) {
+                bytes = INT_LOAD(a->low + (size_t)(v + j) * 64 + (size_t)p * CODES);
+            } else {
+                bytes = plane_bytes(a->low, v + j, low_bits, p);
+            }
+            if (packing == TWO_PLANES) {
+                veci over = plane_bytes(a->high, v + j, a->bits - low_bits, p);
+                bytes = INT_OR(bytes, INT_LEFT(over, _mm_cvtsi32_si128(low_bits)));
+            }
+            code[j * PARTS + p] = split(bytes);
+        }
+    }
+}
+
+/* `rows`, `vectors` and `packing` are constants at every call. */
+ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows, int vectors,
+                               enum packing packing)
+{
+    sums sum[4][4 * PARTS];
+    int low_bits = a->bits == 8 ? 8 : a->bits >= 4 ? 4 : 2;
+    int v = a->first + vector;
     const int16_t *x = a->x + (size_t)row * a->ldx;
+    /* The first block fetches what comes next while the multipliers are busy. */
+    const uint8_t *next = row + vector == 0 ? a->next : NULL;
+    int ahead = a->step * a->bits * 8;
+    UNROLL
     for (int r = 0; r < rows; r++) {
+        UNROLL
         for (int j = 0; j < vectors * PARTS; j++) {
-            sum[r][j] = INT_ZERO();
+            sum[r][j] = (sums)SUMS_ZERO;
         }
     }
     for (int i = 0; i < a->n_fours; i++) {
-        for (int j = 0; j < vectors * PARTS; j++) {
-            veci code = INT_LOAD(codes + j * CODES);
-            veci even = INT_AND(code, low), odd = INT_HIGH(code);
-            for (int r = 0; r < rows; r++) {
-                int32_t pair[2];
-                memcpy(pair, x + (size_t)r * a->ldx + 4 * (size_t)i, sizeof pair);
-                veci both = INT_ADD(INT_MADD(even, INT_SET(pair[0])), INT_MADD(odd, INT_SET(pair[1])));
-                sum[r][j] = INT_ADD(sum[r][j], both);
+        codes code[4 * PARTS];
+        load_codes(a, v, low_bits, vectors, packing, code);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            int32_t pair[2];
+            memcpy(pair, x + (size_t)r * a->ldx + 4 * (size_t)i, sizeof pair);
+            veci both[2] = {INT_SET(pair[0]), INT_SET(pair[1])};
+            UNROLL
+            for (int j = 0; j < vectors * PARTS; j++) {
+                accumulate(&sum[r][j], code[j], both);
             }
         }
-        codes += a->step;
+        if (next) {
+            for (int line = 0; line < ahead; line += 64) {
+                __builtin_prefetch(next + line);
+            }
+            next += ahead;
+        }
+        v += a->step;
     }
+    UNROLL
     for (int r = 0; r < rows; r++) {
         vec inverse = VEC_SET(a->inverse[row + r]), bias = VEC_SET(a->bias[row + r]);
         float *out = a->out + (size_t)(row + r) * a->ldo + (size_t)vector * 16;
+        UNROLL
         for (int j = 0; j < vectors * PARTS; j++) {
             int at = vector * 16 + j * WIDTH;
-            vec y = VEC_FMA(bias, VEC_LOAD(a->offset + at), VEC_LOAD(out + j * WIDTH));
-            vec scaled = VEC_FMA(inverse, VEC_LOAD(a->scale + at), VEC_SET(0.0f));
-            VEC_STORE(out + j * WIDTH, VEC_FMA(scaled, INT_FLOAT(sum[r][j]), y));
+            vec y = VEC_LOAD(out + j * WIDTH);
+            y = a->offset ? VEC_FMA(bias, VEC_LOAD(a->offset + at), y) : VEC_ADD(bias, y);
+            vec unit = a->scale ? VEC_MUL(inverse, VEC_LOAD(a->scale + at)) : inverse;
+            VEC_STORE(out + j * WIDTH, VEC_FMA(unit, INT_FLOAT(total(&sum[r][j])), y));
+        }
+    }
+}
+
+ALWAYS_INLINE void codes_rows(const tada_dot *a, int row, int rows, enum packing packing)
+{
+    /* Registers hold the sums of 4 vectors for up to 3 rows with AVX-512, else fewer. */
+    enum { REGISTERS = CODES == 64 ? 24 : 8, TERMS = sizeof(sums) / sizeof(veci) };
+    int fit = REGISTERS / (rows * TERMS * PARTS);
+    int j = 0;
+    for (; fit >= 4 && j + 4 <= a->n_vectors; j += 4) {
+        codes_block(a, row, j, rows, 4, packing);
+    }
+    for (; (fit >= 2 || packing == NIBBLES) && j + 2 <= a->n_vectors; j += 2) {
+        codes_block(a, row, j, rows, 2, packing);
+    }
+    for (; packing != NIBBLES && j < a->n_vectors; j++) {
+        codes_block(a, row, j, rows, 1, packing);
+    }
+}
+
+ALWAYS_INLINE void codes_packed(const tada_dot *a, enum packing packing)
+{
+    for (int r = 0; r < a->m;) {
+        /* Five rows are better cut 3 + 2 than 4 + 1. */
+        int left = a->m - r;
+        switch (left > 5 || left == 4 ? 4 : left > 3 ? 3 : left) {
+        case 4:
+            codes_rows(a, r, 4, packing);
+            r += 4;
+            break;
+        case 3:
+            codes_rows(a, r, 3, packing);
+            r += 3;
+            break;
+        case 2:
+            codes_rows(a, r, 2, packing);
+            r += 2;
+            break;
+        default:
+            codes_rows(a, r, 1, packing);
+            r += 1;
         }
     }
 }
 
 static void codes_dot(const tada_dot *a)
 {
-    for (int r = 0; r < a->m;) {
-        int left = a->m - r, rows = left >= 3 && left != 4 ? 3 : left >= 2 ? 2 : 1;
-        for (int j = 0; j < a->n_vectors;) {
-            int wide = a->n_vectors - j >= 2;
-            if (rows == 3) {
-                codes_block(a, r, j, 3, 1);
-                j += 1;
-            } else if (rows == 2) {
-                if (wide) {
-                    codes_block(a, r, j, 2, 2);
-                } else {
-                    codes_block(a, r, j, 2, 1);
-                }
-                j += wide ? 2 : 1;
-            } else {
-                if (wide) {
-                    codes_block(a, r, j, 1, 2);
-                } else {
-                    codes_block(a, r, j, 1, 1);
-                }
-                j += wide ? 2 : 1;
-            }
-        }
-        r += rows;
+    if (a->bits == 4 && a->step % 2 == 0 && a->first % 2 == 0 && a->n_vectors % 2 == 0) {
+        codes_packed(a, NIBBLES);
+    } else if (a->bits == 8) {
+        codes_packed(a, BYTES);
+    } else if (a->high) {
+        codes_packed(a, TWO_PLANES);
+    } else {
+        codes_packed(a, ONE_PLANE);
     }
 }
 
 #else
 
+static unsigned code_at(const tada_dot *a, int v, int place)
+{
+    int width = a->bits == 8 ? 8 : a->bits >= 4 ? 4 : 2, over = a->bits - width;
+    unsigned code = a->low[(size_t)(v * width / 8) * 64 + (size_t)place] >> v * width % 8 & ((1u << width) - 1);
+    if (over) {
+        unsigned high = a->high[(size_t)(v * over / 8) * 64 + (size_t)place] >> v * over % 8;
+        code |= (high & ((1u << over) - 1)) << width;
+    }
+    return code;
+}
+
 static void codes_dot(const tada_dot *a)
 {
     static const int place[4] = {0, 2, 1, 3};
-    for (int r = 0; r < a->m; r++) {
-        for (int j = 0; j < 16 * a->n_vectors; j++) {
-            const uint8_t *column = a->codes + (size_t)(j / 16) * 64 + (size_t)(j % 16) * 4;
-            int32_t sum = 0;
-            for (int i = 0; i < 4 * a->n_fours; i++) {
-                sum += a->x[(size_t)r * a->ldx + (size_t)(i / 4 * 4 + place[i % 4])] *
-                       column[(size_t)(i / 4) * a->step + (size_t)(i % 4)];
+    for (int j = 0; j < 16 * a->n_vectors; j++) {
+        int v = a->first + j / 16;
+        int32_t sum[TADA_ROWS] = {0};
+        for (int i = 0; i < 4 * a->n_fours; i++) {
+            int32_t code = (int32_t)code_at(a, v + i / 4 * a->step, j % 16 * 4 + i % 4);
+            for (int r = 0; r < a->m; r++) {
+                sum[r] += a->x[(size_t)r * a->ldx + (size_t)(i / 4 * 4 + place[i % 4])] * code;
             }
+        }
+        for (int r = 0; r < a->m; r++) {
+            float scale = a->scale ? a->scale[j] : 1.0f, offset = a->offset ? a->offset[j] : 1.0f;
             a->out[(size_t)r * a->ldo + (size_t)j] +=
-                a->inverse[r] * a->scale[j] * (float)sum + a->bias[r] * a->offset[j];
+                a->inverse[r] * scale * (float)sum[r] + a->bias[r] * offset;
         }
     }
 }

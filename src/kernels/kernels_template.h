@@ -10,9 +10,19 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
+#include "vector.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Unrolled before gcc decides what lives in registers: arrays of sums must. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 24")
+#endif
 
 enum { LANES = TADA_LANES, CELLS = TADA_TILE_CELLS };
 
@@ -107,6 +117,7 @@ static void hadamard(float *x, int n, int block)
 
 const tada_kernels TADA_SET_SYMBOL = {
     .name = TADA_SET_NAME,
+    .codes_rows = TADA_ROWS,
     .half_to_float = half_to_float,
     .half_from_float = half_from_float,
     .hadamard = hadamard,
@@ -121,8 +132,5 @@ const tada_kernels TADA_SET_SYMBOL = {
     .values_rows = values_rows,
     .fold = fold,
     .codes_dot = codes_dot,
-    .exp_sum = exp_sum,
-    .softcap = softcap,
-    .max64 = max64,
-    .scale = scale_values,
+    .softmax = softmax,
 };
