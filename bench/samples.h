@@ -1,0 +1,15 @@
+/* Times and what is said about many of them. */
+#ifndef BENCH_SAMPLES_H
+#define BENCH_SAMPLES_H
+
+typedef struct bench_summary {
+    double min, median, max;
+} bench_summary;
+
+/* Monotonic, in seconds. */
+double bench_clock(void);
+
+/* Sorts the values; n >= 1. */
+bench_summary bench_summarise(double *values, int n);
+
+#endif
