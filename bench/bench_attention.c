@@ -51,6 +51,7 @@ static void measure(const bench_options *o, bench_our_side *ours, bench_ggml_sid
 {
     double *our_times = bench_alloc((size_t)o->repeat, sizeof *our_times);
     double *ggml_times = bench_alloc((size_t)o->repeat, sizeof *ggml_times);
+    double begin = bench_clock(), begin_thread = bench_thread_clock();
     for (int i = 0; i < o->repeat; i++) {
         int layer = i % o->n_layers;
         bench_bandwidth_read(bandwidth);
@@ -63,6 +64,7 @@ static void measure(const bench_options *o, bench_our_side *ours, bench_ggml_sid
         bench_ggml_side_run(ggml, layer);
         ggml_times[i] = bench_clock() - start;
     }
+    result->on_cpu = (bench_thread_clock() - begin_thread) / (bench_clock() - begin);
     result->ours.seconds = bench_summarise(our_times, o->repeat);
     result->ggml.seconds = bench_summarise(ggml_times, o->repeat);
     free(our_times);

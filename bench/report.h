@@ -16,6 +16,7 @@ typedef struct bench_result {
     bench_side_result ours, ggml;
     double hot;         /* share of our tiles that are hot */
     double total_error; /* of ours to the exact attention over the f16 rows: with the loss of the codes */
+    double on_cpu;      /* share of the time that this process was not kept waiting by others */
 } bench_result;
 
 /* bandwidth: GB/s, all zero when none was measured. */

@@ -9,6 +9,9 @@ typedef struct bench_summary {
 /* Monotonic, in seconds. */
 double bench_clock(void);
 
+/* What the calling thread has had of the processor, in seconds. */
+double bench_thread_clock(void);
+
 /* Sorts the values; n >= 1. */
 bench_summary bench_summarise(double *values, int n);
 

@@ -26,6 +26,7 @@ def check(result, bandwidth):
     assert result["ggml"]["bytes"] == 4 * result["dim"], result
     assert result["tada"]["bytes"] < result["ggml"]["bytes"], result
     assert 0 < result["hot_tiles"] < 1, result
+    assert 0 < result["on_cpu"] < 1.5, result
     assert result["tada"]["rms_error"] <= BOUND, result
     # Not the same rows: the codes lose something.
     assert result["total_rms_error"] > result["tada"]["rms_error"], result
