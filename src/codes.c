@@ -16,101 +16,139 @@ static size_t longest(const tada_codec *c)
     return c->layout.head_dim > CELLS ? (size_t)c->layout.head_dim : CELLS;
 }
 
+/* Floats of one tile's scales and zero points. */
+static size_t factors_floats(const tada_codec *c)
+{
+    return (tada_tile_scratch(c) + 15) / 16 * 16;
+}
+
 size_t tada_codes_scratch(const tada_codec *c)
 {
-    return tada_tile_scratch(c) + TADA_ROWS * longest(c) / 2 + 2 * TADA_ROWS + 16;
+    return TADA_BATCH * factors_floats(c) + TADA_ROWS * longest(c) / 2 + 2 * TADA_ROWS + 16;
 }
 
 /* The scales of a head lie apart from its codes. */
-static void fetch_factors(const tada_codes *c)
+static void fetch_factors(const tada_codec *c, const uint8_t *cold, int head)
 {
     size_t bytes;
-    const uint8_t *meta = tada_tile_head_meta(c->codec, c->next, c->head, &bytes);
+    const uint8_t *meta = tada_tile_head_meta(c, cold, head, &bytes);
     for (size_t i = 0; i < bytes; i += 64) {
         __builtin_prefetch(meta + i);
     }
 }
 
+/* What is multiplied with the codes of a batch: x has a row of `inner` values for each of m rows and each
+ * tile, and out one of `outer` values. */
+typedef struct product {
+    const float *x;
+    size_t ldx, x_tile;
+    int inner, outer, m;
+    float *out;
+    size_t ldo, out_tile;
+} product;
+
 /*
- * m rows of x times the codes of a head. `folds_scale`: a scale belongs to what is summed over (the channels of K,
- * the cells of V), so it goes into x; else to what is left, and goes into the sums.
+ * m rows of x times the codes of a head. `folds_scale`: a scale belongs to what is summed over (the channels
+ * of K, the cells of V), so it goes into x; else to what is left, and goes into the sums.
  */
-static void multiply(const tada_codes *c, bool folds_scale, const float *x, size_t ldx, int n_x, int columns, int m,
-                     float *out, size_t ldo, float *scratch)
+static void multiply(const tada_codes *c, bool folds_scale, const product *p, float *scratch)
 {
     const tada_kernels *k = tada_kernels_get();
-    tada_head head = tada_tile_open_head(c->codec, c->cold, c->head, scratch);
-    const tada_factors *f = &head.factors;
-    scratch += tada_tile_scratch(c->codec);
-    tada_fold fold = {.x = x, .ldx = ldx, .m = m, .n = n_x, .ldf = longest(c->codec)};
+    tada_head head[TADA_BATCH];
+    for (int j = 0; j < c->n_tiles; j++) {
+        head[j] = tada_tile_open_head(c->codec, c->cold[j], c->head,
+                                      scratch + (size_t)j * factors_floats(c->codec));
+        if (c->next[j]) {
+            fetch_factors(c->codec, c->next[j], c->head);
+        }
+    }
+    const tada_factors *f = &head[0].factors;
+    scratch += TADA_BATCH * factors_floats(c->codec);
+    /* Every member is set one by one: clearing them all first takes as long as a third of a tile. */
+    tada_fold fold;
+    fold.x = p->x;
+    fold.ldx = p->ldx;
+    fold.x_tile = p->x_tile;
+    fold.factors_tile = factors_floats(c->codec);
+    fold.n_tiles = c->n_tiles;
+    fold.m = p->m;
+    fold.scale = fold.offset = NULL;
+    fold.ldf = longest(c->codec);
     fold.inverse = scratch;
     fold.bias = scratch + TADA_ROWS;
     fold.folded = (int16_t *)(void *)(scratch + 2 * TADA_ROWS);
-    tada_dot dot = {.low = head.low,
-                    .high = head.high,
-                    .bits = c->codec->recipe.bits,
-                    .step = columns / 16,
-                    .n_fours = n_x / 4,
-                    .n_vectors = columns / 16,
-                    .m = m,
-                    .x = fold.folded,
-                    .ldx = fold.ldf,
-                    .inverse = fold.inverse,
-                    .bias = fold.bias,
-                    .out = out,
-                    .ldo = ldo};
-    if (c->next) {
-        dot.next = tada_tile_head_codes(c->codec, c->next, c->head);
-        fetch_factors(c);
-    }
-    if (folds_scale) {
-        /* A group is a range of columns. */
-        dot.n_vectors = f->group / 16;
-        for (int j = 0; j < columns; j += f->group) {
-            fold.scale = f->scale + (size_t)(j / f->group) * (size_t)n_x;
-            fold.offset = f->offset + (size_t)(j / f->group) * (size_t)n_x;
-            k->fold(&fold);
-            dot.first = j / 16;
-            dot.out = out + j;
-            k->codes_dot(&dot);
-            dot.next = NULL;
+    tada_dot dot;
+    dot.bits = c->codec->recipe.bits;
+    dot.step = p->outer / 16;
+    dot.m = p->m;
+    dot.ldx = fold.ldf;
+    dot.ldo = p->ldo;
+    /* A group is a range of what is summed over, or of what is left. */
+    int inner = folds_scale ? p->inner : f->group, outer = folds_scale ? f->group : p->outer;
+    fold.n = inner;
+    dot.n_fours = inner / 4;
+    dot.n_vectors = outer / 16;
+    for (int g = 0; g < (folds_scale ? p->outer / outer : p->inner / inner); g++) {
+        size_t at = (size_t)g * (size_t)(folds_scale ? inner : outer);
+        if (folds_scale) {
+            fold.scale = f->scale + at;
+            fold.offset = f->offset + at;
+        } else {
+            fold.x = p->x + (size_t)g * (size_t)inner;
         }
-        return;
-    }
-    /* A group is a range of what is summed over. */
-    fold.n = f->group;
-    dot.n_fours = f->group / 4;
-    for (int i = 0; i < n_x; i += f->group) {
-        fold.x = x + i;
         k->fold(&fold);
-        dot.first = i / 4 * dot.step;
-        dot.scale = f->scale + (size_t)(i / f->group) * (size_t)columns;
-        dot.offset = f->offset + (size_t)(i / f->group) * (size_t)columns;
-        k->codes_dot(&dot);
-        dot.next = NULL;
-    }
-}
-
-static void clear_unwritten(uint64_t mask, float *x, int m)
-{
-    for (int t = 0; mask != UINT64_MAX && t < CELLS; t++) {
-        for (int r = 0; !(mask >> t & 1) && r < m; r++) {
-            x[r * CELLS + t] = 0;
+        dot.first = folds_scale ? g * outer / 16 : g * inner / 4 * dot.step;
+        for (int j = 0; j < c->n_tiles; j++) {
+            dot.low = head[j].low;
+            dot.high = head[j].high;
+            dot.x = fold.folded + (size_t)(j * p->m) * fold.ldf;
+            dot.inverse = fold.inverse + j * p->m;
+            dot.bias = fold.bias + j * p->m;
+            dot.scale = folds_scale ? NULL : head[j].factors.scale + at;
+            dot.offset = folds_scale ? NULL : head[j].factors.offset + at;
+            dot.out = p->out + (size_t)j * p->out_tile + (folds_scale ? g * outer : 0);
+            dot.next = g == 0 && c->next[j] ? tada_tile_head_codes(c->codec, c->next[j], c->head) : NULL;
+            k->codes_dot(&dot);
         }
     }
 }
 
-void tada_codes_scores(const tada_codes *c, const float *q, int m, float *scores, float *scratch)
+static void clear_unwritten(const tada_codes *c, float *x, size_t ldx, int m)
+{
+    for (int j = 0; j < c->n_tiles; j++) {
+        for (int t = 0; c->mask[j] != UINT64_MAX && t < CELLS; t++) {
+            for (int r = 0; !(c->mask[j] >> t & 1) && r < m; r++) {
+                x[(size_t)r * ldx + (size_t)(j * CELLS + t)] = 0;
+            }
+        }
+    }
+}
+
+void tada_codes_scores(const tada_codes *c, const float *q, int m, float *scores, size_t lds, float *scratch)
 {
     int dim = c->codec->layout.head_dim;
-    memset(scores, 0, (size_t)m * CELLS * sizeof *scores);
-    multiply(c, c->codec->recipe.axis == TADA_AXIS_CHANNEL, q, (size_t)dim, dim, CELLS, m, scores, CELLS, scratch);
-    clear_unwritten(c->mask, scores, m);
+    product p = {.x = q, .ldx = (size_t)dim, .inner = dim, .outer = CELLS, .m = m};
+    p.out = scores;
+    p.ldo = lds;
+    p.out_tile = CELLS;
+    for (int r = 0; r < m; r++) {
+        memset(scores + (size_t)r * lds, 0, (size_t)c->n_tiles * CELLS * sizeof *scores);
+    }
+    multiply(c, c->codec->recipe.axis == TADA_AXIS_CHANNEL, &p, scratch);
+    clear_unwritten(c, scores, lds, m);
 }
 
-void tada_codes_values(const tada_codes *c, float *weights, int m, float *out, size_t stride, float *scratch)
+void tada_codes_values(const tada_codes *c, float *weights, size_t ldw, int m, float *out, size_t ldo,
+                       float *scratch)
 {
-    clear_unwritten(c->mask, weights, m);
-    multiply(c, c->codec->recipe.axis == TADA_AXIS_TOKEN, weights, CELLS, CELLS, c->codec->layout.head_dim, m, out,
-             stride, scratch);
+    product p = {.x = weights,
+                 .ldx = ldw,
+                 .x_tile = CELLS,
+                 .inner = CELLS,
+                 .outer = c->codec->layout.head_dim,
+                 .m = m};
+    p.out = out;
+    p.ldo = ldo;
+    clear_unwritten(c, weights, ldw, m);
+    multiply(c, c->codec->recipe.axis == TADA_AXIS_TOKEN, &p, scratch);
 }

@@ -10,22 +10,29 @@ bool tada_codes_can(const tada_codec *codec);
 /* Floats of scratch that the functions below need. */
 size_t tada_codes_scratch(const tada_codec *codec);
 
-/* One coding head of a cold tile. */
+/* Tiles that are read together, at most, and their rows in all: n_tiles * m <= TADA_ROWS. */
+enum { TADA_BATCH = 4 };
+
+/* One coding head of n_tiles cold tiles. */
 typedef struct tada_codes {
     const tada_codec *codec;
-    const uint8_t *cold;
-    const uint8_t *next; /* the cold tile that will be wanted next, or NULL */
-    uint64_t mask;       /* cells written; the others count as zeros */
-    int head;
+    int head, n_tiles;
+    const uint8_t *cold[TADA_BATCH];
+    const uint8_t *next[TADA_BATCH]; /* the cold tiles that will be wanted next, or NULL */
+    uint64_t mask[TADA_BATCH];       /* cells written; the others count as zeros */
 } tada_codes;
 
 /*
- * scores [m][64] = q [m][head_dim] times K; q rotated where the codec rotates; m <= TADA_ROWS. Sums are exact
- * integers, so the error is the rounding of q to 16 bits: relative to the largest product of q and scale, 2^-16.
+ * scores [m][lds], 64 columns a tile, = q [m][head_dim] times K; q rotated where the codec rotates. Sums are
+ * exact integers, so the error is the rounding of q to 16 bits: relative to the largest product of q and
+ * scale, 2^-16.
  */
-void tada_codes_scores(const tada_codes *codes, const float *q, int m, float *scores, float *scratch);
+void tada_codes_scores(const tada_codes *codes, const float *q, int m, float *scores, size_t lds,
+                       float *scratch);
 
-/* out [m][stride] += weights [m][64] times V, still rotated. Weights of cells not in the mask become zero. */
-void tada_codes_values(const tada_codes *codes, float *weights, int m, float *out, size_t stride, float *scratch);
+/* out [m][ldo] += weights [m][ldw], 64 columns a tile, times V, still rotated. Weights of cells that are not
+ * written become zero. */
+void tada_codes_values(const tada_codes *codes, float *weights, size_t ldw, int m, float *out, size_t ldo,
+                       float *scratch);
 
 #endif

@@ -36,25 +36,28 @@ typedef struct tada_factors {
                   axis token: channels of a group within the head, index (channel / group) * 64 + cell */
 } tada_factors;
 
-/* Rows of floats made into integers: row r of m has the values x[r][i] * scale[i], i < n. */
+/*
+ * Rows of floats made into integers, for n_tiles tiles with scales of their own: row r of tile j has the
+ * values x[j * x_tile + r * ldx + i] * scale[j * factors_tile + i], i < n. What is written for it goes to row
+ * j * m + r.
+ */
 typedef struct tada_fold {
     const float *x;
-    size_t ldx;
-    int m, n;             /* n: a multiple of 16 */
-    const float *scale;   /* NULL: 1 */
-    const float *offset;  /* NULL: 1 */
-    int16_t *folded;      /* [m][ldf], written: 16 bits a value in an order of the set's own */
-    size_t ldf;           /* at least n */
-    float *inverse;       /* [m], written: what a unit of row r stands for; not finite when a value is not */
-    float *bias;          /* [m], written: sum(x[r][i] * offset[i]) */
+    size_t ldx, x_tile, factors_tile;
+    int n_tiles, m, n;           /* n: a multiple of 16 */
+    const float *scale, *offset; /* NULL: 1 */
+    int16_t *folded; /* [n_tiles * m][ldf], written: 16 bits a value in an order of the set's own */
+    size_t ldf;      /* at least n */
+    float *inverse;  /* written: what a unit of a row stands for; not finite when a value is not */
+    float *bias;     /* written: sum(x * offset) */
 } tada_fold;
 
 /*
  * Sums over the packed codes of one head: for row r of m and column j of 16 * n_vectors
  *     out[r * ldo + j] += inverse[r] * scale[j] * sum(x[r][i] * code[i][j]) + bias[r] * offset[j],  i < 4 *
- * n_fours. Four codes of a column lie side by side and 16 columns make a vector of 64 codes: cells are the columns
- * of K, channels those of V. Vector number first + i * step + j holds columns 16 j and the fours i; how vectors are
- * packed is said in doc/format.md.
+ * n_fours. Four codes of a column lie side by side and 16 columns make a vector of 64 codes: cells are the
+ * columns of K, channels those of V. Vector number first + i * step + j holds columns 16 j and the fours i;
+ * how vectors are packed is said in doc/format.md.
  */
 typedef struct tada_dot {
     const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
@@ -69,17 +72,19 @@ typedef struct tada_dot {
     const uint8_t *next; /* packed codes that will be wanted next, as many as these; NULL: none */
 } tada_dot;
 
-/* One step of the online softmax for m rows of scores over the 64 cells of a tile; row r belongs to query
- * r / group and to head r % group of the group. */
+/* One step of the online softmax for m rows of scores over n cells; row r belongs to query r / group and to
+ * head r % group of the group. */
 typedef struct tada_softmax {
-    int m, group;
-    float softcap;       /* 0: none; else the scores come divided by it */
-    float *scores;       /* [m][64]; become weights */
-    const float *mask;   /* [m / group][64], or NULL: all cells count */
-    const float *slope;  /* [group] */
-    float *max, *sum;    /* [m] */
-    float *out, *turned; /* sums of values so far, [m][ldo], scaled down when a larger score appears; NULL: none */
-    int ldo, dim;        /* dim: a multiple of 16 */
+    int m, group, n;   /* n: a multiple of 64 */
+    float softcap;     /* 0: none; else the scores come divided by it */
+    float *scores;     /* [m][lds]; become weights */
+    const float *mask; /* [m / group][lds], or NULL: all cells count */
+    size_t lds;
+    const float *slope; /* [group] */
+    float *max, *sum;   /* [m] */
+    float *out,
+        *turned;  /* sums of values so far, [m][ldo], scaled down when a larger score appears; NULL: none */
+    int ldo, dim; /* dim: a multiple of 16 */
 } tada_softmax;
 
 typedef struct tada_kernels {
@@ -104,12 +109,12 @@ typedef struct tada_kernels {
     /* c [m][n] (+)= a [m][k] * b [k][n]; n is a multiple of 16; lda, ldc in floats, b dense. */
     void (*multiply)(const float *a, size_t lda, const float *b, float *c, size_t ldc, int m, int n, int k,
                      bool accumulate);
-    /* For a few queries, straight from f16 rows [64][stride]: scores [m][64] of the cells [from, to) with
-     * queries a [m][dim], and c [m][ldc] += weights [m][64] * values of those cells. */
-    void (*scores_rows)(const float *a, int m, int dim, const uint16_t *rows, size_t stride, int from, int to,
-                        float *scores);
-    void (*values_rows)(const float *weights, int m, int dim, const uint16_t *rows, size_t stride, int from,
-                        int to, float *c, size_t ldc);
+    /* For a few queries, straight from f16 rows [n][stride]: scores [m][lds] with queries a [m][dim], and
+     * c [m][ldc] += weights [m][lds] * values. */
+    void (*scores_rows)(const float *a, int m, int dim, const uint16_t *rows, size_t stride, int n,
+                        float *scores, size_t lds);
+    void (*values_rows)(const float *weights, size_t lds, int m, int dim, const uint16_t *rows, size_t stride,
+                        int n, float *c, size_t ldc);
     void (*fold)(const tada_fold *fold);
     void (*codes_dot)(const tada_dot *dot);
     void (*softmax)(const tada_softmax *softmax);

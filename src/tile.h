@@ -27,8 +27,8 @@ void tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t ma
 void tada_tile_decode(const tada_codec *codec, const uint8_t *cold, uint64_t mask, uint16_t *rows,
                       float *scratch);
 
-/* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes stand for, but for
- * means over heads and, with scales per token, over tokens; the latter in scratch. */
+/* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes stand for,
+ * but for means over heads and, with scales per token, over tokens; the latter in scratch. */
 typedef struct tada_head {
     const uint8_t *low, *high;
     tada_factors factors;
@@ -36,7 +36,8 @@ typedef struct tada_head {
 
 tada_head tada_tile_open_head(const tada_codec *codec, const uint8_t *cold, int head, float *scratch);
 
-/* Where the codes of a head are, and its words of scales: the first and how many bytes, as far as they lie together.
+/* Where the codes of a head are, and its words of scales: the first and how many bytes, as far as they lie
+ * together.
  */
 const uint8_t *tada_tile_head_codes(const tada_codec *codec, const uint8_t *cold, int head);
 const uint8_t *tada_tile_head_meta(const tada_codec *codec, const uint8_t *cold, int head, size_t *bytes);

@@ -92,7 +92,8 @@ static void multiply(const float *a, size_t lda, const float *b, float *c, size_
 }
 
 /* `rows` is a constant at every call. */
-ALWAYS_INLINE void scores_block(const float *a, int dim, const uint16_t *k, float *scores, int rows)
+ALWAYS_INLINE void scores_block(const float *a, int dim, const uint16_t *k, float *scores, size_t lds,
+                                int rows)
 {
     vec sum[4];
     float tail[4] = {0};
@@ -117,31 +118,31 @@ ALWAYS_INLINE void scores_block(const float *a, int dim, const uint16_t *k, floa
     }
     UNROLL
     for (int r = 0; r < rows; r++) {
-        scores[r * CELLS] = VEC_SUM(sum[r]) + tail[r];
+        scores[(size_t)r * lds] = VEC_SUM(sum[r]) + tail[r];
     }
 }
 
-static void scores_rows(const float *a, int m, int dim, const uint16_t *rows, size_t stride, int from, int to,
-                        float *scores)
+static void scores_rows(const float *a, int m, int dim, const uint16_t *rows, size_t stride, int n,
+                        float *scores, size_t lds)
 {
     for (int r = 0; r < m;) {
         int block = m - r >= 4 ? 4 : m - r;
         const float *ar = a + (size_t)r * (size_t)dim;
-        float *to_row = scores + (size_t)r * CELLS;
-        for (int t = from; t < to; t++) {
+        float *to_row = scores + (size_t)r * lds;
+        for (int t = 0; t < n; t++) {
             const uint16_t *k = rows + (size_t)t * stride;
             switch (block) {
             case 4:
-                scores_block(ar, dim, k, to_row + t, 4);
+                scores_block(ar, dim, k, to_row + t, lds, 4);
                 break;
             case 3:
-                scores_block(ar, dim, k, to_row + t, 3);
+                scores_block(ar, dim, k, to_row + t, lds, 3);
                 break;
             case 2:
-                scores_block(ar, dim, k, to_row + t, 2);
+                scores_block(ar, dim, k, to_row + t, lds, 2);
                 break;
             default:
-                scores_block(ar, dim, k, to_row + t, 1);
+                scores_block(ar, dim, k, to_row + t, lds, 1);
             }
         }
         r += block;
@@ -149,7 +150,7 @@ static void scores_rows(const float *a, int m, int dim, const uint16_t *rows, si
 }
 
 /* `rows` and `columns` (in vectors) are constants at every call. */
-ALWAYS_INLINE void values_block(const float *w, const uint16_t *v, size_t stride, int from, int to, float *c,
+ALWAYS_INLINE void values_block(const float *w, size_t lds, const uint16_t *v, size_t stride, int n, float *c,
                                 size_t ldc, int rows, int columns)
 {
     vec sum[4][4];
@@ -160,7 +161,7 @@ ALWAYS_INLINE void values_block(const float *w, const uint16_t *v, size_t stride
             sum[r][j] = VEC_LOAD(c + (size_t)r * ldc + j * WIDTH);
         }
     }
-    for (int t = from; t < to; t++) {
+    for (int t = 0; t < n; t++) {
         vec value[4];
         UNROLL
         for (int j = 0; j < columns; j++) {
@@ -168,7 +169,7 @@ ALWAYS_INLINE void values_block(const float *w, const uint16_t *v, size_t stride
         }
         UNROLL
         for (int r = 0; r < rows; r++) {
-            vec weight = VEC_SET(w[r * CELLS + t]);
+            vec weight = VEC_SET(w[(size_t)r * lds + (size_t)t]);
             UNROLL
             for (int j = 0; j < columns; j++) {
                 sum[r][j] = VEC_FMA(weight, value[j], sum[r][j]);
@@ -184,32 +185,32 @@ ALWAYS_INLINE void values_block(const float *w, const uint16_t *v, size_t stride
     }
 }
 
-static void values_rows(const float *weights, int m, int dim, const uint16_t *rows, size_t stride, int from,
-                        int to, float *c, size_t ldc)
+static void values_rows(const float *weights, size_t lds, int m, int dim, const uint16_t *rows, size_t stride,
+                        int n, float *c, size_t ldc)
 {
     for (int r = 0; r < m;) {
         int block = m - r >= 2 ? 2 : 1, d = 0;
-        const float *w = weights + (size_t)r * CELLS;
+        const float *w = weights + (size_t)r * lds;
         float *cr = c + (size_t)r * ldc;
         for (; d + 4 * WIDTH <= dim; d += 4 * WIDTH) {
             if (block == 2) {
-                values_block(w, rows + d, stride, from, to, cr + d, ldc, 2, 4);
+                values_block(w, lds, rows + d, stride, n, cr + d, ldc, 2, 4);
             } else {
-                values_block(w, rows + d, stride, from, to, cr + d, ldc, 1, 4);
+                values_block(w, lds, rows + d, stride, n, cr + d, ldc, 1, 4);
             }
         }
         for (; d + WIDTH <= dim; d += WIDTH) {
             if (block == 2) {
-                values_block(w, rows + d, stride, from, to, cr + d, ldc, 2, 1);
+                values_block(w, lds, rows + d, stride, n, cr + d, ldc, 2, 1);
             } else {
-                values_block(w, rows + d, stride, from, to, cr + d, ldc, 1, 1);
+                values_block(w, lds, rows + d, stride, n, cr + d, ldc, 1, 1);
             }
         }
         for (; d < dim; d++) {
             for (int i = 0; i < block; i++) {
-                for (int t = from; t < to; t++) {
+                for (int t = 0; t < n; t++) {
                     cr[(size_t)i * ldc + d] +=
-                        w[i * CELLS + t] * tada_half_to_float(rows[(size_t)t * stride + d]);
+                        w[(size_t)i * lds + (size_t)t] * tada_half_to_float(rows[(size_t)t * stride + d]);
                 }
             }
         }
@@ -242,43 +243,49 @@ static void scale_values(float *x, float factor, int n)
     }
 }
 
-/* cap * tanh(x), given x. */
-ALWAYS_INLINE void softcap_row(float *x, float cap)
+/* cap * tanh(x), given x, n values. */
+ALWAYS_INLINE void softcap_row(float *x, float cap, int n)
 {
-    float e[CELLS];
-    for (int i = 0; i < CELLS; i += WIDTH) {
-        VEC_STORE(e + i, exp_vec(VEC_MUL(VEC_ABS(VEC_LOAD(x + i)), VEC_SET(-2.0f))));
+    for (int i = 0; i < n; i += WIDTH) {
+        float e[WIDTH];
+        VEC_STORE(e, exp_vec(VEC_MUL(VEC_ABS(VEC_LOAD(x + i)), VEC_SET(-2.0f))));
+        for (int l = 0; l < WIDTH; l++) {
+            float t = cap * ((1.0f - e[l]) / (1.0f + e[l]));
+            x[i + l] = x[i + l] < 0 ? -t : t;
+        }
     }
-    for (int i = 0; i < CELLS; i++) {
-        float t = cap * ((1.0f - e[i]) / (1.0f + e[i]));
-        x[i] = x[i] < 0 ? -t : t;
+}
+
+/* Largest of n scores, with the mask added first. */
+ALWAYS_INLINE float mask_row(float *x, const float *mask, float slope, int n)
+{
+    vec most[4] = {VEC_SET(-INFINITY), VEC_SET(-INFINITY), VEC_SET(-INFINITY), VEC_SET(-INFINITY)};
+    for (int i = 0; i < n; i += 4 * WIDTH) {
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            vec y = VEC_LOAD(x + i + j * WIDTH);
+            if (mask) {
+                y = VEC_FMA(VEC_SET(slope), VEC_LOAD(mask + i + j * WIDTH), y);
+                VEC_STORE(x + i + j * WIDTH, y);
+            }
+            most[j] = VEC_MAX(y, most[j]);
+        }
     }
+    return VEC_TOP(VEC_MAX(VEC_MAX(most[0], most[1]), VEC_MAX(most[2], most[3])));
 }
 
 static void softmax(const tada_softmax *s)
 {
     for (int r = 0; r < s->m; r++) {
-        float *x = s->scores + (size_t)r * CELLS;
-        vec most = VEC_SET(-INFINITY), sum = VEC_SET(0.0f);
+        float *x = s->scores + (size_t)r * s->lds;
         if (s->softcap > 0) {
-            softcap_row(x, s->softcap);
+            softcap_row(x, s->softcap, s->n);
         }
-        if (s->mask) {
-            const float *mask = s->mask + (size_t)(r / s->group) * CELLS;
-            vec slope = VEC_SET(s->slope[r % s->group]);
-            for (int i = 0; i < CELLS; i += WIDTH) {
-                vec y = VEC_FMA(slope, VEC_LOAD(mask + i), VEC_LOAD(x + i));
-                VEC_STORE(x + i, y);
-                most = VEC_MAX(y, most);
-            }
-        } else {
-            for (int i = 0; i < CELLS; i += WIDTH) {
-                most = VEC_MAX(VEC_LOAD(x + i), most);
-            }
-        }
-        float top = VEC_TOP(most);
+        float top = s->mask
+                        ? mask_row(x, s->mask + (size_t)(r / s->group) * s->lds, s->slope[r % s->group], s->n)
+                        : mask_row(x, NULL, 0, s->n);
         if (!(top > -INFINITY)) {
-            memset(x, 0, CELLS * sizeof *x);
+            memset(x, 0, (size_t)s->n * sizeof *x);
             continue;
         }
         if (top > s->max[r]) {
@@ -291,11 +298,15 @@ static void softmax(const tada_softmax *s)
             s->max[r] = top;
         }
         vec max = VEC_SET(s->max[r]);
-        for (int i = 0; i < CELLS; i += WIDTH) {
-            vec e = exp_vec(VEC_SUB(VEC_LOAD(x + i), max));
-            VEC_STORE(x + i, e);
-            sum = VEC_ADD(sum, e);
+        vec sum[4] = {VEC_SET(0.0f), VEC_SET(0.0f), VEC_SET(0.0f), VEC_SET(0.0f)};
+        for (int i = 0; i < s->n; i += 4 * WIDTH) {
+            UNROLL
+            for (int j = 0; j < 4; j++) {
+                vec e = exp_vec(VEC_SUB(VEC_LOAD(x + i + j * WIDTH), max));
+                VEC_STORE(x + i + j * WIDTH, e);
+                sum[j] = VEC_ADD(sum[j], e);
+            }
         }
-        s->sum[r] += VEC_SUM(sum);
+        s->sum[r] += VEC_SUM(VEC_ADD(VEC_ADD(sum[0], sum[1]), VEC_ADD(sum[2], sum[3])));
     }
 }

@@ -4,10 +4,10 @@
 static const float fold_top = 32000.0f;
 
 /*
- * A set has one of two ways to multiply codes. With a dot product of bytes (VNNI) a folded value is two signed
- * bytes, high and low, and their sums are kept apart until the end; without, codes become words, even and odd
- * ones, and are multiplied by words. Either way four values take 8 bytes: the high bytes and the low ones, or
- * words 0 and 2, 1 and 3.
+ * A set has one of two ways to multiply codes. With a dot product of bytes (VNNI) a folded value is two
+ * signed bytes, high and low, and their sums are kept apart until the end; without, codes become words, even
+ * and odd ones, and are multiplied by words. Either way four values take 8 bytes: the high bytes and the low
+ * ones, or words 0 and 2, 1 and 3.
  */
 #if defined(__AVX512F__)
 typedef __m512i veci;
@@ -25,6 +25,7 @@ enum { CODES = 64 };
 #define INT_ZERO _mm512_setzero_si512
 #define INT_FLOAT _mm512_cvtepi32_ps
 #define INT_SHIFT8(x) _mm512_slli_epi32(x, 8)
+#define INT_DOT _mm512_dpbusd_epi32
 #elif defined(__AVX2__)
 typedef __m256i veci;
 enum { CODES = 32 };
@@ -41,6 +42,7 @@ enum { CODES = 32 };
 #define INT_ZERO _mm256_setzero_si256
 #define INT_FLOAT _mm256_cvtepi32_ps
 #define INT_SHIFT8(x) _mm256_slli_epi32(x, 8)
+#define INT_DOT _mm256_dpbusd_avx_epi32
 #endif
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
@@ -73,8 +75,8 @@ ALWAYS_INLINE void fold16(const float *x, const float *scale, float inverse, int
         part[h] = _mm256_cvtps_epi32(_mm256_mul_ps(v, _mm256_set1_ps(inverse)));
     }
 #if BYTE_DOT
-    const __m256i order = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12));
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12));
     for (int h = 0; h < 2; h++) {
         __m256i high = _mm256_add_epi32(part[h], _mm256_set1_epi32(128));
         __m256i both = _mm256_blendv_epi8(part[h], high, _mm256_set1_epi32(0xff00));
@@ -98,41 +100,107 @@ ALWAYS_INLINE void fold16(const float *x, const float *scale, float inverse, int
 #endif
 }
 
-/* `scaled` is a constant at every call. */
-ALWAYS_INLINE void fold_rows(const tada_fold *f, bool scaled)
+/* Four rows at once, so that one tree of additions serves them all. */
+#if defined(__AVX512F__)
+ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
 {
-    for (int r = 0; r < f->m; r++) {
-        const float *x = f->x + (size_t)r * f->ldx;
-        int16_t *to = f->folded + (size_t)r * f->ldf;
-        vec most = VEC_SET(0.0f), sum = VEC_SET(0.0f);
-        for (int i = 0; i < f->n; i += WIDTH) {
-            vec y = VEC_LOAD(x + i);
-            most = VEC_MAX(VEC_ABS(scaled ? VEC_MUL(y, VEC_LOAD(f->scale + i)) : y), most);
-            sum = scaled ? VEC_FMA(y, VEC_LOAD(f->offset + i), sum) : VEC_ADD(y, sum);
+#define JOIN(a, b) (top ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b))
+    vec a = JOIN(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    vec b = JOIN(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    vec low = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+    vec high = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+    vec c = JOIN(low, high);
+#undef JOIN
+#define JOIN(a, b) (top ? _mm_max_ps(a, b) : _mm_add_ps(a, b))
+    return JOIN(JOIN(_mm512_castps512_ps128(c), _mm512_extractf32x4_ps(c, 1)),
+                JOIN(_mm512_extractf32x4_ps(c, 2), _mm512_extractf32x4_ps(c, 3)));
+#undef JOIN
+}
+ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
+{
+    _mm_storeu_ps(out, tree(v, false));
+}
+ALWAYS_INLINE void tops_of_four(const vec v[4], float out[4])
+{
+    _mm_storeu_ps(out, tree(v, true));
+}
+#else
+ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
+{
+    for (int r = 0; r < 4; r++) {
+        out[r] = VEC_SUM(v[r]);
+    }
+}
+ALWAYS_INLINE void tops_of_four(const vec v[4], float out[4])
+{
+    for (int r = 0; r < 4; r++) {
+        out[r] = VEC_TOP(v[r]);
+    }
+}
+#endif
+
+/* Up to four rows from `first` on; `scaled` and, unless 0, n are constants at every call. */
+ALWAYS_INLINE void fold_four(const tada_fold *f, int first, int rows, bool scaled, int n)
+{
+    vec most[4], sum[4];
+    const float *x[4], *scale[4];
+    float top[4], bias[4];
+    n = n ? n : f->n;
+    for (int r = 0; r < 4; r++) {
+        /* Rows that are not there repeat the last one. */
+        int row = first + (r < rows ? r : rows - 1), tile = row / f->m;
+        x[r] = f->x + (size_t)tile * f->x_tile + (size_t)(row % f->m) * f->ldx;
+        scale[r] = scaled ? f->scale + (size_t)tile * f->factors_tile : NULL;
+        const float *offset = scaled ? f->offset + (size_t)tile * f->factors_tile : NULL;
+        most[r] = sum[r] = VEC_SET(0.0f);
+        UNROLL
+        for (int i = 0; i < n; i += WIDTH) {
+            vec y = VEC_LOAD(x[r] + i);
+            most[r] = VEC_MAX(VEC_ABS(scaled ? VEC_MUL(y, VEC_LOAD(scale[r] + i)) : y), most[r]);
+            sum[r] = scaled ? VEC_FMA(y, VEC_LOAD(offset + i), sum[r]) : VEC_ADD(y, sum[r]);
         }
-        /* Not finite when some x is not. */
-        f->bias[r] = VEC_SUM(sum);
-        float unit = VEC_TOP(most) / fold_top;
+    }
+    tops_of_four(most, top);
+    sums_of_four(sum, bias);
+    for (int r = 0; r < rows; r++) {
+        float unit = top[r] * (1.0f / fold_top);
         float inverse = unit > 0x1p-120f && unit < 0x1p120f ? 1.0f / unit : 0.0f;
-        f->inverse[r] = unit;
-        for (int i = 0; i < f->n; i += LANES) {
-            fold16(x + i, scaled ? f->scale + i : NULL, inverse, to + i);
+        int16_t *to = f->folded + (size_t)(first + r) * f->ldf;
+        f->inverse[first + r] = unit;
+        f->bias[first + r] = bias[r]; /* not finite when some x is not */
+        UNROLL
+        for (int i = 0; i < n; i += LANES) {
+            fold16(x[r] + i, scaled ? scale[r] + i : NULL, inverse, to + i);
         }
     }
 }
 
 static void fold(const tada_fold *f)
 {
-    if (f->scale) {
-        fold_rows(f, true);
-    } else {
-        fold_rows(f, false);
+    int total = f->n_tiles * f->m;
+    for (int r = 0; r < total; r += 4) {
+        int rows = total - r < 4 ? total - r : 4;
+        if (f->scale && f->n == 64 && rows == 4) {
+            fold_four(f, r, 4, true, 64);
+        } else if (f->scale) {
+            fold_four(f, r, rows, true, 0);
+        } else {
+            fold_four(f, r, rows, false, 0);
+        }
     }
 }
 
 /* ---- sums ---- */
 
 #if defined(__AVX2__)
+
+/* 4 bytes in every lane, straight from memory: gcc would go through a general register. */
+ALWAYS_INLINE veci spread(const void *four)
+{
+    veci x;
+    __asm__("vpbroadcastd %1, %0" : "=v"(x) : "m"(*(const int32_t(*)[1])four));
+    return x;
+}
 
 /* Codes of 16 columns take `PARTS` registers. */
 enum { PARTS = 64 / CODES };
@@ -150,27 +218,20 @@ ALWAYS_INLINE codes split(veci bytes)
     return (codes){bytes};
 }
 
-/* The accumulator stays where it is: gcc 12 moves it from register to register with the intrinsic. */
-ALWAYS_INLINE void dot_bytes(veci *sum, veci code, veci x)
-{
-#if defined(__AVX512F__)
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(code), "v"(x));
-#else
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(*sum) : "x"(code), "x"(x));
-#endif
-}
-
 ALWAYS_INLINE void accumulate(sums *sum, codes code, const veci x[2])
 {
-    dot_bytes(&sum->high, code.all, x[0]);
-    dot_bytes(&sum->low, code.all, x[1]);
+    sum->high = INT_DOT(sum->high, code.all, x[0]);
+    sum->low = INT_DOT(sum->low, code.all, x[1]);
 }
 
 ALWAYS_INLINE veci total(const sums *sum)
 {
     return INT_ADD(INT_SHIFT8(sum->high), sum->low);
 }
-#define SUMS_ZERO {INT_ZERO(), INT_ZERO()}
+#define SUMS_ZERO                                                                                            \
+    {                                                                                                        \
+        INT_ZERO(), INT_ZERO()                                                                               \
+    }
 #else
 typedef struct sums {
     veci all;
@@ -193,32 +254,38 @@ ALWAYS_INLINE veci total(const sums *sum)
 {
     return sum->all;
 }
-#define SUMS_ZERO {INT_ZERO()}
+#define SUMS_ZERO                                                                                            \
+    {                                                                                                        \
+        INT_ZERO()                                                                                           \
+    }
 #endif
 
-/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general. */
+/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general.
+ */
 enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES };
 
 /* Bits [shift, shift + width) of the bytes of vector v of a plane. */
-ALWAYS_INLINE veci plane_bytes(const uint8_t *plane, int v, int width, int part)
+ALWAYS_INLINE veci plane_bytes(const uint8_t *plane, unsigned v, unsigned width, int part)
 {
-    int bit = v * width;
+    unsigned bit = v * width;
     veci line = INT_LOAD(plane + (size_t)(bit / 8) * 64 + (size_t)part * CODES);
-    return INT_AND(INT_RIGHT_BY(line, _mm_cvtsi32_si128(bit % 8)), INT_BYTES((char)((1 << width) - 1)));
+    return INT_AND(INT_RIGHT_BY(line, _mm_cvtsi32_si128((int)(bit % 8))),
+                   INT_BYTES((char)((1u << width) - 1)));
 }
 
-/* The codes of `vectors` vectors from v on. All but a, v and the widths are constants at every call. */
-ALWAYS_INLINE void load_codes(const tada_dot *a, int v, int low_bits, int vectors, enum packing packing,
-                              codes *code)
+/* The codes of `vectors` vectors from v on; line: of the first, unless packed in planes. All but these, a and
+ * the widths are constants at every call. */
+ALWAYS_INLINE void load_codes(const tada_dot *a, const uint8_t *line, unsigned v, unsigned low_bits,
+                              int vectors, enum packing packing, codes *code)
 {
     if (packing == NIBBLES) {
         UNROLL
         for (int j = 0; j < vectors; j += 2) {
             UNROLL
             for (int p = 0; p < PARTS; p++) {
-                veci line = INT_LOAD(a->low + (size_t)((v + j) / 2) * 64 + (size_t)p * CODES);
-                code[j * PARTS + p] = split(INT_AND(line, INT_BYTES(15)));
-                code[(j + 1) * PARTS + p] = split(INT_AND(INT_RIGHT(line, 4), INT_BYTES(15)));
+                veci both = INT_LOAD(line + j * 32 + p * CODES);
+                code[j * PARTS + p] = split(INT_AND(both, INT_BYTES(15)));
+                code[(j + 1) * PARTS + p] = split(INT_AND(INT_RIGHT(both, 4), INT_BYTES(15)));
             }
         }
         return;
@@ -229,13 +296,13 @@ ALWAYS_INLINE void load_codes(const tada_dot *a, int v, int low_bits, int vector
         for (int p = 0; p < PARTS; p++) {
             veci bytes;
             if (packing == BYTES) {
-                bytes = INT_LOAD(a->low + (size_t)(v + j) * 64 + (size_t)p * CODES);
+                bytes = INT_LOAD(line + j * 64 + p * CODES);
             } else {
-                bytes = plane_bytes(a->low, v + j, low_bits, p);
+                bytes = plane_bytes(a->low, v + (unsigned)j, low_bits, p);
             }
             if (packing == TWO_PLANES) {
-                veci over = plane_bytes(a->high, v + j, a->bits - low_bits, p);
-                bytes = INT_OR(bytes, INT_LEFT(over, _mm_cvtsi32_si128(low_bits)));
+                veci over = plane_bytes(a->high, v + (unsigned)j, (unsigned)a->bits - low_bits, p);
+                bytes = INT_OR(bytes, INT_LEFT(over, _mm_cvtsi32_si128((int)low_bits)));
             }
             code[j * PARTS + p] = split(bytes);
         }
@@ -247,9 +314,12 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
                                enum packing packing)
 {
     sums sum[4][4 * PARTS];
-    int low_bits = a->bits == 8 ? 8 : a->bits >= 4 ? 4 : 2;
-    int v = a->first + vector;
-    const int16_t *x = a->x + (size_t)row * a->ldx;
+    unsigned low_bits = a->bits == 8 ? 8 : a->bits >= 4 ? 4 : 2;
+    unsigned v = (unsigned)(a->first + vector), step = (unsigned)a->step;
+    const char *x = (const char *)(a->x + (size_t)row * a->ldx);
+    size_t ldx = a->ldx * sizeof *a->x;
+    size_t line_step = packing == NIBBLES ? (size_t)a->step * 32 : (size_t)a->step * 64;
+    const uint8_t *line = a->low + (packing == NIBBLES ? (size_t)v * 32 : (size_t)v * 64);
     /* The first block fetches what comes next while the multipliers are busy. */
     const uint8_t *next = row + vector == 0 ? a->next : NULL;
     int ahead = a->step * a->bits * 8;
@@ -262,24 +332,23 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
     }
     for (int i = 0; i < a->n_fours; i++) {
         codes code[4 * PARTS];
-        load_codes(a, v, low_bits, vectors, packing, code);
+        load_codes(a, line, v, low_bits, vectors, packing, code);
         UNROLL
         for (int r = 0; r < rows; r++) {
-            int32_t pair[2];
-            memcpy(pair, x + (size_t)r * a->ldx + 4 * (size_t)i, sizeof pair);
-            veci both[2] = {INT_SET(pair[0]), INT_SET(pair[1])};
+            veci both[2] = {spread(x + (size_t)r * ldx), spread(x + (size_t)r * ldx + 4)};
             UNROLL
             for (int j = 0; j < vectors * PARTS; j++) {
                 accumulate(&sum[r][j], code[j], both);
             }
         }
         if (next) {
-            for (int line = 0; line < ahead; line += 64) {
-                __builtin_prefetch(next + line);
+            for (const uint8_t *end = next + ahead; next < end; next += 64) {
+                __builtin_prefetch(next);
             }
-            next += ahead;
         }
-        v += a->step;
+        v += step;
+        line += line_step;
+        x += 8;
     }
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -298,8 +367,8 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
 
 ALWAYS_INLINE void codes_rows(const tada_dot *a, int row, int rows, enum packing packing)
 {
-    /* Registers hold the sums of 4 vectors for up to 3 rows with AVX-512, else fewer. */
-    enum { REGISTERS = CODES == 64 ? 24 : 8, TERMS = sizeof(sums) / sizeof(veci) };
+    /* Half of the registers for sums: gcc needs the others. */
+    enum { REGISTERS = CODES == 64 ? 16 : 8, TERMS = sizeof(sums) / sizeof(veci) };
     int fit = REGISTERS / (rows * TERMS * PARTS);
     int j = 0;
     for (; fit >= 4 && j + 4 <= a->n_vectors; j += 4) {
@@ -356,7 +425,8 @@ static void codes_dot(const tada_dot *a)
 static unsigned code_at(const tada_dot *a, int v, int place)
 {
     int width = a->bits == 8 ? 8 : a->bits >= 4 ? 4 : 2, over = a->bits - width;
-    unsigned code = a->low[(size_t)(v * width / 8) * 64 + (size_t)place] >> v * width % 8 & ((1u << width) - 1);
+    unsigned code =
+        a->low[(size_t)(v * width / 8) * 64 + (size_t)place] >> v * width % 8 & ((1u << width) - 1);
     if (over) {
         unsigned high = a->high[(size_t)(v * over / 8) * 64 + (size_t)place] >> v * over % 8;
         code |= (high & ((1u << over) - 1)) << width;

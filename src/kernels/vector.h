@@ -72,8 +72,7 @@ enum { WIDTH = 4 };
 #define VEC_SUB vsubq_f32
 #define VEC_MUL vmulq_f32
 #define VEC_ABS vabsq_f32
-#define VEC_POWER(n)                                                                                         \
-    vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23))
+#define VEC_POWER(n) vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23))
 #define VEC_WHERE(a, b, x) vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), vcgtq_f32(a, b)))
 #else
 typedef float vec;

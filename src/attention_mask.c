@@ -1,0 +1,70 @@
+#include "attention_mask.h"
+
+#include "kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { CELLS = TADA_TILE_CELLS };
+
+/* The cells [from, to) of a tile that the attention is over, and their mask. */
+typedef struct span {
+    int from, to;
+    const uint16_t *mask; /* of the first query; NULL: none */
+    size_t stride;        /* values from query to query */
+} span;
+
+static span span_make(const tada_attention *a, int64_t stream, int head, int64_t query, int64_t tile)
+{
+    int64_t begin = tile * CELLS, end = a->first_cell + a->n_cells - begin;
+    span s = {.from = (int)(begin < a->first_cell ? a->first_cell - begin : 0),
+              .to = end < CELLS ? (int)end : CELLS};
+    if (a->mask) {
+        s.mask = (const uint16_t *)(const void *)((const char *)a->mask + (size_t)query * a->mask_query +
+                                                  (size_t)(head % a->mask_heads) * a->mask_head +
+                                                  (size_t)(stream % a->mask_streams) * a->mask_stream) +
+                 begin + s.from - a->first_cell;
+        s.stride = a->mask_query / 2;
+    }
+    return s;
+}
+
+static enum tada_view view_of_row(const uint16_t *mask)
+{
+    uint64_t any = 0, seen = 0;
+    for (int i = 0; i < CELLS; i += 4) {
+        uint64_t four;
+        memcpy(&four, mask + i, sizeof four);
+        any |= four;
+        seen |= four ^ 0xfc00fc00fc00fc00u; /* -infinity */
+    }
+    return seen == 0 ? TADA_HIDDEN : any == 0 ? TADA_WHOLE : TADA_PARTLY;
+}
+
+enum tada_view tada_mask_view(const tada_attention *a, int64_t stream, int head, int64_t query,
+                              int64_t n_queries, int64_t tile)
+{
+    span s = span_make(a, stream, head, query, tile);
+    if (s.from > 0 || s.to < CELLS) {
+        return TADA_PARTLY;
+    }
+    enum tada_view view = s.mask ? view_of_row(s.mask) : TADA_WHOLE;
+    for (int64_t i = 1; s.mask && i < n_queries && view != TADA_PARTLY; i++) {
+        view = view_of_row(s.mask + (size_t)i * s.stride) == view ? view : TADA_PARTLY;
+    }
+    return view;
+}
+
+void tada_mask_load(const tada_attention *a, int64_t stream, int head, int64_t query, int64_t n_queries,
+                    int64_t tile, float *out, size_t stride)
+{
+    span s = span_make(a, stream, head, query, tile);
+    for (int64_t i = 0; i < n_queries; i++, out += stride) {
+        for (int t = 0; t < CELLS; t++) {
+            out[t] = t >= s.from && t < s.to ? 0.0f : -INFINITY;
+        }
+        if (s.mask) {
+            tada_kernels_get()->half_to_float(s.mask + (size_t)i * s.stride, out + s.from, s.to - s.from);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+#include "attention_side.h"
+
+#include <string.h>
+
+enum {
+    CELLS = TADA_TILE_CELLS,
+    FEW_ROWS = 16 /* rows up to which hot tiles are read as they are */
+};
+
+tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int column, int dim, int head_stride)
+{
+    const tada_codec *codec = &plane->codec;
+    tada_side s = {.plane = plane, .column = column, .dim = dim, .head_stride = head_stride, .rotation = 1};
+    /* As V, codes of K lie the wrong way round. */
+    s.native = plane->compressed && codec->kind == role && codec->layout.head_dim == dim &&
+               column % dim == 0 && head_stride % dim == 0;
+    if (s.native) {
+        s.codes = tada_codes_can(codec);
+        s.rotation = codec->layout.rotation;
+    }
+    return s;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t tile_floats(const tada_side *k, const tada_side *v)
+{
+    return CELLS * (larger((size_t)k->dim, (size_t)v->dim) + 16);
+}
+
+static size_t rows_floats(const tada_side *k, const tada_side *v)
+{
+    return CELLS * larger((size_t)k->plane->shape.width, (size_t)v->plane->shape.width) / 2;
+}
+
+size_t tada_side_floats(const tada_side *k, const tada_side *v)
+{
+    size_t decode = larger(tada_codes_scratch(&k->plane->codec), tada_codes_scratch(&v->plane->codec));
+    return tile_floats(k, v) + rows_floats(k, v) + (decode + tile_floats(k, v) + 31) / 16 * 16;
+}
+
+tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float *memory)
+{
+    tada_side_work w = {.tile = memory};
+    w.rows = (uint16_t *)(void *)(w.tile + tile_floats(k, v));
+    w.decode = w.tile + tile_floats(k, v) + rows_floats(k, v);
+    return w;
+}
+
+static const tada_tile *tile_at(const tada_side *s, int64_t index)
+{
+    return &s->plane->tiles[index];
+}
+
+static bool is_cold(const tada_side *s, int64_t index)
+{
+    return index < s->plane->n_tiles && !tile_at(s, index)->hot && tile_at(s, index)->mask;
+}
+
+static int coding_head(const tada_side *s, int head)
+{
+    return (s->column + head * s->head_stride) / s->dim;
+}
+
+bool tada_side_on_codes(const tada_side *s, int64_t index, int rows)
+{
+    return s->codes && rows <= tada_kernels_get()->codes_rows && is_cold(s, index);
+}
+
+static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada_codes *c)
+{
+    c->codec = &s->plane->codec;
+    c->head = coding_head(s, head);
+    c->n_tiles = tiles->n;
+    for (int j = 0; j < tiles->n; j++) {
+        int64_t index = tiles->index[j], next = index + tiles->n;
+        c->cold[j] = tada_plane_cold(s->plane, index);
+        c->mask[j] = tile_at(s, index)->mask;
+        c->next[j] = is_cold(s, next) ? tada_plane_cold(s->plane, next) : NULL;
+    }
+}
+
+/* The f16 rows of a hot tile from a head's first column on, or NULL; *end: cells up to the last one that was
+ * written. */
+static const uint16_t *hot_rows(const tada_side *s, int64_t index, int head, int *end)
+{
+    const tada_tile *tile = tile_at(s, index);
+    if (!tile->hot || !tile->mask) {
+        return NULL;
+    }
+    *end = CELLS - __builtin_clzll(tile->mask);
+    return tile->hot + s->column + head * s->head_stride;
+}
+
+/* Rows [64][width] in f16 of a tile that is hot, empty or decoded the slow way, from a head's first column
+ * on. */
+static const uint16_t *tile_rows(const tada_side *s, int64_t index, int head, tada_side_work *w)
+{
+    const tada_tile *tile = tile_at(s, index);
+    const uint16_t *rows = tile->hot;
+    if (!rows && tile->mask) {
+        tada_tile_decode(&s->plane->codec, tada_plane_cold(s->plane, index), tile->mask, w->rows, w->decode);
+    } else if (!rows) {
+        memset(w->rows, 0, s->plane->slot_values * 2);
+    }
+    return (rows ? rows : w->rows) + s->column + head * s->head_stride;
+}
+
+/* One head of a native cold tile into w->tile: K [dim][64], V [64][dim]. */
+static void decode_head(const tada_side *s, int64_t index, int head, tada_side_work *w)
+{
+    tada_tile_decode_head(&s->plane->codec, tada_plane_cold(s->plane, index), tile_at(s, index)->mask,
+                          coding_head(s, head), w->tile, w->decode);
+}
+
+void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q,
+                      const float *rotated, int rows, float *scores, size_t lds, tada_side_work *w)
+{
+    const tada_kernels *k = tada_kernels_get();
+    int64_t index = tiles->index[0];
+    size_t width = (size_t)s->plane->shape.width, dim = (size_t)s->dim;
+    const float *turned = s->rotation > 1 ? rotated : q;
+    int written = 0;
+    const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
+    if (tada_side_on_codes(s, index, rows)) {
+        tada_codes codes;
+        codes_of(s, tiles, head, &codes);
+        tada_codes_scores(&codes, turned, rows, scores, lds, w->decode);
+    } else if (hot) {
+        for (int r = 0; r < rows; r++) {
+            memset(scores + (size_t)r * lds, 0, CELLS * sizeof *scores);
+        }
+        k->scores_rows(q, rows, s->dim, hot, width, written, scores, lds);
+    } else if (s->native && is_cold(s, index)) {
+        decode_head(s, index, head, w);
+        k->multiply(turned, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
+    } else {
+        k->transpose(tile_rows(s, index, head, w), width, s->dim, w->tile);
+        k->multiply(q, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
+    }
+}
+
+/* Takes the sums of rotated values into use. */
+static float *turn(float *rotated, size_t n, bool *turned)
+{
+    if (!*turned) {
+        memset(rotated, 0, n * sizeof *rotated);
+        *turned = true;
+    }
+    return rotated;
+}
+
+void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, float *weights, size_t ldw,
+                      int rows, float *out, float *rotated, bool *turned, tada_side_work *w)
+{
+    const tada_kernels *k = tada_kernels_get();
+    int64_t index = tiles->index[0];
+    size_t width = (size_t)s->plane->shape.width, padded = (size_t)tada_padded(s->dim);
+    int written = 0;
+    const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
+    if (s->native && s->rotation > 1 && is_cold(s, index)) {
+        out = turn(rotated, (size_t)rows * padded, turned);
+    }
+    if (tada_side_on_codes(s, index, rows)) {
+        tada_codes codes;
+        codes_of(s, tiles, head, &codes);
+        tada_codes_values(&codes, weights, ldw, rows, out, padded, w->decode);
+    } else if (hot) {
+        k->values_rows(weights, ldw, rows, s->dim, hot, width, written, out, padded);
+    } else {
+        if (s->native && is_cold(s, index)) {
+            decode_head(s, index, head, w);
+        } else {
+            const uint16_t *from = tile_rows(s, index, head, w);
+            for (size_t t = 0; t < CELLS; t++) {
+                k->half_to_float(from + t * width, w->tile + t * padded, s->dim);
+                memset(w->tile + t * padded + s->dim, 0, (padded - (size_t)s->dim) * sizeof *w->tile);
+            }
+        }
+        k->multiply(weights, ldw, w->tile, out, padded, rows, (int)padded, CELLS, true);
+    }
+}

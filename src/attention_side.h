@@ -1,0 +1,57 @@
+/* One side, K or V, of an attention: how it sees the heads of a plane, and what it reads of tiles, hot or
+ * cold. */
+#ifndef TADA_ATTENTION_SIDE_H
+#define TADA_ATTENTION_SIDE_H
+
+#include "codes.h"
+#include "plane.h"
+
+typedef struct tada_side {
+    const tada_plane *plane;
+    int column, dim, head_stride;
+    bool native;  /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
+    bool codes;   /* native, and its codes can be used as they are */
+    int rotation; /* block of the transform that native cold tiles are under; 1: none */
+} tada_side;
+
+/* role: what the attention uses the plane as; a plane of K can be read as V, row by row. */
+tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int column, int dim, int head_stride);
+
+/* Scratch of one thread. Queries are as they come, and rotated for tiles that are. */
+typedef struct tada_side_work {
+    float *tile, *decode;
+    uint16_t *rows;
+} tada_side_work;
+
+/* Floats of scratch, and its parts. */
+size_t tada_side_floats(const tada_side *k, const tada_side *v);
+tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float *memory);
+
+/* Values of a row of `dim`, in vectors of 16. */
+static inline int tada_padded(int dim)
+{
+    return (dim + 15) / 16 * 16;
+}
+
+/* The codes of tile `index` will do for so many rows. */
+bool tada_side_on_codes(const tada_side *side, int64_t index, int rows);
+
+/* Tiles that are read together: one of any kind, or several that are all on codes. */
+typedef struct tada_tiles {
+    int n;
+    int64_t index[TADA_BATCH];
+} tada_tiles;
+
+/* scores [rows][lds], 64 columns a tile, of one KV head. rotated: the same queries, rotated, if the side
+ * rotates. */
+void tada_side_scores(const tada_side *side, const tada_tiles *tiles, int head, const float *q,
+                      const float *rotated, int rows, float *scores, size_t lds, tada_side_work *work);
+
+/*
+ * Adds weights [rows][ldw] times values of one KV head to out [rows][padded dim], or to `rotated` when the
+ * tile is rotated; *turned says whether `rotated` is in use, and is set when it is taken into use.
+ */
+void tada_side_values(const tada_side *side, const tada_tiles *tiles, int head, float *weights, size_t ldw,
+                      int rows, float *out, float *rotated, bool *turned, tada_side_work *work);
+
+#endif
