@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Decodes and encodes the golden tiles (all, or those that are named) as doc/format.md says."""
+
+import os
+import sys
+
+from decode import Golden, decode
+from encode import encode
+
+
+def difference(got, want):
+    """Where two strings of bytes part, or nothing."""
+    if got == want:
+        return ""
+    at = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
+    return f"differs from byte {at} on ({len(got)} bytes, golden {len(want)})"
+
+
+def main():
+    folder = os.path.dirname(os.path.abspath(__file__))
+    paths = sys.argv[1:] or sorted(os.path.join(folder, n) for n in os.listdir(folder) if n.endswith(".tile"))
+    failed = 0
+    for path in paths:
+        g = Golden(path)
+        decoded = difference(decode(g), g.decoded)
+        tile, rounds = encode(g)
+        encoded = difference(tile, g.tile)
+        failed += bool(decoded) + bool(encoded)
+        print(f"{os.path.basename(path)}: decoded {decoded or 'as it should'}, "
+              f"encoded {encoded or 'as it should'} ({rounds} times)")
+    print(f"{len(paths)} tiles, {failed} differences")
+    return 1 if failed or not paths else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

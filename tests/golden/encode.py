@@ -1,0 +1,275 @@
+"""The encoder that doc/format.md describes; it shares nothing with the library.
+
+decode.py says how binary32 comes about. Lists are rounded at once, an operation each.
+"""
+
+import math
+import struct
+
+from decode import (
+    CELLS,
+    HEADS16,
+    NONE,
+    TOKENS,
+    decode,
+    f32,
+    f32_of,
+    hadamard,
+    half,
+    half_byte,
+    halves,
+    scale_value,
+)
+
+SCALES = [scale_value(i) for i in range(128)]
+INVERSES = f32([1 / s for s in SCALES])
+FINER = {2: 6, 3: 4, 4: 3, 5: 2, 6: 1, 8: 1}
+RELATIVE = 2.0**-11 * 258 / 256
+NOISE = 3 * 2.0**-12
+LIMIT = f32_of(0.2)
+NARROWER = f32_of(0.045)
+
+
+def index_of(y):
+    """The least index whose scale is at least y."""
+    for i, scale in enumerate(SCALES):
+        if scale >= y:
+            return i
+    return 127
+
+
+def clamp(x, low, high):
+    return max(low, min(high, x))
+
+
+class Group:
+    """Values with one word, and what they have in common."""
+
+    def __init__(self, x, noise):
+        self.x = x
+        self.noise = noise
+        self.low = min(x)
+        self.high = max(x)
+        self.size = max(abs(self.low), abs(self.high))
+        self.tolerance = f32_of(f32_of(f32_of(RELATIVE * self.size) + 2.0**-25) + noise)
+
+    def multiples(self, i):
+        """The values in steps of a scale, before and after they are rounded to integers."""
+        inverse = INVERSES[i]
+        v = f32([x * inverse for x in self.x])
+        return v, [round(a) for a in v]
+
+
+# ---- 1: rows ----
+
+
+def store_mean(g, tile, number, value):
+    """Stores a mean; what it decodes to."""
+    bits = half(value)
+    if g.centring == HEADS16:
+        struct.pack_into("<H", tile, g.means_at + 2 * number, bits)
+        return struct.unpack("<e", struct.pack("<H", bits))[0]
+    size = bits & 0x7FFF
+    byte = min((size + 0x7F + (size >> 8 & 1)) >> 8, 0x7B) | bits >> 8 & 0x80
+    tile[g.means_at + number] = byte
+    return half_byte(byte)
+
+
+def centre(g, rows, tile):
+    written = [t for t in range(CELLS) if g.written(t)]
+    if g.centring == TOKENS:
+        for c in range(g.width):
+            total = 0.0
+            for t in range(CELLS):
+                total = f32_of(total + rows[t][c])
+            mean = store_mean(g, tile, c, f32_of(total / len(written)) if written else 0.0)
+            for t in written:
+                rows[t][c] = f32_of(rows[t][c] - mean)
+    elif g.centres_heads:
+        for t in range(CELLS):
+            totals = [0.0] * g.dim
+            for head in range(g.heads):
+                totals = f32([a + b for a, b in zip(totals, rows[t][head * g.dim : (head + 1) * g.dim])])
+            totals = f32([a / g.heads for a in totals])
+            means = [store_mean(g, tile, t * g.dim + d, a) for d, a in enumerate(totals)]
+            rows[t] = f32([x - means[c % g.dim] for c, x in enumerate(rows[t])])
+
+
+def noise_of(g, row):
+    """What rounding may have done to each head of a row."""
+    noise = []
+    for head in range(g.heads):
+        total = 0.0
+        for square in f32([x * x for x in row[head * g.dim : (head + 1) * g.dim]]):
+            total = f32_of(total + square)
+        noise.append(f32_of(NOISE * f32_of(math.sqrt(total))) if g.rotates else 0.0)
+    return noise
+
+
+# ---- 3 and 4: words of 16 bits ----
+
+
+def fitting_scale(group, levels, top):
+    """The index of the largest scale on whose multiples all values lie, or None."""
+    span = f32_of(f32_of(group.high - group.low) - 2 * group.tolerance)
+    least = index_of(max(f32_of(span / levels), f32_of(1.5 * group.noise)))
+    for i in range(index_of(top), least - 1, -1):
+        low, high = round(f32_of(group.low * INVERSES[i])), round(f32_of(group.high * INVERSES[i]))
+        if high - low <= levels and -256 <= low <= 255:
+            limit = min(f32_of(group.tolerance * INVERSES[i]), LIMIT)
+            if all(abs(a - n) <= limit for a, n in zip(*group.multiples(i))):
+                return i
+    return None
+
+
+def search(g, group, levels):
+    """Index and zero point of the least error."""
+    start = index_of(f32_of(f32_of(group.high - group.low) / levels))
+    least = index_of(max(f32_of(group.high / 255), f32_of(group.low / -256), f32_of(3 * group.noise)))
+    best, found, tried = math.inf, None, set()
+    middle = f32_of(0.5 * f32_of(group.low + group.high))
+    for step in range(1, -(FINER[g.bits] if g.minimises else 0) - 1, -1):
+        i = min(127, max(0, start + step, least))
+        _, n = group.multiples(i)
+        for shift in (0, 1, -1):
+            zero = round(f32_of(f32_of(middle * INVERSES[i]) - 0.5 * levels))
+            zero = clamp(zero + shift, -256, 255)
+            if (i, zero) in tried:
+                continue
+            tried.add((i, zero))
+            near = [SCALES[i] * (clamp(a - zero, 0, levels) + zero) for a in n]
+            error = sum_of_squares(f32([x - y for x, y in zip(group.x, near)]), best)
+            if error < best:
+                best, found = error, (i, zero)
+    return found
+
+
+def sum_of_squares(d, enough):
+    """In ascending order; as it never falls, the rest does not matter once it has reached `enough`."""
+    total = 0.0
+    for square in f32([a * a for a in d]):
+        total = f32_of(total + square)
+        if total >= enough:
+            break
+    return total
+
+
+def quantise16(g, group, top):
+    """Word and codes of a group."""
+    levels = (1 << g.bits) - 1
+    i = fitting_scale(group, levels, top)
+    if i is not None:
+        _, n = group.multiples(i)
+        zero = min(n)
+        codes = [a - zero for a in n]
+    else:
+        i, wanted = search(g, group, levels)
+        _, n = group.multiples(i)
+        zero = clamp(max(min(n), wanted), -256, 255)
+        codes = [clamp(a - zero, 0, wanted + levels - zero) for a in n]
+    return struct.pack("<H", i << 9 | zero & 511), codes
+
+
+# ---- words of 32 bits ----
+
+
+def quantise32(g, group):
+    levels = (1 << g.bits) - 1
+    best, found = math.inf, None
+    for k in range(12 if g.minimises else 1):
+        narrower = f32_of(1 - f32_of(NARROWER * k))
+        extent = f32_of(f32_of(f32_of(group.high - group.low) / 2) * narrower)
+        middle = f32_of(f32_of(group.low + group.high) / 2)
+        word = struct.pack("<2H", half(f32_of(2 * extent / levels)), half(f32_of(middle - extent)))
+        scale, zero = halves(word)
+        inverse = f32_of(1 / scale) if scale else 0.0
+        v = f32([x - zero for x in group.x])
+        codes = [clamp(round(a), 0, levels) for a in f32([a * inverse for a in v])]
+        near = f32([zero + y for y in f32([scale * q for q in codes])])
+        error = sum_of_squares(f32([x - y for x, y in zip(group.x, near)]), best)
+        if found is None or error < best:
+            best, found = error, (word, codes)
+    return found
+
+
+# ---- tiles ----
+
+
+def groups_of(g, rows, noise):
+    """Lists of groups that are coded side by side, each with the places (cell, column) of its values."""
+    if g.by_token:
+        for first in range(0, g.width, g.group_values):
+            heads = range(first // g.dim, (first + g.group_values - 1) // g.dim + 1)
+            for start in range(0, CELLS, 16):
+                side = []
+                for t in range(start, start + 16):
+                    places = [(t, c) for c in range(first, first + g.group_values)]
+                    most = max(noise[t][h] for h in heads)
+                    side.append((places, Group([rows[t][c] for _, c in places], most)))
+                yield side
+        return
+    for first in range(0, CELLS, g.group_values):
+        cells = [t for t in range(first, first + g.group_values) if g.written(t)]
+        for start in range(0, g.width if cells else 0, 16):
+            side = []
+            for c in range(start, start + 16):
+                places = [(t, c) for t in cells]
+                most = max(noise[t][c // g.dim] for t in cells)
+                side.append((places, Group([rows[t][c] for t in cells], most)))
+            yield side
+
+
+def pack(g, codes, head, tile):
+    """Writes the codes of a head, which are those of cells and columns."""
+    ordered = [0] * (CELLS * g.dim)
+    for t in range(CELLS):
+        for d in range(g.dim):
+            ordered[g.place(t, d)] = codes[t][head * g.dim + d]
+    at = head * CELLS * g.dim * g.bits // 8
+    for width, low in g.planes():
+        vectors = 8 // width
+        for line in range(g.dim * width // 8):
+            for i in range(64):
+                for j in range(vectors):
+                    code = ordered[(line * vectors + j) * 64 + i] >> low & (1 << width) - 1
+                    tile[at + i] |= code << j * width
+            at += 64
+
+
+def encode_once(g, data):
+    tile = bytearray(g.size)
+    values = halves(data)
+    rows = [
+        hadamard(values[t * g.width : (t + 1) * g.width], g.block) if g.written(t) else [0.0] * g.width
+        for t in range(CELLS)
+    ]
+    noise = [noise_of(g, row) for row in rows]
+    centre(g, rows, tile)
+    codes = [[0] * g.width for _ in range(CELLS)]
+    for side in groups_of(g, rows, noise):
+        top = max(group.size for _, group in side)
+        for places, group in side:
+            word, of_group = quantise16(g, group, top) if g.scale_bits == 16 else quantise32(g, group)
+            number = g.word_number(*places[0])
+            tile[g.meta_at + number * len(word) : g.meta_at + (number + 1) * len(word)] = word
+            for (t, c), code in zip(places, of_group):
+                codes[t][c] = code
+    for head in range(g.heads):
+        pack(g, codes, head, tile)
+    return bytes(tile)
+
+
+def encode(g):
+    """The tile that the rows of `g` give, and how often it took encoding."""
+    tile = encode_once(g, g.rows)
+    rounds = 1
+    golden = g.tile
+    while g.centring == NONE and g.scale_bits == 16 and rounds <= 32:
+        g.tile = tile
+        following = encode_once(g, decode(g))
+        rounds += 1
+        if following == tile:
+            break
+        tile = following
+    g.tile = golden
+    return tile, rounds

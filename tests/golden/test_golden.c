@@ -1,0 +1,485 @@
+/*
+ * Golden tiles: what format version 1 makes of known rows, byte for byte, with every kernel set that this CPU
+ * has. `test_golden --write DIR` makes the files anew; README.md says when that is right.
+ */
+#include "tile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 1 };
+
+/* The start of a golden file; without padding, and little-endian as the tile itself. */
+typedef struct golden_header {
+    char magic[8];
+    uint32_t version, kind, bits, group, centring, rotation, axis, scale, search, width, head_dim, tile_bytes;
+    uint64_t mask;
+} golden_header;
+
+_Static_assert(sizeof(golden_header) == 64, "the header must have no padding");
+
+typedef struct golden_case {
+    const char *name;
+    enum tada_kind kind;
+    int n_heads, head_dim;
+    uint64_t mask;
+    const char *recipe;
+} golden_case;
+
+#define ALL UINT64_MAX
+/* Of the groups of 16 cells, one is whole, one has 4 cells, one has none. */
+#define SOME 0x5f3a00000c21ffffu
+#define ONE ((uint64_t)1 << 37)
+
+static const golden_case cases[] = {
+    {"k4-channel64", TADA_K, 2, 16, ALL, "tada:4:axis=channel:rotate=none:group=64"},
+    {"k2-channel64", TADA_K, 2, 16, ALL, "tada:2:axis=channel:rotate=none:group=64"},
+    {"k3-channel16-minmax-some", TADA_K, 2, 16, SOME,
+     "tada:3:axis=channel:rotate=none:group=16:search=minmax"},
+    {"k5-channel64-rotated", TADA_K, 2, 16, ALL, "tada:5:axis=channel:rotate=hadamard:group=64"},
+    {"k6-channel32-minmax", TADA_K, 1, 16, ALL, "tada:6:axis=channel:rotate=none:group=32:search=minmax"},
+    {"k8-channel16", TADA_K, 1, 16, ALL, "tada:8:axis=channel:rotate=none:group=16"},
+    {"k4-channel64-one", TADA_K, 1, 16, ONE, "tada:4:axis=channel:rotate=hadamard:group=64"},
+    {"k4-token16-rotated", TADA_K, 2, 32, ALL, "tada:4:axis=token:rotate=hadamard:group=16"},
+    {"k3-token32-two-heads", TADA_K, 4, 16, ALL, "tada:3:axis=token:rotate=none:group=32"},
+    {"v4-token32-rotated", TADA_V, 1, 32, ALL, "tada:4:axis=token:rotate=hadamard:group=32"},
+    {"v2-token16-some", TADA_V, 2, 16, SOME, "tada:2:axis=token:rotate=none:group=16"},
+    {"v3-token16-rotated-minmax", TADA_V, 2, 16, ALL,
+     "tada:3:axis=token:rotate=hadamard:search=minmax:group=16"},
+    {"v5-token48-three-heads", TADA_V, 3, 16, ALL, "tada:5:axis=token:rotate=hadamard:group=48"},
+    /* 48 is not a power of two, and three groups of 32 would straddle the heads. */
+    {"v6-token32-heads8-dim48", TADA_V, 2, 48, ALL,
+     "tada:6:axis=token:rotate=hadamard:centre=heads8:group=32"},
+    {"v8-token16-minmax", TADA_V, 2, 16, ALL, "tada:8:axis=token:rotate=none:search=minmax:group=16"},
+    {"v4-channel32-rotated", TADA_V, 2, 16, ALL, "tada:4:axis=channel:rotate=hadamard:group=32"},
+    {"k4-channel64-tokens-some", TADA_K, 2, 16, SOME,
+     "tada:4:axis=channel:rotate=none:centre=tokens:group=64"},
+    {"v4-token16-tokens", TADA_V, 2, 16, ALL, "tada:4:axis=token:rotate=none:centre=tokens:group=16"},
+    {"k4-channel64-heads16", TADA_K, 2, 16, SOME, "tada:4:axis=channel:rotate=none:centre=heads16:group=64"},
+    {"v3-token16-heads8", TADA_V, 2, 16, ALL, "tada:3:axis=token:rotate=hadamard:centre=heads8:group=16"},
+    {"v4-token16-heads8-one-head", TADA_V, 1, 32, ALL,
+     "tada:4:axis=token:rotate=none:centre=heads8:group=16"},
+    {"k4-paper", TADA_K, 3, 16, ALL, "tada:paper"},
+    {"v5-channel64-scale32", TADA_V, 2, 16, SOME, "tada:5:axis=channel:rotate=none:scale=32:group=64"},
+    {"k2-channel32-tokens-scale32", TADA_K, 2, 16, ALL,
+     "tada:2:axis=channel:rotate=none:centre=tokens:scale=32:group=32"},
+    {"v8-token16-tokens-scale32", TADA_V, 1, 16, SOME,
+     "tada:8:axis=token:rotate=hadamard:centre=tokens:scale=32:search=minmax:group=16"},
+};
+
+enum { N_CASES = sizeof cases / sizeof cases[0] };
+
+/* ---- rows ---- */
+
+static uint64_t state;
+
+static int draw(int n)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (int)((state >> 33) % (uint64_t)n);
+}
+
+/* Eight bytes added up, around zero: within 1020 of it, most within 420. */
+static int draw_bell(void)
+{
+    int sum = -1020;
+    for (int i = 0; i < 8; i++) {
+        sum += draw(256);
+    }
+    return sum;
+}
+
+/* n * 2^exponent for |n| < 2048, which f16 holds exactly. */
+static uint16_t half_of(int n, int exponent)
+{
+    unsigned size = (unsigned)(n < 0 ? -n : n);
+    while (size > 0 && size < 1024) {
+        size *= 2;
+        exponent--;
+    }
+    unsigned magnitude = size ? (unsigned)(exponent + 24) * 1024 + size : 0;
+    return (uint16_t)((n < 0 ? 0x8000u : 0) | magnitude);
+}
+
+/* A value of a group of the given sort, times 2^shift; `steady` is the same in the whole group. */
+static uint16_t draw_value(int sort, int steady, int shift)
+{
+    int bell = draw_bell();
+    switch (sort) {
+    case 1: /* tails that are worth cutting off */
+        return half_of(bell * draw_bell() / 600, shift - 9);
+    case 3: /* an outlier among the groups */
+        return half_of(bell, shift - 3);
+    case 5: /* far from zero */
+        return half_of(1000 + bell / 16, shift - 6);
+    case 7: /* constant */
+        return half_of(steady, shift - 9);
+    case 9: /* outliers in the group */
+        return half_of(bell, shift - (draw(16) ? 12 : 4));
+    case 10: /* zeros of both signs */
+        return draw(2) ? 0x8000 : 0;
+    case 11: /* the finest scale that the search of 2 bits tries, when there is one outlier on either side */
+        return half_of((draw(2) ? 1 : -1) * (draw(32) ? 8 : 31), shift - 9);
+    case 12: /* subnormal */
+        return (uint16_t)(draw(2) * 0x8000 + draw(1024));
+    case 13: /* so far from zero that the zero point sets the scale */
+        return half_of(-1500 + bell / 4, shift - 4);
+    case 14: /* few values */
+        return half_of(draw(3) - 1, shift - 1);
+    case 15: /* multiples of 5 / 128 */
+        return half_of(5 * (draw(6) - 2), shift - 7);
+    default:
+        return half_of(bell, shift - 9);
+    }
+}
+
+/* What is hard follows the axis: whole channels, or whole cells. Integers only, so that every machine and
+ * every libm makes the same. */
+static void make_rows(const tada_codec *c, uint64_t seed, uint16_t *rows)
+{
+    int width = c->layout.width;
+    int steady[1024];
+    state = seed * 2654435761u + 1;
+    for (int i = 0; i < 1024; i++) {
+        steady[i] = draw_bell();
+    }
+    for (int t = 0; t < CELLS; t++) {
+        for (int d = 0; d < width; d++) {
+            bool channel = c->recipe.axis == TADA_AXIS_CHANNEL;
+            int i = channel ? d : t;
+            /* Heads of a group differ in size. */
+            int shift = channel ? 0 : d / c->layout.head_dim % 2 * 2;
+            rows[t * width + d] = draw_value(i % 16, steady[i], shift);
+        }
+    }
+}
+
+/* ---- files ---- */
+
+static tada_codec codec_of(const golden_case *g)
+{
+    tada_spec spec;
+    tada_error error = {""};
+    if (tada_spec_parse(g->recipe, &spec, &error) != TADA_OK) {
+        fail_msg("%s: %s", g->name, error.text);
+    }
+    tada_codec c = {.kind = g->kind, .recipe = g->kind == TADA_K ? spec.k : spec.v};
+    c.layout = tada_layout_make(&c.recipe, g->n_heads * g->head_dim, g->head_dim);
+    return c;
+}
+
+static golden_header header_of(const golden_case *g, const tada_codec *c)
+{
+    const tada_recipe *r = &c->recipe;
+    golden_header header = {
+        .version = FORMAT_VERSION,
+        .kind = g->kind == TADA_V,
+        .bits = (uint32_t)r->bits,
+        .group = (uint32_t)r->group,
+        .centring = r->centring == TADA_CENTRE_TOKENS    ? 1
+                    : r->centring == TADA_CENTRE_HEADS16 ? 2
+                    : r->centring == TADA_CENTRE_HEADS8  ? 3
+                                                         : 0,
+        .rotation = r->rotation == TADA_ROTATE_HADAMARD,
+        .axis = r->axis == TADA_AXIS_TOKEN,
+        .scale = r->scale == TADA_SCALE_16 ? 16 : 32,
+        .search = r->search == TADA_SEARCH_ERROR,
+        .width = (uint32_t)c->layout.width,
+        .head_dim = (uint32_t)c->layout.head_dim,
+        .tile_bytes = (uint32_t)tada_cold_bytes(r, c->layout.width),
+        .mask = g->mask,
+    };
+    memcpy(header.magic, "TADAGOLD", sizeof header.magic);
+    return header;
+}
+
+/* A golden file in memory: header, rows, tile, decoded rows. */
+typedef struct golden {
+    tada_codec codec;
+    size_t row_bytes, tile_bytes, bytes;
+    uint16_t *rows;
+    uint8_t *tile;
+    uint16_t *decoded;
+    uint8_t *memory;
+} golden;
+
+static golden golden_alloc(const tada_codec *c)
+{
+    golden f = {.codec = *c};
+    f.row_bytes = (size_t)CELLS * 2 * (size_t)c->layout.width;
+    f.tile_bytes = tada_cold_bytes(&c->recipe, c->layout.width);
+    f.bytes = sizeof(golden_header) + 2 * f.row_bytes + f.tile_bytes;
+    f.memory = calloc(1, f.bytes);
+    assert_non_null(f.memory);
+    f.rows = (uint16_t *)(void *)(f.memory + sizeof(golden_header));
+    f.tile = (uint8_t *)f.rows + f.row_bytes;
+    f.decoded = (uint16_t *)(void *)(f.tile + f.tile_bytes);
+    return f;
+}
+
+static void encode(const golden *f, const uint16_t *rows, uint64_t mask, uint8_t *tile)
+{
+    float *scratch = aligned_alloc(64, (tada_tile_encode_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
+    assert_non_null(scratch);
+    tada_tile_encode(&f->codec, rows, mask, tile, scratch);
+    free(scratch);
+}
+
+static void decode(const golden *f, const uint8_t *tile, uint64_t mask, uint16_t *rows)
+{
+    float *scratch = aligned_alloc(64, (tada_tile_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
+    assert_non_null(scratch);
+    tada_tile_decode(&f->codec, tile, mask, rows, scratch);
+    free(scratch);
+}
+
+/* The file that a case gives with the selected kernel set. */
+static golden golden_make(const golden_case *g)
+{
+    tada_codec c = codec_of(g);
+    golden f = golden_alloc(&c);
+    golden_header header = header_of(g, &c);
+    memcpy(f.memory, &header, sizeof header);
+    /* The first numbers, of a few, with which the tiles depend on the search's finest scale and its limits.
+     */
+    make_rows(&c, 5001 + (uint64_t)(g - cases), f.rows);
+    encode(&f, f.rows, g->mask, f.tile);
+    decode(&f, f.tile, g->mask, f.decoded);
+    return f;
+}
+
+static FILE *open_file(const char *dir, const char *name, const char *mode)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, mode);
+    if (!file) {
+        perror(path);
+    }
+    return file;
+}
+
+static FILE *open_golden(const char *dir, const golden_case *g, const char *mode)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s.tile", g->name);
+    return open_file(dir, name, mode);
+}
+
+/* ---- every recipe ---- */
+
+static uint32_t crc32(uint32_t crc, const void *data, size_t n)
+{
+    const uint8_t *bytes = data;
+    crc = ~crc;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++) {
+            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+        }
+    }
+    return ~crc;
+}
+
+/*
+ * All recipes with groups of up to 64, too many for a file each: a line of recipes.txt for each kind, width
+ * of the codes, axis, group and centring; in it a checksum for each rotation and kind of scale, over tile and
+ * decoded rows with either search. `visit` gets one line at a time.
+ */
+static bool each_line(bool (*visit)(const char *line, void *context), void *context)
+{
+    static const int widths[] = {2, 3, 4, 5, 6, 8};
+    static const char *const centrings[] = {"none", "tokens", "heads16", "heads8"};
+    for (int i = 0; i < 2 * 6 * 2 * 3 * 4; i++) {
+        int centring = i % 4, group = 16 << i / 4 % 3, token = i / 12 % 2, bits = widths[i / 24 % 6];
+        bool k = i < 2 * 6 * 2 * 3 * 4 / 2;
+        char line[256];
+        int n = snprintf(line, sizeof line, "%s %d %s %2d %-7s", k ? "K" : "V", bits,
+                         token ? "token  " : "channel", group, centrings[centring]);
+        uint32_t crc = 0;
+        for (int j = 0; j < 8; j++) {
+            char recipe[160];
+            snprintf(recipe, sizeof recipe, "tada:%d:axis=%s:group=%d:centre=%s:rotate=%s:scale=%d:search=%s",
+                     bits, token ? "token" : "channel", group, centrings[centring],
+                     j & 4 ? "hadamard" : "none", j & 2 ? 32 : 16, j & 1 ? "error" : "minmax");
+            golden_case g = {recipe, k ? TADA_K : TADA_V, 4, 16, i % 5 == 4 ? SOME : ALL, recipe};
+            tada_codec c = codec_of(&g);
+            golden f = golden_alloc(&c);
+            make_rows(&c, (uint64_t)(1000 + i * 8 + j), f.rows);
+            encode(&f, f.rows, g.mask, f.tile);
+            decode(&f, f.tile, g.mask, f.decoded);
+            crc = crc32(crc32(j & 1 ? crc : 0, f.tile, f.tile_bytes), f.decoded, f.row_bytes);
+            if (j & 1) {
+                n += snprintf(line + n, sizeof line - (size_t)n, " %08x", crc);
+            }
+            free(f.memory);
+        }
+        if (!visit(line, context)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- writing ---- */
+
+static bool write_line(const char *line, void *context)
+{
+    return fprintf(context, "%s\n", line) > 0;
+}
+
+static int write_all(const char *dir)
+{
+    size_t total = 0;
+    for (int i = 0; i < N_CASES; i++) {
+        golden f = golden_make(&cases[i]);
+        FILE *file = open_golden(dir, &cases[i], "wb");
+        if (!file) {
+            return 1;
+        }
+        bool done = fwrite(f.memory, 1, f.bytes, file) == f.bytes;
+        if (fclose(file) != 0 || !done) {
+            fprintf(stderr, "%s: not written whole\n", cases[i].name);
+            return 1;
+        }
+        total += f.bytes;
+        free(f.memory);
+    }
+    FILE *file = open_file(dir, "recipes.txt", "w");
+    if (!file) {
+        return 1;
+    }
+    bool done = each_line(write_line, file);
+    if (fclose(file) != 0 || !done) {
+        fprintf(stderr, "recipes.txt: not written whole\n");
+        return 1;
+    }
+    printf("%d golden tiles, %zu bytes, and recipes.txt\n", N_CASES, total);
+    return 0;
+}
+
+/* ---- checking ---- */
+
+static const char *const sets[] = {
+#define KERNELS(name, symbol, check) #name,
+#include "kernels.def"
+#undef KERNELS
+};
+
+enum { N_SETS = sizeof sets / sizeof sets[0] };
+
+/* Selects a set; false, with a line that says so, when this CPU lacks it. */
+static bool select_set(const char *name)
+{
+    enum tada_status status = tada_kernels_select(name);
+    if (status == TADA_E_UNSUPPORTED) {
+        printf("%s: left out, this CPU lacks it\n", name);
+        return false;
+    }
+    assert_int_equal(status, TADA_OK);
+    return true;
+}
+
+static void same(const char *set, const char *name, const char *what, const void *got,
+                 const void *golden_bytes, size_t n)
+{
+    const uint8_t *a = got, *b = golden_bytes;
+    for (size_t i = 0; i < n; i++) {
+        if (a[i] != b[i]) {
+            fail_msg("%s, %s: byte %zu of the %s is %02x, not %02x as in the golden file", set, name, i, what,
+                     a[i], b[i]);
+        }
+    }
+}
+
+static golden golden_read(const golden_case *g)
+{
+    tada_codec c = codec_of(g);
+    golden f = golden_alloc(&c);
+    FILE *file = open_golden(TADA_GOLDEN_DIR, g, "rb");
+    assert_non_null(file);
+    size_t n = fread(f.memory, 1, f.bytes, file);
+    bool at_end = fgetc(file) == EOF;
+    fclose(file);
+    if (n != f.bytes || !at_end) {
+        fail_msg("%s: not of the %zu bytes that it should have", g->name, f.bytes);
+    }
+    return f;
+}
+
+static void golden_tiles(void **unused)
+{
+    (void)unused;
+    for (int s = 0; s < N_SETS; s++) {
+        if (!select_set(sets[s])) {
+            continue;
+        }
+        for (int i = 0; i < N_CASES; i++) {
+            const golden_case *g = &cases[i];
+            golden want = golden_read(g), got = golden_make(g);
+            same(sets[s], g->name, "header", got.memory, want.memory, sizeof(golden_header));
+            same(sets[s], g->name, "rows", got.rows, want.rows, want.row_bytes);
+            same(sets[s], g->name, "tile", got.tile, want.tile, want.tile_bytes);
+            /* From the golden tile, so that decoding is judged apart from encoding. */
+            decode(&want, want.tile, g->mask, got.decoded);
+            same(sets[s], g->name, "decoded rows", got.decoded, want.decoded, want.row_bytes);
+            if (want.codec.recipe.scale == TADA_SCALE_16 && want.codec.recipe.centring == TADA_CENTRE_NONE) {
+                encode(&want, want.decoded, g->mask, got.tile);
+                same(sets[s], g->name, "tile encoded again", got.tile, want.tile, want.tile_bytes);
+            }
+            free(want.memory);
+            free(got.memory);
+        }
+    }
+}
+
+typedef struct line_check {
+    FILE *file;
+    const char *set;
+} line_check;
+
+static bool check_line(const char *line, void *context)
+{
+    line_check *check = context;
+    char want[256];
+    if (!fgets(want, sizeof want, check->file)) {
+        fail_msg("recipes.txt ends early");
+    }
+    want[strcspn(want, "\n")] = '\0';
+    if (strcmp(line, want) != 0) {
+        fail_msg("%s: recipes.txt has\n%s\nbut got\n%s", check->set, want, line);
+    }
+    return true;
+}
+
+static void every_recipe(void **unused)
+{
+    (void)unused;
+    for (int s = 0; s < N_SETS; s++) {
+        if (select_set(sets[s])) {
+            line_check check = {open_file(TADA_GOLDEN_DIR, "recipes.txt", "r"), sets[s]};
+            assert_non_null(check.file);
+            each_line(check_line, &check);
+            assert_int_equal(fgetc(check.file), EOF);
+            fclose(check.file);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--write") == 0) {
+        return write_all(argv[2]);
+    }
+    if (argc != 1) {
+        fprintf(stderr, "usage: %s [--write DIR]\n", argv[0]);
+        return 2;
+    }
+    const struct CMUnitTest tests[] = {cmocka_unit_test(golden_tiles), cmocka_unit_test(every_recipe)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
