@@ -45,8 +45,8 @@ TADA_API const char *tada_status_name(enum tada_status status);
 
 /* The instruction sets of this CPU that matter here, separated by blanks; static storage. */
 TADA_API const char *tada_cpu_features(void);
-/* The selected kernel set: "scalar", "avx2" or "avx512". TADA_KERNELS in the environment can only lower it.
- */
+/* The selected kernel set: "scalar", "avx2", "avxvnni", "avx512" or "avx512vnni". TADA_KERNELS in the
+ * environment can only lower it. */
 TADA_API const char *tada_kernels_name(void);
 /* Selects a kernel set by name. TADA_E_UNSUPPORTED when this CPU or build lacks it. Not while other calls
  * run. */

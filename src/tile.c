@@ -370,7 +370,8 @@ static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask
             quantise_tokens(c, turned, columns, first, noise, codes, tile_meta(c, cold), block_codes);
         }
         for (int h = 0; h < columns / l->head_dim; h++) {
-            pack_head(c, codes, columns, h, (uint8_t *)turned, (uint8_t *)tada_tile_head_codes(c, cold, first / l->head_dim + h));
+            pack_head(c, codes, columns, h, (uint8_t *)turned,
+                      (uint8_t *)tada_tile_head_codes(c, cold, first / l->head_dim + h));
         }
     }
 }
@@ -423,7 +424,8 @@ tada_head tada_tile_open_head(const tada_codec *c, const uint8_t *cold, int head
     const uint8_t *meta = tile_meta(c, cold);
     int dim = l->head_dim, bits = c->recipe.bits;
     float *scale = scratch, *offset;
-    tada_head h = {.low = tada_tile_head_codes(c, cold, head), .factors = {.axis = c->recipe.axis, .group = l->group}};
+    tada_head h = {.low = tada_tile_head_codes(c, cold, head),
+                   .factors = {.axis = c->recipe.axis, .group = l->group}};
     if (bits == 3 || bits == 5 || bits == 6) {
         h.high = h.low + (size_t)dim * 8 * (bits == 3 ? 2 : 4);
     }

@@ -82,6 +82,8 @@ for spec in tada tada:8 tada:paper tada:4/2 tada:3:axis=channel tada:window=0:si
 done
 
 # A saved prompt goes on as if it had not been interrupted; a damaged one is refused, and the run goes on or ends cleanly.
+# With f16 weights, as above: the last token comes alone in one run and within a batch in the other, which sums in another order.
+model=$exact
 run tada -p "$story" -n 1 -c 1024 --prompt-cache "$work/state"
 check "a state file is written" test -s "$work/state"
 run tada -p "$story" -n 24 -c 1024 --prompt-cache "$work/state" --prompt-cache-ro
@@ -91,6 +93,7 @@ check "a restored state goes on with the same text" cmp -s "$work/out" "$work/re
 head -c 100000 "$work/state" > "$work/short"
 run tada -p "$story" -n 8 -c 1024 --prompt-cache "$work/short" --prompt-cache-ro
 check "a truncated state file ends cleanly" test "$status" -lt 128
+model=$quantised
 
 # A plug-in that was built for another version of ggml steps aside, with a line that says so.
 other=$bin/../tests/libggml-tada-other.so
