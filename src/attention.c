@@ -12,7 +12,6 @@
 
 #include <math.h>
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -64,6 +63,7 @@ static size_t scores_stride(const run *r)
     return (size_t)r->batch * CELLS;
 }
 
+/* Rounded up to cache lines of 16 floats. */
 static size_t lines(size_t n)
 {
     return (n + 15) / 16 * 16;
@@ -399,7 +399,7 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
     size_t each = work_floats(&r);
     int64_t items = a->n_streams * a->n_heads_kv * r.n_blocks * r.n_ranges;
     int64_t views = has_head_masks(&r) ? 0 : r.n_mask_streams * r.n_blocks * r.n_tiles;
-    size_t heads = ((size_t)a->n_heads + 15) / 16 * 16;
+    size_t heads = lines((size_t)a->n_heads);
     size_t partial = r.n_ranges > 1 ? (size_t)items * block_rows(&r) * r.partial_row : 0;
     size_t floats = each * (size_t)n_threads + heads + partial + (size_t)(views + 3) / 4;
     float *memory = tada_pool_workspace(pool, floats * sizeof *memory);

@@ -17,7 +17,7 @@ typedef struct tada_side {
 /* role: what the attention uses the plane as; a plane of K can be read as V, row by row. */
 tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int column, int dim, int head_stride);
 
-/* Scratch of one thread. Queries are as they come, and rotated for tiles that are. */
+/* Scratch of one thread. */
 typedef struct tada_side_work {
     float *tile, *decode;
     uint16_t *rows;
