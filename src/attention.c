@@ -16,7 +16,8 @@
 
 enum {
     CELLS = TADA_TILE_CELLS,
-    RANGE_TILES = 16, /* tiles of one work item at most while there are few queries */
+    RANGE_TILES = 32, /* tiles of one work item at most while there are few queries */
+    SHARES = 4,       /* shares of the items that a thread takes, to make up for threads that are held up */
     MANY_ITEMS = 24,  /* items that shorter ranges aim at, to keep threads busy in a short context, too */
     FEW_QUERIES = 16
 };
@@ -177,7 +178,8 @@ static tada_tiles next_tiles(const run *r, const item *i, int64_t *tile, bool *w
     int64_t k_first = (r->a->first_stream + i->stream) * r->k.plane->tiles_per_stream;
     int64_t v_first = (r->a->first_stream + i->stream) * r->v.plane->tiles_per_stream;
     int rows = (int)(i->n_queries * r->group);
-    tada_tiles tiles = {.n = 0};
+    tada_tiles tiles;
+    tiles.n = 0;
     *whole = true;
     for (; *tile < i->end_tile && tiles.n < r->batch; ++*tile) {
         enum tada_view view = view_at(r, i, *tile);
@@ -196,14 +198,22 @@ static tada_tiles next_tiles(const run *r, const item *i, int64_t *tile, bool *w
             break;
         }
     }
+    /* After the last range comes the next head. */
+    bool last = *tile >= r->first_tile + r->n_tiles && i->head_kv + 1 < r->a->n_heads_kv;
+    tiles.next = last ? r->first_tile : *tile;
+    tiles.next_head = i->head_kv + last;
     return tiles;
 }
 
 static tada_tiles in_plane(const tada_tiles *tiles, const run *r, const tada_side *s, const item *i)
 {
-    tada_tiles shifted = *tiles;
+    int64_t first = (r->a->first_stream + i->stream) * s->plane->tiles_per_stream;
+    tada_tiles shifted;
+    shifted.n = tiles->n;
+    shifted.next_head = tiles->next_head;
+    shifted.next = tiles->next + first;
     for (int j = 0; j < tiles->n; j++) {
-        shifted.index[j] += (r->a->first_stream + i->stream) * s->plane->tiles_per_stream;
+        shifted.index[j] = tiles->index[j] + first;
     }
     return shifted;
 }
@@ -371,13 +381,16 @@ static run run_make(const tada_attention *a)
     r.block_queries = TADA_ROWS / r.group > 1 ? TADA_ROWS / r.group : 1;
     r.block_queries = r.block_queries < a->n_queries ? r.block_queries : a->n_queries;
     r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
-    r.batch = TADA_ROWS / (int)block_rows(&r);
+    r.batch = TADA_BATCH_ROWS / (int)block_rows(&r);
     r.batch = r.batch < 1 ? 1 : r.batch < TADA_BATCH ? r.batch : TADA_BATCH;
     r.n_mask_streams = a->mask && a->mask_streams > 1 ? a->mask_streams : 1;
     r.range_tiles = r.n_tiles;
     if (a->n_queries <= FEW_QUERIES) {
         int64_t share = r.n_tiles * a->n_heads_kv * a->n_streams * r.n_blocks / MANY_ITEMS;
         r.range_tiles = share < RANGE_TILES ? share : RANGE_TILES;
+        if (r.range_tiles > r.batch / 2) {
+            r.range_tiles = (r.range_tiles + r.batch / 2) / r.batch * r.batch;
+        }
     }
     r.range_tiles = r.range_tiles > 0 ? r.range_tiles : 1;
     r.n_ranges = r.n_tiles > 0 ? (r.n_tiles + r.range_tiles - 1) / r.range_tiles : 1;
@@ -401,6 +414,7 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
     int64_t views = has_head_masks(&r) ? 0 : r.n_mask_streams * r.n_blocks * r.n_tiles;
     size_t heads = lines((size_t)a->n_heads);
     size_t partial = r.n_ranges > 1 ? (size_t)items * block_rows(&r) * r.partial_row : 0;
+    int64_t share = items / (SHARES * n_threads) > 1 ? items / (SHARES * n_threads) : 1;
     size_t floats = each * (size_t)n_threads + heads + partial + (size_t)(views + 3) / 4;
     float *memory = tada_pool_workspace(pool, floats * sizeof *memory);
     if (!memory) {
@@ -424,7 +438,8 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
             r.views[i] = (uint8_t)tada_mask_view(a, i / r.n_tiles / r.n_blocks, 0, query, n,
                                                  r.first_tile + i % r.n_tiles);
         }
-#pragma omp for schedule(dynamic, 1)
+        /* Items that follow each other read memory that does, so a thread takes several. */
+#pragma omp for schedule(dynamic, share)
         for (int64_t i = 0; i < items; i++) {
             run_item(&r, i, &w);
         }

@@ -36,10 +36,16 @@ static size_t rows_floats(const tada_side *k, const tada_side *v)
     return CELLS * larger((size_t)k->plane->shape.width, (size_t)v->plane->shape.width) / 2;
 }
 
+static size_t decode_floats(const tada_side *s)
+{
+    const tada_codec *codec = &s->plane->codec;
+    return s->plane->compressed ? larger(tada_codes_scratch(codec), tada_tile_scratch(codec)) : 0;
+}
+
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
 {
-    size_t decode = larger(tada_codes_scratch(&k->plane->codec), tada_codes_scratch(&v->plane->codec));
-    return tile_floats(k, v) + rows_floats(k, v) + (decode + tile_floats(k, v) + 31) / 16 * 16;
+    size_t decode = larger(decode_floats(k), decode_floats(v));
+    return tile_floats(k, v) + rows_floats(k, v) + (decode + 31) / 16 * 16;
 }
 
 tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float *memory)
@@ -76,10 +82,14 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
     c->head = coding_head(s, head);
     c->n_tiles = tiles->n;
     for (int j = 0; j < tiles->n; j++) {
-        int64_t index = tiles->index[j], next = index + tiles->n;
+        int64_t index = tiles->index[j], next = tiles->next + j;
         c->cold[j] = tada_plane_cold(s->plane, index);
         c->mask[j] = tile_at(s, index)->mask;
-        c->next[j] = is_cold(s, next) ? tada_plane_cold(s->plane, next) : NULL;
+        c->next[j] = NULL;
+        if (is_cold(s, next)) {
+            tada_cold cold = tada_plane_cold(s->plane, next);
+            c->next[j] = tada_tile_record(c->codec, &cold, coding_head(s, tiles->next_head));
+        }
     }
 }
 
@@ -102,7 +112,8 @@ static const uint16_t *tile_rows(const tada_side *s, int64_t index, int head, ta
     const tada_tile *tile = tile_at(s, index);
     const uint16_t *rows = tile->hot;
     if (!rows && tile->mask) {
-        tada_tile_decode(&s->plane->codec, tada_plane_cold(s->plane, index), tile->mask, w->rows, w->decode);
+        tada_cold cold = tada_plane_cold(s->plane, index);
+        tada_tile_decode(&s->plane->codec, &cold, tile->mask, w->rows, w->decode);
     } else if (!rows) {
         memset(w->rows, 0, s->plane->slot_values * 2);
     }
@@ -112,8 +123,9 @@ static const uint16_t *tile_rows(const tada_side *s, int64_t index, int head, ta
 /* One head of a native cold tile into w->tile: K [dim][64], V [64][dim]. */
 static void decode_head(const tada_side *s, int64_t index, int head, tada_side_work *w)
 {
-    tada_tile_decode_head(&s->plane->codec, tada_plane_cold(s->plane, index), tile_at(s, index)->mask,
-                          coding_head(s, head), w->tile, w->decode);
+    tada_cold cold = tada_plane_cold(s->plane, index);
+    tada_tile_decode_head(&s->plane->codec, &cold, tile_at(s, index)->mask, coding_head(s, head), w->tile,
+                          w->decode);
 }
 
 void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q,

@@ -36,9 +36,11 @@ static inline int tada_padded(int dim)
 /* The codes of tile `index` will do for so many rows. */
 bool tada_side_on_codes(const tada_side *side, int64_t index, int rows);
 
-/* Tiles that are read together: one of any kind, or several that are all on codes. */
+/* Tiles that are read together: one of any kind, or several that are all on codes. As many from `next` on,
+ * of next_head, will be read after them, or at least nothing is lost by fetching them. */
 typedef struct tada_tiles {
-    int n;
+    int n, next_head;
+    int64_t next;
     int64_t index[TADA_BATCH];
 } tada_tiles;
 

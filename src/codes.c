@@ -19,22 +19,12 @@ static size_t longest(const tada_codec *c)
 /* Floats of one tile's scales and zero points. */
 static size_t factors_floats(const tada_codec *c)
 {
-    return (tada_tile_scratch(c) + 15) / 16 * 16;
+    return (tada_tile_factors(c) + 15) / 16 * 16;
 }
 
 size_t tada_codes_scratch(const tada_codec *c)
 {
     return TADA_BATCH * factors_floats(c) + TADA_ROWS * longest(c) / 2 + 2 * TADA_ROWS + 16;
-}
-
-/* The scales of a head lie apart from its codes. */
-static void fetch_factors(const tada_codec *c, const uint8_t *cold, int head)
-{
-    size_t bytes;
-    const uint8_t *meta = tada_tile_head_meta(c, cold, head, &bytes);
-    for (size_t i = 0; i < bytes; i += 64) {
-        __builtin_prefetch(meta + i);
-    }
 }
 
 /* What is multiplied with the codes of a batch: x has a row of `inner` values for each of m rows and each
@@ -56,11 +46,8 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
     const tada_kernels *k = tada_kernels_get();
     tada_head head[TADA_BATCH];
     for (int j = 0; j < c->n_tiles; j++) {
-        head[j] = tada_tile_open_head(c->codec, c->cold[j], c->head,
+        head[j] = tada_tile_open_head(c->codec, &c->cold[j], c->head,
                                       scratch + (size_t)j * factors_floats(c->codec));
-        if (c->next[j]) {
-            fetch_factors(c->codec, c->next[j], c->head);
-        }
     }
     const tada_factors *f = &head[0].factors;
     scratch += TADA_BATCH * factors_floats(c->codec);
@@ -107,7 +94,7 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
             dot.scale = folds_scale ? NULL : head[j].factors.scale + at;
             dot.offset = folds_scale ? NULL : head[j].factors.offset + at;
             dot.out = p->out + (size_t)j * p->out_tile + (folds_scale ? g * outer : 0);
-            dot.next = g == 0 && c->next[j] ? tada_tile_head_codes(c->codec, c->next[j], c->head) : NULL;
+            dot.next = g == 0 ? c->next[j] : NULL;
             k->codes_dot(&dot);
         }
     }

@@ -10,15 +10,18 @@ bool tada_codes_can(const tada_codec *codec);
 /* Floats of scratch that the functions below need. */
 size_t tada_codes_scratch(const tada_codec *codec);
 
-/* Tiles that are read together, at most, and their rows in all: n_tiles * m <= TADA_ROWS. */
-enum { TADA_BATCH = 4 };
+/*
+ * Tiles that are read together, at most, and their rows in all: n_tiles * m <= TADA_ROWS. Memory is fast only
+ * where it is read in long pieces, so the more tiles the better, until the batch outgrows the cache.
+ */
+enum { TADA_BATCH = 16, TADA_BATCH_ROWS = 32 };
 
 /* One coding head of n_tiles cold tiles. */
 typedef struct tada_codes {
     const tada_codec *codec;
     int head, n_tiles;
-    const uint8_t *cold[TADA_BATCH];
-    const uint8_t *next[TADA_BATCH]; /* the cold tiles that will be wanted next, or NULL */
+    tada_cold cold[TADA_BATCH];
+    const uint8_t *next[TADA_BATCH]; /* the records that will be wanted next, or NULL */
     uint64_t mask[TADA_BATCH];       /* cells written; the others count as zeros */
 } tada_codes;
 

@@ -97,7 +97,6 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
     p->cold = (uint8_t *)memory + map.cold_at;
     p->slot_values = map.slot_bytes / 2;
-    p->cold_bytes = map.cold_bytes;
     p->bytes = map.bytes;
     if (p->compressed) {
         p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width, shape->width);
@@ -220,7 +219,8 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     uint16_t *hot = acquire(p, pool, index);
     float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
-        tada_tile_decode(&p->codec, tada_plane_cold(p, index), tile->mask, hot, scratch);
+        tada_cold cold = tada_plane_cold(p, index);
+        tada_tile_decode(&p->codec, &cold, tile->mask, hot, scratch);
         p->reopens++;
     } else if (hot && !tile->mask) {
         memset(hot, 0, p->slot_values * 2);
@@ -346,7 +346,8 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
 #pragma omp for schedule(dynamic, 1)
             for (int64_t i = keep; i < n_hot; i++) {
                 tada_tile *tile = &p->tiles[hot[i].index];
-                tada_tile_encode(&p->codec, tile->hot, tile->mask, tada_plane_cold(p, hot[i].index), mine);
+                tada_cold cold = tada_plane_cold(p, hot[i].index);
+                tada_tile_encode(&p->codec, tile->hot, tile->mask, &cold, mine);
             }
         }
         for (int64_t i = keep; i < n_hot; i++) {
@@ -407,7 +408,8 @@ enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, 
                 continue;
             }
             uint16_t *decoded = (uint16_t *)(void *)(scratch + floats);
-            tada_tile_decode(&p->codec, tada_plane_cold(p, i), tile->mask, decoded, scratch);
+            tada_cold cold = tada_plane_cold(p, i);
+            tada_tile_decode(&p->codec, &cold, tile->mask, decoded, scratch);
             memcpy(out, decoded + (size_t)(from - begin) * width, bytes);
             free(scratch);
         }
@@ -441,8 +443,9 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         } else {
             release(p, target);
             if (source->mask) {
-                memcpy(tada_plane_cold(p, index), tada_plane_cold(p, from * p->tiles_per_stream + i),
-                       p->cold_bytes);
+                tada_cold copy = tada_plane_cold(p, index);
+                tada_cold original = tada_plane_cold(p, from * p->tiles_per_stream + i);
+                tada_cold_copy(&p->codec, &original, &copy);
             }
         }
         target->mask = source->mask;

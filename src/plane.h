@@ -21,17 +21,21 @@ struct tada_plane {
     tada_tile *tiles;
     uint8_t *used; /* own hot tiles in use */
     uint16_t *slots;
-    uint8_t *cold;
-    size_t slot_values, cold_bytes, bytes;
+    uint8_t
+        *cold; /* the records of unit 0, of unit 1, ..., then the means over heads; each tile after tile */
+    size_t slot_values, bytes;
     tada_pool *pool; /* where the borrowed tiles come from; NULL when there are none */
     int64_t n_borrowed;
     uint64_t clock;
     int64_t compressions, reopens;
 };
 
-static inline uint8_t *tada_plane_cold(const tada_plane *plane, int64_t tile)
+static inline tada_cold tada_plane_cold(const tada_plane *plane, int64_t tile)
 {
-    return plane->cold + (size_t)tile * plane->cold_bytes;
+    const tada_layout *l = &plane->codec.layout;
+    size_t stride = (size_t)plane->n_tiles * l->record_bytes;
+    return (tada_cold){plane->cold + (size_t)tile * l->record_bytes, stride,
+                       plane->cold + (size_t)l->n_units * stride + (size_t)tile * l->head_means_bytes};
 }
 
 #endif

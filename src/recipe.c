@@ -55,6 +55,17 @@ tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
         layout.group = width / layout.n_groups;
     }
     layout.unit = recipe->axis == TADA_AXIS_TOKEN && layout.group > head_dim ? layout.group : head_dim;
+    layout.n_units = width / layout.unit;
+    int words = recipe->axis == TADA_AXIS_CHANNEL ? layout.n_groups * layout.unit
+                                                  : TADA_TILE_CELLS * (layout.unit / layout.group);
+    layout.means_at = (size_t)words * (recipe->scale == TADA_SCALE_16 ? 2 : 4);
+    layout.codes_at = layout.means_at + (recipe->centring == TADA_CENTRE_TOKENS ? (size_t)layout.unit : 0);
+    layout.record_bytes = layout.codes_at + tada_code_bytes(recipe, layout.unit);
+    if (layout.n_heads > 1 && recipe->centring == TADA_CENTRE_HEADS16) {
+        layout.head_means_bytes = 2 * TADA_TILE_CELLS * (size_t)head_dim;
+    } else if (layout.n_heads > 1 && recipe->centring == TADA_CENTRE_HEADS8) {
+        layout.head_means_bytes = TADA_TILE_CELLS * (size_t)head_dim;
+    }
     return layout;
 }
 

@@ -20,11 +20,15 @@ typedef struct tada_layout {
     int n_groups; /* axis token: groups of a row; axis channel: groups of a tile's column */
     int rotation; /* block of the Hadamard transform; 1: none */
     int unit;     /* columns that are encoded together: the larger of head and group */
+    int n_units;
+    /* A unit's record: its scales, the means of its columns, its codes head by head (doc/format.md). */
+    size_t means_at, codes_at, record_bytes;
+    size_t head_means_bytes; /* of a tile */
 } tada_layout;
 
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim);
 
-/* Bytes of a cold tile's parts; the codes come first, then the scales, then the means. */
+/* Bytes of the codes of so many columns, and of a cold tile, whatever its head size. */
 size_t tada_code_bytes(const tada_recipe *recipe, int width);
 size_t tada_cold_bytes(const tada_recipe *recipe, int width);
 

@@ -19,13 +19,21 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-size_t tada_tile_scratch(const tada_codec *codec)
+size_t tada_tile_factors(const tada_codec *codec)
 {
     const tada_layout *l = &codec->layout;
-    size_t columns = (size_t)l->unit;
+    size_t dim = (size_t)l->head_dim, group = (size_t)l->group;
+    if (codec->recipe.axis == TADA_AXIS_CHANNEL) {
+        return 2 * (size_t)l->n_groups * dim;
+    }
+    return 2 * CELLS * (group >= dim ? 1 : dim / group);
+}
+
+size_t tada_tile_scratch(const tada_codec *codec)
+{
     /* Values, codes, factors. */
-    size_t groups = max_size((size_t)l->n_groups * columns, (size_t)(columns / 16 + 1) * CELLS);
-    return 2 * CELLS * (size_t)l->head_dim + CELLS * (size_t)l->head_dim / 4 + 2 * groups + 64;
+    size_t values = CELLS * (size_t)codec->layout.head_dim;
+    return 2 * values + values / 4 + tada_tile_factors(codec) + 64;
 }
 
 size_t tada_tile_encode_scratch(const tada_codec *codec)
@@ -41,45 +49,59 @@ size_t tada_tile_encode_scratch(const tada_codec *codec)
 
 /* ---- where things are in a cold tile ---- */
 
-const uint8_t *tada_tile_head_codes(const tada_codec *c, const uint8_t *cold, int head)
+tada_cold tada_cold_make(const tada_codec *c, uint8_t *bytes)
 {
-    return cold + (size_t)head * tada_code_bytes(&c->recipe, c->layout.head_dim);
+    size_t record = c->layout.record_bytes;
+    return (tada_cold){bytes, record, bytes + (size_t)c->layout.n_units * record};
 }
 
-static uint8_t *tile_meta(const tada_codec *c, const uint8_t *cold)
+void tada_cold_copy(const tada_codec *c, const tada_cold *from, const tada_cold *to)
 {
-    return (uint8_t *)cold + tada_code_bytes(&c->recipe, c->layout.width);
-}
-
-static size_t meta_count(const tada_codec *c)
-{
-    const tada_layout *l = &c->layout;
-    return c->recipe.axis == TADA_AXIS_CHANNEL ? (size_t)l->n_groups * (size_t)l->width
-                                               : (size_t)l->n_groups * CELLS;
-}
-
-const uint8_t *tada_tile_head_meta(const tada_codec *c, const uint8_t *cold, int head, size_t *bytes)
-{
-    const tada_layout *l = &c->layout;
-    size_t word = c->recipe.scale == TADA_SCALE_16 ? 2 : 4, dim = (size_t)l->head_dim;
-    if (c->recipe.axis == TADA_AXIS_CHANNEL) {
-        *bytes = dim * word;
-        return tile_meta(c, cold) + (size_t)head * dim * word;
+    for (size_t u = 0; u < (size_t)c->layout.n_units; u++) {
+        memcpy(to->records + u * to->stride, from->records + u * from->stride, c->layout.record_bytes);
     }
-    size_t group = (size_t)l->group, groups = group >= dim ? 1 : dim / group;
-    *bytes = groups * CELLS * word;
-    return tile_meta(c, cold) + (size_t)head * dim / group * CELLS * word;
+    if (c->layout.head_means_bytes) {
+        memcpy(to->head_means, from->head_means, c->layout.head_means_bytes);
+    }
 }
 
-static uint8_t *tile_means(const tada_codec *c, const uint8_t *cold)
+static bool cold_equal(const tada_codec *c, const tada_cold *a, const tada_cold *b)
 {
-    return tile_meta(c, cold) + meta_count(c) * (c->recipe.scale == TADA_SCALE_16 ? 2 : 4);
+    for (size_t u = 0; u < (size_t)c->layout.n_units; u++) {
+        if (memcmp(a->records + u * a->stride, b->records + u * b->stride, c->layout.record_bytes) != 0) {
+            return false;
+        }
+    }
+    return memcmp(a->head_means, b->head_means, c->layout.head_means_bytes) == 0;
+}
+
+static void cold_clear(const tada_codec *c, const tada_cold *cold)
+{
+    for (size_t u = 0; u < (size_t)c->layout.n_units; u++) {
+        memset(cold->records + u * cold->stride, 0, c->layout.record_bytes);
+    }
+}
+
+static size_t unit_of(const tada_codec *c, int head)
+{
+    return (size_t)(head * c->layout.head_dim / c->layout.unit);
+}
+
+const uint8_t *tada_tile_record(const tada_codec *c, const tada_cold *cold, int head)
+{
+    return cold->records + unit_of(c, head) * cold->stride;
+}
+
+/* Codes of a head, in the record of its unit. */
+static size_t codes_at(const tada_codec *c, int head)
+{
+    int in_unit = head % (c->layout.unit / c->layout.head_dim);
+    return c->layout.codes_at + (size_t)in_unit * tada_code_bytes(&c->recipe, c->layout.head_dim);
 }
 
 static bool centres_heads(const tada_codec *c)
 {
-    return c->layout.n_heads > 1 &&
-           (c->recipe.centring == TADA_CENTRE_HEADS16 || c->recipe.centring == TADA_CENTRE_HEADS8);
+    return c->layout.head_means_bytes > 0;
 }
 
 /* Mean i of the tile, as decoded. */
@@ -140,8 +162,7 @@ static void encode_head_means(const tada_codec *c, const uint16_t *rows, uint64_
     }
 }
 
-static void centre_tokens(const tada_codec *c, uint64_t mask, int first, int columns, uint8_t *means,
-                          float *x)
+static void centre_tokens(const tada_codec *c, uint64_t mask, int columns, uint8_t *means, float *x)
 {
     int n = __builtin_popcountll(mask);
     for (int d = 0; d < columns; d++) {
@@ -149,7 +170,7 @@ static void centre_tokens(const tada_codec *c, uint64_t mask, int first, int col
         for (int t = 0; t < CELLS; t++) {
             sum += x[(size_t)t * columns + d];
         }
-        float mean = mean_put(c, means, (size_t)(first + d), n ? sum / (float)n : 0);
+        float mean = mean_put(c, means, (size_t)d, n ? sum / (float)n : 0);
         for (int t = 0; t < CELLS; t++) {
             x[(size_t)t * columns + d] -= mask >> t & 1 ? mean : 0;
         }
@@ -217,7 +238,7 @@ static void rotation_noise(const tada_codec *c, const float *x, int columns, flo
 }
 
 /* Scale axis channel: x [64][columns], groups of cells; codes [64][columns]. */
-static void quantise_channels(const tada_codec *c, const float *x, int columns, int first, uint64_t mask,
+static void quantise_channels(const tada_codec *c, const float *x, int columns, uint64_t mask,
                               const float *noise, uint8_t *codes, uint8_t *meta, float *packed)
 {
     const tada_layout *l = &c->layout;
@@ -236,7 +257,7 @@ static void quantise_channels(const tada_codec *c, const float *x, int columns, 
             for (int i = 0; i < n; i++) {
                 memcpy(packed + i * LANES, x + (size_t)cell[i] * columns + d, LANES * sizeof *packed);
             }
-            size_t at = (size_t)g * l->width + first + d;
+            size_t at = (size_t)(g * columns + d);
             if (c->recipe.scale == TADA_SCALE_16) {
                 tada_block block = {packed,           LANES,       n,   c->recipe.bits,
                                     c->recipe.search, block_codes, {0}, {0}};
@@ -259,16 +280,15 @@ static void quantise_channels(const tada_codec *c, const float *x, int columns, 
 }
 
 /* Scale axis token: x [columns][64], groups of channels; codes [64][columns]. */
-static void quantise_tokens(const tada_codec *c, const float *x, int columns, int first, const float *noise,
+static void quantise_tokens(const tada_codec *c, const float *x, int columns, const float *noise,
                             uint8_t *codes, uint8_t *meta, uint8_t *block_codes)
 {
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
     for (int start = 0; start < columns; start += l->group) {
-        size_t group = (size_t)((first + start) / l->group);
         for (int t = 0; t < CELLS; t += LANES) {
             const float *from = x + (size_t)start * CELLS + t;
-            size_t at = group * CELLS + (size_t)t;
+            size_t at = (size_t)(start / l->group * CELLS + t);
             if (c->recipe.scale == TADA_SCALE_16) {
                 tada_block block = {from,        CELLS, l->group, c->recipe.bits, c->recipe.search,
                                     block_codes, {0},   {0}};
@@ -331,7 +351,7 @@ static void pack_head(const tada_codec *c, const uint8_t *codes, int columns, in
     }
 }
 
-static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask, uint8_t *cold,
+static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
                         float *scratch)
 {
     const tada_layout *l = &c->layout;
@@ -341,16 +361,17 @@ static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask
     float *mean = turned + (size_t)CELLS * columns + BLOCK;
     uint8_t *codes = (uint8_t *)(mean + (size_t)CELLS * l->head_dim);
     uint8_t *block_codes = codes + (size_t)CELLS * columns;
-    uint8_t *means = tile_means(c, cold);
     float noise[CELLS];
+    cold_clear(c, cold);
     if (centres_heads(c)) {
-        encode_head_means(c, rows, mask, means, mean, x);
+        encode_head_means(c, rows, mask, cold->head_means, mean, x);
     }
     for (int first = 0; first < l->width; first += columns) {
+        uint8_t *record = cold->records + (size_t)(first / columns) * cold->stride;
         load_columns(c, rows, mask, first, columns, x);
         rotation_noise(c, x, columns, noise);
         if (c->recipe.centring == TADA_CENTRE_TOKENS) {
-            centre_tokens(c, mask, first, columns, means, x);
+            centre_tokens(c, mask, columns, record + l->means_at, x);
         } else if (centres_heads(c)) {
             for (int t = 0; t < CELLS; t++) {
                 for (int d = 0; d < columns; d++) {
@@ -360,29 +381,28 @@ static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask
         }
         memset(codes, 0, (size_t)CELLS * columns);
         if (c->recipe.axis == TADA_AXIS_CHANNEL) {
-            quantise_channels(c, x, columns, first, mask, noise, codes, tile_meta(c, cold), turned);
+            quantise_channels(c, x, columns, mask, noise, codes, record, turned);
         } else {
             for (int t = 0; t < CELLS; t++) {
                 for (int d = 0; d < columns; d++) {
                     turned[(size_t)d * CELLS + t] = x[(size_t)t * columns + d];
                 }
             }
-            quantise_tokens(c, turned, columns, first, noise, codes, tile_meta(c, cold), block_codes);
+            quantise_tokens(c, turned, columns, noise, codes, record, block_codes);
         }
         for (int h = 0; h < columns / l->head_dim; h++) {
-            pack_head(c, codes, columns, h, (uint8_t *)turned,
-                      (uint8_t *)tada_tile_head_codes(c, cold, first / l->head_dim + h));
+            pack_head(c, codes, columns, h, (uint8_t *)turned, record + codes_at(c, h));
         }
     }
 }
 
-void tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, uint8_t *cold, float *scratch)
+void tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
+                      float *scratch)
 {
     size_t bytes = tada_cold_bytes(&c->recipe, c->layout.width);
     float *end = scratch + tada_tile_encode_scratch(c) - 64;
-    uint8_t *next = (uint8_t *)(end - bytes / 4);
+    tada_cold next = tada_cold_make(c, (uint8_t *)(end - bytes / 4));
     uint16_t *decoded = (uint16_t *)(void *)(end - bytes / 4 - CELLS * (size_t)c->layout.width / 2);
-    memset(cold, 0, bytes);
     encode_once(c, rows, mask, cold, scratch);
     /*
      * A tile must encode to itself when its decoded rows come back (a session that is restored, a tile that
@@ -392,65 +412,60 @@ void tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, 
     bool settles = c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale == TADA_SCALE_16;
     for (int round = 0; settles && round < MOST_ROUNDS; round++) {
         tada_tile_decode(c, cold, mask, decoded, scratch);
-        memset(next, 0, bytes);
-        encode_once(c, decoded, mask, next, scratch);
-        if (memcmp(cold, next, bytes) == 0) {
+        encode_once(c, decoded, mask, &next, scratch);
+        if (cold_equal(c, cold, &next)) {
             break;
         }
-        memcpy(cold, next, bytes);
+        tada_cold_copy(c, &next, cold);
     }
 }
 
 /* ---- decoding ---- */
 
-static void load_factors(const tada_codec *c, const uint8_t *meta, size_t first, int n, float *scale,
-                         float *offset)
+static void load_factors(const tada_codec *c, const uint8_t *words, int n, float *scale, float *offset)
 {
     if (c->recipe.scale == TADA_SCALE_16) {
-        tada_kernels_get()->factors(meta + 2 * first, n, scale, offset);
+        tada_kernels_get()->factors(words, n, scale, offset);
         return;
     }
     for (int i = 0; i < n; i++) {
         uint16_t word[2];
-        memcpy(word, meta + 4 * (first + (size_t)i), sizeof word);
+        memcpy(word, words + 4 * (size_t)i, sizeof word);
         scale[i] = tada_half_to_float(word[0]);
         offset[i] = tada_half_to_float(word[1]);
     }
 }
 
-tada_head tada_tile_open_head(const tada_codec *c, const uint8_t *cold, int head, float *scratch)
+tada_head tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int head, float *scratch)
 {
     const tada_layout *l = &c->layout;
-    const uint8_t *meta = tile_meta(c, cold);
+    const uint8_t *record = tada_tile_record(c, cold, head);
     int dim = l->head_dim, bits = c->recipe.bits;
     float *scale = scratch, *offset;
-    tada_head h = {.low = tada_tile_head_codes(c, cold, head),
-                   .factors = {.axis = c->recipe.axis, .group = l->group}};
+    tada_head h = {.low = record + codes_at(c, head), .factors = {.axis = c->recipe.axis, .group = l->group}};
     if (bits == 3 || bits == 5 || bits == 6) {
         h.high = h.low + (size_t)dim * 8 * (bits == 3 ? 2 : 4);
     }
     if (c->recipe.axis == TADA_AXIS_CHANNEL) {
         offset = scale + (size_t)l->n_groups * dim;
+        load_factors(c, record, l->n_groups * dim, scale, offset);
         for (int g = 0; g < l->n_groups; g++) {
-            load_factors(c, meta, (size_t)g * l->width + (size_t)head * dim, dim, scale + (size_t)g * dim,
-                         offset + (size_t)g * dim);
             for (int d = 0; c->recipe.centring == TADA_CENTRE_TOKENS && d < dim; d++) {
-                offset[g * dim + d] += mean_get(c, tile_means(c, cold), (size_t)head * dim + d);
+                offset[g * dim + d] += mean_get(c, record + l->means_at, (size_t)d);
             }
         }
     } else {
-        int first = head * dim / l->group;
         int groups = l->group >= dim ? 1 : dim / l->group;
         h.factors.group = l->group >= dim ? dim : l->group;
         offset = scale + (size_t)groups * CELLS;
-        load_factors(c, meta, (size_t)first * CELLS, groups * CELLS, scale, offset);
+        load_factors(c, record, groups * CELLS, scale, offset);
     }
     h.factors.scale = scale;
     h.factors.offset = offset;
     return h;
 }
 
-void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t mask, int head, float *out,
+void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, float *out,
                            float *scratch)
 {
     const tada_kernels *k = tada_kernels_get();
@@ -465,7 +480,9 @@ void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t ma
     if (!tokens && !heads && mask == UINT64_MAX) {
         return;
     }
-    const uint8_t *means = tile_means(c, cold);
+    int in_unit = head % (c->layout.unit / dim);
+    const uint8_t *record = tada_tile_record(c, cold, head);
+    const uint8_t *means = heads ? cold->head_means : record + c->layout.means_at + in_unit * dim;
     for (int t = 0; t < CELLS; t++) {
         bool written = mask >> t & 1;
         for (int d = 0; d < dim; d++) {
@@ -473,7 +490,7 @@ void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t ma
             if (!written) {
                 *value = 0;
             } else if (tokens) {
-                *value += mean_get(c, means, (size_t)head * dim + d);
+                *value += mean_get(c, means, (size_t)d);
             } else if (heads) {
                 *value += mean_get(c, means, (size_t)t * dim + d);
             }
@@ -481,7 +498,18 @@ void tada_tile_decode_head(const tada_codec *c, const uint8_t *cold, uint64_t ma
     }
 }
 
-void tada_tile_decode(const tada_codec *c, const uint8_t *cold, uint64_t mask, uint16_t *rows, float *scratch)
+/* Rows that nearly fill the range of f16 must not come back as infinities. */
+static void saturate(float *x, int n)
+{
+    const float most = 65504.0f;
+    for (int i = 0; i < n; i++) {
+        float v = x[i] > most ? most : x[i];
+        x[i] = v < -most ? -most : v;
+    }
+}
+
+void tada_tile_decode(const tada_codec *c, const tada_cold *cold, uint64_t mask, uint16_t *rows,
+                      float *scratch)
 {
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
@@ -497,6 +525,7 @@ void tada_tile_decode(const tada_codec *c, const uint8_t *cold, uint64_t mask, u
             if (l->rotation > 1) {
                 k->hadamard(row, dim, l->rotation);
             }
+            saturate(row, dim);
             k->half_from_float(row, rows + (size_t)t * l->width + (size_t)h * dim, dim);
         }
     }

@@ -12,41 +12,58 @@ typedef struct tada_codec {
     tada_layout layout;
 } tada_codec;
 
+/*
+ * Where a cold tile is: unit u has its record at records + u * stride. In one piece, the records are
+ * record_bytes apart and the means over heads follow; a plane keeps the records of a unit together instead,
+ * tile after tile, because attention reads a head at a time and memory is fastest in order.
+ */
+typedef struct tada_cold {
+    uint8_t *records;
+    size_t stride;
+    uint8_t *head_means;
+} tada_cold;
+
+/* A tile in one piece. */
+tada_cold tada_cold_make(const tada_codec *codec, uint8_t *bytes);
+
+void tada_cold_copy(const tada_codec *codec, const tada_cold *from, const tada_cold *to);
+
 /* Floats of scratch that encoding needs, and decoding. */
 size_t tada_tile_encode_scratch(const tada_codec *codec);
 size_t tada_tile_scratch(const tada_codec *codec);
+
+/* Floats of the scales and offsets of one head. */
+size_t tada_tile_factors(const tada_codec *codec);
 
 /*
  * Compresses f16 rows [64][width]; only cells in `mask` count, the others may hold anything. The rows that
  * the tile decodes to encode to the same tile (not with centring or scales in f16).
  */
-void tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t mask, uint8_t *cold,
+void tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
                       float *scratch);
 
 /* The f16 rows [64][width] of a cold tile; cells not in `mask` become zeros. */
-void tada_tile_decode(const tada_codec *codec, const uint8_t *cold, uint64_t mask, uint16_t *rows,
+void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t mask, uint16_t *rows,
                       float *scratch);
 
 /* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes stand for,
- * but for means over heads and, with scales per token, over tokens; the latter in scratch. */
+ * but for means over heads and, with scales per token, over tokens; the latter in scratch
+ * [tada_tile_factors]. */
 typedef struct tada_head {
     const uint8_t *low, *high;
     tada_factors factors;
 } tada_head;
 
-tada_head tada_tile_open_head(const tada_codec *codec, const uint8_t *cold, int head, float *scratch);
+tada_head tada_tile_open_head(const tada_codec *codec, const tada_cold *cold, int head, float *scratch);
 
-/* Where the codes of a head are, and its words of scales: the first and how many bytes, as far as they lie
- * together.
- */
-const uint8_t *tada_tile_head_codes(const tada_codec *codec, const uint8_t *cold, int head);
-const uint8_t *tada_tile_head_meta(const tada_codec *codec, const uint8_t *cold, int head, size_t *bytes);
+/* The record that a head is in. */
+const uint8_t *tada_tile_record(const tada_codec *codec, const tada_cold *cold, int head);
 
 /*
  * One coding head as the attention wants it, still rotated: K channel by channel [head_dim][64], V cell by
  * cell [64][head_dim]. Cells not in `mask` become zeros.
  */
-void tada_tile_decode_head(const tada_codec *codec, const uint8_t *cold, uint64_t mask, int head, float *out,
-                           float *scratch);
+void tada_tile_decode_head(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int head,
+                           float *out, float *scratch);
 
 #endif

@@ -46,8 +46,8 @@ class Golden:
         with open(path, "rb") as file:
             data = file.read()
         fields = struct.unpack_from("<8s12IQ", data)
-        if fields[0] != b"TADAGOLD" or fields[1] != 1:
-            raise ValueError(f"{path} is not a golden file of version 1")
+        if fields[0] != b"TADAGOLD" or fields[1] != 2:
+            raise ValueError(f"{path} is not a golden file of version 2")
         self.is_k = fields[2] == 0
         self.bits, self.group, self.centring = fields[3:6]
         self.rotates = fields[6] == 1
@@ -71,19 +71,24 @@ class Golden:
         if self.by_token:
             most = max(1, self.width // self.group)
             self.group_values = self.width // self._groups_of_row(most)
-            words, room = CELLS * self.width // self.group_values, CELLS * most
+            self.unit = max(self.dim, self.group_values)
+            words, room = CELLS * self.unit // self.group_values, CELLS * most
         else:
             self.group_values = self.group
-            words = room = self.width * CELLS // self.group
-        self.meta_at = CELLS * self.width * self.bits // 8
-        self.means_at = self.meta_at + words * word
+            self.unit = self.dim
+            words, room = self.unit * CELLS // self.group, self.width * CELLS // self.group
+        # The parts of a record, then what follows all records.
+        self.means_at = words * word
+        self.codes_at = self.means_at + (self.unit if self.centring == TOKENS else 0)
+        self.record = self.codes_at + CELLS * self.unit * self.bits // 8
+        self.head_means_at = self.record * (self.width // self.unit)
         mean_room = {
             NONE: 0,
             TOKENS: self.width,
             HEADS16: CELLS * (self.width // 2) * 2,
             HEADS8: CELLS * (self.width // 2),
         }[self.centring]
-        self.size = (self.meta_at + room * word + mean_room + 63) // 64 * 64
+        self.size = (CELLS * self.width * self.bits // 8 + room * word + mean_room + 63) // 64 * 64
 
     def _groups_of_row(self, most):
         for n in range(most, 1, -1):
@@ -95,10 +100,22 @@ class Golden:
     def written(self, t):
         return self.mask >> t & 1 == 1
 
-    def word_number(self, t, column):
+    def word_at(self, t, column):
+        record, column = column // self.unit * self.record, column % self.unit
         if self.by_token:
-            return column // self.group_values * CELLS + t
-        return t // self.group_values * self.width + column
+            number = column // self.group_values * CELLS + t
+        else:
+            number = t // self.group_values * self.unit + column
+        return record + number * self.scale_bits // 8
+
+    def mean_at(self, column):
+        """The mean over tokens of a column."""
+        return column // self.unit * self.record + self.means_at + column % self.unit
+
+    def head_at(self, head):
+        """The codes of a head."""
+        first = head * self.dim
+        return first // self.unit * self.record + self.codes_at + CELLS * (first % self.unit) * self.bits // 8
 
     def place(self, t, d):
         """Where the code of a cell and a channel is among the 64 * dim codes of its head."""
@@ -125,7 +142,7 @@ def hadamard(row, block):
 def head_codes(g, head):
     """The codes of a head in the order of the format."""
     codes = [0] * (CELLS * g.dim)
-    at = head * CELLS * g.dim * g.bits // 8
+    at = g.head_at(head)
     for width, low in g.planes():
         vectors = 8 // width
         for line in range(g.dim * width // 8):
@@ -138,11 +155,11 @@ def head_codes(g, head):
     return codes
 
 
-def word_values(g, number):
+def word_values(g, at):
     """Scale and zero of a word, as values."""
     if g.scale_bits == 32:
-        return struct.unpack_from("<2e", g.tile, g.meta_at + 4 * number)
-    word = struct.unpack_from("<H", g.tile, g.meta_at + 2 * number)[0]
+        return struct.unpack_from("<2e", g.tile, at)
+    word = struct.unpack_from("<H", g.tile, at)[0]
     scale = scale_value(word >> 9)
     zero = word & 511
     return scale, scale * (zero - 512 if zero > 255 else zero)
@@ -152,16 +169,22 @@ def scale_value(i):
     return (4 + i % 4) * 2.0 ** (i // 4 - 18)
 
 
-def mean_values(g, count):
+def head_means(g):
+    count = CELLS * g.dim
     if g.centring == HEADS16:
-        return halves(g.tile[g.means_at : g.means_at + 2 * count])
-    return [half_byte(byte) for byte in g.tile[g.means_at : g.means_at + count]]
+        return halves(g.tile[g.head_means_at : g.head_means_at + 2 * count])
+    return [half_byte(byte) for byte in g.tile[g.head_means_at : g.head_means_at + count]]
+
+
+def saturated(x):
+    """No finite row comes back as an infinity."""
+    return min(max(x, -65504.0), 65504.0)
 
 
 def decode(g):
     """The bytes of the rows that the tile of `g` stands for."""
-    tokens = mean_values(g, g.width) if g.centring == TOKENS else None
-    heads = mean_values(g, CELLS * g.dim) if g.centres_heads else None
+    tokens = [half_byte(g.tile[g.mean_at(c)]) for c in range(g.width)] if g.centring == TOKENS else None
+    heads = head_means(g) if g.centres_heads else None
     rows = [[] for _ in range(CELLS)]
     for head in range(g.heads):
         codes = head_codes(g, head)
@@ -170,7 +193,7 @@ def decode(g):
                 rows[t] += [0.0] * g.dim
                 continue
             columns = range(head * g.dim, (head + 1) * g.dim)
-            words = [word_values(g, g.word_number(t, c)) for c in columns]
+            words = [word_values(g, g.word_at(t, c)) for c in columns]
             offsets = [zero for _, zero in words]
             if tokens and not g.by_token:
                 offsets = f32([zero + tokens[c] for zero, c in zip(offsets, columns)])
@@ -181,4 +204,4 @@ def decode(g):
             if heads:
                 x = f32([a + b for a, b in zip(x, heads[t * g.dim : (t + 1) * g.dim])])
             rows[t] += hadamard(x, g.block)
-    return struct.pack(f"<{CELLS * g.width}H", *[half(x) for row in rows for x in row])
+    return struct.pack(f"<{CELLS * g.width}H", *[half(saturated(x)) for row in rows for x in row])

@@ -63,15 +63,15 @@ class Group:
 # ---- 1: rows ----
 
 
-def store_mean(g, tile, number, value):
+def store_mean(g, tile, at, value):
     """Stores a mean; what it decodes to."""
     bits = half(value)
     if g.centring == HEADS16:
-        struct.pack_into("<H", tile, g.means_at + 2 * number, bits)
+        struct.pack_into("<H", tile, at, bits)
         return struct.unpack("<e", struct.pack("<H", bits))[0]
     size = bits & 0x7FFF
     byte = min((size + 0x7F + (size >> 8 & 1)) >> 8, 0x7B) | bits >> 8 & 0x80
-    tile[g.means_at + number] = byte
+    tile[at] = byte
     return half_byte(byte)
 
 
@@ -82,16 +82,18 @@ def centre(g, rows, tile):
             total = 0.0
             for t in range(CELLS):
                 total = f32_of(total + rows[t][c])
-            mean = store_mean(g, tile, c, f32_of(total / len(written)) if written else 0.0)
+            mean = store_mean(g, tile, g.mean_at(c), f32_of(total / len(written)) if written else 0.0)
             for t in written:
                 rows[t][c] = f32_of(rows[t][c] - mean)
     elif g.centres_heads:
+        size = 2 if g.centring == HEADS16 else 1
         for t in range(CELLS):
             totals = [0.0] * g.dim
             for head in range(g.heads):
                 totals = f32([a + b for a, b in zip(totals, rows[t][head * g.dim : (head + 1) * g.dim])])
             totals = f32([a / g.heads for a in totals])
-            means = [store_mean(g, tile, t * g.dim + d, a) for d, a in enumerate(totals)]
+            at = g.head_means_at + t * g.dim * size
+            means = [store_mean(g, tile, at + d * size, a) for d, a in enumerate(totals)]
             rows[t] = f32([x - means[c % g.dim] for c, x in enumerate(rows[t])])
 
 
@@ -225,7 +227,7 @@ def pack(g, codes, head, tile):
     for t in range(CELLS):
         for d in range(g.dim):
             ordered[g.place(t, d)] = codes[t][head * g.dim + d]
-    at = head * CELLS * g.dim * g.bits // 8
+    at = g.head_at(head)
     for width, low in g.planes():
         vectors = 8 // width
         for line in range(g.dim * width // 8):
@@ -250,8 +252,8 @@ def encode_once(g, data):
         top = max(group.size for _, group in side)
         for places, group in side:
             word, of_group = quantise16(g, group, top) if g.scale_bits == 16 else quantise32(g, group)
-            number = g.word_number(*places[0])
-            tile[g.meta_at + number * len(word) : g.meta_at + (number + 1) * len(word)] = word
+            at = g.word_at(*places[0])
+            tile[at : at + len(word)] = word
             for (t, c), code in zip(places, of_group):
                 codes[t][c] = code
     for head in range(g.heads):

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 1 };
+enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 2 };
 
 /* The start of a golden file; without padding, and little-endian as the tile itself. */
 typedef struct golden_header {
@@ -226,7 +226,8 @@ static void encode(const golden *f, const uint16_t *rows, uint64_t mask, uint8_t
 {
     float *scratch = aligned_alloc(64, (tada_tile_encode_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
     assert_non_null(scratch);
-    tada_tile_encode(&f->codec, rows, mask, tile, scratch);
+    tada_cold cold = tada_cold_make(&f->codec, tile);
+    tada_tile_encode(&f->codec, rows, mask, &cold, scratch);
     free(scratch);
 }
 
@@ -234,7 +235,8 @@ static void decode(const golden *f, const uint8_t *tile, uint64_t mask, uint16_t
 {
     float *scratch = aligned_alloc(64, (tada_tile_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
     assert_non_null(scratch);
-    tada_tile_decode(&f->codec, tile, mask, rows, scratch);
+    tada_cold cold = tada_cold_make(&f->codec, (uint8_t *)tile);
+    tada_tile_decode(&f->codec, &cold, mask, rows, scratch);
     free(scratch);
 }
 

@@ -221,10 +221,32 @@ static void not_finite(void **state)
     free(y);
 }
 
+/* Finite rows that nearly fill the range of f16 must not come back as infinities. */
+static void end_of_range(void **state)
+{
+    (void)state;
+    uint16_t *x = malloc(sizeof *x * CELLS * WIDTH), *y = malloc(sizeof *y * CELLS * WIDTH);
+    const char *specs[] = {"tada:4:window=0:sinks=0", "tada:4:window=0:sinks=0:rotate=hadamard"};
+    for (int s = 0; s < 2; s++) {
+        for (int kind = 0; kind < 2; kind++) {
+            for (int i = 0; i < CELLS * WIDTH; i++) {
+                x[i] = i % 2 ? (i / WIDTH % 3 == 2 ? 0xfbff : 0x7bff) : 0x0000;
+            }
+            pass(specs[s], kind ? TADA_V : TADA_K, x, TADA_F16, y);
+            for (int i = 0; i < CELLS * WIDTH; i++) {
+                assert_true((y[i] & 0x7c00) != 0x7c00);
+            }
+        }
+    }
+    free(x);
+    free(y);
+}
+
 int main(void)
 {
     random_init();
     const struct CMUnitTest tests[] = {cmocka_unit_test(error_bound), cmocka_unit_test(every_recipe),
-                                       cmocka_unit_test(reencoding), cmocka_unit_test(not_finite)};
+                                       cmocka_unit_test(reencoding), cmocka_unit_test(not_finite),
+                                       cmocka_unit_test(end_of_range)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
