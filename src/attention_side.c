@@ -82,15 +82,13 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
     c->head = coding_head(s, head);
     c->n_tiles = tiles->n;
     for (int j = 0; j < tiles->n; j++) {
-        int64_t index = tiles->index[j], next = tiles->next + j;
+        int64_t index = tiles->index[j];
         c->cold[j] = tada_plane_cold(s->plane, index);
         c->mask[j] = tile_at(s, index)->mask;
-        c->next[j] = NULL;
-        if (is_cold(s, next)) {
-            tada_cold cold = tada_plane_cold(s->plane, next);
-            c->next[j] = tada_tile_record(c->codec, &cold, coding_head(s, tiles->next_head));
-        }
     }
+    /* Nothing is lost when these do not exist: to fetch is no access. */
+    tada_cold next = tada_plane_cold(s->plane, tiles->next);
+    c->next = tada_tile_record(c->codec, &next, coding_head(s, tiles->next_head));
 }
 
 /* The f16 rows of a hot tile from a head's first column on, or NULL; *end: cells up to the last one that was

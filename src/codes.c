@@ -45,9 +45,15 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
 {
     const tada_kernels *k = tada_kernels_get();
     tada_head head[TADA_BATCH];
+    const uint8_t *next = c->next;
+    size_t each = c->codec->layout.record_bytes, early = each / 512 * 64;
     for (int j = 0; j < c->n_tiles; j++) {
         head[j] = tada_tile_open_head(c->codec, &c->cold[j], c->head,
                                       scratch + (size_t)j * factors_floats(c->codec));
+        /* A share that keeps memory busy here, too; always in order. */
+        for (const uint8_t *end = next + early; next < end; next += 64) {
+            __builtin_prefetch(next);
+        }
     }
     const tada_factors *f = &head[0].factors;
     scratch += TADA_BATCH * factors_floats(c->codec);
@@ -94,7 +100,9 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
             dot.scale = folds_scale ? NULL : head[j].factors.scale + at;
             dot.offset = folds_scale ? NULL : head[j].factors.offset + at;
             dot.out = p->out + (size_t)j * p->out_tile + (folds_scale ? g * outer : 0);
-            dot.next = g == 0 ? c->next[j] : NULL;
+            dot.next = next;
+            next += g == 0 ? each - early : 0;
+            dot.next_end = next;
             k->codes_dot(&dot);
         }
     }

@@ -69,7 +69,7 @@ typedef struct tada_dot {
     const float *scale, *offset; /* NULL: 1 */
     float *out;
     size_t ldo;
-    const uint8_t *next; /* bytes that will be wanted next, as many as there are packed codes; NULL: none */
+    const uint8_t *next, *next_end; /* bytes to fetch meanwhile */
 } tada_dot;
 
 /* One step of the online softmax for m rows of scores over n cells; row r belongs to query r / group and to

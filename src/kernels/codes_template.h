@@ -321,8 +321,8 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
     size_t line_step = packing == NIBBLES ? (size_t)a->step * 32 : (size_t)a->step * 64;
     const uint8_t *line = a->low + (packing == NIBBLES ? (size_t)v * 32 : (size_t)v * 64);
     /* The first block fetches what comes next while the multipliers are busy. */
-    const uint8_t *next = row + vector == 0 ? a->next : NULL;
-    int ahead = a->step * a->bits * 8;
+    const uint8_t *next = row + vector == 0 ? a->next : a->next_end;
+    size_t ahead = ((size_t)(a->next_end - a->next) / (size_t)a->n_fours + 63) / 64 * 64;
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
@@ -341,7 +341,7 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
                 accumulate(&sum[r][j], code[j], both);
             }
         }
-        if (next) {
+        if (next < a->next_end) {
             for (const uint8_t *end = next + ahead; next < end; next += 64) {
                 __builtin_prefetch(next);
             }
