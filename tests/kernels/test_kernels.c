@@ -18,6 +18,16 @@ static const named_test all[] = {
     {"unpack", test_unpack},
     {"factors", test_factors},
     {"decode", test_decode},
+    {"transpose", test_transpose},
+    {"multiply", test_multiply},
+    {"scores_rows", test_scores_rows},
+    {"values_rows", test_values_rows},
+    {"softmax", test_softmax},
+    {"softmax, not finite", test_softmax_not_finite},
+    {"fold and codes_dot", test_codes},
+    {"fold and codes_dot, largest sums", test_codes_largest},
+    {"fold and codes_dot, not finite", test_codes_not_finite},
+    {"attention", test_attention},
 };
 
 enum { N_TESTS = sizeof all / sizeof all[0], NOT_HERE = 77 };
