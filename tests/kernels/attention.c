@@ -1,14 +1,15 @@
 /*
  * Attention through the public header, with the set under test: every head size and width of codes, both
  * axes of scales, many sizes of a group of heads, with and without outliers. What is compared with is a plain
- * evaluation in double on the rows that tada_plane_read gives. Odd shapes, streams, views and strides are the
+ * evaluation in double on the decoded rows. Odd shapes, streams, views and strides are the
  * subject of unit/test_attention.c.
  */
 #include "numbers.h"
+#include "plane.h"
 #include "sets.h"
 #include "tests.h"
 
-enum { CELLS = 180, PLANE_CELLS = 192, HEADS_KV = 2, MOST_GROUP = 16, MOST_QUERIES = 3 };
+enum { CELLS = 180, PLANE_CELLS = 192, HEADS_KV = 4, MOST_GROUP = 16, MOST_QUERIES = 3 };
 
 enum masks { MASK_NONE, MASK_CAUSAL, MASK_HOLES, MASK_BIAS, MASKS };
 
@@ -20,25 +21,59 @@ typedef struct shared {
     double *rows[2]; /* [CELLS][HEADS_KV * dim] */
 } shared;
 
+/* What the codes of cold tiles stand for, not rounded to f16, and the rows of hot tiles; both at once must be
+ * what the plane reads as. */
+static double *decoded_rows(const tada_plane *plane)
+{
+    const tada_codec *c = &plane->codec;
+    int dim = c->layout.head_dim, width = c->layout.width;
+    float *values = malloc(sizeof *values * (size_t)(TADA_TILE_CELLS * dim)),
+          *row = malloc(sizeof *row * dim);
+    float *scratch = malloc(sizeof *scratch * tada_tile_scratch(c));
+    uint16_t *read = malloc(sizeof *read * (size_t)(CELLS * width));
+    double *rows = malloc(sizeof *rows * (size_t)(CELLS * width));
+    assert_int_equal(tada_plane_read(plane, 0, CELLS, read, 1, NULL), TADA_OK);
+    for (int tile = 0; tile * TADA_TILE_CELLS < CELLS; tile++) {
+        for (int h = 0; h < c->layout.n_heads; h++) {
+            if (!plane->tiles[tile].hot) {
+                tada_tile_decode_head(c, tada_plane_cold(plane, tile), UINT64_MAX, h, values, scratch);
+            }
+            for (int t = 0; t < TADA_TILE_CELLS && tile * TADA_TILE_CELLS + t < CELLS; t++) {
+                size_t at = (size_t)((tile * TADA_TILE_CELLS + t) * width + h * dim);
+                for (int d = 0; d < dim; d++) {
+                    row[d] = values[c->kind == TADA_K ? d * TADA_TILE_CELLS + t : t * dim + d];
+                }
+                if (c->layout.rotation > 1 && !plane->tiles[tile].hot) {
+                    tada_kernels_get()->hadamard(row, dim, c->layout.rotation);
+                }
+                for (int d = 0; d < dim; d++) {
+                    double value = plane->tiles[tile].hot ? half_value(read[at + d]) : (double)row[d];
+                    assert_int_equal(half_round(value), read[at + d]);
+                    rows[at + d] = value;
+                }
+            }
+        }
+    }
+    free(values);
+    free(row);
+    free(scratch);
+    free(read);
+    return rows;
+}
+
 static test_plane make_plane(const shared *s, enum tada_kind kind, double **rows)
 {
     char spec[100];
     int width = HEADS_KV * s->dim;
     float *x = malloc(sizeof *x * (size_t)(PLANE_CELLS * width));
-    uint16_t *read = malloc(sizeof *read * (size_t)(CELLS * width));
     snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:axis=%s:rotate=%s", s->bits,
              (kind == TADA_K ? s->token_k : s->token_v) ? "token" : "channel",
              random_below(2) ? "hadamard" : "none");
     test_plane p = plane_of(spec, kind, width, PLANE_CELLS, 1, s->dim);
     fill(x, PLANE_CELLS, width, kind == TADA_K && s->outliers);
     write_rows(p.plane, s->pool, x, TADA_F32, width, 0, PLANE_CELLS, PLANE_CELLS);
-    assert_int_equal(tada_plane_read(p.plane, 0, CELLS, read, 1, NULL), TADA_OK);
-    *rows = malloc(sizeof **rows * (size_t)(CELLS * width));
-    for (int i = 0; i < CELLS * width; i++) {
-        (*rows)[i] = half_value(read[i]);
-    }
+    *rows = decoded_rows(p.plane);
     free(x);
-    free(read);
     return p;
 }
 
@@ -148,8 +183,10 @@ static double check_planes(shared *s)
         case_is("attention of %d bits, K by %s, V by %s, head size %d, groups of %d, outliers %d", s->bits,
                 s->token_k ? "token" : "channel", s->token_v ? "token" : "channel", s->dim, groups[g],
                 s->outliers);
-        if (!(error <= (s->outliers ? 2e-3 : 2e-3))) {
-            print_message("%s error %g\n", case_text(), error);
+        /* Queries are rounded to 16 bits relative to the largest product of query and scale, so an outlier
+         * costs all other channels precision. */
+        if (!(error <= (s->outliers ? 2e-3 : 6e-4))) {
+            fail_case("error %g", error);
         }
         worst = fmax(worst, error);
     }
