@@ -25,6 +25,8 @@ typedef struct head_case {
     bool saturated; /* all codes as large as they can be */
     bool forbidden; /* the codes that come next cannot be read */
     int bad_row;    /* of all tiles, or -1 */
+    /* Vectors from anywhere in the head, unless n_fours is 0: then as kind, axis and group have them. */
+    int first, step, n_fours, n_vectors;
 } head_case;
 
 typedef struct product {
@@ -86,6 +88,12 @@ static void product_make(const head_case *c, product *p)
     p->inner = p->folded ? all_inner : c->group;
     p->outer = p->folded ? c->group : all_outer;
     p->first = p->folded ? c->number * c->group / 16 : c->number * c->group / 4 * p->step;
+    if (c->n_fours) {
+        p->step = c->step;
+        p->inner = 4 * c->n_fours;
+        p->outer = 16 * c->n_vectors;
+        p->first = c->first;
+    }
     int low = c->bits == 8 ? 8 : c->bits >= 4 ? 4 : 2;
     for (int j = 0; j < c->n_tiles; j++) {
         p->low[j] = random_plane((size_t)(c->dim * 8 * low), c->saturated);
@@ -218,10 +226,11 @@ static double check_case(const tada_kernels *k, const head_case *c, enum guard_s
     product_make(c, &p);
     case_is(
         "fold and codes_dot: %c of %d bits, axis %s, head size %d, group %d number %d, %d tiles of %d rows, "
-        "input %d, scales %d, saturated %d, bad row %d; ldx %zu, ldf %zu, ldo %zu",
+        "input %d, scales %d, saturated %d, bad row %d; %d values from vector %d on in steps of %d, "
+        "%d columns; ldx %zu, ldf %zu, ldo %zu",
         c->kind == TADA_K ? 'K' : 'V', c->bits, c->axis == TADA_AXIS_CHANNEL ? "channel" : "token", c->dim,
-        c->group, c->number, c->n_tiles, c->m, c->x_kind, c->scale_kind, c->saturated, c->bad_row, p.ldx,
-        p.ldf, p.ldo);
+        c->group, c->number, c->n_tiles, c->m, c->x_kind, c->scale_kind, c->saturated, c->bad_row, p.inner,
+        p.first, p.step, p.outer, p.ldx, p.ldf, p.ldo);
     product_run(k, c, &p);
     guard_check();
     double worst = 0;
@@ -294,6 +303,22 @@ void test_codes(void **state)
         }
     }
     print_message("worst error: %.3f of its bound\n", worst);
+}
+
+/* What kernels.h allows beyond what the library asks for today: vectors from anywhere. */
+void test_codes_anywhere(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (size_t b = 0; b < sizeof widths / sizeof widths[0]; b++) {
+        for (int again = 0; again < 200; again++) {
+            head_case c = random_case(random_below(2), random_below(2), widths[b], 256, 1 + random_below(12));
+            c.step = 1 + random_below(16);
+            c.n_vectors = 1 + random_below(c.step);
+            c.n_fours = 4 * (1 + random_below(c.step > 4 ? c.dim / 4 / c.step : 16));
+            c.first = random_below(c.dim - (c.n_fours - 1) * c.step - c.n_vectors + 1);
+            check_case(k, &c, (enum guard_side)random_below(GUARD_SIDES));
+        }
+    }
 }
 
 /* Every sum that 32 bits must hold, at its largest. */

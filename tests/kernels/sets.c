@@ -8,7 +8,7 @@
 
 uint64_t sets_seed;
 
-static char text[400];
+static char text[600];
 static void (*next_handler)(int);
 
 int sets_list(kernel_set sets[MOST_SETS])

@@ -28,6 +28,7 @@ static const named_test all[] = {
     {"softmax", test_softmax},
     {"softmax, not finite", test_softmax_not_finite},
     {"fold and codes_dot", test_codes},
+    {"fold and codes_dot, anywhere", test_codes_anywhere},
     {"fold and codes_dot, largest sums", test_codes_largest},
     {"fold and codes_dot, not finite", test_codes_not_finite},
     {"attention", test_attention},

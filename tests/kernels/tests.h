@@ -18,6 +18,7 @@ void test_softmax(void **state);
 void test_softmax_not_finite(void **state);
 
 void test_codes(void **state);
+void test_codes_anywhere(void **state);
 void test_codes_largest(void **state);
 void test_codes_not_finite(void **state);
 
