@@ -183,6 +183,9 @@ static void quantise(tada_block *b)
         b->meta[l] = (uint16_t)(index[l] << 9 | ((int)least[l] & 511));
         /* From the zero point of the search on, or from the least value when that is higher. */
         zero[l] = found[l] >= 0 ? levels : zero[l] + levels - least[l];
+        /* Only values that are not finite get here with another limit than a code can hold. */
+        zero[l] = zero[l] < levels ? zero[l] : levels;
+        zero[l] = zero[l] > 0 ? zero[l] : 0;
     }
     for (int i = 0; i < b->n; i++) {
         for (int l = 0; l < LANES; l++) {

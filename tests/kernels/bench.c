@@ -1,0 +1,366 @@
+#include "bench.h"
+
+#include "numbers.h"
+
+#include <time.h>
+
+enum {
+    CELLS = TADA_TILE_CELLS,
+    DIM = 128,
+    MOST_ROUNDS = 1000,
+    TURN_NS = 40000 /* what one turn takes at least */
+};
+
+/* Memory of all benchmarks: some of each type, filled once. */
+typedef struct data {
+    float *a, *b, *c, *scale, *offset, *inverse, *bias;
+    uint16_t *halves;
+    uint8_t *bytes, *codes;
+    int16_t *words;
+} data;
+
+static data d;
+static const tada_kernels *folded_by; /* whose integers are in d.words; NULL: nobody's */
+
+/* One call with the first argument: bits, or rows. */
+typedef void (*bench_call)(const tada_kernels *k, int argument);
+
+typedef struct bench {
+    const char *name;
+    bench_call call;
+    int argument;
+    double values; /* of a call */
+} bench;
+
+static void *take(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    assert_non_null(memory);
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+static void data_make(void)
+{
+    enum { FLOATS = TADA_ROWS * 4 * DIM + CELLS * DIM };
+    float **const floats[] = {&d.a, &d.b, &d.c, &d.scale, &d.offset, &d.inverse, &d.bias};
+    for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++) {
+        *floats[i] = take(FLOATS * sizeof(float));
+        numbers_fill(*floats[i], 1, 0, FLOATS, NUMBERS_NORMAL);
+    }
+    d.halves = take(CELLS * DIM * sizeof *d.halves);
+    halves_fill(d.halves, CELLS, DIM, DIM);
+    d.bytes = take(CELLS * DIM);
+    d.codes = take(CELLS * DIM);
+    for (int i = 0; i < CELLS * DIM; i++) {
+        d.bytes[i] = (uint8_t)random_bits();
+    }
+    d.words = take(FLOATS * sizeof *d.words);
+    folded_by = NULL;
+}
+
+static void data_free(void)
+{
+    void *const all[] = {d.a,    d.b,      d.c,     d.scale, d.offset, d.inverse,
+                         d.bias, d.halves, d.bytes, d.codes, d.words};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        free(all[i]);
+    }
+}
+
+/* ---- calls ---- */
+
+static void call_half_to_float(const tada_kernels *k, int n)
+{
+    k->half_to_float(d.halves, d.c, n);
+}
+
+static void call_half_from_float(const tada_kernels *k, int n)
+{
+    k->half_from_float(d.a, (uint16_t *)(void *)d.c, n);
+}
+
+static void call_hadamard(const tada_kernels *k, int block)
+{
+    k->hadamard(d.c, DIM, block);
+}
+
+static void call_quantise(const tada_kernels *k, int bits)
+{
+    tada_block block = {d.a, TADA_LANES, CELLS, bits, TADA_SEARCH_ERROR, d.codes, {0}, {0}};
+    k->quantise(&block);
+}
+
+static void call_unpack(const tada_kernels *k, int bits)
+{
+    k->unpack(d.bytes, bits, DIM, d.codes);
+}
+
+static void call_factors(const tada_kernels *k, int n)
+{
+    k->factors(d.bytes, n, d.scale, d.offset);
+}
+
+static void call_decode_k(const tada_kernels *k, int axis)
+{
+    tada_factors f = {d.scale, d.offset, (enum tada_axis)axis, CELLS};
+    k->decode_k(d.bytes, DIM, &f, d.c);
+}
+
+static void call_decode_v(const tada_kernels *k, int axis)
+{
+    tada_factors f = {d.scale, d.offset, (enum tada_axis)axis, CELLS};
+    k->decode_v(d.bytes, DIM, &f, d.c);
+}
+
+static void call_transpose(const tada_kernels *k, int dim)
+{
+    k->transpose(d.halves, DIM, dim, d.c);
+}
+
+static void call_multiply(const tada_kernels *k, int m)
+{
+    k->multiply(d.a, DIM, d.b, d.c, CELLS, m, CELLS, DIM, false);
+}
+
+static void call_scores_rows(const tada_kernels *k, int m)
+{
+    k->scores_rows(d.a, m, DIM, d.halves, DIM, CELLS, d.c, CELLS);
+}
+
+static void call_values_rows(const tada_kernels *k, int m)
+{
+    k->values_rows(d.a, CELLS, m, DIM, d.halves, DIM, CELLS, d.c, DIM);
+}
+
+/* A batch of four tiles of K, as in decoding with groups of m heads. */
+static tada_fold fold_of(int m)
+{
+    return (tada_fold){.x = d.a,
+                       .ldx = DIM,
+                       .factors_tile = DIM,
+                       .n_tiles = 4,
+                       .m = m,
+                       .n = DIM,
+                       .scale = d.b,
+                       .offset = d.b,
+                       .folded = d.words,
+                       .ldf = DIM,
+                       .inverse = d.inverse,
+                       .bias = d.bias};
+}
+
+static void call_fold(const tada_kernels *k, int m)
+{
+    tada_fold fold = fold_of(m);
+    k->fold(&fold);
+}
+
+static tada_dot dot_of(const tada_kernels *k, int bits, int m)
+{
+    int low = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+    /* As `fold` of this very set makes them: once for all calls of a turn. */
+    if (folded_by != k) {
+        call_fold(k, TADA_ROWS / 4);
+        folded_by = k;
+    }
+    return (tada_dot){.low = d.bytes,
+                      .high = bits > low ? d.bytes + DIM * 8 * low : NULL,
+                      .bits = bits,
+                      .m = m,
+                      .x = d.words,
+                      .ldx = DIM,
+                      .inverse = d.inverse,
+                      .bias = d.bias,
+                      .out = d.c};
+}
+
+/* The argument: bits and, times 16, rows. */
+static void call_codes_k(const tada_kernels *k, int argument)
+{
+    tada_dot dot = dot_of(k, argument % 16, argument / 16);
+    dot.step = dot.n_vectors = CELLS / 16;
+    dot.n_fours = DIM / 4;
+    dot.ldo = CELLS;
+    k->codes_dot(&dot);
+}
+
+static void call_codes_v(const tada_kernels *k, int argument)
+{
+    tada_dot dot = dot_of(k, argument % 16, argument / 16);
+    dot.step = dot.n_vectors = DIM / 16;
+    dot.n_fours = CELLS / 4;
+    dot.ldo = DIM;
+    k->codes_dot(&dot);
+}
+
+static void call_softmax(const tada_kernels *k, int m)
+{
+    static float slope[] = {1, 1, 1, 1};
+    tada_softmax s = {.m = m,
+                      .group = 4,
+                      .n = CELLS,
+                      .scores = d.c,
+                      .lds = CELLS,
+                      .mask = d.a,
+                      .slope = slope,
+                      .max = d.inverse,
+                      .sum = d.bias,
+                      .out = d.b,
+                      .ldo = DIM,
+                      .dim = DIM};
+    k->softmax(&s);
+}
+
+#define TILE ((double)CELLS * DIM)
+#define CODES(bits, m) ((m)*16 + (bits))
+
+static const bench benches[] = {
+    {"half_to_float, 128", call_half_to_float, 128, 128},
+    {"half_from_float, 128", call_half_from_float, 128, 128},
+    {"hadamard, 128", call_hadamard, 128, DIM},
+    {"quantise, 2 bits", call_quantise, 2, CELLS *TADA_LANES},
+    {"quantise, 4 bits", call_quantise, 4, CELLS *TADA_LANES},
+    {"unpack, 2 bits", call_unpack, 2, TILE},
+    {"unpack, 3 bits", call_unpack, 3, TILE},
+    {"unpack, 4 bits", call_unpack, 4, TILE},
+    {"unpack, 5 bits", call_unpack, 5, TILE},
+    {"unpack, 6 bits", call_unpack, 6, TILE},
+    {"unpack, 8 bits", call_unpack, 8, TILE},
+    {"factors, 128", call_factors, 128, 128},
+    {"decode_k, channel", call_decode_k, TADA_AXIS_CHANNEL, TILE},
+    {"decode_k, token", call_decode_k, TADA_AXIS_TOKEN, TILE},
+    {"decode_v, channel", call_decode_v, TADA_AXIS_CHANNEL, TILE},
+    {"decode_v, token", call_decode_v, TADA_AXIS_TOKEN, TILE},
+    {"transpose, 128", call_transpose, 128, TILE},
+    {"multiply, 1 row", call_multiply, 1, TILE},
+    {"multiply, 48 rows", call_multiply, 48, 48 * TILE},
+    {"scores_rows, 1 row", call_scores_rows, 1, TILE},
+    {"scores_rows, 4 rows", call_scores_rows, 4, 4 * TILE},
+    {"values_rows, 1 row", call_values_rows, 1, TILE},
+    {"values_rows, 4 rows", call_values_rows, 4, 4 * TILE},
+    {"fold, 4 x 1 rows", call_fold, 1, 4 * DIM},
+    {"fold, 4 x 4 rows", call_fold, 4, 16 * DIM},
+    {"codes_dot, K 4 bits, 1 row", call_codes_k, CODES(4, 1), TILE},
+    {"codes_dot, K 4 bits, 4 rows", call_codes_k, CODES(4, 4), 4 * TILE},
+    {"codes_dot, K 4 bits, 12 rows", call_codes_k, CODES(4, 12), 12 * TILE},
+    {"codes_dot, K 2 bits, 4 rows", call_codes_k, CODES(2, 4), 4 * TILE},
+    {"codes_dot, K 3 bits, 4 rows", call_codes_k, CODES(3, 4), 4 * TILE},
+    {"codes_dot, K 5 bits, 4 rows", call_codes_k, CODES(5, 4), 4 * TILE},
+    {"codes_dot, K 6 bits, 4 rows", call_codes_k, CODES(6, 4), 4 * TILE},
+    {"codes_dot, K 8 bits, 4 rows", call_codes_k, CODES(8, 4), 4 * TILE},
+    {"codes_dot, V 4 bits, 1 row", call_codes_v, CODES(4, 1), TILE},
+    {"codes_dot, V 4 bits, 4 rows", call_codes_v, CODES(4, 4), 4 * TILE},
+    {"codes_dot, V 3 bits, 4 rows", call_codes_v, CODES(3, 4), 4 * TILE},
+    {"softmax, 4 rows", call_softmax, 4, 4 * CELLS},
+};
+
+/* ---- timing ---- */
+
+static double now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static double turn_ns(const bench *b, const tada_kernels *k, int calls)
+{
+    double start = now_ns();
+    for (int i = 0; i < calls; i++) {
+        b->call(k, b->argument);
+    }
+    return now_ns() - start;
+}
+
+/* Calls that fill a turn; they warm up, too. */
+static int calls_for_turn(const bench *b, const tada_kernels *k)
+{
+    int calls = 1;
+    while (turn_ns(b, k, calls) < TURN_NS) {
+        calls *= 2;
+    }
+    return calls;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_row(const bench *b, const kernel_set *set, const double *sorted, int rounds, double scalar,
+                      bool json)
+{
+    double best = sorted[0], median = sorted[rounds / 2];
+    if (json) {
+        printf("{\"kernel\": \"%s\", \"set\": \"%s\", \"best_ns\": %.1f, \"median_ns\": %.1f, "
+               "\"ns_per_value\": %.4f",
+               b->name, set->name, best, median, best / b->values);
+        printf(scalar > 0 ? ", \"times_scalar\": %.2f}\n" : "}\n", scalar / best);
+    } else {
+        printf("%-30s %-11s %11.1f %11.1f %9.4f", b->name, set->name, best, median, best / b->values);
+        printf(scalar > 0 ? " %7.2f\n" : "\n", scalar / best);
+    }
+}
+
+static void bench_one(const bench *b, const kernel_set *sets, int n_sets, int rounds, bool json)
+{
+    static double times[MOST_SETS][MOST_ROUNDS];
+    int calls[MOST_SETS];
+    for (int s = 0; s < n_sets; s++) {
+        calls[s] = calls_for_turn(b, sets[s].kernels);
+    }
+    for (int round = 0; round < rounds; round++) {
+        for (int s = 0; s < n_sets; s++) {
+            times[s][round] = turn_ns(b, sets[s].kernels, calls[s]) / calls[s];
+        }
+    }
+    double scalar = 0;
+    for (int s = n_sets - 1; s >= 0; s--) {
+        qsort(times[s], (size_t)rounds, sizeof times[s][0], by_size);
+        if (sets[s].kernels == &tada_kernels_scalar) {
+            scalar = times[s][0];
+        }
+    }
+    for (int s = 0; s < n_sets; s++) {
+        print_row(b, &sets[s], times[s], rounds, scalar, json);
+    }
+}
+
+static bool is_wanted(const char *name, const char *const *names, int n_names)
+{
+    for (int i = 0; i < n_names; i++) {
+        if (strncmp(name, names[i], strlen(names[i])) == 0) {
+            return true;
+        }
+    }
+    return n_names == 0;
+}
+
+int bench_run(const kernel_set *sets, int n_sets, int rounds, bool json, const char *const *names,
+              int n_names)
+{
+    int found = 0;
+    rounds = rounds < MOST_ROUNDS ? rounds : MOST_ROUNDS;
+    random_state = 88172645463325252u;
+    for (size_t i = 0; i < sizeof benches / sizeof benches[0]; i++) {
+        if (!is_wanted(benches[i].name, names, n_names)) {
+            continue;
+        }
+        if (!found++ && !json) {
+            printf("%-30s %-11s %11s %11s %9s %7s\n", "kernel", "set", "best ns", "median ns", "ns/value",
+                   "scalar/");
+        }
+        data_make();
+        bench_one(&benches[i], sets, n_sets, rounds, json);
+        data_free();
+    }
+    if (!found) {
+        fprintf(stderr, "No kernel has such a name. Names:\n");
+        for (size_t i = 0; i < sizeof benches / sizeof benches[0]; i++) {
+            fprintf(stderr, "  %s\n", benches[i].name);
+        }
+    }
+    return found ? 0 : 2;
+}

@@ -1,0 +1,202 @@
+/* Quantising and decoding: the same to the last bit on every set. */
+#include "guard.h"
+#include "numbers.h"
+#include "sets.h"
+#include "tests.h"
+
+static const int widths[] = {2, 3, 4, 5, 6, 8};
+enum { N_WIDTHS = sizeof widths / sizeof widths[0], CELLS = TADA_TILE_CELLS };
+
+/* ---- quantise ---- */
+
+/* Values on the multiples of a scale, as those of a tile that was decoded before. */
+static void fill_lattice(float *x, int n, size_t stride, int bits)
+{
+    for (int l = 0; l < TADA_LANES; l++) {
+        int index = 20 + random_below(60), zero = random_below(200) - 100;
+        float scale = ldexpf((float)(4 + index % 4), index / 4 - 18);
+        for (int i = 0; i < n; i++) {
+            double value = (double)scale * (zero + random_below(1 << bits));
+            x[(size_t)i * stride + (size_t)l] = (float)half_value(half_round(fmax(fmin(value, 6e4), -6e4)));
+        }
+    }
+}
+
+static void check_quantise(const tada_kernels *k, enum guard_side side, int kind, int n, int bits, int search,
+                           size_t stride, bool noisy)
+{
+    guard_start(side);
+    float *x = guard_take(rows_size(n, stride, TADA_LANES), sizeof *x);
+    uint8_t *codes = guard_take((size_t)n * TADA_LANES, 1), *want = guard_take((size_t)n * TADA_LANES, 1);
+    if (kind == NUMBERS_KINDS) {
+        fill_lattice(x, n, stride, bits);
+    } else {
+        numbers_fill(x, n, stride, TADA_LANES, kind);
+    }
+    tada_block block = {x, stride, n, bits, (enum tada_search)search, codes, {0}, {0}};
+    for (int l = 0; l < TADA_LANES; l++) {
+        block.noise[l] = noisy && random_below(4) ? 0.001f * fabsf(number(NUMBERS_NORMAL, 0)) : 0;
+    }
+    memset(block.meta, 0xff, sizeof block.meta);
+    tada_block plain = block;
+    plain.codes = want;
+    case_is("quantise of %d at stride %zu, %d bits, search %d, noise %d, input %d", n, stride, bits, search,
+            noisy, kind);
+    k->quantise(&block);
+    tada_kernels_scalar.quantise(&plain);
+    guard_check();
+    for (int l = 0; l < TADA_LANES; l++) {
+        if (block.meta[l] != plain.meta[l]) {
+            fail_case("word %d is %#x instead of %#x", l, (unsigned)block.meta[l], (unsigned)plain.meta[l]);
+        }
+    }
+    for (int i = 0; i < n * TADA_LANES; i++) {
+        if (codes[i] != want[i] || codes[i] >> bits) {
+            fail_case("code %d of lane %d is %d instead of %d", i / TADA_LANES, i % TADA_LANES, codes[i],
+                      want[i]);
+        }
+    }
+}
+
+void test_quantise(void **state)
+{
+    static const int sizes[] = {0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 128, 256, TADA_GROUP_MAX};
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        for (int kind = 0; kind <= NUMBERS_KINDS; kind++) {
+            for (int b = 0; b < N_WIDTHS; b++) {
+                for (int search = TADA_SEARCH_MINMAX; search <= TADA_SEARCH_ERROR; search++) {
+                    size_t stride = random_below(2) ? TADA_LANES : random_below(2) ? 64 : 19;
+                    check_quantise(k, (enum guard_side)random_below(GUARD_SIDES), kind, sizes[s], widths[b],
+                                   search, stride, random_below(2));
+                }
+            }
+        }
+    }
+}
+
+/* ---- codes ---- */
+
+/* As doc/format.md has it: place `place` of vector `v`. */
+static int code_at(const uint8_t *packed, int bits, int dim, int v, int place)
+{
+    int low = bits == 8 ? 8 : bits >= 4 ? 4 : 2, high = bits - low;
+    int code = packed[v * low / 8 * 64 + place] >> v * low % 8 & ((1 << low) - 1);
+    if (high) {
+        const uint8_t *plane = packed + dim * low * 8;
+        code |= (plane[v * high / 8 * 64 + place] >> v * high % 8 & ((1 << high) - 1)) << low;
+    }
+    return code;
+}
+
+void test_unpack(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
+        for (int dim = 16; dim <= 512; dim += 16) {
+            for (int b = 0; b < N_WIDTHS; b++) {
+                guard_start(side);
+                size_t bytes = (size_t)dim * 8 * (size_t)widths[b];
+                uint8_t *packed = guard_take(bytes, 1), *codes = guard_take((size_t)dim * CELLS, 1);
+                for (size_t i = 0; i < bytes; i++) {
+                    packed[i] = (uint8_t)random_bits();
+                }
+                case_is("unpack of %d bits, head size %d", widths[b], dim);
+                k->unpack(packed, widths[b], dim, codes);
+                guard_check();
+                for (int i = 0; i < dim * CELLS; i++) {
+                    int want = code_at(packed, widths[b], dim, i / 64, i % 64);
+                    if (codes[i] != want) {
+                        fail_case("code %d is %d instead of %d", i, codes[i], want);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* Every word, in runs of many lengths; a word needs not lie at an even address. */
+void test_factors(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
+        int n = 0;
+        for (int start = 0; start < 65536; start += n ? n : 1, n = (n + 1) % 71) {
+            guard_start(side);
+            uint8_t *meta = guard_take(2 * (size_t)n, 1);
+            float *scale = guard_take((size_t)n, sizeof *scale),
+                  *offset = guard_take((size_t)n, sizeof *offset);
+            for (int i = 0; i < n; i++) {
+                uint16_t word = (uint16_t)(start + i);
+                memcpy(meta + 2 * i, &word, sizeof word);
+            }
+            case_is("factors of %d words from %#x on", n, (unsigned)start);
+            k->factors(meta, n, scale, offset);
+            guard_check();
+            for (int i = 0; i < n; i++) {
+                int index = ((start + i) & 0xffff) >> 9, zero = (start + i) & 511;
+                double size = ldexp(4 + index % 4, index / 4 - 18);
+                if ((double)scale[i] != size ||
+                    (double)offset[i] != size * (zero > 255 ? zero - 512 : zero)) {
+                    fail_case("word %d: scale %g, offset %g", i, (double)scale[i], (double)offset[i]);
+                }
+            }
+        }
+    }
+}
+
+/* ---- values ---- */
+
+static void check_decode(const tada_kernels *k, enum guard_side side, enum tada_kind kind, int dim,
+                         enum tada_axis axis, int group, int input)
+{
+    size_t n = axis == TADA_AXIS_CHANNEL ? (size_t)(CELLS / group * dim) : (size_t)(dim / group * CELLS);
+    guard_start(side);
+    uint8_t *codes = guard_take((size_t)dim * CELLS, 1);
+    float *scale = guard_take(n, sizeof *scale), *offset = guard_take(n, sizeof *offset);
+    float *out = guard_take((size_t)dim * CELLS, sizeof *out);
+    for (int i = 0; i < dim * CELLS; i++) {
+        codes[i] = (uint8_t)random_bits();
+    }
+    numbers_fill(scale, 1, 0, (int)n, input);
+    numbers_fill(offset, 1, 0, (int)n, input);
+    tada_factors f = {scale, offset, axis, group};
+    case_is("decode_%c of head size %d, axis %d, group %d, input %d", kind == TADA_K ? 'k' : 'v', dim, axis,
+            group, input);
+    (kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &f, out);
+    guard_check();
+    for (int t = 0; t < CELLS; t++) {
+        for (int d = 0; d < dim; d++) {
+            int at = kind == TADA_K ? (d / 4 * 4 + t / 16) * 64 + t % 16 * 4 + d % 4
+                                    : (t / 4 * (dim / 16) + d / 16) * 64 + d % 16 * 4 + t % 4;
+            int of = axis == TADA_AXIS_CHANNEL ? t / group * dim + d : d / group * CELLS + t;
+            /* Rounded twice. */
+            volatile float product = scale[of] * (float)codes[at];
+            float want = product + offset[of], got = kind == TADA_K ? out[d * CELLS + t] : out[t * dim + d];
+            if (!same_float(got, want)) {
+                fail_case("cell %d, channel %d is %a instead of %a", t, d, (double)got, (double)want);
+            }
+        }
+    }
+}
+
+void test_decode(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (int kind = TADA_K; kind <= TADA_V; kind++) {
+        for (int dim = 16; dim <= 256; dim += 16) {
+            for (int group = 16; group <= dim || group <= CELLS; group += 16) {
+                int input = random_below(NUMBERS_KINDS);
+                for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
+                    if (CELLS % group == 0) {
+                        check_decode(k, side, (enum tada_kind)kind, dim, TADA_AXIS_CHANNEL, group, input);
+                    }
+                    if (dim % group == 0) {
+                        check_decode(k, side, (enum tada_kind)kind, dim, TADA_AXIS_TOKEN, group, input);
+                    }
+                    input = (input + 1) % NUMBERS_KINDS;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+/* The tests of all kernels; each takes a kernel_set as its state. */
+#ifndef TADA_TEST_TESTS_H
+#define TADA_TEST_TESTS_H
+
+void test_half_to_float(void **state);
+void test_half_from_float(void **state);
+void test_hadamard(void **state);
+void test_quantise(void **state);
+void test_unpack(void **state);
+void test_factors(void **state);
+void test_decode(void **state);
+
+void test_transpose(void **state);
+void test_multiply(void **state);
+void test_scores_rows(void **state);
+void test_values_rows(void **state);
+void test_softmax(void **state);
+void test_softmax_not_finite(void **state);
+
+void test_codes(void **state);
+void test_codes_anywhere(void **state);
+void test_codes_largest(void **state);
+void test_codes_not_finite(void **state);
+
+void test_attention(void **state);
+
+#endif
