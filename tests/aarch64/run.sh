@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# run.sh BUILD: builds for 64-bit ARM in BUILD and runs all tests that need neither llama.cpp nor its tools under qemu.
+# Status 77, after the reason, where the tools for that are missing.
+set -euo pipefail
+source=$(realpath "$(dirname "$0")/../..")
+build=$(realpath -m "$1")
+
+skip() { echo "skipped: $1"; exit 77; }
+
+for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
+    command -v $tool > /dev/null || skip "no $tool (scripts/setup.sh --tests installs it)"
+done
+[ -e /usr/aarch64-linux-gnu/lib/libc.so ] || skip "no C library for aarch64 (scripts/setup.sh --tests installs it)"
+command -v apt-get > /dev/null && command -v dpkg > /dev/null || skip "no apt-get to fetch cmocka for aarch64 with"
+mkdir -p "$build"
+"$source/tests/aarch64/get_cmocka.sh" "$build/cmocka" > "$build/cmocka.log" 2>&1 ||
+    skip "could not fetch cmocka for aarch64: $(tail -n 1 "$build/cmocka.log")"
+
+root=$build/cmocka/root/usr
+cmake -S "$source" -B "$build" -DCMAKE_TOOLCHAIN_FILE="$source/cmake/aarch64.cmake" -DCMAKE_BUILD_TYPE=Release \
+    -DCMOCKA="$root/lib/aarch64-linux-gnu/libcmocka.so" -DCMOCKA_INCLUDE="$root/include" > "$build/configure.log" 2>&1 ||
+    { cat "$build/configure.log"; exit 1; }
+cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
+
+# Every test that is a program of ours; the kernel sets are named by the tests that compare them.
+tests='^(unit_|golden$|kernels)'
+pass() {
+    echo "== QEMU_CPU=$1 TADA_KERNELS=$2 $3"
+    QEMU_CPU=$1 TADA_KERNELS=$2 ctest --test-dir "$build" --output-on-failure --no-tests=error -R "$3"
+}
+for set in neoni8mm neondot neon; do
+    pass max $set "$tests"
+done
+# Without the extensions: the choice must fall on what is there.
+pass cortex-a72 "" "$tests"
