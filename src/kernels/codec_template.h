@@ -211,6 +211,15 @@ ALWAYS_INLINE void unpack_line(const uint8_t *line, int shift, int width, int ov
         }
         _mm256_storeu_si256((__m256i *)(void *)(codes + i), x);
     }
+#elif defined(TADA_SET_NEON)
+    uint8x16_t mask = vdupq_n_u8((uint8_t)((1 << width) - 1));
+    for (int i = 0; i < 64; i += 16) {
+        uint8x16_t x = vandq_u8(vshlq_u8(vld1q_u8(line + i), vdupq_n_s8((int8_t)-shift)), mask);
+        if (over) {
+            x = vorrq_u8(vshlq_u8(x, vdupq_n_s8((int8_t)over)), vld1q_u8(codes + i));
+        }
+        vst1q_u8(codes + i, x);
+    }
 #else
     for (int i = 0; i < 64; i++) {
         unsigned x = (unsigned)line[i] >> shift & ((1u << width) - 1);

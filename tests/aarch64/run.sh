@@ -22,14 +22,26 @@ cmake -S "$source" -B "$build" -DCMAKE_TOOLCHAIN_FILE="$source/cmake/aarch64.cma
     { cat "$build/configure.log"; exit 1; }
 cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
 
-# Every test that is a program of ours; the kernel sets are named by the tests that compare them.
-tests='^(unit_|golden$|kernels)'
-pass() {
-    echo "== QEMU_CPU=$1 TADA_KERNELS=$2 $3"
-    QEMU_CPU=$1 TADA_KERNELS=$2 ctest --test-dir "$build" --output-on-failure --no-tests=error -R "$3"
+# name of the set that is selected for a CPU
+check_selection() {
+    local features
+    features=$(QEMU_CPU=$1 qemu-aarch64 -L /usr/aarch64-linux-gnu "$build/bin/tada" doctor 2>&1 || true)
+    grep -qw -- "$2" <<< "$features" || { echo "$1 does not select $2: $features"; exit 1; }
 }
+
+# pass CPU SET QUICK TESTS: SET, unless empty, is the one that tests keep to which would take turns.
+pass() {
+    echo "== cpu $1, kernels ${2:-all}"
+    local set=()
+    [ -z "$2" ] || set=("TADA_KERNELS=$2")
+    env "QEMU_CPU=$1" "TADA_QUICK=$3" OMP_WAIT_POLICY=passive "${set[@]}" ctest --test-dir "$build" \
+        --parallel "$(nproc)" --output-on-failure --no-tests=error -R "$4"
+}
+
+# Programs of the tests; most compare the sets with each other by themselves.
+pass max "" 8 '^(unit_test_(codec|reencode|semantics|spec)|golden$|kernels)'
 for set in neoni8mm neondot neon; do
-    pass max $set "$tests"
+    pass max $set 16 '^unit_test_attention$'
 done
-# Without the extensions: the choice must fall on what is there.
-pass cortex-a72 "" "$tests"
+# A CPU without the extensions.
+pass cortex-a72 neon 16 '^unit_test_attention$'
