@@ -16,4 +16,4 @@ for package in *.deb; do
     dpkg -x "$package" root
 done
 rm -rf lists cache ./*.deb
-touch done
+touch "$folder/done"

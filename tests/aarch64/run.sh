@@ -11,7 +11,9 @@ for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
     command -v $tool > /dev/null || skip "no $tool (scripts/setup.sh --tests installs it)"
 done
 [ -e /usr/aarch64-linux-gnu/lib/libc.so ] || skip "no C library for aarch64 (scripts/setup.sh --tests installs it)"
-command -v apt-get > /dev/null && command -v dpkg > /dev/null || skip "no apt-get to fetch cmocka for aarch64 with"
+for tool in apt-get dpkg; do
+    command -v $tool > /dev/null || skip "no $tool to fetch cmocka for aarch64 with"
+done
 mkdir -p "$build"
 "$source/tests/aarch64/get_cmocka.sh" "$build/cmocka" > "$build/cmocka.log" 2>&1 ||
     skip "could not fetch cmocka for aarch64: $(tail -n 1 "$build/cmocka.log")"
@@ -22,12 +24,17 @@ cmake -S "$source" -B "$build" -DCMAKE_TOOLCHAIN_FILE="$source/cmake/aarch64.cma
     { cat "$build/configure.log"; exit 1; }
 cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
 
-# name of the set that is selected for a CPU
-check_selection() {
-    local features
-    features=$(QEMU_CPU=$1 qemu-aarch64 -L /usr/aarch64-linux-gnu "$build/bin/tada" doctor 2>&1 || true)
-    grep -qw -- "$2" <<< "$features" || { echo "$1 does not select $2: $features"; exit 1; }
+unset TADA_KERNELS
+
+# selects CPU SET
+selects() {
+    local report
+    report=$(QEMU_CPU=$1 qemu-aarch64 -L /usr/aarch64-linux-gnu "$build/bin/tada" doctor 2>&1 || true)
+    grep -q "kernels  *$2\$" <<< "$report" || { echo "$1 does not select $2:"; echo "$report"; exit 1; }
 }
+selects max neoni8mm
+selects neoverse-n1 neondot
+selects cortex-a72 neon
 
 # pass CPU SET QUICK TESTS: SET, unless empty, is the one that tests keep to which would take turns.
 pass() {
