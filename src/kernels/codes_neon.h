@@ -2,15 +2,12 @@
  * Attention on codes for NEON: what codes_template.h does for the other sets. Included by kernels_template.h.
  *
  * A block is 64 codes of one four: 16 columns, or, where two vectors share their bytes, 8 columns of each.
- * They are taken two fours at a time, and the eight values that a row has for these take 16 bytes, a
- * register:
- *
- *   - without a dot product, 8 words. Codes become words, number i of each column in a register of its own,
- * and a word of the row is multiplied with all columns;
- *   - with one of signed bytes (dotprod), 8 high bytes and 8 low ones, whose sums are kept apart until the
- * end. Codes of 8 bits become signed, and the sum of the row makes up for it;
- *   - with products of matrices (i8mm), the same 16 bytes, which are now a matrix of two rows, times one of
- * two columns: both fours of two columns, side by side.
+ * Two fours are taken at a time, and the eight values that a row has for these take a register of 16 bytes.
+ * What is in it depends on the set. Without a dot product, 8 words: codes become words as well, number i of
+ * each column in a register of its own, and a word of the row is multiplied with all columns. With one of
+ * signed bytes (dotprod), 8 high bytes and 8 low ones, whose sums are kept apart until the end; codes of 8
+ * bits become signed, and the sum of the row makes up for it. With products of matrices (i8mm), the same 16
+ * bytes are a matrix of two rows, and two columns make another one, with both fours of each side by side.
  */
 
 /* Largest folded integer: with it the sum over 256 codes of 8 bits still fits, and both of its bytes, too. */
@@ -89,8 +86,7 @@ static void fold(const tada_fold *f)
 
 /* ---- sums ---- */
 
-/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general.
- */
+/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format has it. */
 enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES };
 
 /* The bits of one plane that belong to a vector: its line, and how far they move to get to their place. */
@@ -205,8 +201,8 @@ ALWAYS_INLINE void add_fours(const tada_dot *a, const int16_t *x, size_t v, int 
         const uint8_t *line = a->low + v * 32 + half * 32;
         UNROLL
         for (int p = 0; p < 2; p++) {
-            codes c =
-                side_by_side(vld1q_u8(line + 16 * p), vld1q_u8(line + (size_t)a->step * 32 + (size_t)p * 16));
+            const uint8_t *second = line + (size_t)a->step * 32;
+            codes c = side_by_side(vld1q_u8(line + 16 * p), vld1q_u8(second + 16 * p));
             codes low = {{vandq_u8(c.of[0], vdupq_n_u8(15)), vandq_u8(c.of[1], vdupq_n_u8(15))}};
             codes high = {{vshrq_n_u8(c.of[0], 4), vshrq_n_u8(c.of[1], 4)}};
             UNROLL
