@@ -15,6 +15,7 @@ demo: all
 	@model=$$(scripts/get_model.sh) && scripts/demo.sh $(BUILD)/bin "$$model"
 
 check: all
+	scripts/setup.sh --tests
 	@scripts/get_model.sh > /dev/null
 	ctest --test-dir $(BUILD) --output-on-failure
 

@@ -70,8 +70,8 @@ static void check_cpu(struct report *report)
     const char *wanted = environment("TADA_KERNELS");
     if (wanted && strcmp(wanted, kernels) != 0) {
         set_fix(add(report, "kernels", WARNING, "%s", kernels),
-                "TADA_KERNELS=%s is not available here and is ignored: set it to scalar, avx2 or avx512, or "
-                "unset it.",
+                "TADA_KERNELS=%s is not available here and is ignored: set it to a set that this CPU has, "
+                "such as scalar, or unset it.",
                 wanted);
         return;
     }

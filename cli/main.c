@@ -96,7 +96,7 @@ static void print_help(FILE *stream)
           "  TADA_CACHE      cache spec when --cache is not given; see 'tada help run'\n"
           "  TADA_LLAMA_BIN  folder with the llama.cpp tools\n"
           "  TADA_PLUGIN     path of " PLUGIN_FILE "\n"
-          "  TADA_KERNELS    scalar, avx2 or avx512: use slower kernels than the CPU allows\n"
+          "  TADA_KERNELS    use slower kernels than the CPU allows: scalar, avx2, neon...\n"
           "\n"
           "exit status: 0 success, 1 a problem, 2 wrong usage; run and serve: that of the llama.cpp tool.\n",
           stream);

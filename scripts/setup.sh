@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the build tools that are missing where the user may do so; else names them in one line.
+#   setup.sh [--tests]    --tests: those that only tests need, too; without them the tests are skipped
 set -euo pipefail
 
 fail() { echo "setup.sh: $1" >&2; exit 1; }
@@ -29,19 +30,31 @@ if command -v cc > /dev/null && ! openmp; then
     esac
 fi
 
-if [ ${#missing[@]} -gt 0 ]; then
+install() {
     command -v apt-get > /dev/null ||
-        fail "missing, by their names in Debian: ${missing[*]}. Install them with the package manager of this system"
-    sudo=()
+        fail "missing, by their names in Debian: $*. Install them with the package manager of this system"
+    local sudo=()
     if [ "$(id -u)" -ne 0 ]; then
-        sudo -n true 2> /dev/null || fail "missing: ${missing[*]}. Run: sudo apt-get install ${missing[*]}"
+        sudo -n true 2> /dev/null || fail "missing: $*. Run: sudo apt-get install $*"
         sudo=(sudo -n)
     fi
-    echo "Installing ${missing[*]}..." >&2
+    echo "Installing $*..." >&2
     # The variable is given to env, since sudo drops it. An update that fails can still leave usable lists.
     "${sudo[@]}" apt-get update -qq > /dev/null || true
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "${missing[@]}" > /dev/null ||
-        fail "could not install them. Run: sudo apt-get install ${missing[*]}"
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y "$@" > /dev/null ||
+        fail "could not install them. Run: sudo apt-get install $*"
+}
+[ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
+
+# For the tests of the kernels for 64-bit ARM, which are skipped where these cannot be had.
+if [ "${1:-}" = --tests ] && [ "$(uname -m)" = x86_64 ]; then
+    missing=()
+    command -v aarch64-linux-gnu-gcc > /dev/null || missing+=(gcc-aarch64-linux-gnu)
+    [ -e /usr/aarch64-linux-gnu/lib/libc.so ] || missing+=(libc6-dev-arm64-cross)
+    command -v qemu-aarch64 > /dev/null || missing+=(qemu-user)
+    if [ ${#missing[@]} -gt 0 ] && ! (install "${missing[@]}"); then
+        echo "setup.sh: goes on without them; the tests for 64-bit ARM will be skipped" >&2
+    fi
 fi
 
 cmake=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')

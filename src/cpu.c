@@ -27,6 +27,31 @@ static bool cpu_has_avx512(void)
 }
 #endif
 
+#ifdef TADA_ARM64
+/* The kernel tells; on other systems than Linux only what every AArch64 has is used. */
+#ifdef __linux__
+#include <sys/auxv.h>
+/* Not every C library knows these bits of the two words. */
+enum { CAPABILITY_DOTPROD = 1 << 20, CAPABILITY2_I8MM = 1 << 13 };
+#define CAPABILITIES getauxval(AT_HWCAP)
+#define CAPABILITIES2 getauxval(AT_HWCAP2)
+#else
+enum { CAPABILITY_DOTPROD = 0, CAPABILITY2_I8MM = 0 };
+#define CAPABILITIES 0ul
+#define CAPABILITIES2 0ul
+#endif
+
+static bool cpu_has_dotprod(void)
+{
+    return (CAPABILITIES & CAPABILITY_DOTPROD) != 0;
+}
+
+static bool cpu_has_i8mm(void)
+{
+    return (CAPABILITIES2 & CAPABILITY2_I8MM) != 0;
+}
+#endif
+
 #define KERNELS(name, symbol, check) extern const tada_kernels symbol;
 #include "kernels.def"
 #undef KERNELS
@@ -91,6 +116,11 @@ const char *tada_cpu_features(void)
     FEATURE("avx512dq")
     FEATURE("avx512vnni")
 #undef FEATURE
+#endif
+#ifdef TADA_ARM64
+    strcat(list, "neon");
+    strcat(list, cpu_has_dotprod() ? " dotprod" : "");
+    strcat(list, cpu_has_i8mm() ? " i8mm" : "");
 #endif
     /* Every caller writes the same bytes, so that a race between two first callers does no harm. */
     memcpy(text, *list ? list : "none", sizeof "none");

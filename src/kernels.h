@@ -62,8 +62,8 @@ typedef struct tada_fold {
 typedef struct tada_dot {
     const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
     int bits, first, step;     /* step: vectors of one four */
-    int n_fours, n_vectors, m;
-    const int16_t *x; /* from `fold` */
+    int n_fours, n_vectors, m; /* n_fours: even */
+    const int16_t *x;          /* from `fold` */
     size_t ldx;
     const float *inverse, *bias;
     const float *scale, *offset; /* NULL: 1 */

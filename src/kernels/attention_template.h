@@ -59,8 +59,8 @@ ALWAYS_INLINE void multiply_block(const float *a, size_t lda, const float *b, si
 static void multiply(const float *a, size_t lda, const float *b, float *c, size_t ldc, int m, int n, int k,
                      bool accumulate)
 {
-    /* AVX-512 has registers for 6 x 4 sums, the others for 6 x 2. */
-    enum { WIDE = WIDTH == 16 ? 4 : 2 };
+    /* AVX-512 and NEON have registers for 6 x 4 sums, the others for 6 x 2. */
+    enum { WIDE = WIDTH == 16 || WIDTH == 4 ? 4 : 2 };
     size_t ldb = (size_t)n;
     for (int j = 0; j < n;) {
         int columns = (n - j) / WIDTH >= WIDE ? WIDE : 1;

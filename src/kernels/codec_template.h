@@ -214,6 +214,15 @@ ALWAYS_INLINE void unpack_line(const uint8_t *line, int shift, int width, int ov
         }
         _mm256_storeu_si256((__m256i *)(void *)(codes + i), x);
     }
+#elif defined(TADA_SET_NEON)
+    uint8x16_t mask = vdupq_n_u8((uint8_t)((1 << width) - 1));
+    for (int i = 0; i < 64; i += 16) {
+        uint8x16_t x = vandq_u8(vshlq_u8(vld1q_u8(line + i), vdupq_n_s8((int8_t)-shift)), mask);
+        if (over) {
+            x = vorrq_u8(vshlq_u8(x, vdupq_n_s8((int8_t)over)), vld1q_u8(codes + i));
+        }
+        vst1q_u8(codes + i, x);
+    }
 #else
     for (int i = 0; i < 64; i++) {
         unsigned x = (unsigned)line[i] >> shift & ((1u << width) - 1);
@@ -290,6 +299,14 @@ ALWAYS_INLINE void decode16(const uint8_t *words, int byte, const float *scale, 
         __m256 s = uniform ? _mm256_set1_ps(*scale) : _mm256_loadu_ps(scale + i);
         __m256 o = uniform ? _mm256_set1_ps(*offset) : _mm256_loadu_ps(offset + i);
         _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_mul_ps(q, s), o));
+    }
+#elif defined(TADA_SET_NEON)
+    for (int i = 0; i < 16; i += 4) {
+        uint32x4_t w = vreinterpretq_u32_u8(vld1q_u8(words + 4 * i));
+        w = vandq_u32(vshlq_u32(w, vdupq_n_s32(-8 * byte)), vdupq_n_u32(255));
+        float32x4_t s = uniform ? vdupq_n_f32(*scale) : vld1q_f32(scale + i);
+        float32x4_t o = uniform ? vdupq_n_f32(*offset) : vld1q_f32(offset + i);
+        vst1q_f32(to + i, vaddq_f32(vmulq_f32(vcvtq_f32_u32(w), s), o));
     }
 #else
     for (int i = 0; i < 16; i++) {

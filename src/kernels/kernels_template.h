@@ -10,7 +10,7 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
-#elif defined(__ARM_NEON)
+#elif defined(TADA_SET_NEON)
 #include <arm_neon.h>
 #endif
 #include "vector.h"
@@ -41,6 +41,10 @@ static void half_to_float(const uint16_t *from, float *to, int64_t n)
     for (; i + 8 <= n; i += 8) {
         _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(from + i))));
     }
+#elif defined(TADA_SET_NEON)
+    for (; i + 4 <= n; i += 4) {
+        vst1q_f32(to + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from + i))));
+    }
 #endif
     for (; i < n; i++) {
         to[i] = tada_half_to_float(from[i]);
@@ -54,6 +58,10 @@ static void half_from_float(const float *from, uint16_t *to, int64_t n)
     for (; i + 8 <= n; i += 8) {
         _mm_storeu_si128((__m128i *)(void *)(to + i),
                          _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
+    }
+#elif defined(TADA_SET_NEON)
+    for (; i + 4 <= n; i += 4) {
+        vst1_u16(to + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(from + i))));
     }
 #endif
     for (; i < n; i++) {
@@ -71,6 +79,19 @@ ALWAYS_INLINE __m256 hadamard8(__m256 x)
     x = _mm256_blend_ps(_mm256_add_ps(x, y), _mm256_sub_ps(y, x), 0xcc);
     y = _mm256_permute2f128_ps(x, x, 1);
     return _mm256_blend_ps(_mm256_add_ps(x, y), _mm256_sub_ps(y, x), 0xf0);
+}
+#elif defined(TADA_SET_NEON)
+/* The first two stages on 16 values, each register with one of every four: as below, too. */
+ALWAYS_INLINE void hadamard4x4(float *x)
+{
+    float32x4x4_t y = vld4q_f32(x), z;
+    float32x4_t a = vaddq_f32(y.val[0], y.val[1]), b = vsubq_f32(y.val[0], y.val[1]);
+    float32x4_t c = vaddq_f32(y.val[2], y.val[3]), d = vsubq_f32(y.val[2], y.val[3]);
+    z.val[0] = vaddq_f32(a, c);
+    z.val[1] = vaddq_f32(b, d);
+    z.val[2] = vsubq_f32(a, c);
+    z.val[3] = vsubq_f32(b, d);
+    vst4q_f32(x, z);
 }
 #endif
 
@@ -94,6 +115,11 @@ static void hadamard(float *x, int n, int block)
                 }
             }
         }
+#elif defined(TADA_SET_NEON)
+        for (int i = 0; block >= 16 && i < block; i += 16) {
+            hadamard4x4(y + i);
+            half = 4;
+        }
 #endif
         for (; half < block; half *= 2) {
             for (int i = 0; i < block; i += 2 * half) {
@@ -113,7 +139,11 @@ static void hadamard(float *x, int n, int block)
 #include "codec_template.h"
 
 #include "attention_template.h"
+#if defined(TADA_SET_NEON)
+#include "codes_neon.h"
+#else
 #include "codes_template.h"
+#endif
 
 const tada_kernels TADA_SET_SYMBOL = {
     .name = TADA_SET_NAME,

@@ -56,7 +56,7 @@ static inline float top8(__m256 x)
     _mm256_castsi256_ps(                                                                                     \
         _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
 #define VEC_WHERE(a, b, x) _mm256_and_ps(x, _mm256_cmp_ps(a, b, _CMP_GT_OQ))
-#elif defined(__ARM_NEON)
+#elif defined(TADA_SET_NEON)
 typedef float32x4_t vec;
 enum { WIDTH = 4 };
 #define VEC_LOAD vld1q_f32

@@ -40,6 +40,34 @@ static inline int random_below(int n)
     return (int)(random_bits() >> 33) % n;
 }
 
+/* Kernel sets that tests take turns with, the reference first. */
+static const char *const tiers[] = {
+    "scalar",
+#ifdef __aarch64__
+    "neon",
+    "neondot",
+    "neoni8mm",
+#else
+    "avx2",
+    "avx512",
+#endif
+};
+enum { N_TIERS = sizeof tiers / sizeof tiers[0] };
+
+/* TADA_QUICK=N: long tests do an N-th of their work, as is enough under an emulator. */
+static inline int quick(void)
+{
+    const char *text = getenv("TADA_QUICK");
+    int n = text ? atoi(text) : 1;
+    return n > 1 ? n : 1;
+}
+
+/* Whether to leave out this case, since time is short. */
+static inline bool in_haste(void)
+{
+    return quick() > 1 && random_below(quick()) > 0;
+}
+
 /* Drawn from a table, as most of the tests' time would go into logarithms. */
 static inline float random_normal(void)
 {
