@@ -21,8 +21,8 @@ typedef struct tada_codes {
     const tada_codec *codec;
     int head, n_tiles;
     tada_cold cold[TADA_BATCH];
-    const uint8_t *next; /* records that will be wanted next, as many as these */
-    uint64_t mask[TADA_BATCH];       /* cells written; the others count as zeros */
+    const uint8_t *next;       /* records that will be wanted next, as many as these */
+    uint64_t mask[TADA_BATCH]; /* cells written; the others count as zeros */
 } tada_codes;
 
 /*

@@ -339,8 +339,8 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int half,
     size_t v = (size_t)(a->first + vector);
     const int16_t *x = a->x + (size_t)row * a->ldx;
     /* The first block fetches what comes next while the multipliers are busy. */
-    const uint8_t *next = row + vector + half == 0 ? a->next : NULL;
-    size_t ahead = (size_t)a->step * (size_t)a->bits * 16;
+    const uint8_t *next = row + vector + half == 0 ? a->next : a->next_end;
+    size_t turns = (size_t)a->n_fours / 2, ahead = ((size_t)(a->next_end - a->next) / turns + 63) / 64 * 64;
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
@@ -350,7 +350,7 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int half,
     }
     for (int i = 0; i < a->n_fours; i += 2) {
         add_fours(a, x, v, half, rows, packing, sum);
-        if (next) {
+        if (next < a->next_end) {
             for (const uint8_t *end = next + ahead; next < end; next += 64) {
                 __builtin_prefetch(next);
             }

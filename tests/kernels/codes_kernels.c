@@ -9,7 +9,7 @@
 #include "sets.h"
 #include "tests.h"
 
-enum { CELLS = TADA_TILE_CELLS, MOST_TILES = 4 };
+enum { CELLS = TADA_TILE_CELLS, MOST_TILES = 16 };
 
 #define ROUNDING 0x1p-24
 
@@ -173,6 +173,7 @@ static void product_run(const tada_kernels *k, const head_case *c, const product
                         .out = p->out + row * p->ldo,
                         .ldo = p->ldo,
                         .next = c->forbidden ? guard_forbidden() : p->low[(j + 1) % c->n_tiles]};
+        dot.next_end = dot.next + random_below(3 * c->dim * 64);
         k->codes_dot(&dot);
     }
 }

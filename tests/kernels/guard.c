@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 enum {
-    ARENAS = 24,
-    ARENA_BYTES = 1 << 19,
+    ARENAS = 64,
+    ARENA_BYTES = 1 << 20,
     MARGIN = 256, /* bytes on either side that are looked at, as far as there are any */
     FILL = 0xff,
     MARK = 0x5a
