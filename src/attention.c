@@ -12,13 +12,13 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
     CELLS = TADA_TILE_CELLS,
     RANGE_TILES = 32, /* tiles of one work item at most while there are few queries */
-    SHARES = 4,       /* shares of the items that a thread takes, to make up for threads that are held up */
-    MANY_ITEMS = 24,  /* items that shorter ranges aim at, to keep threads busy in a short context, too */
+    MANY_ITEMS = 40,  /* items that shorter ranges aim at, to keep threads busy in a short context, too */
     FEW_QUERIES = 16
 };
 
@@ -41,6 +41,12 @@ typedef struct item {
     int head_kv;
     int64_t stream, block, query, n_queries, first_tile, end_tile;
 } item;
+
+/* Items that a thread has to do, in a cache line of its own. */
+typedef struct share {
+    _Alignas(64) _Atomic int64_t next;
+    int64_t end;
+} share;
 
 /* One thread's scratch. */
 typedef struct work {
@@ -318,6 +324,27 @@ static void run_item(const run *r, int64_t number, work *w)
     }
 }
 
+/*
+ * Items that follow each other read memory that does, so each thread has a stretch of them, and helps the
+ * others when it is done with its own.
+ */
+static void run_items(const run *r, int64_t items, share *shares, work *w)
+{
+    int me = omp_get_thread_num(), n = omp_get_num_threads();
+#pragma omp single
+    for (int t = 0; t < n; t++) {
+        atomic_init(&shares[t].next, items * t / n);
+        shares[t].end = items * (t + 1) / n;
+    }
+    for (int t = 0; t < n; t++) {
+        share *s = &shares[(me + t) % n];
+        for (int64_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;) {
+            run_item(r, i, w);
+        }
+    }
+#pragma omp barrier
+}
+
 /* Joins the ranges of one row, in order. */
 static void merge_row(const run *r, int64_t stream, int head, int64_t query, float *out)
 {
@@ -386,8 +413,8 @@ static run run_make(const tada_attention *a)
     r.n_mask_streams = a->mask && a->mask_streams > 1 ? a->mask_streams : 1;
     r.range_tiles = r.n_tiles;
     if (a->n_queries <= FEW_QUERIES) {
-        int64_t share = r.n_tiles * a->n_heads_kv * a->n_streams * r.n_blocks / MANY_ITEMS;
-        r.range_tiles = share < RANGE_TILES ? share : RANGE_TILES;
+        int64_t wanted = r.n_tiles * a->n_heads_kv * a->n_streams * r.n_blocks / MANY_ITEMS;
+        r.range_tiles = wanted < RANGE_TILES ? wanted : RANGE_TILES;
         if (r.range_tiles > r.batch / 2) {
             r.range_tiles = (r.range_tiles + r.batch / 2) / r.batch * r.batch;
         }
@@ -414,13 +441,15 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
     int64_t views = has_head_masks(&r) ? 0 : r.n_mask_streams * r.n_blocks * r.n_tiles;
     size_t heads = lines((size_t)a->n_heads);
     size_t partial = r.n_ranges > 1 ? (size_t)items * block_rows(&r) * r.partial_row : 0;
-    int64_t share = items / (SHARES * n_threads) > 1 ? items / (SHARES * n_threads) : 1;
-    size_t floats = each * (size_t)n_threads + heads + partial + (size_t)(views + 3) / 4;
+    size_t shares_floats = (size_t)n_threads * sizeof(share) / sizeof(float);
+    size_t floats = shares_floats + each * (size_t)n_threads + heads + partial + (size_t)(views + 3) / 4;
     float *memory = tada_pool_workspace(pool, floats * sizeof *memory);
     if (!memory) {
         return tada_fail(error, TADA_E_MEMORY,
                          "Out of memory for attention: use a smaller ubatch or fewer threads.");
     }
+    share *shares = (share *)(void *)memory;
+    memory += shares_floats;
     r.slope = memory + each * (size_t)n_threads;
     r.partial = r.slope + heads;
     r.views = (uint8_t *)(r.partial + partial);
@@ -431,18 +460,14 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
     {
         work w;
         work_make(&r, memory + each * (size_t)omp_get_thread_num(), &w);
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < views; i++) {
             int64_t block = i / r.n_tiles % r.n_blocks, query = block * r.block_queries;
             int64_t n = a->n_queries - query < r.block_queries ? a->n_queries - query : r.block_queries;
             r.views[i] = (uint8_t)tada_mask_view(a, i / r.n_tiles / r.n_blocks, 0, query, n,
                                                  r.first_tile + i % r.n_tiles);
         }
-        /* Items that follow each other read memory that does, so a thread takes several. */
-#pragma omp for schedule(dynamic, share)
-        for (int64_t i = 0; i < items; i++) {
-            run_item(&r, i, &w);
-        }
+        run_items(&r, items, shares, &w);
         if (r.n_ranges > 1) {
 #pragma omp for schedule(static)
             for (int64_t i = 0; i < a->n_streams * a->n_heads * a->n_queries; i++) {

@@ -50,6 +50,7 @@ typedef struct tada_fold {
     size_t ldf;      /* at least n */
     float *inverse;  /* written: what a unit of a row stands for; not finite when a value is not */
     float *bias;     /* written: sum(x * offset) */
+    const uint8_t *next, *next_end; /* bytes to fetch meanwhile */
 } tada_fold;
 
 /*

@@ -91,34 +91,77 @@ static void multiply(const float *a, size_t lda, const float *b, float *c, size_
     }
 }
 
-/* `rows` is a constant at every call. */
-ALWAYS_INLINE void scores_block(const float *a, int dim, const uint16_t *k, float *scores, size_t lds,
-                                int rows)
+/* Four rows at once, so that one tree of additions serves them all. */
+#if defined(__AVX512F__)
+ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
+{
+#define JOIN(a, b) (top ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b))
+    vec a = JOIN(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    vec b = JOIN(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    vec low = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+    vec high = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+    vec c = JOIN(low, high);
+#undef JOIN
+#define JOIN(a, b) (top ? _mm_max_ps(a, b) : _mm_add_ps(a, b))
+    return JOIN(JOIN(_mm512_castps512_ps128(c), _mm512_extractf32x4_ps(c, 1)),
+                JOIN(_mm512_extractf32x4_ps(c, 2), _mm512_extractf32x4_ps(c, 3)));
+#undef JOIN
+}
+ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
+{
+    _mm_storeu_ps(out, tree(v, false));
+}
+ALWAYS_INLINE void tops_of_four(const vec v[4], float out[4])
+{
+    _mm_storeu_ps(out, tree(v, true));
+}
+#else
+ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
+{
+    for (int r = 0; r < 4; r++) {
+        out[r] = VEC_SUM(v[r]);
+    }
+}
+ALWAYS_INLINE void tops_of_four(const vec v[4], float out[4])
+{
+    for (int r = 0; r < 4; r++) {
+        out[r] = VEC_TOP(v[r]);
+    }
+}
+#endif
+
+/* rows x cells scores, four at most; both are constants at every call. */
+ALWAYS_INLINE void scores_block(const float *a, int dim, const uint16_t *k, size_t stride, float *scores,
+                                size_t lds, int rows, int cells)
 {
     vec sum[4];
-    float tail[4] = {0};
+    float total[4], tail[4] = {0};
     int d = 0;
     UNROLL
-    for (int r = 0; r < rows; r++) {
-        sum[r] = VEC_SET(0.0f);
+    for (int i = 0; i < 4; i++) {
+        sum[i] = VEC_SET(0.0f);
     }
     for (; d + WIDTH <= dim; d += WIDTH) {
-        vec kv = VEC_HALF(k + d);
         UNROLL
-        for (int r = 0; r < rows; r++) {
-            sum[r] = VEC_FMA(VEC_LOAD(a + (size_t)r * (size_t)dim + d), kv, sum[r]);
+        for (int c = 0; c < cells; c++) {
+            vec kv = VEC_HALF(k + (size_t)c * stride + d);
+            UNROLL
+            for (int r = 0; r < rows; r++) {
+                vec *s = &sum[r * cells + c];
+                *s = VEC_FMA(VEC_LOAD(a + (size_t)r * (size_t)dim + d), kv, *s);
+            }
         }
     }
     for (; d < dim; d++) {
-        float kd = tada_half_to_float(k[d]);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            tail[r] += a[(size_t)r * (size_t)dim + d] * kd;
+        for (int i = 0; i < rows * cells; i++) {
+            float kd = tada_half_to_float(k[(size_t)(i % cells) * stride + (size_t)d]);
+            tail[i] += a[(size_t)(i / cells) * (size_t)dim + (size_t)d] * kd;
         }
     }
+    sums_of_four(sum, total);
     UNROLL
-    for (int r = 0; r < rows; r++) {
-        scores[(size_t)r * lds] = VEC_SUM(sum[r]) + tail[r];
+    for (int i = 0; i < rows * cells; i++) {
+        scores[(size_t)(i / cells) * lds + (size_t)(i % cells)] = total[i] + tail[i];
     }
 }
 
@@ -126,23 +169,29 @@ static void scores_rows(const float *a, int m, int dim, const uint16_t *rows, si
                         float *scores, size_t lds)
 {
     for (int r = 0; r < m;) {
-        int block = m - r >= 4 ? 4 : m - r;
+        int block = m - r >= 4 ? 4 : m - r, t = 0;
         const float *ar = a + (size_t)r * (size_t)dim;
         float *to_row = scores + (size_t)r * lds;
-        for (int t = 0; t < n; t++) {
+        for (; block == 1 && t + 4 <= n; t += 4) {
+            scores_block(ar, dim, rows + (size_t)t * stride, stride, to_row + t, lds, 1, 4);
+        }
+        for (; block == 2 && t + 2 <= n; t += 2) {
+            scores_block(ar, dim, rows + (size_t)t * stride, stride, to_row + t, lds, 2, 2);
+        }
+        for (; t < n; t++) {
             const uint16_t *k = rows + (size_t)t * stride;
             switch (block) {
             case 4:
-                scores_block(ar, dim, k, to_row + t, lds, 4);
+                scores_block(ar, dim, k, stride, to_row + t, lds, 4, 1);
                 break;
             case 3:
-                scores_block(ar, dim, k, to_row + t, lds, 3);
+                scores_block(ar, dim, k, stride, to_row + t, lds, 3, 1);
                 break;
             case 2:
-                scores_block(ar, dim, k, to_row + t, lds, 2);
+                scores_block(ar, dim, k, stride, to_row + t, lds, 2, 1);
                 break;
             default:
-                scores_block(ar, dim, k, to_row + t, lds, 1);
+                scores_block(ar, dim, k, stride, to_row + t, lds, 1, 1);
             }
         }
         r += block;
@@ -218,8 +267,25 @@ static void values_rows(const float *weights, size_t lds, int m, int dim, const 
     }
 }
 
-/* exp for x <= 0 and a little above; relative error 2e-7; 0 below -87. Cephes' polynomial on [-ln2/2, ln2/2].
- */
+/* exp for x <= 0 and a little above; relative error 2e-7; 0 below -87. */
+#if defined(__AVX512F__)
+/* 2^n * 2^f with f in [-1/2, 1/2], by the Taylor polynomial of 2^f; the second term is what log2(e) lacks. */
+ALWAYS_INLINE vec exp_vec(vec x)
+{
+    static const float terms[] = {1.5403530e-4f, 1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f,
+                                  2.4022651e-1f, 6.9314718e-1f, 1.0f};
+    vec clamped = VEC_MAX(x, VEC_SET(-1000.0f));
+    vec n = _mm512_roundscale_ps(VEC_MUL(clamped, VEC_SET(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
+    vec f = _mm512_fmsub_ps(clamped, VEC_SET(1.44269504f), n);
+    f = VEC_FMA(clamped, VEC_SET(1.92596299e-8f), f);
+    vec p = VEC_SET(1.5252734e-5f);
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
+        p = VEC_FMA(p, f, VEC_SET(terms[i]));
+    }
+    return VEC_WHERE(x, VEC_SET(-87.0f), _mm512_scalef_ps(p, n));
+}
+#else
+/* Cephes' polynomial on [-ln2/2, ln2/2]. */
 ALWAYS_INLINE vec exp_vec(vec x)
 {
     static const float terms[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
@@ -235,6 +301,7 @@ ALWAYS_INLINE vec exp_vec(vec x)
     p = VEC_FMA(VEC_MUL(p, r), r, VEC_ADD(r, VEC_SET(1.0f)));
     return VEC_WHERE(x, VEC_SET(-87.0f), VEC_MUL(p, VEC_POWER(n)));
 }
+#endif
 
 static void scale_values(float *x, float factor, int n)
 {

@@ -100,58 +100,22 @@ ALWAYS_INLINE void fold16(const float *x, const float *scale, float inverse, int
 #endif
 }
 
-/* Four rows at once, so that one tree of additions serves them all. */
-#if defined(__AVX512F__)
-ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
-{
-#define JOIN(a, b) (top ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b))
-    vec a = JOIN(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
-    vec b = JOIN(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
-    vec low = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    vec high = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    vec c = JOIN(low, high);
-#undef JOIN
-#define JOIN(a, b) (top ? _mm_max_ps(a, b) : _mm_add_ps(a, b))
-    return JOIN(JOIN(_mm512_castps512_ps128(c), _mm512_extractf32x4_ps(c, 1)),
-                JOIN(_mm512_extractf32x4_ps(c, 2), _mm512_extractf32x4_ps(c, 3)));
-#undef JOIN
-}
-ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
-{
-    _mm_storeu_ps(out, tree(v, false));
-}
-ALWAYS_INLINE void tops_of_four(const vec v[4], float out[4])
-{
-    _mm_storeu_ps(out, tree(v, true));
-}
-#else
-ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
-{
-    for (int r = 0; r < 4; r++) {
-        out[r] = VEC_SUM(v[r]);
-    }
-}
-ALWAYS_INLINE void tops_of_four(const vec v[4], float out[4])
-{
-    for (int r = 0; r < 4; r++) {
-        out[r] = VEC_TOP(v[r]);
-    }
-}
-#endif
+/* A row of all tiles' rows. */
+typedef struct fold_row {
+    const float *x, *scale, *offset;
+} fold_row;
 
 /* Up to four rows from `first` on; `scaled` and, unless 0, n are constants at every call. */
-ALWAYS_INLINE void fold_four(const tada_fold *f, int first, int rows, bool scaled, int n)
+ALWAYS_INLINE void fold_four(const tada_fold *f, const fold_row *row, int first, int rows, bool scaled, int n)
 {
     vec most[4], sum[4];
     const float *x[4], *scale[4];
-    float top[4], bias[4];
+    float top[4], bias[4], unit[4], inverse[4];
     n = n ? n : f->n;
     for (int r = 0; r < 4; r++) {
-        /* Rows that are not there repeat the last one. */
-        int row = first + (r < rows ? r : rows - 1), tile = row / f->m;
-        x[r] = f->x + (size_t)tile * f->x_tile + (size_t)(row % f->m) * f->ldx;
-        scale[r] = scaled ? f->scale + (size_t)tile * f->factors_tile : NULL;
-        const float *offset = scaled ? f->offset + (size_t)tile * f->factors_tile : NULL;
+        x[r] = row[r].x;
+        scale[r] = scaled ? row[r].scale : NULL;
+        const float *offset = scaled ? row[r].offset : NULL;
         most[r] = sum[r] = VEC_SET(0.0f);
         UNROLL
         for (int i = 0; i < n; i += WIDTH) {
@@ -162,30 +126,57 @@ ALWAYS_INLINE void fold_four(const tada_fold *f, int first, int rows, bool scale
     }
     tops_of_four(most, top);
     sums_of_four(sum, bias);
+    /* All four in one register. */
+    for (int r = 0; r < 4; r++) {
+        unit[r] = top[r] * (1.0f / fold_top);
+        float quotient = 1.0f / unit[r];
+        quotient = unit[r] > 0x1p-120f ? quotient : 0.0f;
+        inverse[r] = unit[r] < 0x1p120f ? quotient : 0.0f;
+    }
     for (int r = 0; r < rows; r++) {
-        float unit = top[r] * (1.0f / fold_top);
-        float inverse = unit > 0x1p-120f && unit < 0x1p120f ? 1.0f / unit : 0.0f;
         int16_t *to = f->folded + (size_t)(first + r) * f->ldf;
-        f->inverse[first + r] = unit;
+        f->inverse[first + r] = unit[r];
         f->bias[first + r] = bias[r]; /* not finite when some x is not */
         UNROLL
         for (int i = 0; i < n; i += LANES) {
-            fold16(x[r] + i, scaled ? scale[r] + i : NULL, inverse, to + i);
+            fold16(x[r] + i, scaled ? scale[r] + i : NULL, inverse[r], to + i);
         }
     }
 }
 
 static void fold(const tada_fold *f)
 {
-    int total = f->n_tiles * f->m;
-    for (int r = 0; r < total; r += 4) {
-        int rows = total - r < 4 ? total - r : 4;
+    int total = f->n_tiles * f->m, in_tile = 0;
+    fold_row next = {f->x, f->scale, f->offset}, row[4];
+    size_t x_step = f->x_tile - (size_t)(f->m - 1) * f->ldx;
+    size_t step = f->scale ? f->factors_tile : 0;
+    size_t turns = (size_t)(total + 3) / 4, ahead = ((size_t)(f->next_end - f->next) / turns + 63) / 64 * 64;
+    const uint8_t *fetch = f->next;
+    for (int first = 0; first < total; first += 4) {
+        for (const uint8_t *end = fetch + ahead; fetch < end; fetch += 64) {
+            __builtin_prefetch(fetch);
+        }
+        int rows = total - first < 4 ? total - first : 4;
+        for (int r = 0; r < 4; r++) {
+            row[r] = next;
+            /* Rows that are not there repeat the last one. */
+            if (first + r + 1 >= total) {
+                continue;
+            }
+            next.x += f->ldx;
+            if (++in_tile == f->m) {
+                in_tile = 0;
+                next.x += x_step - f->ldx;
+                next.scale += step;
+                next.offset += step;
+            }
+        }
         if (f->scale && f->n == 64 && rows == 4) {
-            fold_four(f, r, 4, true, 64);
+            fold_four(f, row, first, 4, true, 64);
         } else if (f->scale) {
-            fold_four(f, r, rows, true, 0);
+            fold_four(f, row, first, rows, true, 0);
         } else {
-            fold_four(f, r, rows, false, 0);
+            fold_four(f, row, first, rows, false, 0);
         }
     }
 }
