@@ -329,6 +329,10 @@ static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t 
     cache_buffer *b = calloc(1, sizeof *b);
     tada_pool *pool = tada_plugin_pool_create();
     void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base != MAP_FAILED) {
+        /* Attention reads all of it for every token, and is held up by the translation of addresses. */
+        (void)madvise(base, size, MADV_HUGEPAGE);
+    }
     if (!b || !pool || base == MAP_FAILED) {
         tada_plugin_log("out of memory for a buffer of %.1f MiB: use a smaller context",
                         (double)size / 1048576);

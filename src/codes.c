@@ -6,9 +6,8 @@ enum { CELLS = TADA_TILE_CELLS };
 
 bool tada_codes_can(const tada_codec *c)
 {
-    bool plain = c->recipe.centring == TADA_CENTRE_NONE ||
-                 (c->recipe.centring == TADA_CENTRE_TOKENS && c->recipe.axis == TADA_AXIS_CHANNEL);
-    return plain && c->layout.head_dim <= 256;
+    return (c->recipe.centring != TADA_CENTRE_TOKENS || c->recipe.axis == TADA_AXIS_CHANNEL) &&
+           c->layout.head_dim <= 256;
 }
 
 static size_t longest(const tada_codec *c)
@@ -24,7 +23,8 @@ static size_t factors_floats(const tada_codec *c)
 
 size_t tada_codes_scratch(const tada_codec *c)
 {
-    return TADA_BATCH * factors_floats(c) + TADA_ROWS * longest(c) / 2 + 2 * TADA_ROWS + 16;
+    return TADA_BATCH * factors_floats(c) + TADA_ROWS * longest(c) / 2 + 2 * TADA_ROWS + 16 +
+           CELLS * (size_t)c->layout.head_dim / 2;
 }
 
 /* What is multiplied with the codes of a batch: x has a row of `inner` values for each of m rows and each
@@ -123,6 +123,22 @@ static void clear_unwritten(const tada_codes *c, float *x, size_t ldx, int m)
     }
 }
 
+/* The means over heads of a tile as f16 rows [64][head_dim]; bytes are the upper halves of f16. */
+static const uint16_t *head_means(const tada_codes *c, int tile, float *scratch)
+{
+    const uint8_t *means = c->cold[tile].head_means;
+    uint16_t *rows = (uint16_t *)(void *)scratch;
+    size_t n = CELLS * (size_t)c->codec->layout.head_dim;
+    if (c->codec->recipe.centring == TADA_CENTRE_HEADS16) {
+        memcpy(rows, means, n * sizeof *rows);
+        return rows;
+    }
+    for (size_t i = 0; i < n; i++) {
+        rows[i] = (uint16_t)(means[i] << 8);
+    }
+    return rows;
+}
+
 void tada_codes_scores(const tada_codes *c, const float *q, int m, float *scores, size_t lds, float *scratch)
 {
     int dim = c->codec->layout.head_dim;
@@ -130,8 +146,13 @@ void tada_codes_scores(const tada_codes *c, const float *q, int m, float *scores
     p.out = scores;
     p.ldo = lds;
     p.out_tile = CELLS;
-    for (int r = 0; r < m; r++) {
+    bool means = c->codec->layout.head_means_bytes > 0;
+    for (int r = 0; r < m && !means; r++) {
         memset(scores + (size_t)r * lds, 0, (size_t)c->n_tiles * CELLS * sizeof *scores);
+    }
+    for (int j = 0; j < c->n_tiles && means; j++) {
+        const uint16_t *rows = head_means(c, j, scratch);
+        tada_kernels_get()->scores_rows(q, m, dim, rows, (size_t)dim, CELLS, scores + j * CELLS, lds);
     }
     multiply(c, c->codec->recipe.axis == TADA_AXIS_CHANNEL, &p, scratch);
     clear_unwritten(c, scores, lds, m);
@@ -149,5 +170,10 @@ void tada_codes_values(const tada_codes *c, float *weights, size_t ldw, int m, f
     p.out = out;
     p.ldo = ldo;
     clear_unwritten(c, weights, ldw, m);
+    for (int j = 0; j < c->n_tiles && c->codec->layout.head_means_bytes > 0; j++) {
+        const uint16_t *rows = head_means(c, j, scratch);
+        tada_kernels_get()->values_rows(weights + j * CELLS, ldw, m, p.outer, rows, (size_t)p.outer, CELLS,
+                                        out, ldo);
+    }
     multiply(c, c->codec->recipe.axis == TADA_AXIS_TOKEN, &p, scratch);
 }

@@ -4,7 +4,7 @@
 
 #include "tile.h"
 
-/* True when the recipe needs no more than scales and offsets. */
+/* True when the recipe needs no more than scales, offsets and means over heads. */
 bool tada_codes_can(const tada_codec *codec);
 
 /* Floats of scratch that the functions below need. */
