@@ -332,8 +332,8 @@ ALWAYS_INLINE void softcap_row(float *x, float cap, int n)
     }
 }
 
-/* Largest of n scores, with the mask added first. */
-ALWAYS_INLINE float mask_row(float *x, const float *mask, float slope, int n)
+/* Largest of n scores, lane by lane, with the mask added first. */
+ALWAYS_INLINE vec mask_row(float *x, const float *mask, float slope, int n)
 {
     vec most[4] = {VEC_SET(-INFINITY), VEC_SET(-INFINITY), VEC_SET(-INFINITY), VEC_SET(-INFINITY)};
     for (int i = 0; i < n; i += 4 * WIDTH) {
@@ -347,42 +347,74 @@ ALWAYS_INLINE float mask_row(float *x, const float *mask, float slope, int n)
             most[j] = VEC_MAX(y, most[j]);
         }
     }
-    return VEC_TOP(VEC_MAX(VEC_MAX(most[0], most[1]), VEC_MAX(most[2], most[3])));
+    return VEC_MAX(VEC_MAX(most[0], most[1]), VEC_MAX(most[2], most[3]));
 }
 
+/* Scores to weights; their sum, lane by lane. */
+ALWAYS_INLINE vec weigh_row(float *x, float max, int n)
+{
+    vec sum[4] = {VEC_SET(0.0f), VEC_SET(0.0f), VEC_SET(0.0f), VEC_SET(0.0f)};
+    for (int i = 0; i < n; i += 4 * WIDTH) {
+        UNROLL
+        for (int j = 0; j < 4; j++) {
+            vec e = exp_vec(VEC_SUB(VEC_LOAD(x + i + j * WIDTH), VEC_SET(max)));
+            VEC_STORE(x + i + j * WIDTH, e);
+            sum[j] = VEC_ADD(sum[j], e);
+        }
+    }
+    return VEC_ADD(VEC_ADD(sum[0], sum[1]), VEC_ADD(sum[2], sum[3]));
+}
+
+/* A larger score than before has been seen in a row: what has been summed up so far shrinks. */
+static void raise_max(const tada_softmax *s, int row, float top)
+{
+    float shrink = expf(s->max[row] - top);
+    s->sum[row] *= shrink;
+    scale_values(s->out + (size_t)row * (size_t)s->ldo, shrink, s->dim);
+    if (s->turned) {
+        scale_values(s->turned + (size_t)row * (size_t)s->ldo, shrink, s->dim);
+    }
+    s->max[row] = top;
+}
+
+/* Four rows at once, so that none waits for the largest score or the sum of another. */
 static void softmax(const tada_softmax *s)
 {
-    for (int r = 0; r < s->m; r++) {
-        float *x = s->scores + (size_t)r * s->lds;
-        if (s->softcap > 0) {
-            softcap_row(x, s->softcap, s->n);
-        }
-        float top = s->mask
-                        ? mask_row(x, s->mask + (size_t)(r / s->group) * s->lds, s->slope[r % s->group], s->n)
-                        : mask_row(x, NULL, 0, s->n);
-        if (!(top > -INFINITY)) {
-            memset(x, 0, (size_t)s->n * sizeof *x);
-            continue;
-        }
-        if (top > s->max[r]) {
-            float shrink = expf(s->max[r] - top);
-            s->sum[r] *= shrink;
-            scale_values(s->out + (size_t)r * (size_t)s->ldo, shrink, s->dim);
-            if (s->turned) {
-                scale_values(s->turned + (size_t)r * (size_t)s->ldo, shrink, s->dim);
+    for (int first = 0; first < s->m; first += 4) {
+        int rows = s->m - first < 4 ? s->m - first : 4;
+        vec most[4], sum[4];
+        float top[4], total[4];
+        for (int r = 0; r < 4; r++) {
+            int row = first + (r < rows ? r : rows - 1);
+            float *x = s->scores + (size_t)row * s->lds;
+            /* A row that is not there repeats the last one, whose scores must not be touched again. */
+            if (r < rows && s->softcap > 0) {
+                softcap_row(x, s->softcap, s->n);
             }
-            s->max[r] = top;
-        }
-        vec max = VEC_SET(s->max[r]);
-        vec sum[4] = {VEC_SET(0.0f), VEC_SET(0.0f), VEC_SET(0.0f), VEC_SET(0.0f)};
-        for (int i = 0; i < s->n; i += 4 * WIDTH) {
-            UNROLL
-            for (int j = 0; j < 4; j++) {
-                vec e = exp_vec(VEC_SUB(VEC_LOAD(x + i + j * WIDTH), max));
-                VEC_STORE(x + i + j * WIDTH, e);
-                sum[j] = VEC_ADD(sum[j], e);
+            if (r < rows && s->mask) {
+                const float *mask = s->mask + (size_t)(row / s->group) * s->lds;
+                most[r] = mask_row(x, mask, s->slope[row % s->group], s->n);
+            } else {
+                most[r] = r < rows ? mask_row(x, NULL, 0, s->n) : most[rows - 1];
             }
         }
-        s->sum[r] += VEC_SUM(VEC_ADD(VEC_ADD(sum[0], sum[1]), VEC_ADD(sum[2], sum[3])));
+        tops_of_four(most, top);
+        for (int r = 0; r < rows; r++) {
+            if (top[r] > s->max[first + r]) {
+                raise_max(s, first + r, top[r]);
+            }
+        }
+        for (int r = 0; r < 4; r++) {
+            sum[r] = VEC_SET(0.0f);
+            if (r < rows && top[r] > -INFINITY) {
+                sum[r] = weigh_row(s->scores + (size_t)(first + r) * s->lds, s->max[first + r], s->n);
+            } else if (r < rows) {
+                memset(s->scores + (size_t)(first + r) * s->lds, 0, (size_t)s->n * sizeof *s->scores);
+            }
+        }
+        sums_of_four(sum, total);
+        for (int r = 0; r < rows; r++) {
+            s->sum[first + r] += total[r];
+        }
     }
 }

@@ -100,33 +100,57 @@ ALWAYS_INLINE void fold16(const float *x, const float *scale, float inverse, int
 #endif
 }
 
+/* 32 values. */
+ALWAYS_INLINE void fold32(const float *x, const float *scale, float inverse, int16_t *to)
+{
+#if defined(__AVX512F__) && BYTE_DOT
+    __m512i part[2];
+    for (int h = 0; h < 2; h++) {
+        __m512 v = _mm512_loadu_ps(x + 16 * h);
+        v = scale ? _mm512_mul_ps(v, _mm512_loadu_ps(scale + 16 * h)) : v;
+        part[h] = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
+    }
+    /* Packing goes lane by lane: a lane has four values of either half. */
+    __m512i low = _mm512_packs_epi32(part[0], part[1]);
+    __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(128));
+    __m512i both = _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaaull, low, high);
+    both = _mm512_shuffle_epi8(
+        both, _mm512_broadcast_i32x4(_mm_setr_epi8(1, 3, 5, 7, 0, 2, 4, 6, 9, 11, 13, 15, 8, 10, 12, 14)));
+    both = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), both);
+    _mm512_storeu_si512(to, both);
+#else
+    fold16(x, scale, inverse, to);
+    fold16(x + 16, scale ? scale + 16 : NULL, inverse, to + 16);
+#endif
+}
+
 /* A row of all tiles' rows. */
 typedef struct fold_row {
     const float *x, *scale, *offset;
 } fold_row;
 
-/* Up to four rows from `first` on; `scaled` and, unless 0, n are constants at every call. */
-ALWAYS_INLINE void fold_four(const tada_fold *f, const fold_row *row, int first, int rows, bool scaled, int n)
+/* Unit and bias of up to four rows from `first` on, and what the values are multiplied by to become integers.
+ * `scaled` and, unless 0, n are constants at every call. */
+ALWAYS_INLINE void measure_four(const tada_fold *f, const fold_row *row, int first, int rows, bool scaled,
+                                int n, float *inverse)
 {
     vec most[4], sum[4];
-    const float *x[4], *scale[4];
-    float top[4], bias[4], unit[4], inverse[4];
+    float top[4], bias[4], unit[4];
     n = n ? n : f->n;
+    UNROLL
     for (int r = 0; r < 4; r++) {
-        x[r] = row[r].x;
-        scale[r] = scaled ? row[r].scale : NULL;
-        const float *offset = scaled ? row[r].offset : NULL;
+        /* Rows that are not there repeat the last one. */
+        const fold_row *from = &row[r < rows ? r : rows - 1];
         most[r] = sum[r] = VEC_SET(0.0f);
         UNROLL
         for (int i = 0; i < n; i += WIDTH) {
-            vec y = VEC_LOAD(x[r] + i);
-            most[r] = VEC_MAX(VEC_ABS(scaled ? VEC_MUL(y, VEC_LOAD(scale[r] + i)) : y), most[r]);
-            sum[r] = scaled ? VEC_FMA(y, VEC_LOAD(offset + i), sum[r]) : VEC_ADD(y, sum[r]);
+            vec y = VEC_LOAD(from->x + i);
+            most[r] = VEC_MAX(VEC_ABS(scaled ? VEC_MUL(y, VEC_LOAD(from->scale + i)) : y), most[r]);
+            sum[r] = scaled ? VEC_FMA(y, VEC_LOAD(from->offset + i), sum[r]) : VEC_ADD(y, sum[r]);
         }
     }
     tops_of_four(most, top);
     sums_of_four(sum, bias);
-    /* All four in one register. */
     for (int r = 0; r < 4; r++) {
         unit[r] = top[r] * (1.0f / fold_top);
         float quotient = 1.0f / unit[r];
@@ -134,49 +158,59 @@ ALWAYS_INLINE void fold_four(const tada_fold *f, const fold_row *row, int first,
         inverse[r] = unit[r] < 0x1p120f ? quotient : 0.0f;
     }
     for (int r = 0; r < rows; r++) {
-        int16_t *to = f->folded + (size_t)(first + r) * f->ldf;
         f->inverse[first + r] = unit[r];
         f->bias[first + r] = bias[r]; /* not finite when some x is not */
-        UNROLL
-        for (int i = 0; i < n; i += LANES) {
-            fold16(x[r] + i, scaled ? scale[r] + i : NULL, inverse[r], to + i);
+    }
+}
+
+static void fold_measure(const tada_fold *f, const fold_row *row, int total, float *inverse)
+{
+    size_t turns = (size_t)(total + 3) / 4, ahead = ((size_t)(f->next_end - f->next) / turns + 63) / 64 * 64;
+    const uint8_t *fetch = f->next;
+    for (int r = 0; r < total; r += 4) {
+        int rows = total - r < 4 ? total - r : 4;
+        for (const uint8_t *end = fetch + ahead; fetch < end; fetch += 64) {
+            __builtin_prefetch(fetch);
+        }
+        if (f->scale && f->n == 64) {
+            measure_four(f, row + r, r, rows, true, 64, inverse + r);
+        } else if (f->scale) {
+            measure_four(f, row + r, r, rows, true, 0, inverse + r);
+        } else {
+            measure_four(f, row + r, r, rows, false, 0, inverse + r);
         }
     }
 }
 
+/* Two passes over all rows: within one row the second would wait for the first. */
 static void fold(const tada_fold *f)
 {
-    int total = f->n_tiles * f->m, in_tile = 0;
-    fold_row next = {f->x, f->scale, f->offset}, row[4];
-    size_t x_step = f->x_tile - (size_t)(f->m - 1) * f->ldx;
-    size_t step = f->scale ? f->factors_tile : 0;
-    size_t turns = (size_t)(total + 3) / 4, ahead = ((size_t)(f->next_end - f->next) / turns + 63) / 64 * 64;
-    const uint8_t *fetch = f->next;
-    for (int first = 0; first < total; first += 4) {
-        for (const uint8_t *end = fetch + ahead; fetch < end; fetch += 64) {
-            __builtin_prefetch(fetch);
+    int total = f->n_tiles * f->m, r = 0;
+    fold_row row[TADA_ROWS];
+    float inverse[TADA_ROWS + 3];
+    for (int j = 0; j < f->n_tiles; j++) {
+        size_t factors = f->scale ? (size_t)j * f->factors_tile : 0;
+        for (int i = 0; i < f->m; i++, r++) {
+            row[r].x = f->x + (size_t)j * f->x_tile + (size_t)i * f->ldx;
+            row[r].scale = f->scale ? f->scale + factors : NULL;
+            row[r].offset = f->scale ? f->offset + factors : NULL;
         }
-        int rows = total - first < 4 ? total - first : 4;
-        for (int r = 0; r < 4; r++) {
-            row[r] = next;
-            /* Rows that are not there repeat the last one. */
-            if (first + r + 1 >= total) {
-                continue;
+    }
+    fold_measure(f, row, total, inverse);
+    for (r = 0; r < total; r++) {
+        int16_t *to = f->folded + (size_t)r * f->ldf;
+        int i = 0;
+        if (f->scale) {
+            for (; i + 32 <= f->n; i += 32) {
+                fold32(row[r].x + i, row[r].scale + i, inverse[r], to + i);
             }
-            next.x += f->ldx;
-            if (++in_tile == f->m) {
-                in_tile = 0;
-                next.x += x_step - f->ldx;
-                next.scale += step;
-                next.offset += step;
-            }
-        }
-        if (f->scale && f->n == 64 && rows == 4) {
-            fold_four(f, row, first, 4, true, 64);
-        } else if (f->scale) {
-            fold_four(f, row, first, rows, true, 0);
         } else {
-            fold_four(f, row, first, rows, false, 0);
+            for (; i + 32 <= f->n; i += 32) {
+                fold32(row[r].x + i, NULL, inverse[r], to + i);
+            }
+        }
+        if (i < f->n) {
+            fold16(row[r].x + i, f->scale ? row[r].scale + i : NULL, inverse[r], to + i);
         }
     }
 }
