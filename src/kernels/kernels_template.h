@@ -136,6 +136,7 @@ static void hadamard(float *x, int n, int block)
     }
 }
 
+#include "lanes.h"
 #include "codec_template.h"
 
 #include "attention_template.h"
