@@ -139,13 +139,11 @@ static size_t code_position(enum tada_kind kind, int dim, int t, int d)
 }
 
 /* Puts codes of LANES channels of a cell (scale axis channel), or of LANES cells and a channel (token), which
- * start at cell t and channel d of a unit, in the order of the format. */
+ * start at cell t and channel d of a head, in the order of the format. */
 static void place_codes(const tada_codec *c, const uint8_t *codes, int t, int d, uint8_t *ordered)
 {
     bool channels = c->recipe.axis == TADA_AXIS_CHANNEL;
     int dim = c->layout.head_dim;
-    ordered += (size_t)(d / dim) * (size_t)dim * CELLS;
-    d %= dim;
     if (channels == (c->kind == TADA_K)) {
         /* The lanes are what the format has four of side by side. */
         uint8_t *to = ordered + code_position(c->kind, dim, t, d);
@@ -377,8 +375,14 @@ static void quantise_tokens(const tada_codec *c, const float *x, int columns, co
                                  meta + 4 * (at + (size_t)j));
                 }
             }
-            for (int d = 0; d < l->group; d++) {
-                place_codes(c, block_codes + d * LANES, t, start + d, ordered);
+            int d = start % l->head_dim;
+            uint8_t *to = ordered + (size_t)(start - d) * CELLS;
+            for (int i = 0; i < l->group; i++) {
+                place_codes(c, block_codes + i * LANES, t, d, to);
+                if (++d == l->head_dim) {
+                    d = 0;
+                    to += (size_t)l->head_dim * CELLS;
+                }
             }
         }
     }

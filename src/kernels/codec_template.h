@@ -56,6 +56,7 @@ typedef struct quantiser {
  */
 static flags lattice(const quantiser *q, int top)
 {
+    enum { FEW = 4 };
     lanes size = HIGHER(lanes_abs(q->low), lanes_abs(q->high));
     /* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
     lanes tolerance = 0x1.02p-11f * size + 0x1p-25f + q->noise;
@@ -68,9 +69,15 @@ static flags lattice(const quantiser *q, int top)
         lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f));
         flags fits = (flags)(found < 0) & (flags)(first <= index) & (flags)(most - least <= q->levels) &
                      (flags)(least >= (float)ZERO_MIN) & (flags)(least <= (float)ZERO_MAX);
-        for (int i = 0; i < q->n && ANY(fits); i++) {
-            lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
-            fits &= (flags)(lanes_abs(v - lanes_round(v)) <= limit);
+        for (int i = 0; i < q->n && ANY(fits);) {
+            /* Nearly all scales are out after a few values. Compared as integers, what is not a number is
+             * larger than any distance. */
+            flags worst = {0};
+            for (int end = i + FEW < q->n ? i + FEW : q->n; i < end; i++) {
+                lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+                worst = FLAGS_HIGHER(worst, (flags)lanes_abs(v - lanes_round(v)));
+            }
+            fits &= (flags)(worst <= (flags)limit);
         }
         found = flags_pick(fits, (flags){0} + index, found);
     }
@@ -104,17 +111,20 @@ static void search_scales(const quantiser *q, enum tada_search search, flags *be
         last = index;
         /* Centred on the range, then one level to either side. */
         lanes centre = lanes_round(0.5f * (q->low + q->high) * inverse - 0.5f * q->levels);
-        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f}, end[3], error[3] = {{0}, {0}, {0}};
+        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f}, error[3] = {{0}, {0}, {0}};
+        lanes least_value[3], most_value[3];
         for (int s = 0; s < 3; s++) {
             /* This order leaves what is not a number as it is. */
             zero[s] = LOWER(lanes_all(ZERO_MAX), HIGHER(lanes_all(ZERO_MIN), zero[s]));
-            end[s] = zero[s] + q->levels;
+            least_value[s] = scale * zero[s];
+            most_value[s] = scale * (zero[s] + q->levels);
         }
         for (int i = 0; i < q->n; i++) {
-            lanes x = lanes_load(q->x + (size_t)i * q->stride), nearest = lanes_round(x * inverse);
+            /* The limits of the codes can be those of multiples of the scale, whose products are exact. */
+            lanes x = lanes_load(q->x + (size_t)i * q->stride), nearest = scale * lanes_round(x * inverse);
             UNROLL
             for (int s = 0; s < 3; s++) {
-                lanes d = x - scale * LOWER(HIGHER(nearest, zero[s]), end[s]);
+                lanes d = x - LOWER(HIGHER(nearest, least_value[s]), most_value[s]);
                 error[s] += d * d;
             }
             /* Errors only grow. */

@@ -18,14 +18,17 @@ typedef int32_t flags __attribute__((vector_size(PART * 4)));
 #if defined(__AVX512F__)
 #define LOWER(a, b) _mm512_min_ps(a, b)
 #define HIGHER(a, b) _mm512_max_ps(a, b)
+#define FLAGS_HIGHER(a, b) (flags) _mm512_max_epi32((__m512i)(a), (__m512i)(b))
 #define ANY(m) (_mm512_test_epi32_mask((__m512i)(m), (__m512i)(m)) != 0)
 #elif defined(__AVX2__)
 #define LOWER(a, b) _mm256_min_ps(a, b)
 #define HIGHER(a, b) _mm256_max_ps(a, b)
+#define FLAGS_HIGHER(a, b) (flags) _mm256_max_epi32((__m256i)(a), (__m256i)(b))
 #define ANY(m) (!_mm256_testz_si256((__m256i)(m), (__m256i)(m)))
 #else
 #define LOWER(a, b) lanes_pick((flags)((a) < (b)), a, b)
 #define HIGHER(a, b) lanes_pick((flags)((a) > (b)), a, b)
+#define FLAGS_HIGHER(a, b) flags_pick((flags)((a) > (b)), a, b)
 #if defined(TADA_SET_NEON)
 #define ANY(m) (vmaxvq_u32((uint32x4_t)(m)) != 0)
 #else
