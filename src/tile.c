@@ -541,13 +541,11 @@ void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t 
     }
 }
 
-/* Rows that nearly fill the range of f16 must not come back as infinities. */
-static void saturate(float *x, int n)
+/* Rows that nearly fill the range of f16 must not come back as infinities: those become 65504. */
+static void saturate(uint16_t *row, int n)
 {
-    const float most = 65504.0f;
     for (int i = 0; i < n; i++) {
-        float v = x[i] > most ? most : x[i];
-        x[i] = v < -most ? -most : v;
+        row[i] = (uint16_t)(row[i] - ((row[i] & 0x7fff) == 0x7c00));
     }
 }
 
@@ -568,8 +566,9 @@ void tada_tile_decode(const tada_codec *c, const tada_cold *cold, uint64_t mask,
             if (l->rotation > 1) {
                 k->hadamard(row, dim, l->rotation);
             }
-            saturate(row, dim);
-            k->half_from_float(row, rows + (size_t)t * l->width + (size_t)h * dim, dim);
+            uint16_t *to = rows + (size_t)t * l->width + (size_t)h * dim;
+            k->half_from_float(row, to, dim);
+            saturate(to, dim);
         }
     }
 }
