@@ -96,6 +96,8 @@ typedef struct tada_kernels {
     /* Walsh-Hadamard transform of each `block` values (a power of two), orthonormal, in place. n % block ==
      * 0. */
     void (*hadamard)(float *x, int n, int block);
+    /* [rows][columns] to [columns][rows], both multiples of 16. */
+    void (*turn)(const float *from, int rows, int columns, float *to);
     /* Chooses scale and zero point of each group (TADA_SCALE_16) and writes codes and meta. */
     void (*quantise)(tada_block *block);
     /* Codes of one head as one byte each, in the order of the format: dim vectors of 64. */

@@ -31,7 +31,7 @@ size_t tada_tile_factors(const tada_codec *codec)
 
 size_t tada_tile_scratch(const tada_codec *codec)
 {
-    /* Values, codes, factors. */
+    /* Values, those of K turned to rows, codes, factors. */
     size_t values = CELLS * (size_t)codec->layout.head_dim;
     return 2 * values + values / 4 + tada_tile_factors(codec) + 64;
 }
@@ -124,6 +124,77 @@ static float mean_put(const tada_codec *c, uint8_t *means, size_t i, float value
         means[i] = tada_byte_from_float(value);
     }
     return mean_get(c, means, i);
+}
+
+/* ---- codes ---- */
+
+/* Byte of (cell, channel) in the order of the format: 64 codes a vector, so that no kernel needs to shuffle.
+ */
+static size_t code_position(enum tada_kind kind, int dim, int t, int d)
+{
+    if (kind == TADA_K) {
+        return ((size_t)(d / 4) * 4 + (size_t)(t / 16)) * 64 + (size_t)((t % 16) * 4 + d % 4);
+    }
+    return ((size_t)(t / 4) * (size_t)(dim / 16) + (size_t)(d / 16)) * 64 + (size_t)((d % 16) * 4 + t % 4);
+}
+
+/* Puts codes of LANES channels of a cell (scale axis channel), or of LANES cells and a channel (token), which
+ * start at cell t and channel d of a head, in the order of the format. */
+static void place_codes(const tada_codec *c, const uint8_t *codes, int t, int d, uint8_t *ordered)
+{
+    bool channels = c->recipe.axis == TADA_AXIS_CHANNEL;
+    int dim = c->layout.head_dim;
+    if (channels == (c->kind == TADA_K)) {
+        /* The lanes are what the format has four of side by side. */
+        uint8_t *to = ordered + code_position(c->kind, dim, t, d);
+        size_t step = c->kind == TADA_K ? 4 * 64 : (size_t)(dim / 16) * 64;
+        for (int four = 0; four < LANES / 4; four++) {
+            memcpy(to + (size_t)four * step, codes + (size_t)four * 4, 4);
+        }
+        return;
+    }
+    for (int l = 0; l < LANES; l++) {
+        ordered[code_position(c->kind, dim, channels ? t : t + l, channels ? d + l : d)] = codes[l];
+    }
+}
+
+/* `width`, the bits from `shift` on, is a constant at every call. */
+static inline __attribute__((always_inline)) void pack_plane(const uint8_t *ordered, int dim, int shift,
+                                                             int width, uint8_t *out)
+{
+    int per_line = 8 / width;
+    unsigned mask = (1u << width) - 1;
+    for (int line = 0; line < dim / per_line; line++) {
+        for (int i = 0; i < 64; i++) {
+            unsigned byte = 0;
+            for (int j = 0; j < per_line; j++) {
+                byte |= (ordered[j * 64 + i] >> shift & mask) << (j * width);
+            }
+            out[i] = (uint8_t)byte;
+        }
+        ordered += (size_t)per_line * 64;
+        out += 64;
+    }
+}
+
+/* One head. */
+static void pack(const uint8_t *ordered, int bits, int dim, uint8_t *out)
+{
+    uint8_t *high = out + (size_t)dim * 8 * (bits >= 4 ? 4 : 2);
+    if (bits == 8) {
+        memcpy(out, ordered, (size_t)dim * 64);
+    } else if (bits >= 4) {
+        pack_plane(ordered, dim, 0, 4, out);
+    } else {
+        pack_plane(ordered, dim, 0, 2, out);
+    }
+    if (bits == 3) {
+        pack_plane(ordered, dim, 2, 1, high);
+    } else if (bits == 5) {
+        pack_plane(ordered, dim, 4, 1, high);
+    } else if (bits == 6) {
+        pack_plane(ordered, dim, 4, 2, high);
+    }
 }
 
 /* ---- encoding ---- */
@@ -222,24 +293,27 @@ static void quantise_f16(const tada_recipe *r, const float *x, size_t stride, in
 
 /* Three times as far as the rounding of a row to f16 can move its rotated values, which is 2^-12 of the
  * head's norm. */
-static void rotation_noise(const tada_codec *c, const float *x, int columns, float *noise)
+static void rotation_noise(const tada_codec *c, const float *turned, int columns, float *noise)
 {
     int dim = c->layout.head_dim;
-    for (int t = 0; t < CELLS; t++) {
-        noise[t] = 0;
-        for (int first = 0; first < columns && c->layout.rotation > 1; first += dim) {
-            float sum = 0;
-            for (int d = first; d < first + dim; d++) {
-                sum += x[(size_t)t * columns + d] * x[(size_t)t * columns + d];
+    memset(noise, 0, CELLS * sizeof *noise);
+    for (int first = 0; first < columns; first += dim) {
+        float sum[CELLS] = {0};
+        for (int d = first; d < first + dim; d++) {
+            for (int t = 0; t < CELLS; t++) {
+                float v = turned[(size_t)d * CELLS + t];
+                sum[t] += v * v;
             }
-            noise[t] = fmaxf(noise[t], 3 * 0x1p-12f * sqrtf(sum));
+        }
+        for (int t = 0; t < CELLS; t++) {
+            noise[t] = fmaxf(noise[t], 3 * 0x1p-12f * sqrtf(sum[t]));
         }
     }
 }
 
-/* Scale axis channel: x [64][columns], groups of cells; codes [64][columns]. */
+/* Scale axis channel: x [64][columns], groups of cells. */
 static void quantise_channels(const tada_codec *c, const float *x, int columns, uint64_t mask,
-                              const float *noise, uint8_t *codes, uint8_t *meta, float *packed)
+                              const float *noise, uint8_t *ordered, uint8_t *meta, float *packed)
 {
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
@@ -273,15 +347,15 @@ static void quantise_channels(const tada_codec *c, const float *x, int columns, 
                 }
             }
             for (int i = 0; i < n; i++) {
-                memcpy(codes + (size_t)cell[i] * columns + d, block_codes + i * LANES, LANES);
+                place_codes(c, block_codes + i * LANES, cell[i], d, ordered);
             }
         }
     }
 }
 
-/* Scale axis token: x [columns][64], groups of channels; codes [64][columns]. */
+/* Scale axis token: x [columns][64], groups of channels. */
 static void quantise_tokens(const tada_codec *c, const float *x, int columns, const float *noise,
-                            uint8_t *codes, uint8_t *meta, uint8_t *block_codes)
+                            uint8_t *ordered, uint8_t *meta, uint8_t *block_codes)
 {
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
@@ -301,53 +375,16 @@ static void quantise_tokens(const tada_codec *c, const float *x, int columns, co
                                  meta + 4 * (at + (size_t)j));
                 }
             }
-            for (int d = 0; d < l->group; d++) {
-                for (int j = 0; j < LANES; j++) {
-                    codes[(size_t)(t + j) * columns + start + d] = block_codes[d * LANES + j];
+            int d = start % l->head_dim;
+            uint8_t *to = ordered + (size_t)(start - d) * CELLS;
+            for (int i = 0; i < l->group; i++) {
+                place_codes(c, block_codes + i * LANES, t, d, to);
+                if (++d == l->head_dim) {
+                    d = 0;
+                    to += (size_t)l->head_dim * CELLS;
                 }
             }
         }
-    }
-}
-
-/* Byte of (cell, channel) in the order of the format: 64 codes a vector, so that no kernel needs to shuffle.
- */
-static size_t code_position(enum tada_kind kind, int dim, int t, int d)
-{
-    if (kind == TADA_K) {
-        return ((size_t)(d / 4) * 4 + (size_t)(t / 16)) * 64 + (size_t)((t % 16) * 4 + d % 4);
-    }
-    return ((size_t)(t / 4) * (size_t)(dim / 16) + (size_t)(d / 16)) * 64 + (size_t)((d % 16) * 4 + t % 4);
-}
-
-static void pack_plane(const uint8_t *codes, int dim, int shift, int width, uint8_t *out)
-{
-    int per_line = 8 / width;
-    unsigned mask = (1u << width) - 1;
-    for (int line = 0; line < dim / per_line; line++) {
-        for (int i = 0; i < 64; i++) {
-            unsigned byte = 0;
-            for (int j = 0; j < per_line; j++) {
-                byte |= (codes[((size_t)line * per_line + j) * 64 + i] >> shift & mask) << (j * width);
-            }
-            out[(size_t)line * 64 + i] = (uint8_t)byte;
-        }
-    }
-}
-
-static void pack_head(const tada_codec *c, const uint8_t *codes, int columns, int head_in_unit,
-                      uint8_t *ordered, uint8_t *out)
-{
-    int dim = c->layout.head_dim, bits = c->recipe.bits;
-    for (int t = 0; t < CELLS; t++) {
-        for (int d = 0; d < dim; d++) {
-            ordered[code_position(c->kind, dim, t, d)] = codes[(size_t)t * columns + head_in_unit * dim + d];
-        }
-    }
-    int main_width = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
-    pack_plane(ordered, dim, 0, main_width, out);
-    if (bits > main_width) {
-        pack_plane(ordered, dim, main_width, bits - main_width, out + (size_t)dim * 8 * (size_t)main_width);
     }
 }
 
@@ -355,13 +392,15 @@ static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask
                         float *scratch)
 {
     const tada_layout *l = &c->layout;
+    const tada_kernels *k = tada_kernels_get();
     int columns = l->unit;
     float *x = scratch;
     float *turned = x + (size_t)CELLS * columns;
     float *mean = turned + (size_t)CELLS * columns + BLOCK;
-    uint8_t *codes = (uint8_t *)(mean + (size_t)CELLS * l->head_dim);
-    uint8_t *block_codes = codes + (size_t)CELLS * columns;
-    float noise[CELLS];
+    uint8_t *ordered = (uint8_t *)(mean + (size_t)CELLS * l->head_dim);
+    uint8_t *block_codes = ordered + (size_t)CELLS * columns;
+    float noise[CELLS] = {0};
+    bool tokens = c->recipe.axis == TADA_AXIS_TOKEN;
     cold_clear(c, cold);
     if (centres_heads(c)) {
         encode_head_means(c, rows, mask, cold->head_means, mean, x);
@@ -369,7 +408,12 @@ static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask
     for (int first = 0; first < l->width; first += columns) {
         uint8_t *record = cold->records + (size_t)(first / columns) * cold->stride;
         load_columns(c, rows, mask, first, columns, x);
-        rotation_noise(c, x, columns, noise);
+        if (tokens || l->rotation > 1) {
+            k->turn(x, CELLS, columns, turned);
+        }
+        if (l->rotation > 1) {
+            rotation_noise(c, turned, columns, noise);
+        }
         if (c->recipe.centring == TADA_CENTRE_TOKENS) {
             centre_tokens(c, mask, columns, record + l->means_at, x);
         } else if (centres_heads(c)) {
@@ -379,19 +423,18 @@ static void encode_once(const tada_codec *c, const uint16_t *rows, uint64_t mask
                 }
             }
         }
-        memset(codes, 0, (size_t)CELLS * columns);
-        if (c->recipe.axis == TADA_AXIS_CHANNEL) {
-            quantise_channels(c, x, columns, mask, noise, codes, record, turned);
-        } else {
-            for (int t = 0; t < CELLS; t++) {
-                for (int d = 0; d < columns; d++) {
-                    turned[(size_t)d * CELLS + t] = x[(size_t)t * columns + d];
-                }
+        memset(ordered, 0, (size_t)CELLS * columns);
+        if (tokens) {
+            if (c->recipe.centring != TADA_CENTRE_NONE) {
+                k->turn(x, CELLS, columns, turned);
             }
-            quantise_tokens(c, turned, columns, noise, codes, record, block_codes);
+            quantise_tokens(c, turned, columns, noise, ordered, record, block_codes);
+        } else {
+            quantise_channels(c, x, columns, mask, noise, ordered, record, turned);
         }
         for (int h = 0; h < columns / l->head_dim; h++) {
-            pack_head(c, codes, columns, h, (uint8_t *)turned, record + codes_at(c, h));
+            pack(ordered + (size_t)h * l->head_dim * CELLS, c->recipe.bits, l->head_dim,
+                 record + codes_at(c, h));
         }
     }
 }
@@ -498,13 +541,11 @@ void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t 
     }
 }
 
-/* Rows that nearly fill the range of f16 must not come back as infinities. */
-static void saturate(float *x, int n)
+/* Rows that nearly fill the range of f16 must not come back as infinities: those become 65504. */
+static void saturate(uint16_t *row, int n)
 {
-    const float most = 65504.0f;
     for (int i = 0; i < n; i++) {
-        float v = x[i] > most ? most : x[i];
-        x[i] = v < -most ? -most : v;
+        row[i] = (uint16_t)(row[i] - ((row[i] & 0x7fff) == 0x7c00));
     }
 }
 
@@ -514,19 +555,20 @@ void tada_tile_decode(const tada_codec *c, const tada_cold *cold, uint64_t mask,
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
     int dim = l->head_dim;
-    float *values = scratch, *rest = scratch + (size_t)CELLS * dim;
+    float *values = scratch, *turned = values + (size_t)CELLS * dim, *rest = turned + (size_t)CELLS * dim;
     for (int h = 0; h < l->n_heads; h++) {
-        tada_tile_decode_head(c, cold, mask, h, values, rest + dim);
+        tada_tile_decode_head(c, cold, mask, h, values, rest);
+        if (c->kind == TADA_K) {
+            k->turn(values, dim, CELLS, turned);
+        }
         for (int t = 0; t < CELLS; t++) {
-            float *row = c->kind == TADA_K ? rest : values + (size_t)t * dim;
-            for (int d = 0; c->kind == TADA_K && d < dim; d++) {
-                row[d] = values[(size_t)d * CELLS + t];
-            }
+            float *row = (c->kind == TADA_K ? turned : values) + (size_t)t * dim;
             if (l->rotation > 1) {
                 k->hadamard(row, dim, l->rotation);
             }
-            saturate(row, dim);
-            k->half_from_float(row, rows + (size_t)t * l->width + (size_t)h * dim, dim);
+            uint16_t *to = rows + (size_t)t * l->width + (size_t)h * dim;
+            k->half_from_float(row, to, dim);
+            saturate(to, dim);
         }
     }
 }

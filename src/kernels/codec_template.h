@@ -26,174 +26,187 @@ static inline int scale_index(float y)
     return index < 0 ? 0 : index > SCALES - 1 ? SCALES - 1 : index;
 }
 
-/*
- * The largest scale on whose multiples all values of a lane lie, within what rounding may have done to them;
- * -1 where there is none. Values that were decoded from codes are found again here, which is why encoding
- * them gives the same codes.
- */
-static void lattice(const tada_block *b, int *found)
+/* The same for several at once. */
+ALWAYS_INLINE lanes lane_scales(flags index)
 {
-    float low[LANES], high[LANES], tolerance[LANES];
-    float levels = (float)((1 << b->bits) - 1), top = 0;
-    int first[LANES], bottom = SCALES;
-    for (int l = 0; l < LANES; l++) {
-        low[l] = high[l] = b->x[l];
-    }
-    for (int i = 1; i < b->n; i++) {
-        for (int l = 0; l < LANES; l++) {
-            float v = b->x[(size_t)i * b->stride + l];
-            low[l] = v < low[l] ? v : low[l];
-            high[l] = v > high[l] ? v : high[l];
-        }
-    }
-    for (int l = 0; l < LANES; l++) {
-        float size = fmaxf(fabsf(low[l]), fabsf(high[l]));
-        /* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
-        tolerance[l] = 0x1.02p-11f * size + 0x1p-25f + b->noise[l];
-        top = size > top ? size : top;
-        /* Half of the least scale that the search takes, see there. */
-        first[l] = scale_index(fmaxf((high[l] - low[l] - 2 * tolerance[l]) / levels, 1.5f * b->noise[l]));
-        bottom = first[l] < bottom ? first[l] : bottom;
-        found[l] = -1;
-    }
-    for (int index = scale_index(top); index >= bottom; index--) {
+    return (lanes)((index + (111 << 2)) << 21);
+}
+
+ALWAYS_INLINE flags lane_indices(lanes y)
+{
+    flags bits = (flags)y;
+    flags index = (bits >> 21) - (111 << 2) - (flags)((bits & 0x1fffff) != 0);
+    index &= (flags)(y > 0) & (flags)(index > 0);
+    return flags_pick((flags)(index < SCALES), index, (flags){0} + (SCALES - 1));
+}
+
+/* PART lanes of a block. */
+typedef struct quantiser {
+    const float *x;
+    size_t stride;
+    int n, bits;
+    float levels;
+    lanes low, high, noise;
+} quantiser;
+
+/*
+ * The largest scale, from `top` down, on whose multiples all values of a lane lie, within what rounding may
+ * have done to them; -1 where there is none. Values that were decoded from codes are found again here, which
+ * is why encoding them gives the same codes.
+ */
+static flags lattice(const quantiser *q, int top)
+{
+    enum { FEW = 4 };
+    lanes size = HIGHER(lanes_abs(q->low), lanes_abs(q->high));
+    /* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
+    lanes tolerance = 0x1.02p-11f * size + 0x1p-25f + q->noise;
+    /* Half of the least scale that the search takes, see there. */
+    flags first = lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f * q->noise));
+    flags found = (flags){0} - 1;
+    for (int index = top; ANY((flags)(found < 0) & (flags)(first <= index)); index--) {
         float inverse = 1.0f / scale_value(index);
-        float limit[LANES];
-        int fits[LANES], any = 0;
-        for (int l = 0; l < LANES; l++) {
-            float least = round_even(low[l] * inverse), most = round_even(high[l] * inverse);
-            fits[l] = found[l] < 0 && index >= first[l] && most - least <= levels && least >= ZERO_MIN &&
-                      least <= ZERO_MAX;
-            limit[l] = tolerance[l] * inverse < 0.2f ? tolerance[l] * inverse : 0.2f;
-            any |= fits[l];
-        }
-        for (int i = 0; i < b->n && any; i++) {
-            any = 0;
-            for (int l = 0; l < LANES; l++) {
-                float v = b->x[(size_t)i * b->stride + l] * inverse;
-                fits[l] &= fabsf(v - round_even(v)) <= limit[l];
-                any |= fits[l];
+        lanes least = lanes_round(q->low * inverse), most = lanes_round(q->high * inverse);
+        lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f));
+        flags fits = (flags)(found < 0) & (flags)(first <= index) & (flags)(most - least <= q->levels) &
+                     (flags)(least >= (float)ZERO_MIN) & (flags)(least <= (float)ZERO_MAX);
+        for (int i = 0; i < q->n && ANY(fits);) {
+            /* Nearly all scales are out after a few values. Compared as integers, what is not a number is
+             * larger than any distance. */
+            flags worst = {0};
+            for (int end = i + FEW < q->n ? i + FEW : q->n; i < end; i++) {
+                lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+                worst = FLAGS_HIGHER(worst, (flags)lanes_abs(v - lanes_round(v)));
             }
+            fits &= (flags)(worst <= (flags)limit);
         }
-        for (int l = 0; l < LANES && any; l++) {
-            found[l] = fits[l] ? index : found[l];
-        }
+        found = flags_pick(fits, (flags){0} + index, found);
     }
+    return found;
 }
 
 /* Scale index and zero point of each lane with the least squared error among those near the range of its
  * values. */
-static void search_scales(const tada_block *b, int *best_index, float *best_zero)
+static void search_scales(const quantiser *q, enum tada_search search, flags *best_index, lanes *best_zero)
 {
     static const int depth[9] = {0, 0, 6, 4, 3, 2, 1, 1, 1};
-    float low[LANES], high[LANES], best[LANES];
-    int first[LANES], least[LANES];
-    float levels = (float)((1 << b->bits) - 1);
-    for (int l = 0; l < LANES; l++) {
-        low[l] = high[l] = b->x[l];
-        best[l] = INFINITY;
-    }
-    for (int i = 1; i < b->n; i++) {
-        for (int l = 0; l < LANES; l++) {
-            float v = b->x[(size_t)i * b->stride + l];
-            low[l] = v < low[l] ? v : low[l];
-            high[l] = v > high[l] ? v : high[l];
-        }
-    }
-    for (int l = 0; l < LANES; l++) {
-        first[l] = scale_index((high[l] - low[l]) / levels);
-        /* Finer steps would not survive the rounding of the decoded row to f16. */
-        least[l] = scale_index(fmaxf(fmaxf(high[l] / ZERO_MAX, low[l] / ZERO_MIN), 3 * b->noise[l]));
-        best_index[l] = first[l] + 1 > least[l] ? first[l] + 1 : least[l];
-        best_index[l] = best_index[l] < SCALES ? best_index[l] : SCALES - 1;
-        best_zero[l] = round_even(low[l] / scale_value(best_index[l]));
-    }
-    int steps = b->search == TADA_SEARCH_MINMAX ? 0 : depth[b->bits];
+    flags first = lane_indices((q->high - q->low) / q->levels);
+    /* Finer steps would not survive the rounding of the decoded row to f16. */
+    flags least =
+        lane_indices(HIGHER(HIGHER(q->high / (float)ZERO_MAX, q->low / (float)ZERO_MIN), 3 * q->noise));
+    flags last = {0};
+    lanes best = lanes_all(INFINITY);
+    int steps = search == TADA_SEARCH_MINMAX ? 0 : depth[q->bits];
     for (int step = 1; step >= -steps; step--) {
-        for (int shift = 0; shift < 3; shift++) {
-            float scale[LANES], inverse[LANES], zero[LANES], error[LANES] = {0};
-            int index[LANES];
-            for (int l = 0; l < LANES; l++) {
-                index[l] = first[l] + step;
-                index[l] = index[l] < least[l] ? least[l] : index[l] < 0 ? 0 : index[l];
-                index[l] = index[l] < SCALES ? index[l] : SCALES - 1;
-                scale[l] = scale_value(index[l]);
-                inverse[l] = 1.0f / scale[l];
-                /* Centred on the range, then one level to either side. */
-                zero[l] = round_even(0.5f * (low[l] + high[l]) * inverse[l] - 0.5f * levels);
-                zero[l] += shift == 0 ? 0.0f : shift == 1 ? 1.0f : -1.0f;
-                zero[l] = zero[l] < ZERO_MIN ? ZERO_MIN : zero[l] > ZERO_MAX ? ZERO_MAX : zero[l];
+        flags index = first + step;
+        index = flags_pick((flags)(index < least), least, index);
+        index = flags_pick((flags)(index < SCALES), index, (flags){0} + (SCALES - 1));
+        lanes scale = lane_scales(index), inverse = 1.0f / scale;
+        if (step == 1) {
+            /* For values that are not finite, whose errors are not less than anything. */
+            *best_index = index;
+            *best_zero = lanes_round(q->low / scale);
+        } else if (!ANY((flags)(index != last))) {
+            continue;
+        }
+        last = index;
+        /* Centred on the range, then one level to either side. */
+        lanes centre = lanes_round(0.5f * (q->low + q->high) * inverse - 0.5f * q->levels);
+        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f}, error[3] = {{0}, {0}, {0}};
+        lanes least_value[3], most_value[3];
+        for (int s = 0; s < 3; s++) {
+            /* This order leaves what is not a number as it is. */
+            zero[s] = LOWER(lanes_all(ZERO_MAX), HIGHER(lanes_all(ZERO_MIN), zero[s]));
+            least_value[s] = scale * zero[s];
+            most_value[s] = scale * (zero[s] + q->levels);
+        }
+        for (int i = 0; i < q->n; i++) {
+            /* The limits of the codes can be those of multiples of the scale, whose products are exact. */
+            lanes x = lanes_load(q->x + (size_t)i * q->stride), nearest = scale * lanes_round(x * inverse);
+            UNROLL
+            for (int s = 0; s < 3; s++) {
+                lanes d = x - LOWER(HIGHER(nearest, least_value[s]), most_value[s]);
+                error[s] += d * d;
             }
-            for (int i = 0; i < b->n; i++) {
-                const float *x = b->x + (size_t)i * b->stride;
-                for (int l = 0; l < LANES; l++) {
-                    float q = round_even(x[l] * inverse[l]) - zero[l];
-                    q = q > 0 ? q : 0;
-                    q = q < levels ? q : levels;
-                    float d = x[l] - scale[l] * (q + zero[l]);
-                    error[l] += d * d;
-                }
-            }
-            for (int l = 0; l < LANES; l++) {
-                if (error[l] < best[l]) {
-                    best[l] = error[l];
-                    best_index[l] = index[l];
-                    best_zero[l] = zero[l];
-                }
+            /* Errors only grow. */
+            if (i % 16 == 15 &&
+                !ANY((flags)(error[0] < best) | (flags)(error[1] < best) | (flags)(error[2] < best))) {
+                break;
             }
         }
+        for (int s = 0; s < 3; s++) {
+            flags better = (flags)(error[s] < best);
+            best = lanes_pick(better, error[s], best);
+            *best_index = flags_pick(better, index, *best_index);
+            *best_zero = lanes_pick(better, zero[s], *best_zero);
+        }
+    }
+}
+
+static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
+{
+    flags index = lattice(q, top), lies = (flags)(index >= 0);
+    lanes zero = {0};
+    if (ANY(~lies)) {
+        flags searched = {0};
+        search_scales(q, b->search, &searched, &zero);
+        index = flags_pick(lies, index, searched);
+    }
+    lanes inverse = 1.0f / lane_scales(index);
+    /* The zero point is the least multiple of the scale that occurs, so that it is found again in the decoded
+     * values. */
+    lanes least = lanes_all(INFINITY);
+    for (int i = 0; i < q->n; i++) {
+        least = LOWER(lanes_round(lanes_load(q->x + (size_t)i * q->stride) * inverse), least);
+    }
+    least = lanes_pick(lies | (flags)(least > zero), least, zero);
+    /* Values that are not finite end up anywhere; the zero point must not leave its field. */
+    least = LOWER(HIGHER(least, lanes_all(ZERO_MIN)), lanes_all(ZERO_MAX));
+    flags words = index << 9 | (__builtin_convertvector(least, flags) & 511);
+    for (int l = 0; l < PART; l++) {
+        b->meta[part + l] = (uint16_t)words[l];
+    }
+    /* From the zero point of the search on, or from the least value when that is higher. */
+    lanes end = lanes_pick(lies, lanes_all(q->levels), zero + q->levels - least);
+    /* Only values that are not finite get here with another limit than a code can hold. */
+    end = HIGHER(LOWER(end, lanes_all(q->levels)), lanes_all(0));
+    for (int i = 0; i < q->n; i++) {
+        lanes code = lanes_round(lanes_load(q->x + (size_t)i * q->stride) * inverse) - least;
+        lanes_store_bytes(LOWER(HIGHER(code, lanes_all(0)), end), b->codes + i * LANES + part);
     }
 }
 
 static void quantise(tada_block *b)
 {
-    int index[LANES], found[LANES];
-    float zero[LANES], inverse[LANES], least[LANES];
-    float levels = (float)((1 << b->bits) - 1);
+    enum { PARTS = LANES / PART };
+    quantiser parts[PARTS];
+    float top = 0;
     if (b->n == 0) {
         memset(b->meta, 0, sizeof b->meta);
         return;
     }
-    lattice(b, found);
-    int missing = 0;
-    for (int l = 0; l < LANES; l++) {
-        missing |= found[l] < 0;
-    }
-    if (missing) {
-        search_scales(b, index, zero);
-    }
-    for (int l = 0; l < LANES; l++) {
-        index[l] = found[l] >= 0 ? found[l] : index[l];
-        inverse[l] = 1.0f / scale_value(index[l]);
-        least[l] = INFINITY;
-    }
-    /* The zero point is the least multiple of the scale that occurs, so that it is found again in the decoded
-     * values. */
-    for (int i = 0; i < b->n; i++) {
-        for (int l = 0; l < LANES; l++) {
-            float n = round_even(b->x[(size_t)i * b->stride + l] * inverse[l]);
-            least[l] = n < least[l] ? n : least[l];
+    for (int p = 0; p < PARTS; p++) {
+        const float *x = b->x + p * PART;
+        lanes low = lanes_load(x), high = low;
+        for (int i = 1; i < b->n; i++) {
+            lanes v = lanes_load(x + (size_t)i * b->stride);
+            low = LOWER(v, low);
+            high = HIGHER(v, high);
+        }
+        parts[p] = (quantiser){x,
+                               b->stride,
+                               b->n,
+                               b->bits,
+                               (float)((1 << b->bits) - 1),
+                               low,
+                               high,
+                               lanes_load(b->noise + p * PART)};
+        for (int l = 0; l < PART; l++) {
+            float size = fmaxf(fabsf(low[l]), fabsf(high[l]));
+            top = size > top ? size : top;
         }
     }
-    for (int l = 0; l < LANES; l++) {
-        least[l] = found[l] >= 0 || least[l] > zero[l] ? least[l] : zero[l];
-        /* Values that are not finite end up anywhere; the zero point must not leave its field. */
-        least[l] = least[l] > ZERO_MIN ? least[l] : ZERO_MIN;
-        least[l] = least[l] < ZERO_MAX ? least[l] : ZERO_MAX;
-        b->meta[l] = (uint16_t)(index[l] << 9 | ((int)least[l] & 511));
-        /* From the zero point of the search on, or from the least value when that is higher. */
-        zero[l] = found[l] >= 0 ? levels : zero[l] + levels - least[l];
-        /* Only values that are not finite get here with another limit than a code can hold. */
-        zero[l] = zero[l] < levels ? zero[l] : levels;
-        zero[l] = zero[l] > 0 ? zero[l] : 0;
-    }
-    for (int i = 0; i < b->n; i++) {
-        for (int l = 0; l < LANES; l++) {
-            float q = round_even(b->x[(size_t)i * b->stride + l] * inverse[l]) - least[l];
-            q = q > 0 ? q : 0;
-            q = q < zero[l] ? q : zero[l];
-            b->codes[i * LANES + l] = (uint8_t)q;
-        }
+    for (int p = 0; p < PARTS; p++) {
+        quantise_part(b, p * PART, &parts[p], scale_index(top));
     }
 }
 

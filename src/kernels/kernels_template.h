@@ -70,15 +70,54 @@ static void half_from_float(const float *from, uint16_t *to, int64_t n)
 }
 
 #if defined(__AVX2__)
-/* The first three stages on 8 values: the same additions and subtractions as below. */
-ALWAYS_INLINE __m256 hadamard8(__m256 x)
+/* One stage within registers, y being x with the values of each pair swapped. Products with 1 and -1 are
+ * exact, so that these are the same additions and subtractions as below. */
+#define HADAMARD_STAGE(x, y, signs) VEC_FMA(x, signs, y)
+
+/* The first stages, on the values of a register. */
+ALWAYS_INLINE vec hadamard_within(vec x)
 {
-    __m256 y = _mm256_permute_ps(x, 0xb1);
-    x = _mm256_blend_ps(_mm256_add_ps(x, y), _mm256_sub_ps(y, x), 0xaa);
-    y = _mm256_permute_ps(x, 0x4e);
-    x = _mm256_blend_ps(_mm256_add_ps(x, y), _mm256_sub_ps(y, x), 0xcc);
-    y = _mm256_permute2f128_ps(x, x, 1);
-    return _mm256_blend_ps(_mm256_add_ps(x, y), _mm256_sub_ps(y, x), 0xf0);
+#if defined(__AVX512F__)
+    const vec ones = _mm512_setr4_ps(1, -1, 1, -1), twos = _mm512_setr4_ps(1, 1, -1, -1);
+    const vec fours = _mm512_setr_ps(1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1);
+    const vec eights = _mm512_setr_ps(1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1);
+    x = HADAMARD_STAGE(x, _mm512_permute_ps(x, 0xb1), ones);
+    x = HADAMARD_STAGE(x, _mm512_permute_ps(x, 0x4e), twos);
+    x = HADAMARD_STAGE(x, _mm512_shuffle_f32x4(x, x, 0xb1), fours);
+    return HADAMARD_STAGE(x, _mm512_shuffle_f32x4(x, x, 0x4e), eights);
+#else
+    const vec ones = _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1);
+    const vec twos = _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1);
+    const vec fours = _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1);
+    x = HADAMARD_STAGE(x, _mm256_permute_ps(x, 0xb1), ones);
+    x = HADAMARD_STAGE(x, _mm256_permute_ps(x, 0x4e), twos);
+    return HADAMARD_STAGE(x, _mm256_permute2f128_ps(x, x, 1), fours);
+#endif
+}
+
+/* The first stages on `count` registers, a constant at every call: all that their values allow. */
+ALWAYS_INLINE void hadamard_first(float *x, int count)
+{
+    vec v[8];
+    UNROLL
+    for (int i = 0; i < count; i++) {
+        v[i] = hadamard_within(VEC_LOAD(x + i * WIDTH));
+    }
+    UNROLL
+    for (int half = 1; half < count; half *= 2) {
+        UNROLL
+        for (int i = 0; i < count; i++) {
+            if (!(i & half)) {
+                vec a = v[i], b = v[i + half];
+                v[i] = VEC_ADD(a, b);
+                v[i + half] = VEC_SUB(a, b);
+            }
+        }
+    }
+    UNROLL
+    for (int i = 0; i < count; i++) {
+        VEC_STORE(x + i * WIDTH, v[i]);
+    }
 }
 #elif defined(TADA_SET_NEON)
 /* The first two stages on 16 values, each register with one of every four: as below, too. */
@@ -102,17 +141,16 @@ static void hadamard(float *x, int n, int block)
         float *y = x + start;
         int half = 1;
 #if defined(__AVX2__)
-        for (int i = 0; block >= 8 && i < block; i += 8) {
-            _mm256_storeu_ps(y + i, hadamard8(_mm256_loadu_ps(y + i)));
-            half = 8;
-        }
-        for (; half >= 8 && half < block; half *= 2) {
-            for (int i = 0; i < block; i += 2 * half) {
-                for (int j = i; j < i + half; j += 8) {
-                    __m256 a = _mm256_loadu_ps(y + j), b = _mm256_loadu_ps(y + j + half);
-                    _mm256_storeu_ps(y + j, _mm256_add_ps(a, b));
-                    _mm256_storeu_ps(y + j + half, _mm256_sub_ps(a, b));
-                }
+        for (int i = 0; block >= WIDTH && i < block; i += half) {
+            if (block >= 8 * WIDTH) {
+                hadamard_first(y + i, 8);
+                half = 8 * WIDTH;
+            } else if (block >= 4 * WIDTH) {
+                hadamard_first(y + i, 4);
+                half = 4 * WIDTH;
+            } else {
+                hadamard_first(y + i, 1);
+                half = WIDTH;
             }
         }
 #elif defined(TADA_SET_NEON)
@@ -136,6 +174,54 @@ static void hadamard(float *x, int n, int block)
     }
 }
 
+/* Four columns of 4 rows, or of 8 rows with AVX2, to as many rows. */
+ALWAYS_INLINE void turn_block(const float *from, size_t columns, float *to, size_t rows)
+{
+#if defined(__AVX2__)
+    __m256 x[4];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + (size_t)i * columns)),
+                                    _mm_loadu_ps(from + (size_t)(i + 4) * columns), 1);
+    }
+    __m256 a = _mm256_unpacklo_ps(x[0], x[1]), b = _mm256_unpackhi_ps(x[0], x[1]);
+    __m256 c = _mm256_unpacklo_ps(x[2], x[3]), d = _mm256_unpackhi_ps(x[2], x[3]);
+    _mm256_storeu_ps(to, _mm256_shuffle_ps(a, c, 0x44));
+    _mm256_storeu_ps(to + rows, _mm256_shuffle_ps(a, c, 0xee));
+    _mm256_storeu_ps(to + 2 * rows, _mm256_shuffle_ps(b, d, 0x44));
+    _mm256_storeu_ps(to + 3 * rows, _mm256_shuffle_ps(b, d, 0xee));
+#elif defined(TADA_SET_NEON)
+    float32x4x2_t a = vtrnq_f32(vld1q_f32(from), vld1q_f32(from + columns));
+    float32x4x2_t b = vtrnq_f32(vld1q_f32(from + 2 * columns), vld1q_f32(from + 3 * columns));
+    vst1q_f32(to, vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0])));
+    vst1q_f32(to + rows, vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1])));
+    vst1q_f32(to + 2 * rows, vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0])));
+    vst1q_f32(to + 3 * rows, vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1])));
+#else
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 4; j++) {
+            to[(size_t)j * rows + i] = from[(size_t)i * columns + j];
+        }
+    }
+#endif
+}
+
+static void turn(const float *from, int rows, int columns, float *to)
+{
+#if defined(__AVX2__)
+    int step = 8;
+#else
+    int step = 4;
+#endif
+    for (int c = 0; c < columns; c += 4) {
+        for (int r = 0; r < rows; r += step) {
+            turn_block(from + (size_t)r * columns + c, (size_t)columns, to + (size_t)c * rows + r,
+                       (size_t)rows);
+        }
+    }
+}
+
+#include "lanes.h"
 #include "codec_template.h"
 
 #include "attention_template.h"
@@ -151,6 +237,7 @@ const tada_kernels TADA_SET_SYMBOL = {
     .half_to_float = half_to_float,
     .half_from_float = half_from_float,
     .hadamard = hadamard,
+    .turn = turn,
     .quantise = quantise,
     .unpack = unpack,
     .factors = factors,

@@ -85,6 +85,11 @@ static void call_hadamard(const tada_kernels *k, int block)
     k->hadamard(d.c, DIM, block);
 }
 
+static void call_turn(const tada_kernels *k, int columns)
+{
+    k->turn(d.a, CELLS, columns, d.c);
+}
+
 static void call_quantise(const tada_kernels *k, int bits)
 {
     tada_block block = {d.a, TADA_LANES, CELLS, bits, TADA_SEARCH_ERROR, d.codes, {0}, {0}};
@@ -218,7 +223,9 @@ static void call_softmax(const tada_kernels *k, int m)
 static const bench benches[] = {
     {"half_to_float, 128", call_half_to_float, 128, 128},
     {"half_from_float, 128", call_half_from_float, 128, 128},
+    {"hadamard, 64", call_hadamard, 64, DIM},
     {"hadamard, 128", call_hadamard, 128, DIM},
+    {"turn, 128", call_turn, 128, TILE},
     {"quantise, 2 bits", call_quantise, 2, CELLS *TADA_LANES},
     {"quantise, 4 bits", call_quantise, 4, CELLS *TADA_LANES},
     {"unpack, 2 bits", call_unpack, 2, TILE},

@@ -7,6 +7,33 @@
 static const int widths[] = {2, 3, 4, 5, 6, 8};
 enum { N_WIDTHS = sizeof widths / sizeof widths[0], CELLS = TADA_TILE_CELLS };
 
+/* ---- turn ---- */
+
+void test_turn(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
+        for (int rows = 16; rows <= 128; rows += 16) {
+            for (int columns = 16; columns <= 272; columns += 16) {
+                guard_start(side);
+                float *from = guard_take((size_t)(rows * columns), sizeof *from);
+                float *to = guard_take((size_t)(rows * columns), sizeof *to);
+                numbers_fill(from, 1, 0, rows * columns, random_below(NUMBERS_KINDS));
+                case_is("turn of %d rows of %d", rows, columns);
+                k->turn(from, rows, columns, to);
+                guard_check();
+                for (int i = 0; i < rows * columns; i++) {
+                    float got = to[i % columns * rows + i / columns];
+                    if (memcmp(&got, &from[i], sizeof got) != 0) {
+                        fail_case("row %d, column %d is %a instead of %a", i / columns, i % columns,
+                                  (double)got, (double)from[i]);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /* ---- quantise ---- */
 
 /* Values on the multiples of a scale, as those of a tile that was decoded before. */

@@ -17,6 +17,7 @@ static const named_test all[] = {
     {"half_to_float", test_half_to_float},
     {"half_from_float", test_half_from_float},
     {"hadamard", test_hadamard},
+    {"turn", test_turn},
     {"quantise", test_quantise},
     {"unpack", test_unpack},
     {"factors", test_factors},
