@@ -49,7 +49,9 @@ static const char *const tiers[] = {
     "neoni8mm",
 #else
     "avx2",
+    "avxvnni",
     "avx512",
+    "avx512vnni",
 #endif
 };
 enum { N_TIERS = sizeof tiers / sizeof tiers[0] };
