@@ -473,6 +473,29 @@ static void every_recipe(void **unused)
     }
 }
 
+/* Memory is asked for before the head size is known: whatever it is, the records must have room. */
+static void records_fit(void **unused)
+{
+    static const int bits[] = {2, 3, 4, 5, 6, 8}, groups[] = {16, 32, 48, 64, 128, 256};
+    (void)unused;
+    for (int i = 0; i < 6 * 6 * 2 * 4 * 2; i++) {
+        tada_recipe r = {.bits = bits[i % 6],
+                         .group = groups[i / 6 % 6],
+                         .axis = (enum tada_axis)(i / 36 % 2),
+                         .centring = (enum tada_centring)(i / 72 % 4),
+                         .scale = (enum tada_scale)(i / 288)};
+        for (int width = 16; width <= 1024 && !tada_recipe_problem(&r); width += 16) {
+            for (int dim = 16; dim <= width; dim += 16) {
+                if (width % dim == 0) {
+                    tada_layout l = tada_layout_make(&r, width, dim);
+                    size_t bytes = (size_t)l.n_units * l.record_bytes + l.head_means_bytes;
+                    assert_in_range(bytes, 1, tada_cold_bytes(&r, width));
+                }
+            }
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--write") == 0) {
@@ -482,6 +505,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s [--write DIR]\n", argv[0]);
         return 2;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(golden_tiles), cmocka_unit_test(every_recipe)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(golden_tiles), cmocka_unit_test(every_recipe),
+                                       cmocka_unit_test(records_fit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
