@@ -101,4 +101,6 @@ else:
                       min(len(words), len(others)))
     print(f"The two answers agree for the first {same} of {len(one)} characters ({same_words} of "
           f"{len(words)} words), then differ.")
+    print("A small model with 4-bit weights has near ties that any rounding decides, even another instruction set's; "
+          "how close the caches are is measured with KL divergence, see the README.")
 PYTHON
