@@ -3,20 +3,14 @@
 
 static void transpose(const uint16_t *rows, size_t stride, int dim, float *out)
 {
-    for (int d0 = 0; d0 < dim; d0 += 16) {
-        int width = dim - d0 < 16 ? dim - d0 : 16;
-        for (int t0 = 0; t0 < CELLS; t0 += 16) {
-            float block[16][16];
-            for (int t = 0; t < 16; t++) {
-                half_to_float(rows + (size_t)(t0 + t) * stride + d0, block[t], width);
-            }
-            for (int d = 0; d < width; d++) {
-                float *to = out + (size_t)(d0 + d) * CELLS + t0;
-                for (int t = 0; t < 16; t++) {
-                    to[t] = block[t][d];
-                }
-            }
+    float block[CELLS][16] = {{0}}, turned[16][CELLS];
+    for (int d = 0; d < dim; d += 16) {
+        int width = dim - d < 16 ? dim - d : 16;
+        for (int t = 0; t < CELLS; t++) {
+            half_to_float(rows + (size_t)t * stride + d, block[t], width);
         }
+        turn(block[0], CELLS, 16, turned[0]);
+        memcpy(out + (size_t)d * CELLS, turned, (size_t)width * sizeof turned[0]);
     }
 }
 
@@ -382,20 +376,23 @@ static void softmax(const tada_softmax *s)
 {
     for (int first = 0; first < s->m; first += 4) {
         int rows = s->m - first < 4 ? s->m - first : 4;
+        float *x = s->scores + (size_t)first * s->lds;
         vec most[4], sum[4];
         float top[4], total[4];
         for (int r = 0; r < 4; r++) {
-            int row = first + (r < rows ? r : rows - 1);
-            float *x = s->scores + (size_t)row * s->lds;
-            /* A row that is not there repeats the last one, whose scores must not be touched again. */
-            if (r < rows && s->softcap > 0) {
-                softcap_row(x, s->softcap, s->n);
+            most[r] = VEC_SET(-INFINITY);
+            sum[r] = VEC_SET(0.0f);
+        }
+        for (int r = 0; r < rows; r++) {
+            int row = first + r;
+            if (s->softcap > 0) {
+                softcap_row(x + (size_t)r * s->lds, s->softcap, s->n);
             }
-            if (r < rows && s->mask) {
+            if (s->mask) {
                 const float *mask = s->mask + (size_t)(row / s->group) * s->lds;
-                most[r] = mask_row(x, mask, s->slope[row % s->group], s->n);
+                most[r] = mask_row(x + (size_t)r * s->lds, mask, s->slope[row % s->group], s->n);
             } else {
-                most[r] = r < rows ? mask_row(x, NULL, 0, s->n) : most[rows - 1];
+                most[r] = mask_row(x + (size_t)r * s->lds, NULL, 0, s->n);
             }
         }
         tops_of_four(most, top);
@@ -403,13 +400,10 @@ static void softmax(const tada_softmax *s)
             if (top[r] > s->max[first + r]) {
                 raise_max(s, first + r, top[r]);
             }
-        }
-        for (int r = 0; r < 4; r++) {
-            sum[r] = VEC_SET(0.0f);
-            if (r < rows && top[r] > -INFINITY) {
-                sum[r] = weigh_row(s->scores + (size_t)(first + r) * s->lds, s->max[first + r], s->n);
-            } else if (r < rows) {
-                memset(s->scores + (size_t)(first + r) * s->lds, 0, (size_t)s->n * sizeof *s->scores);
+            if (top[r] > -INFINITY) {
+                sum[r] = weigh_row(x + (size_t)r * s->lds, s->max[first + r], s->n);
+            } else {
+                memset(x + (size_t)r * s->lds, 0, (size_t)s->n * sizeof *x);
             }
         }
         sums_of_four(sum, total);

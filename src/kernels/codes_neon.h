@@ -10,9 +10,6 @@
  * bytes are a matrix of two rows, and two columns make another one, with both fours of each side by side.
  */
 
-/* Largest folded integer: with it the sum over 256 codes of 8 bits still fits, and both of its bytes, too. */
-static const float fold_top = 32000.0f;
-
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 #define SUMS_MATRIX 1
 #define SUMS_BYTES 1
@@ -61,7 +58,7 @@ ALWAYS_INLINE void fold_row(const tada_fold *f, int row, bool scaled)
     }
     float top = VEC_TOP(VEC_MAX(VEC_MAX(most[0], most[1]), VEC_MAX(most[2], most[3])));
     float unit = top * (1.0f / fold_top);
-    vec inverse = VEC_SET(unit > 0x1p-120f && unit < 0x1p120f ? 1.0f / unit : 0.0f);
+    vec inverse = VEC_SET(fold_inverse(unit));
     f->inverse[row] = unit;
     /* Not finite when some x is not. */
     f->bias[row] = VEC_SUM(VEC_ADD(VEC_ADD(sum[0], sum[1]), VEC_ADD(sum[2], sum[3])));
@@ -85,9 +82,6 @@ static void fold(const tada_fold *f)
 }
 
 /* ---- sums ---- */
-
-/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format has it. */
-enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES };
 
 /* The bits of one plane that belong to a vector: its line, and how far they move to get to their place. */
 typedef struct bits {
@@ -340,7 +334,7 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int half,
     const int16_t *x = a->x + (size_t)row * a->ldx;
     /* The first block fetches what comes next while the multipliers are busy. */
     const uint8_t *next = row + vector + half == 0 ? a->next : a->next_end;
-    size_t turns = (size_t)a->n_fours / 2, ahead = ((size_t)(a->next_end - a->next) / turns + 63) / 64 * 64;
+    size_t ahead = fetch_bytes(a->next, a->next_end, (size_t)a->n_fours / 2);
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
@@ -351,9 +345,7 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int half,
     for (int i = 0; i < a->n_fours; i += 2) {
         add_fours(a, x, v, half, rows, packing, sum);
         if (next < a->next_end) {
-            for (const uint8_t *end = next + ahead; next < end; next += 64) {
-                __builtin_prefetch(next);
-            }
+            next = fetch(next, ahead);
         }
         v += 2 * (size_t)a->step;
         x += 8;
@@ -405,18 +397,5 @@ ALWAYS_INLINE void codes_packed(const tada_dot *a, enum packing packing)
         default:
             codes_rows(a, r, 1, packing);
         }
-    }
-}
-
-static void codes_dot(const tada_dot *a)
-{
-    if (a->bits == 4 && a->step % 2 == 0 && a->first % 2 == 0 && a->n_vectors % 2 == 0) {
-        codes_packed(a, NIBBLES);
-    } else if (a->bits == 8) {
-        codes_packed(a, BYTES);
-    } else if (a->high) {
-        codes_packed(a, TWO_PLANES);
-    } else {
-        codes_packed(a, ONE_PLANE);
     }
 }

@@ -1,8 +1,5 @@
 /* Attention on codes: integers all the way to the sum. Included by kernels_template.h. */
 
-/* Largest folded integer: with it the sum over 256 codes of 8 bits still fits, and both of its bytes, too. */
-static const float fold_top = 32000.0f;
-
 /*
  * A set has one of two ways to multiply codes. With a dot product of bytes (VNNI) a folded value is two
  * signed bytes, high and low, and their sums are kept apart until the end; without, codes become words, even
@@ -153,9 +150,7 @@ ALWAYS_INLINE void measure_four(const tada_fold *f, const fold_row *row, int fir
     sums_of_four(sum, bias);
     for (int r = 0; r < 4; r++) {
         unit[r] = top[r] * (1.0f / fold_top);
-        float quotient = 1.0f / unit[r];
-        quotient = unit[r] > 0x1p-120f ? quotient : 0.0f;
-        inverse[r] = unit[r] < 0x1p120f ? quotient : 0.0f;
+        inverse[r] = fold_inverse(unit[r]);
     }
     for (int r = 0; r < rows; r++) {
         f->inverse[first + r] = unit[r];
@@ -165,13 +160,11 @@ ALWAYS_INLINE void measure_four(const tada_fold *f, const fold_row *row, int fir
 
 static void fold_measure(const tada_fold *f, const fold_row *row, int total, float *inverse)
 {
-    size_t turns = (size_t)(total + 3) / 4, ahead = ((size_t)(f->next_end - f->next) / turns + 63) / 64 * 64;
-    const uint8_t *fetch = f->next;
+    const uint8_t *next = f->next;
+    size_t ahead = fetch_bytes(next, f->next_end, (size_t)(total + 3) / 4);
     for (int r = 0; r < total; r += 4) {
         int rows = total - r < 4 ? total - r : 4;
-        for (const uint8_t *end = fetch + ahead; fetch < end; fetch += 64) {
-            __builtin_prefetch(fetch);
-        }
+        next = fetch(next, ahead);
         if (f->scale && f->n == 64) {
             measure_four(f, row + r, r, rows, true, 64, inverse + r);
         } else if (f->scale) {
@@ -285,10 +278,6 @@ ALWAYS_INLINE veci total(const sums *sum)
     }
 #endif
 
-/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general.
- */
-enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES };
-
 /* Bits [shift, shift + width) of the bytes of vector v of a plane. */
 ALWAYS_INLINE veci plane_bytes(const uint8_t *plane, unsigned v, unsigned width, int part)
 {
@@ -347,7 +336,7 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
     const uint8_t *line = a->low + (packing == NIBBLES ? (size_t)v * 32 : (size_t)v * 64);
     /* The first block fetches what comes next while the multipliers are busy. */
     const uint8_t *next = row + vector == 0 ? a->next : a->next_end;
-    size_t ahead = ((size_t)(a->next_end - a->next) / (size_t)a->n_fours + 63) / 64 * 64;
+    size_t ahead = fetch_bytes(a->next, a->next_end, (size_t)a->n_fours);
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
@@ -367,9 +356,7 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
             }
         }
         if (next < a->next_end) {
-            for (const uint8_t *end = next + ahead; next < end; next += 64) {
-                __builtin_prefetch(next);
-            }
+            next = fetch(next, ahead);
         }
         v += step;
         line += line_step;
@@ -429,19 +416,6 @@ ALWAYS_INLINE void codes_packed(const tada_dot *a, enum packing packing)
             codes_rows(a, r, 1, packing);
             r += 1;
         }
-    }
-}
-
-static void codes_dot(const tada_dot *a)
-{
-    if (a->bits == 4 && a->step % 2 == 0 && a->first % 2 == 0 && a->n_vectors % 2 == 0) {
-        codes_packed(a, NIBBLES);
-    } else if (a->bits == 8) {
-        codes_packed(a, BYTES);
-    } else if (a->high) {
-        codes_packed(a, TWO_PLANES);
-    } else {
-        codes_packed(a, ONE_PLANE);
     }
 }
 

@@ -225,6 +225,7 @@ static void turn(const float *from, int rows, int columns, float *to)
 #include "codec_template.h"
 
 #include "attention_template.h"
+#include "codes_common.h"
 #if defined(TADA_SET_NEON)
 #include "codes_neon.h"
 #else

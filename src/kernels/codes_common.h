@@ -1,0 +1,52 @@
+/*
+ * What all ways of attention on codes share. Included by kernels_template.h, before the way of the set.
+ */
+
+/* Largest folded integer: with it the sum over 256 codes of 8 bits still fits, and both of its bytes, too. */
+static const float fold_top = 32000.0f;
+
+/* What values become integers by, given what a unit stands for; 0 when that is of no use. */
+ALWAYS_INLINE float fold_inverse(float unit)
+{
+    /* Without branches, so that several can be had at once. */
+    float inverse = 1.0f / unit;
+    inverse = unit > 0x1p-120f ? inverse : 0.0f;
+    return unit < 0x1p120f ? inverse : 0.0f;
+}
+
+/* Bytes to fetch a turn, in whole lines, when so many turns fetch all. */
+ALWAYS_INLINE size_t fetch_bytes(const uint8_t *next, const uint8_t *end, size_t turns)
+{
+    return ((size_t)(end - next) / turns + 63) / 64 * 64;
+}
+
+/* Fetches so many bytes; where they end. */
+ALWAYS_INLINE const uint8_t *fetch(const uint8_t *next, size_t bytes)
+{
+    for (const uint8_t *end = next + bytes; next < end; next += 64) {
+        __builtin_prefetch(next);
+    }
+    return next;
+}
+
+/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general.
+ */
+enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES };
+
+#if defined(__AVX2__) || defined(TADA_SET_NEON)
+/* The way of the set; `packing` is a constant at every call. */
+ALWAYS_INLINE void codes_packed(const tada_dot *dot, enum packing packing);
+
+static void codes_dot(const tada_dot *a)
+{
+    if (a->bits == 4 && a->step % 2 == 0 && a->first % 2 == 0 && a->n_vectors % 2 == 0) {
+        codes_packed(a, NIBBLES);
+    } else if (a->bits == 8) {
+        codes_packed(a, BYTES);
+    } else if (a->high) {
+        codes_packed(a, TWO_PLANES);
+    } else {
+        codes_packed(a, ONE_PLANE);
+    }
+}
+#endif
