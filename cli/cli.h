@@ -20,6 +20,9 @@ struct command {
 extern const char run_help[], serve_help[], doctor_help[];
 int run_main(const struct command *self, int argc, char **argv);
 int serve_main(const struct command *self, int argc, char **argv);
+/* Only in a build with llama.cpp's headers. */
+extern const char eval_help[];
+int eval_main(const struct command *self, int argc, char **argv);
 int doctor_main(const struct command *self, int argc, char **argv);
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
@@ -61,5 +64,9 @@ struct host {
 
 /* Looks at a tool and a plug-in; either path may be NULL. */
 void host_probe(const char *tool, const char *plugin, struct host *host);
+
+/* Opens a library of llama.cpp that lies near a tool, for the rest of the process. NULL: `why` says why not.
+ */
+void *host_open_library(const char *tool, const char *name, char *why, size_t size);
 
 #endif

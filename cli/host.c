@@ -12,8 +12,6 @@
 
 typedef const char *(*text_function)(void);
 
-/* ISO C has no cast from an object pointer to a function pointer; POSIX promises that the bits are the same.
- */
 static text_function find_function(void *library, const char *name)
 {
     void *symbol = dlsym(library, name);
@@ -110,6 +108,18 @@ static void compare(struct host *host)
     }
 }
 
+/* Distributions and our build folder link to the tools; the libraries are beside the real file. */
+static const char *libraries_of(const char *tool, char resolved[PATH_MAX])
+{
+    return dirname(realpath(tool, resolved) ? resolved : strcpy(resolved, tool));
+}
+
+void *host_open_library(const char *tool, const char *name, char *why, size_t size)
+{
+    char resolved[PATH_MAX];
+    return open_near(libraries_of(tool, resolved), name, why, size);
+}
+
 /* Libraries stay open: ggml keeps threads and state that do not survive a dlclose. */
 void host_probe(const char *tool, const char *plugin, struct host *host)
 {
@@ -118,8 +128,7 @@ void host_probe(const char *tool, const char *plugin, struct host *host)
     void *base = NULL;
     if (tool) {
         read_version(tool, host->version, sizeof host->version);
-        /* Distributions and our build folder link to the tools; the libraries are beside the real file. */
-        const char *folder = dirname(realpath(tool, resolved) ? resolved : strcpy(resolved, tool));
+        const char *folder = libraries_of(tool, resolved);
         base = open_near(folder, "libggml-base", host->why_ggml, sizeof host->why_ggml);
         text_function version = base ? find_function(base, "ggml_version") : NULL;
         text_function commit = base ? find_function(base, "ggml_commit") : NULL;

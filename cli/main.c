@@ -11,6 +11,9 @@
 static const struct command commands[] = {
     {"run", "talk to a model or complete a text, with llama-cli", run_help, run_main},
     {"serve", "serve a model over HTTP, with llama-server", serve_help, serve_main},
+#ifdef TADA_MEASURES
+    {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
+#endif
     {"doctor", "check this computer, llama.cpp and the plug-in", doctor_help, doctor_main},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

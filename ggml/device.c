@@ -40,12 +40,18 @@ static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
 static pool_entry *pools;
 static size_t pools_peak;
 
-static void pools_measure(void)
+static size_t pools_bytes(void)
 {
     size_t bytes = 0;
     for (const pool_entry *entry = pools; entry; entry = entry->next) {
         bytes += tada_pool_bytes(entry->pool);
     }
+    return bytes;
+}
+
+static void pools_measure(void)
+{
+    size_t bytes = pools_bytes();
     pools_peak = bytes > pools_peak ? bytes : pools_peak;
 }
 
@@ -87,6 +93,15 @@ void tada_plugin_log_scratch(void)
     size_t bytes = pools_peak;
     pthread_mutex_unlock(&pools_lock);
     tada_plugin_log("scratch = %.2f MiB", (double)bytes / 1048576);
+}
+
+/* For programs that measure: what all pools hold now. */
+static size_t scratch_bytes(void)
+{
+    pthread_mutex_lock(&pools_lock);
+    size_t bytes = pools_bytes();
+    pthread_mutex_unlock(&pools_lock);
+    return bytes;
 }
 
 /* ---- device ---- */
@@ -203,11 +218,29 @@ static ggml_backend_dev_t registry_device(ggml_backend_reg_t reg, size_t index)
     return &device;
 }
 
+/* For programs that measure: caches that are made from now on follow this spec. False: it is not one of ours.
+ */
+static bool set_cache(const char *text)
+{
+    tada_spec spec;
+    if (tada_spec_parse(text, &spec, NULL) != TADA_OK || spec.stock) {
+        return false;
+    }
+    spec_of_process = (plugin_spec){.spec = spec};
+    return true;
+}
+
 static void *registry_proc(ggml_backend_reg_t reg, const char *name)
 {
     (void)reg;
     if (strcmp(name, "ggml_backend_set_n_threads") == 0) {
         return (void *)tada_backend_set_threads;
+    }
+    if (strcmp(name, "tada_set_cache") == 0) {
+        return (void *)set_cache;
+    }
+    if (strcmp(name, "tada_scratch_bytes") == 0) {
+        return (void *)scratch_bytes;
     }
     return NULL;
 }

@@ -23,6 +23,8 @@ command -v pkg-config > /dev/null || missing+=(pkg-config)
 command -v python3 > /dev/null || missing+=(python3)
 python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
 pkg-config --exists cmocka 2> /dev/null || missing+=(libcmocka-dev)
+pkg-config --exists libcjson 2> /dev/null || missing+=(libcjson-dev)
+command -v gnuplot > /dev/null || missing+=(gnuplot-nox)
 if command -v cc > /dev/null && ! openmp; then
     case $(cc --version) in
         *clang*) missing+=(libomp-dev) ;;

@@ -1,0 +1,310 @@
+#include "engine.h"
+#include "cli.h"
+#include "tada.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the library ---- */
+
+/* llama.cpp tells sizes and reasons only in its log. */
+static void keep_log(enum ggml_log_level level, const char *text, void *user)
+{
+    struct engine *engine = user;
+    const char *size = strstr(text, "KV buffer size =");
+    double mib;
+    if (size && sscanf(size, "KV buffer size = %lf", &mib) == 1) {
+        engine->kv_mib += mib;
+    }
+    if (level == GGML_LOG_LEVEL_ERROR && !*engine->complaint) {
+        snprintf(engine->complaint, sizeof engine->complaint, "%s", text);
+        engine->complaint[strcspn(engine->complaint, "\r\n")] = '\0';
+    }
+    const char *wanted = environment("TADA_LOG");
+    if (wanted && strcmp(wanted, "0") != 0) {
+        fputs(text, stderr);
+    }
+}
+
+/* ISO C has no cast from an object pointer to a function pointer; POSIX promises that the bits are the same.
+ */
+static bool find_symbol(void *library, const char *name, void *function)
+{
+    void *symbol = dlsym(library, name);
+    memcpy(function, &symbol, sizeof symbol);
+    return symbol != NULL;
+}
+
+static int find_functions(struct engine *engine, void *llama)
+{
+#define X(name)                                                                                              \
+    if (!find_symbol(llama, #name, &engine->name)) {                                                         \
+        return cli_fail("libllama has no " #name ": use the llama.cpp that TaDA was built for.");            \
+    }
+    ENGINE_FUNCTIONS(X)
+#undef X
+    return 0;
+}
+
+/* Its CPU back-ends, and the plug-in from where tada finds it. */
+static int load_backends(struct engine *engine, void *ggml, const char *plugin)
+{
+    void (*load_all)(const char *);
+    ggml_backend_reg_t (*load)(const char *);
+    void *(*get_proc)(ggml_backend_reg_t, const char *);
+    void *base = ggml; /* what ggml itself depends on is found through it */
+    if (!find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all) ||
+        !find_symbol(ggml, "ggml_backend_load", &load) ||
+        !find_symbol(base, "ggml_backend_reg_get_proc_address", &get_proc)) {
+        return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
+    }
+    unsetenv("GGML_BACKEND_PATH");
+    load_all(engine->folder);
+    /* The plug-in counts as a device only with a cache of ours. */
+    setenv("TADA_CACHE", "tada", 1);
+    ggml_backend_reg_t registry = load(plugin);
+    void *set_cache = registry ? get_proc(registry, "tada_set_cache") : NULL;
+    void *scratch_bytes = registry ? get_proc(registry, "tada_scratch_bytes") : NULL;
+    if (!set_cache || !scratch_bytes) {
+        return cli_fail("%s does not load: run 'tada doctor' to see why.", plugin);
+    }
+    memcpy(&engine->set_cache, &set_cache, sizeof set_cache);
+    memcpy(&engine->scratch_bytes, &scratch_bytes, sizeof scratch_bytes);
+    return 0;
+}
+
+int engine_open(struct engine *engine)
+{
+    struct place tool, plugin;
+    struct host host;
+    char why[1024], resolved[PATH_MAX];
+    memset(engine, 0, sizeof *engine);
+    if (!find_tool("llama-bench", &tool)) {
+        return cli_fail("%s", tool.why);
+    }
+    if (!find_plugin(&plugin)) {
+        return cli_fail("%s", plugin.why);
+    }
+    host_probe(tool.path, plugin.path, &host);
+    if (!host.fits) {
+        return cli_fail("This llama.cpp is not the one that TaDA was built for, or not a complete one: "
+                        "run 'tada doctor' to see what to do.");
+    }
+    snprintf(engine->folder, sizeof engine->folder, "%s",
+             realpath(tool.path, resolved) ? resolved : tool.path);
+    *strrchr(engine->folder, '/') = '\0';
+    void *ggml = host_open_library(tool.path, "libggml", why, sizeof why);
+    void *llama = ggml ? host_open_library(tool.path, "libllama", why, sizeof why) : NULL;
+    if (!llama) {
+        return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+    }
+    int status = find_functions(engine, llama);
+    if (status == 0) {
+        engine->llama_log_set(keep_log, engine);
+        status = load_backends(engine, ggml, plugin.path);
+    }
+    if (status == 0) {
+        engine->llama_backend_init();
+    }
+    return status;
+}
+
+/* ---- models ---- */
+
+int model_open(struct engine *engine, const char *path, struct model *model)
+{
+    memset(model, 0, sizeof *model);
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        cli_fail("The model %s cannot be read: give the path of a GGUF file.", path);
+        return EXIT_USAGE;
+    }
+    fclose(file);
+    struct llama_model_params params = engine->llama_model_default_params();
+    engine->complaint[0] = '\0';
+    model->engine = engine;
+    model->llama = engine->llama_model_load_from_file(path, params);
+    if (!model->llama) {
+        cli_fail("The model %s does not load (%s): give a complete GGUF file that this llama.cpp knows.",
+                 path, *engine->complaint ? engine->complaint : "llama.cpp does not say why");
+        return EXIT_USAGE;
+    }
+    model->vocab = engine->llama_model_get_vocab(model->llama);
+    model->n_vocab = engine->llama_vocab_n_tokens(model->vocab);
+    const char *slash = strrchr(path, '/');
+    snprintf(model->name, sizeof model->name, "%s", slash ? slash + 1 : path);
+    if (engine->llama_model_has_encoder(model->llama)) {
+        cli_fail("%s is not a text-generating decoder: give a model that only decodes.", model->name);
+        model_close(model);
+        return EXIT_USAGE;
+    }
+    return 0;
+}
+
+void model_close(struct model *model)
+{
+    if (model->llama) {
+        model->engine->llama_model_free(model->llama);
+        model->llama = NULL;
+    }
+}
+
+int model_tokenize(const struct model *model, const char *text, size_t length, bool add_bos, bool special,
+                   llama_token **tokens, int *n)
+{
+    const struct engine *engine = model->engine;
+    *tokens = NULL;
+    *n = 0;
+    if (length > INT32_MAX - 16) {
+        cli_fail("The text has more than 2 GiB: use a smaller one.");
+        return EXIT_USAGE;
+    }
+    /* Never more tokens than bytes, and one for the beginning. */
+    int32_t room = (int32_t)length + 8;
+    llama_token *list = malloc((size_t)room * sizeof *list);
+    int32_t count =
+        list ? engine->llama_tokenize(model->vocab, text, (int32_t)length, list, room, add_bos, special) : -1;
+    if (count < 0) {
+        free(list);
+        return cli_fail("Memory is too short for the tokens of the text: use a smaller one.");
+    }
+    *tokens = list;
+    *n = count;
+    return 0;
+}
+
+void model_append_piece(const struct model *model, llama_token token, char *text, size_t size)
+{
+    size_t used = strlen(text);
+    char piece[256];
+    int32_t n = model->engine->llama_token_to_piece(model->vocab, token, piece, sizeof piece, 0, true);
+    for (int32_t i = 0; i < n && used + 1 < size; i++) {
+        text[used++] = piece[i] ? piece[i] : ' ';
+    }
+    text[used] = '\0';
+}
+
+/* ---- caches ---- */
+
+static enum ggml_type stock_type(const char *name)
+{
+    static const struct {
+        const char *name;
+        enum ggml_type type;
+    } types[] = {{"f32", GGML_TYPE_F32},   {"f16", GGML_TYPE_F16},   {"bf16", GGML_TYPE_BF16},
+                 {"q8_0", GGML_TYPE_Q8_0}, {"q4_0", GGML_TYPE_Q4_0}, {"q4_1", GGML_TYPE_Q4_1},
+                 {"q5_0", GGML_TYPE_Q5_0}, {"q5_1", GGML_TYPE_Q5_1}, {"iq4_nl", GGML_TYPE_IQ4_NL}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strcmp(types[i].name, name) == 0) {
+            return types[i].type;
+        }
+    }
+    return GGML_TYPE_COUNT;
+}
+
+int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache)
+{
+    struct engine *engine = model->engine;
+    tada_spec spec;
+    tada_error error = {""};
+    memset(cache, 0, sizeof *cache);
+    if (tada_spec_parse(options->spec, &spec, &error) != TADA_OK) {
+        cli_fail("%s", error.text);
+        return EXIT_USAGE;
+    }
+    struct llama_context_params params = engine->llama_context_default_params();
+    params.n_ctx = (uint32_t)options->n_ctx;
+    params.n_batch = (uint32_t)options->n_batch;
+    params.n_ubatch = (uint32_t)options->n_ubatch;
+    params.n_threads = params.n_threads_batch = options->n_threads;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
+    params.no_perf = true;
+    /* Ours is the cache of the plug-in's device; without offloading, the cache is the CPU's, as if the
+     * plug-in were not there. */
+    params.offload_kqv = !spec.stock;
+    if (spec.stock) {
+        params.type_k = stock_type(spec.stock_k);
+        params.type_v = stock_type(spec.stock_v);
+    } else {
+        engine->set_cache(options->spec);
+    }
+    engine->kv_mib = 0;
+    engine->complaint[0] = '\0';
+    size_t scratch = engine->scratch_bytes();
+    cache->model = model;
+    cache->stock = spec.stock;
+    cache->n_batch = options->n_batch;
+    snprintf(cache->spec, sizeof cache->spec, "%s", options->spec);
+    cache->context = engine->llama_init_from_model(model->llama, params);
+    if (!cache->context) {
+        cli_fail("%s cannot have the cache %s (%s): choose another cache or a smaller context.", model->name,
+                 options->spec, *engine->complaint ? engine->complaint : "llama.cpp does not say why");
+        return EXIT_USAGE;
+    }
+    cache->batch = engine->llama_batch_init(options->n_batch, 0, 1);
+    cache->buffer_bytes = (size_t)(engine->kv_mib * 1048576 + 0.5);
+    cache->scratch_bytes = engine->scratch_bytes() - scratch;
+    return 0;
+}
+
+void cache_close(struct cache *cache)
+{
+    if (cache->context) {
+        cache->model->engine->llama_batch_free(cache->batch);
+        cache->model->engine->llama_free(cache->context);
+        cache->context = NULL;
+    }
+}
+
+int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits)
+{
+    struct engine *engine = cache->model->engine;
+    struct llama_batch *batch = &cache->batch;
+    if (n < 1 || n > cache->n_batch || n_logits > n) {
+        return cli_fail("A batch of %d tokens does not fit in one of %d.", n, cache->n_batch);
+    }
+    for (int i = 0; i < n; i++) {
+        batch->token[i] = tokens[i];
+        batch->pos[i] = first + i;
+        batch->n_seq_id[i] = 1;
+        batch->seq_id[i][0] = 0;
+        batch->logits[i] = i >= n - n_logits;
+    }
+    batch->n_tokens = n;
+    size_t scratch = engine->scratch_bytes();
+    engine->complaint[0] = '\0';
+    int result = engine->llama_decode(cache->context, *batch);
+    engine->llama_synchronize(cache->context);
+    /* Scratch only grows, and nobody else computes meanwhile. */
+    cache->scratch_bytes += engine->scratch_bytes() - scratch;
+    if (result != 0) {
+        return cli_fail("llama.cpp could not compute with the cache %s (%s): use a smaller context or batch.",
+                        cache->spec, result == 1 ? "the cache is full" : engine->complaint);
+    }
+    return 0;
+}
+
+const float *cache_logits(const struct cache *cache, int i)
+{
+    int first = 0;
+    while (!cache->batch.logits[first]) {
+        first++;
+    }
+    return cache->model->engine->llama_get_logits_ith(cache->context, first + i);
+}
+
+int cache_rewind(struct cache *cache, int first)
+{
+    const struct engine *engine = cache->model->engine;
+    if (!engine->llama_memory_seq_rm(engine->llama_get_memory(cache->context), 0, first, -1)) {
+        return cli_fail("This model cannot take back tokens: only whole texts can be measured with it.");
+    }
+    return 0;
+}
+
+size_t cache_bytes(const struct cache *cache)
+{
+    return cache->buffer_bytes + cache->scratch_bytes;
+}

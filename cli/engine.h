@@ -1,0 +1,125 @@
+/*
+ * The engine: llama.cpp's library, found beside its tools and loaded when a command needs it, so that the
+ * others work without. Models, and contexts that differ in nothing but their cache.
+ */
+#ifndef TADA_ENGINE_H
+#define TADA_ENGINE_H
+
+#include "ggml-backend.h"
+#include "llama.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What is used of it. engine->llama_decode(...) is llama_decode(...). */
+#define ENGINE_FUNCTIONS(X)                                                                                  \
+    X(llama_backend_init)                                                                                    \
+    X(llama_log_set)                                                                                         \
+    X(llama_model_default_params)                                                                            \
+    X(llama_model_load_from_file)                                                                            \
+    X(llama_model_free)                                                                                      \
+    X(llama_model_get_vocab)                                                                                 \
+    X(llama_model_n_ctx_train)                                                                               \
+    X(llama_model_n_layer)                                                                                   \
+    X(llama_model_n_params)                                                                                  \
+    X(llama_model_size)                                                                                      \
+    X(llama_model_desc)                                                                                      \
+    X(llama_model_meta_val_str)                                                                              \
+    X(llama_model_has_encoder)                                                                               \
+    X(llama_model_chat_template)                                                                             \
+    X(llama_chat_apply_template)                                                                             \
+    X(llama_context_default_params)                                                                          \
+    X(llama_init_from_model)                                                                                 \
+    X(llama_free)                                                                                            \
+    X(llama_n_ctx)                                                                                           \
+    X(llama_get_memory)                                                                                      \
+    X(llama_memory_clear)                                                                                    \
+    X(llama_memory_seq_rm)                                                                                   \
+    X(llama_memory_seq_cp)                                                                                   \
+    X(llama_batch_init)                                                                                      \
+    X(llama_batch_free)                                                                                      \
+    X(llama_decode)                                                                                          \
+    X(llama_synchronize)                                                                                     \
+    X(llama_get_logits_ith)                                                                                  \
+    X(llama_vocab_n_tokens)                                                                                  \
+    X(llama_vocab_bos)                                                                                       \
+    X(llama_vocab_eos)                                                                                       \
+    X(llama_vocab_get_add_bos)                                                                               \
+    X(llama_vocab_is_eog)                                                                                    \
+    X(llama_tokenize)                                                                                        \
+    X(llama_token_to_piece)
+
+struct engine {
+#define X(name) __typeof__(name) *name;
+    ENGINE_FUNCTIONS(X)
+#undef X
+    /* Of the plug-in: the cache that contexts get which are made from now on; and what all caches that are
+     * open hold beside their buffers. */
+    bool (*set_cache)(const char *spec);
+    size_t (*scratch_bytes)(void);
+    char folder[PATH_MAX]; /* of llama.cpp's tools */
+    /* What llama.cpp logged since this was last cleared: */
+    char complaint[512]; /* its first error, one line */
+    double kv_mib;       /* sum of "KV buffer size" */
+};
+
+struct model {
+    struct engine *engine;
+    struct llama_model *llama;
+    const struct llama_vocab *vocab;
+    int n_vocab;
+    char name[256]; /* file name without its folder */
+};
+
+/* How a context is made. */
+struct cache_options {
+    const char *spec; /* "tada:4", "q8_0/q4_0"; checked already with tada_spec_parse */
+    int n_ctx;        /* cells; llama.cpp may round it up */
+    int n_batch;      /* most tokens of one cache_decode */
+    int n_ubatch;     /* tokens that are computed at once */
+    int n_threads;
+};
+
+/* A context whose cache is of one kind. */
+struct cache {
+    const struct model *model;
+    struct llama_context *context;
+    struct llama_batch batch;
+    int n_batch;
+    bool stock;
+    char spec[256];
+    size_t buffer_bytes;  /* of the cache's buffers, as llama.cpp reports them (to 0.01 MiB) */
+    size_t scratch_bytes; /* of the plug-in for this cache; grows with use */
+};
+
+/* All of these print what is wrong and return an exit status, 0 when all is well. */
+
+/* Loads the library and the plug-in. Once in a process: neither can be unloaded. */
+int engine_open(struct engine *engine);
+/* A file that cannot be loaded: EXIT_USAGE. */
+int model_open(struct engine *engine, const char *path, struct model *model);
+void model_close(struct model *model);
+/* A cache that this model cannot have: EXIT_USAGE. */
+int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache);
+void cache_close(struct cache *cache); /* of zeros, or closed already: fine */
+
+/*
+ * Computes n <= n_batch tokens at positions first... of sequence 0. Logits of the last `n_logits` of them can
+ * then be had from cache_logits(cache, 0...n_logits - 1), valid until the next call.
+ */
+int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits);
+const float *cache_logits(const struct cache *cache, int i);
+/* Forgets positions first... */
+int cache_rewind(struct cache *cache, int first);
+/* Buffers and scratch. */
+size_t cache_bytes(const struct cache *cache);
+
+/* Tokens of a text of `length` bytes: *tokens is the caller's to free. special: "<|im_start|>" is one token.
+ */
+int model_tokenize(const struct model *model, const char *text, size_t length, bool add_bos, bool special,
+                   llama_token **tokens, int *n);
+/* Appends the text of a token to `text` of `size` bytes, always terminated; what does not fit is cut. */
+void model_append_piece(const struct model *model, llama_token token, char *text, size_t size);
+
+#endif

@@ -1,0 +1,66 @@
+/* The progress line and the interrupt flag. */
+#include "progress.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupt_seen; /* a signal handler can reach nothing else */
+
+double clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void progress_start(struct progress *progress, const char *what)
+{
+    *progress =
+        (struct progress){.what = what, .started = clock_seconds(), .terminal = isatty(STDERR_FILENO)};
+}
+
+void progress_show(struct progress *progress, double done, double total, const char *detail)
+{
+    double now = clock_seconds();
+    if (!progress->terminal || now - progress->shown < 0.2 || total <= 0) {
+        return;
+    }
+    progress->shown = now;
+    double left = done > 0 ? (now - progress->started) / done * (total - done) : 0;
+    int seconds = (int)(left + 0.5);
+    fprintf(stderr, "\r%s: %3.0f %%, %d:%02d left  %.60s\033[K", progress->what, 100 * done / total,
+            seconds / 60, seconds % 60, detail);
+    fflush(stderr);
+}
+
+void progress_clear(struct progress *progress)
+{
+    if (progress->terminal && progress->shown > 0) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+    }
+}
+
+static void note_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupt_seen = 1;
+}
+
+void interrupt_watch(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = note_interrupt;
+    action.sa_flags = SA_RESETHAND;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool interrupted(void)
+{
+    return interrupt_seen != 0;
+}
