@@ -30,7 +30,8 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     const tada_recipe *recipe = recipe_of(spec, shape);
     if (shape->width < 1 || shape->width > 1 << 20 || shape->n_cells < 1 ||
         shape->n_cells > (int64_t)1 << 40 || shape->n_streams < 1 || shape->n_streams > 1 << 20 ||
-        tada_recipe_problem(recipe) || spec->stock || spec->window < 0 || spec->window % CELLS != 0) {
+        tada_recipe_problem(recipe) || (shape->kind == TADA_V && recipe->quarters) || spec->stock ||
+        spec->window < 0 || spec->window % CELLS != 0) {
         return false;
     }
     map->tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS;

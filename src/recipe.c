@@ -16,6 +16,12 @@ enum tada_status tada_fail(tada_error *error, enum tada_status status, const cha
     return status;
 }
 
+/* What adaptive widths need. */
+static bool adapts(const tada_recipe *r)
+{
+    return r->axis == TADA_AXIS_CHANNEL && r->group == TADA_TILE_CELLS && r->scale == TADA_SCALE_16;
+}
+
 const char *tada_recipe_problem(const tada_recipe *r)
 {
     if (r->bits != 2 && r->bits != 3 && r->bits != 4 && r->bits != 5 && r->bits != 6 && r->bits != 8 &&
@@ -28,7 +34,19 @@ const char *tada_recipe_problem(const tada_recipe *r)
     if (r->axis == TADA_AXIS_TOKEN && (r->group < 16 || r->group > 256 || r->group % 16 != 0)) {
         return "group must be a multiple of 16 from 16 to 256 channels when the scale axis is token";
     }
+    if (r->quarters && (r->quarters < 8 || r->quarters > 24)) {
+        return "adaptive widths take 2 to 6 bits on average, in quarters";
+    }
+    if (r->quarters && !adapts(r)) {
+        return "adaptive widths need axis channel, group 64 and scale 16";
+    }
     return NULL;
+}
+
+/* Half a byte for each 8 columns. */
+static size_t widths_bytes(const tada_recipe *recipe, int columns)
+{
+    return recipe->quarters ? (size_t)columns / 16 : 0;
 }
 
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
@@ -59,7 +77,8 @@ tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
     int words = recipe->axis == TADA_AXIS_CHANNEL ? layout.n_groups * layout.unit
                                                   : TADA_TILE_CELLS * (layout.unit / layout.group);
     layout.means_at = (size_t)words * (recipe->scale == TADA_SCALE_16 ? 2 : 4);
-    layout.codes_at = layout.means_at + (recipe->centring == TADA_CENTRE_TOKENS ? (size_t)layout.unit : 0);
+    layout.widths_at = layout.means_at + (recipe->centring == TADA_CENTRE_TOKENS ? (size_t)layout.unit : 0);
+    layout.codes_at = layout.widths_at + widths_bytes(recipe, layout.unit);
     layout.record_bytes = layout.codes_at + tada_code_bytes(recipe, layout.unit);
     if (layout.n_heads > 1 && recipe->centring == TADA_CENTRE_HEADS16) {
         layout.head_means_bytes = 2 * TADA_TILE_CELLS * (size_t)head_dim;
@@ -71,6 +90,9 @@ tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
 
 size_t tada_code_bytes(const tada_recipe *recipe, int width)
 {
+    if (recipe->quarters) {
+        return (size_t)(width / 8 * recipe->quarters / 4) * TADA_TILE_CELLS;
+    }
     return (size_t)width * TADA_TILE_CELLS * (size_t)recipe->bits / 8;
 }
 
@@ -80,7 +102,8 @@ size_t tada_cold_bytes(const tada_recipe *recipe, int width)
         recipe->axis == TADA_AXIS_CHANNEL
             ? (size_t)width * (size_t)(TADA_TILE_CELLS / recipe->group)
             : (size_t)TADA_TILE_CELLS * (size_t)(width / recipe->group > 1 ? width / recipe->group : 1);
-    size_t bytes = tada_code_bytes(recipe, width) + groups * (recipe->scale == TADA_SCALE_16 ? 2 : 4);
+    size_t bytes = tada_code_bytes(recipe, width) + groups * (recipe->scale == TADA_SCALE_16 ? 2 : 4) +
+                   widths_bytes(recipe, width);
     if (recipe->centring == TADA_CENTRE_TOKENS) {
         bytes += (size_t)width;
     } else if (recipe->centring != TADA_CENTRE_NONE) {
@@ -95,13 +118,13 @@ size_t tada_cold_bytes(const tada_recipe *recipe, int width)
 /* ---- specs ---- */
 
 static const tada_recipe default_k = {
-    4, 64, TADA_CENTRE_NONE, TADA_ROTATE_NONE, TADA_AXIS_CHANNEL, TADA_SCALE_16, TADA_SEARCH_ERROR};
+    4, 64, TADA_CENTRE_NONE, TADA_ROTATE_NONE, TADA_AXIS_CHANNEL, TADA_SCALE_16, TADA_SEARCH_ERROR, 16};
 static const tada_recipe default_v = {
-    4, 64, TADA_CENTRE_NONE, TADA_ROTATE_HADAMARD, TADA_AXIS_TOKEN, TADA_SCALE_16, TADA_SEARCH_ERROR};
+    4, 64, TADA_CENTRE_NONE, TADA_ROTATE_HADAMARD, TADA_AXIS_TOKEN, TADA_SCALE_16, TADA_SEARCH_ERROR, 0};
 /* Section 3 of the paper: mean over the heads in 16 bits, one 16-bit scale and zero per 128 values, no
  * search. */
 static const tada_recipe paper = {
-    4, 128, TADA_CENTRE_HEADS16, TADA_ROTATE_NONE, TADA_AXIS_TOKEN, TADA_SCALE_32, TADA_SEARCH_MINMAX};
+    4, 128, TADA_CENTRE_HEADS16, TADA_ROTATE_NONE, TADA_AXIS_TOKEN, TADA_SCALE_32, TADA_SEARCH_MINMAX, 0};
 
 static bool parse_number(const char *text, int *value)
 {
@@ -128,6 +151,24 @@ static bool parse_choice(const char *text, const char *const *names, int *value)
     return false;
 }
 
+/* "4", or where widths adapt also "3.5" or "3.25". */
+static bool parse_bits(const char *text, tada_recipe *r)
+{
+    char *end;
+    double bits = *text >= '0' && *text <= '9' ? strtod(text, &end) : -1;
+    if (bits < 0 || *end || bits > 1000 || bits * 4 != (int)(bits * 4)) {
+        return false;
+    }
+    r->bits = (int)bits;
+    bool whole = r->bits == bits;
+    if (!whole && !r->quarters) {
+        return false;
+    }
+    /* Nothing adapts beyond these. */
+    r->quarters = r->quarters && bits >= 2 && bits <= 6 ? (int)(bits * 4) : 0;
+    return whole || r->quarters;
+}
+
 /* One "key=value" for one recipe; NULL or what is wrong. */
 static const char *set_recipe(tada_recipe *r, const char *key, const char *value)
 {
@@ -136,12 +177,23 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
     static const char *const centrings[] = {"none", "tokens", "heads16", "heads8", NULL};
     static const char *const searches[] = {"minmax", "error", NULL};
     static const char *const scales[] = {"16", "32", NULL};
+    static const char *const width_rules[] = {"equal", "adaptive", NULL};
     int choice;
     if (strcmp(key, "bits") == 0) {
-        return parse_number(value, &r->bits) ? NULL : "bits must be a number";
+        return parse_bits(value, r) ? NULL : "bits must be a number, whole where widths are equal";
     }
     if (strcmp(key, "group") == 0) {
         return parse_number(value, &r->group) ? NULL : "group must be a number";
+    }
+    if (strcmp(key, "widths") == 0) {
+        if (!parse_choice(value, width_rules, &choice)) {
+            return "widths must be equal or adaptive";
+        }
+        if (choice == 0 && r->quarters % 4 != 0) {
+            return "equal widths need a whole number of bits";
+        }
+        r->quarters = choice ? (r->quarters ? r->quarters : r->bits * 4) : 0;
+        return NULL;
     }
     if (strcmp(key, "rotate") == 0) {
         if (!parse_choice(value, rotations, &choice)) {
@@ -169,7 +221,7 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
         }
         r->scale = (enum tada_scale)choice;
     } else {
-        return "options are window, sinks, bits, group, rotate, axis, centre, scale, search";
+        return "options are window, sinks, bits, widths, group, rotate, axis, centre, scale, search";
     }
     return NULL;
 }
@@ -208,7 +260,7 @@ static bool is_stock(const char *name)
 static const char *set_level(tada_spec *spec, char *level)
 {
     static const char *const help =
-        "after 'tada:' comes BITS, K/V (bits of K and V) or paper, with bits 2 to 6, 8 or 16";
+        "after 'tada:' comes BITS, K/V (bits of K and V) or paper, with bits 2 to 6, 8 or 16; of K also 3.5";
     if (strcmp(level, "paper") == 0) {
         spec->k = spec->v = paper;
         spec->sinks = 0;
@@ -218,8 +270,7 @@ static const char *set_level(tada_spec *spec, char *level)
     if (slash) {
         *slash++ = '\0';
     }
-    return parse_number(level, &spec->k.bits) && parse_number(slash ? slash : level, &spec->v.bits) ? NULL
-                                                                                                    : help;
+    return parse_bits(level, &spec->k) && parse_bits(slash ? slash : level, &spec->v) ? NULL : help;
 }
 
 enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error)
@@ -263,6 +314,13 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
         } else {
             problem = "options have the form key=value";
         }
+    }
+    /* Adaptive widths are the default of K, where its other options allow them. */
+    if (!strstr(text, "widths=adaptive") && result.k.quarters % 4 == 0 && !adapts(&result.k)) {
+        result.k.quarters = 0;
+    }
+    if (!problem && result.v.quarters) {
+        problem = "adaptive widths are for K: write k.widths";
     }
     problem = problem ? problem : tada_recipe_problem(&result.k);
     problem = problem ? problem : tada_recipe_problem(&result.v);

@@ -21,8 +21,9 @@ typedef struct tada_layout {
     int rotation; /* block of the Hadamard transform; 1: none */
     int unit;     /* columns that are encoded together: the larger of head and group */
     int n_units;
-    /* A unit's record: its scales, the means of its columns, its codes head by head (doc/format.md). */
-    size_t means_at, codes_at, record_bytes;
+    /* A unit's record: its scales, the means of its columns, its widths, its codes head by head
+     * (doc/format.md). */
+    size_t means_at, widths_at, codes_at, record_bytes;
     size_t head_means_bytes; /* of a tile */
 } tada_layout;
 

@@ -4,6 +4,7 @@
 
 #include "kernels.h"
 #include "recipe.h"
+#include "widths.h"
 
 /* How the tiles of one plane are coded. */
 typedef struct tada_codec {
@@ -46,11 +47,18 @@ void tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t ma
 void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t mask, uint16_t *rows,
                       float *scratch);
 
+/* The same of the columns of one unit, at their places in rows [64][width]. */
+void tada_tile_decode_unit(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int unit,
+                           uint16_t *rows, float *scratch);
+
 /* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes stand for,
  * but for means over heads and, with scales per token, over tokens; the latter in scratch
  * [tada_tile_factors]. */
 typedef struct tada_head {
-    const uint8_t *low, *high;
+    int n_sections; /* one, but for adaptive widths */
+    tada_section sections[TADA_SECTIONS];
+    const uint8_t
+        *widths; /* NULL: all codes have one width, in one section of no particular number of spans */
     tada_factors factors;
 } tada_head;
 

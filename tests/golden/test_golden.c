@@ -169,6 +169,9 @@ static tada_codec codec_of(const golden_case *g)
         fail_msg("%s: %s", g->name, error.text);
     }
     tada_codec c = {.kind = g->kind, .recipe = g->kind == TADA_K ? spec.k : spec.v};
+    if (!strstr(g->recipe, "widths=adaptive")) {
+        c.recipe.quarters = 0; /* else the default of K */
+    }
     c.layout = tada_layout_make(&c.recipe, g->n_heads * g->head_dim, g->head_dim);
     return c;
 }

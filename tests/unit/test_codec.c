@@ -53,7 +53,7 @@ static void error_bound(void **state)
                 continue;
             }
             char spec[80];
-            snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:search=minmax", widths[b]);
+            snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:search=minmax:widths=equal", widths[b]);
             pass(spec, TADA_K, x, TADA_F32, y);
             int levels = (1 << widths[b]) - 1;
             for (int tile = 0; tile < CELLS / 64; tile++) {
@@ -217,7 +217,7 @@ static void not_finite(void **state)
     x[5 * WIDTH + 7] = NAN;
     x[70 * WIDTH + 9] = INFINITY;
     x[130 * WIDTH + 11] = -INFINITY;
-    pass("tada:4:window=0:sinks=0:search=minmax", TADA_K, x, TADA_F32, y);
+    pass("tada:4:window=0:sinks=0:search=minmax:widths=equal", TADA_K, x, TADA_F32, y);
     for (int t = 0; t < CELLS; t++) {
         for (int d = 0; d < WIDTH; d++) {
             if (d != 7 && d != 9 && d != 11) {

@@ -1,0 +1,92 @@
+#include "widths.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { CELLS = TADA_TILE_CELLS };
+
+/* Mean square deviation of a span's channels from their means. The order of the sums is part of the format's
+ * reference encoder: the same everywhere. */
+static void measure(const float *x, size_t stride, uint64_t mask, int dim, float *spread)
+{
+    int n = __builtin_popcountll(mask);
+    for (int span = 0; span < dim / TADA_SPAN; span++) {
+        float mean[TADA_SPAN] = {0}, square[TADA_SPAN] = {0};
+        const float *from = x + (size_t)span * TADA_SPAN;
+        for (int t = 0; t < CELLS; t++) {
+            for (int i = 0; mask >> t & 1 && i < TADA_SPAN; i++) {
+                mean[i] += from[(size_t)t * stride + (size_t)i];
+            }
+        }
+        for (int i = 0; i < TADA_SPAN; i++) {
+            mean[i] /= (float)(n ? n : 1);
+        }
+        for (int t = 0; t < CELLS; t++) {
+            for (int i = 0; mask >> t & 1 && i < TADA_SPAN; i++) {
+                float d = from[(size_t)t * stride + (size_t)i] - mean[i];
+                square[i] += d * d;
+            }
+        }
+        float sum = 0;
+        for (int i = 0; i < TADA_SPAN; i++) {
+            sum += square[i];
+        }
+        /* Values that are not finite spoil their own span only. */
+        spread[span] = sum < INFINITY ? sum : 0;
+    }
+}
+
+void tada_widths_choose(const tada_recipe *recipe, const float *x, size_t stride, uint64_t mask, int dim,
+                        uint8_t *widths, float *spread)
+{
+    int n = dim / TADA_SPAN;
+    int left = n * recipe->quarters / 4 - n * TADA_WIDTH_MIN;
+    measure(x, stride, mask, dim, spread);
+    memset(widths, TADA_WIDTH_MIN * 0x11, (size_t)(n / 2));
+    while (left-- > 0) {
+        int best = -1;
+        for (int span = 0; span < n; span++) {
+            if (tada_width(widths, span) < TADA_WIDTH_MAX && (best < 0 || spread[span] > spread[best])) {
+                best = span;
+            }
+        }
+        widths[best / 2] = (uint8_t)(widths[best / 2] + (1 << best % 2 * 4));
+        /* A bit more halves the distance of the codes. */
+        spread[best] *= 0.25f;
+    }
+}
+
+const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim)
+{
+    return bits == 3 || bits == 5 || bits == 6 ? low + (size_t)dim * 8 * (bits == 3 ? 2 : 4) : NULL;
+}
+
+int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections)
+{
+    int n_of[TADA_WIDTH_MAX + 1] = {0}, n = 0;
+    for (int span = 0; span < dim / TADA_SPAN; span++) {
+        int bits = tada_width(widths, span);
+        /* A damaged tile must not lead outside of an array; what it decodes to does not matter. */
+        n_of[bits > TADA_WIDTH_MAX ? TADA_WIDTH_MAX : bits]++;
+    }
+    for (int bits = TADA_WIDTH_MAX; bits >= TADA_WIDTH_MIN; bits--) {
+        if (n_of[bits] == 0) {
+            continue;
+        }
+        int channels = n_of[bits] * TADA_SPAN;
+        sections[n++] = (tada_section){bits, n_of[bits], codes, tada_high_plane(codes, bits, channels)};
+        codes += (size_t)channels * 8 * (size_t)bits;
+    }
+    return n;
+}
+
+void tada_sections_order(const uint8_t *widths, int dim, uint8_t *order)
+{
+    for (int bits = TADA_WIDTH_MAX; bits >= TADA_WIDTH_MIN; bits--) {
+        for (int span = 0; span < dim / TADA_SPAN; span++) {
+            if (tada_width(widths, span) == bits) {
+                *order++ = (uint8_t)span;
+            }
+        }
+    }
+}

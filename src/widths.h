@@ -1,0 +1,47 @@
+/*
+ * Adaptive widths: in a head of K, each span of 8 channels has codes of 2 to 6 bits, the more the further its
+ * channels vary within the tile, so that all of them are about equally exact. A head's bits in all stay the
+ * same.
+ */
+#ifndef TADA_WIDTHS_H
+#define TADA_WIDTHS_H
+
+#include "recipe.h"
+
+enum {
+    TADA_SPAN = 8,
+    TADA_WIDTH_MIN = 2,
+    TADA_WIDTH_MAX = 6,
+    TADA_SECTIONS = TADA_WIDTH_MAX - TADA_WIDTH_MIN + 1,
+};
+
+/* The spans of one width, packed together like a head of their channels. */
+typedef struct tada_section {
+    int bits, n_spans;
+    const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
+} tada_section;
+
+/* The width of a span, from the half bytes of a record. */
+static inline int tada_width(const uint8_t *widths, int span)
+{
+    return widths[span / 2] >> span % 2 * 4 & 15;
+}
+
+/*
+ * Chooses the widths of a head with values x [64][stride], of which the cells in `mask` count: the next bit
+ * always goes to the span with the largest mean square deviation that is left. Writes half bytes, dim / 16
+ * bytes. spread: scratch of dim floats.
+ */
+void tada_widths_choose(const tada_recipe *recipe, const float *x, size_t stride, uint64_t mask, int dim,
+                        uint8_t *widths, float *spread);
+
+/* The high plane of packed codes of so many channels, or NULL when one plane holds all bits. */
+const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim);
+
+/* The sections of a head, widest first, and their number. */
+int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections);
+
+/* Where the codes of each span go, widest first, and among equals in their own order: order[place] = span. */
+void tada_sections_order(const uint8_t *widths, int dim, uint8_t *order);
+
+#endif
