@@ -182,7 +182,9 @@ static const char *set_option(tada_spec *spec, const char *key, const char *valu
                    : "window must be a multiple of 64";
     }
     if (strcmp(key, "sinks") == 0) {
-        return parse_number(value, &spec->sinks) && spec->sinks <= 1 ? NULL : "sinks must be 0 or 1";
+        return parse_number(value, &spec->sinks) && spec->sinks <= TADA_TILE_CELLS
+                   ? NULL
+                   : "sinks must be a number of cells from 0 to 64";
     }
     const char *problem = NULL;
     bool only_k = strncmp(key, "k.", 2) == 0, only_v = strncmp(key, "v.", 2) == 0;
@@ -224,7 +226,7 @@ static const char *set_level(tada_spec *spec, char *level)
 
 enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error)
 {
-    tada_spec result = {.k = default_k, .v = default_v, .window = 128, .sinks = 1};
+    tada_spec result = {.k = default_k, .v = default_v, .window = 128, .sinks = 4};
     char copy[256];
     if (strlen(text) >= sizeof copy) {
         return tada_fail(error, TADA_E_ARGUMENT, "The cache spec is too long: use at most 255 characters.");

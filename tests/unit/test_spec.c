@@ -11,6 +11,8 @@ static void accepts(void **state)
                                        "tada:16",
                                        "tada:paper",
                                        "tada:window=64",
+                                       "tada:sinks=0",
+                                       "tada:sinks=64",
                                        "tada:4:window=0:sinks=0:k.rotate=hadamard:v.axis=channel",
                                        "tada:4:centre=heads8:scale=32:search=minmax:group=32"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -43,7 +45,9 @@ static void refuses(void **state)
                                "q8_0/",
                                "f16:window=64",
                                "TADA",
-                               "tada:4:sinks=2",
+                               "tada:4:sinks=65",
+                               "tada:4:sinks=-1",
+                               "tada:4:sinks=",
                                "tada:4:k.group=48",
                                "tada:99999999999",
                                "tada4",
@@ -72,7 +76,8 @@ static void defaults(void **state)
     assert_int_equal(s.v.axis, TADA_AXIS_TOKEN);
     assert_int_equal(s.v.rotation, TADA_ROTATE_HADAMARD);
     assert_int_equal(s.window, 128);
-    assert_int_equal(s.sinks, 1);
+    assert_int_equal(s.sinks, 4);
+    assert_int_equal(spec_of("tada:paper").sinks, 0);
     tada_shape shape = {TADA_K, 192, 8192, 1};
     assert_true((double)tada_plane_bytes(&s, &shape) <= 0.30 * 8192 * 192 * 2);
     shape.kind = TADA_V;
