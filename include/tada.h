@@ -96,14 +96,14 @@ typedef struct tada_recipe {
 typedef struct tada_spec {
     tada_recipe k, v;
     int window; /* recent cells per stream that stay f16, a multiple of 64 */
-    int sinks;  /* 1: the tile with the first cells of each stream stays f16 */
+    int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to */
     bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
     char stock_k[16], stock_v[16];
 } tada_spec;
 
 /*
  * Parses a cache spec: "tada", "tada:BITS", "tada:K/V", "tada:paper", or a stock type "f16", "q8_0",
- * "q8_0/q4_0". "tada..." may end in options ":window=128", ":sinks=0", ":[k.|v.]rotate=none|hadamard",
+ * "q8_0/q4_0". "tada..." may end in options ":window=128", ":sinks=4", ":[k.|v.]rotate=none|hadamard",
  * ":[k.|v.]axis=channel|token",
  * ":[k.|v.]centre=none|tokens|heads16|heads8", ":[k.|v.]scale=16|32", ":[k.|v.]search=minmax|error",
  * ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error *spec is unchanged and error->text says what is accepted.
@@ -122,8 +122,8 @@ typedef struct tada_shape {
     int64_t n_streams; /* cell numbers run over all streams: stream * n_cells + cell */
 } tada_shape;
 
-/* Bytes of memory that a plane of this shape needs: codes, scales, hot tiles, tile table, all of it. 0: bad
- * shape. */
+/* Bytes of memory that a plane of this shape needs: codes, scales, hot tiles, sinks, tile table, all of it.
+ * 0: bad shape. */
 TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape);
 
 /*
@@ -148,8 +148,8 @@ enum tada_type { TADA_F32, TADA_F16 };
 /*
  * Writes rows to cells, in order (a later row for the same cell wins). rows: n rows of `width` values of
  * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A cold tile that is written into is
- * reopened. Rows stay exact until tada_plane_settle. Tiles beyond the plane's own hot tiles borrow memory
- * from `pool` until then. A cell out of range: TADA_E_ARGUMENT, nothing written.
+ * reopened. Rows stay exact until tada_plane_settle, those of sinks for ever. Tiles beyond the plane's own
+ * hot tiles borrow memory from `pool` until then. A cell out of range: TADA_E_ARGUMENT, nothing written.
  */
 TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, const void *rows,
                                            enum tada_type type, size_t stride, const int64_t *cells,
@@ -176,7 +176,7 @@ TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *p
 TADA_API void tada_plane_clear(tada_plane *plane);
 
 typedef struct tada_plane_stats {
-    int64_t tiles, hot, cold;      /* tiles in all; tiles with written cells that are f16; compressed */
+    int64_t tiles, hot, cold;      /* tiles in all; with written cells in f16; compressed, but for sinks */
     int64_t compressions, reopens; /* since the plane was made */
     size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
 } tada_plane_stats;

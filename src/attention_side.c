@@ -84,7 +84,7 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
     for (int j = 0; j < tiles->n; j++) {
         int64_t index = tiles->index[j];
         c->cold[j] = tada_plane_cold(s->plane, index);
-        c->mask[j] = tile_at(s, index)->mask;
+        c->mask[j] = index == tiles->first ? tada_plane_coded(s->plane, index) : tile_at(s, index)->mask;
     }
     /* Nothing is lost when these do not exist: to fetch is no access. */
     tada_cold next = tada_plane_cold(s->plane, tiles->next);
@@ -110,20 +110,61 @@ static const uint16_t *tile_rows(const tada_side *s, int64_t index, int head, ta
     const tada_tile *tile = tile_at(s, index);
     const uint16_t *rows = tile->hot;
     if (!rows && tile->mask) {
-        tada_cold cold = tada_plane_cold(s->plane, index);
-        tada_tile_decode(&s->plane->codec, &cold, tile->mask, w->rows, w->decode);
+        tada_plane_decode(s->plane, index, w->rows, w->decode);
     } else if (!rows) {
         memset(w->rows, 0, s->plane->slot_values * 2);
     }
     return (rows ? rows : w->rows) + s->column + head * s->head_stride;
 }
 
-/* One head of a native cold tile into w->tile: K [dim][64], V [64][dim]. */
+/* One head of a native cold tile into w->tile: K [dim][64], V [64][dim]; zeros where a cell is not in codes.
+ */
 static void decode_head(const tada_side *s, int64_t index, int head, tada_side_work *w)
 {
     tada_cold cold = tada_plane_cold(s->plane, index);
-    tada_tile_decode_head(&s->plane->codec, &cold, tile_at(s, index)->mask, coding_head(s, head), w->tile,
-                          w->decode);
+    tada_tile_decode_head(&s->plane->codec, &cold, tada_plane_coded(s->plane, index), coding_head(s, head),
+                          w->tile, w->decode);
+}
+
+/* The rows of the sinks from a head's first column on, if one of these cold tiles has any, else NULL; *at:
+ * its place among them. */
+static const uint16_t *sink_rows(const tada_side *s, const tada_tiles *tiles, int head, int *at)
+{
+    if (s->plane->n_sinks == 0) {
+        return NULL;
+    }
+    for (int j = 0; j < tiles->n; j++) {
+        if (tiles->index[j] == tiles->first) {
+            *at = j;
+            return tada_plane_sinks(s->plane, tiles->first) + s->column + head * s->head_stride;
+        }
+    }
+    return NULL;
+}
+
+/* In cold tiles, sinks have score 0 so far. */
+static void sink_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q, int rows,
+                        float *scores, size_t lds)
+{
+    int j = 0;
+    const uint16_t *sinks = sink_rows(s, tiles, head, &j);
+    if (sinks) {
+        tada_kernels_get()->scores_rows(q, rows, s->dim, sinks, (size_t)s->plane->shape.width,
+                                        s->plane->n_sinks, scores + j * CELLS, lds);
+    }
+}
+
+/* What sinks of cold tiles add to out [rows][padded dim]. Their rows are not rotated. */
+static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, const float *weights,
+                        size_t ldw, int rows, float *out)
+{
+    int j = 0;
+    const uint16_t *sinks = sink_rows(s, tiles, head, &j);
+    if (sinks) {
+        tada_kernels_get()->values_rows(weights + j * CELLS, ldw, rows, s->dim, sinks,
+                                        (size_t)s->plane->shape.width, s->plane->n_sinks, out,
+                                        (size_t)tada_padded(s->dim));
+    }
 }
 
 void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q,
@@ -139,6 +180,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         tada_codes codes;
         codes_of(s, tiles, head, &codes);
         tada_codes_scores(&codes, turned, rows, scores, lds, w->decode);
+        sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (hot) {
         for (int r = 0; r < rows; r++) {
             memset(scores + (size_t)r * lds, 0, CELLS * sizeof *scores);
@@ -147,6 +189,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
     } else if (s->native && is_cold(s, index)) {
         decode_head(s, index, head, w);
         k->multiply(turned, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
+        sink_scores(s, tiles, head, q, rows, scores, lds);
     } else {
         k->transpose(tile_rows(s, index, head, w), width, s->dim, w->tile);
         k->multiply(q, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
@@ -171,6 +214,10 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
     size_t width = (size_t)s->plane->shape.width, padded = (size_t)tada_padded(s->dim);
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
+    if (s->native && is_cold(s, index)) {
+        /* Before sums over codes, which clear the weights of cells that are not in them. */
+        sink_values(s, tiles, head, weights, ldw, rows, out);
+    }
     if (s->native && s->rotation > 1 && is_cold(s, index)) {
         out = turn(rotated, (size_t)rows * padded, turned);
     }

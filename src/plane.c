@@ -9,9 +9,10 @@ enum { CELLS = TADA_TILE_CELLS };
 
 /* Where the parts of a plane lie in its memory. */
 typedef struct plane_map {
-    int64_t tiles_per_stream, n_tiles, n_slots, n_sinks;
-    size_t slot_bytes, cold_bytes;
-    size_t used_at, slots_at, cold_at, bytes;
+    int64_t tiles_per_stream, n_tiles, n_slots;
+    int n_sinks;
+    size_t slot_bytes, sinks_bytes, cold_bytes;
+    size_t used_at, slots_at, sinks_at, cold_at, bytes;
     bool compressed;
 } plane_map;
 
@@ -31,32 +32,35 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     if (shape->width < 1 || shape->width > 1 << 20 || shape->n_cells < 1 ||
         shape->n_cells > (int64_t)1 << 40 || shape->n_streams < 1 || shape->n_streams > 1 << 20 ||
         tada_recipe_problem(recipe) || (shape->kind == TADA_V && recipe->quarters) || spec->stock ||
-        spec->window < 0 || spec->window % CELLS != 0) {
+        spec->window < 0 || spec->window % CELLS != 0 || spec->sinks < 0 || spec->sinks > CELLS) {
         return false;
     }
     map->tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS;
     map->n_tiles = map->tiles_per_stream * shape->n_streams;
     map->slot_bytes = (size_t)shape->width * CELLS * 2;
-    map->n_sinks = spec->sinks ? shape->n_streams : 0;
+    map->n_sinks = spec->sinks;
+    map->sinks_bytes = (size_t)shape->n_streams * (size_t)spec->sinks * (size_t)shape->width * 2;
     /* The window of each stream, and the tile that is being written. */
-    map->n_slots = map->n_sinks + shape->n_streams * (spec->window / CELLS + 1);
+    map->n_slots = shape->n_streams * (spec->window / CELLS + 1);
     map->cold_bytes = 0;
     map->compressed = false;
     if (recipe->bits < 16 && shape->width % 16 == 0) {
         map->cold_bytes = tada_cold_bytes(recipe, shape->width);
         /* Not worth it where the hot tiles alone hold everything, or where the scales outweigh the codes. */
-        map->compressed = map->n_slots < map->n_tiles &&
-                          (size_t)map->n_slots * map->slot_bytes + (size_t)map->n_tiles * map->cold_bytes <
-                              (size_t)map->n_tiles * map->slot_bytes;
+        map->compressed = map->n_slots < map->n_tiles && (size_t)map->n_slots * map->slot_bytes +
+                                                                 map->sinks_bytes +
+                                                                 (size_t)map->n_tiles * map->cold_bytes <
+                                                             (size_t)map->n_tiles * map->slot_bytes;
     }
     if (!map->compressed) {
         map->n_slots = map->n_tiles;
         map->n_sinks = 0;
-        map->cold_bytes = 0;
+        map->sinks_bytes = map->cold_bytes = 0;
     }
     map->used_at = align64((size_t)map->n_tiles * sizeof(tada_tile));
     map->slots_at = align64(map->used_at + (size_t)map->n_slots);
-    map->cold_at = map->slots_at + align64((size_t)map->n_slots * map->slot_bytes);
+    map->sinks_at = map->slots_at + align64((size_t)map->n_slots * map->slot_bytes);
+    map->cold_at = map->sinks_at + align64(map->sinks_bytes);
     map->bytes = map->cold_at + (size_t)map->n_tiles * map->cold_bytes;
     return true;
 }
@@ -92,10 +96,11 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     p->tiles_per_stream = map.tiles_per_stream;
     p->n_tiles = map.n_tiles;
     p->n_slots = (int)map.n_slots;
-    p->n_sinks = (int)map.n_sinks;
+    p->n_sinks = map.n_sinks;
     p->tiles = memory;
     p->used = (uint8_t *)memory + map.used_at;
     p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
+    p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
     p->cold = (uint8_t *)memory + map.cold_at;
     p->slot_values = map.slot_bytes / 2;
     p->bytes = map.bytes;
@@ -183,10 +188,7 @@ static int64_t free_slot(const tada_plane *p, int64_t tile)
     if (!p->compressed) {
         return tile;
     }
-    if (p->n_sinks && tile % p->tiles_per_stream == 0) {
-        return tile / p->tiles_per_stream;
-    }
-    for (int64_t s = p->n_sinks; s < p->n_slots; s++) {
+    for (int64_t s = 0; s < p->n_slots; s++) {
         if (!p->used[s]) {
             return s;
         }
@@ -210,6 +212,36 @@ static uint16_t *acquire(tada_plane *p, tada_pool *pool, int64_t tile)
     return hot;
 }
 
+/* Of one stream. */
+static size_t sinks_bytes(const tada_plane *p)
+{
+    return (size_t)p->n_sinks * (size_t)p->shape.width * 2;
+}
+
+/* Makes the codes of a hot tile. Its sinks are left out of them, so that their unusual size spoils no scale.
+ */
+static void encode(tada_plane *p, int64_t index, float *scratch)
+{
+    const tada_tile *tile = &p->tiles[index];
+    tada_cold cold = tada_plane_cold(p, index);
+    uint16_t *sinks = tada_plane_sinks(p, index);
+    if (sinks) {
+        /* Those that are not written are zeros in the tile, too. */
+        memcpy(sinks, tile->hot, sinks_bytes(p));
+    }
+    tada_tile_encode(&p->codec, tile->hot, tada_plane_coded(p, index), &cold, scratch);
+}
+
+void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)
+{
+    tada_cold cold = tada_plane_cold(p, index);
+    const uint16_t *sinks = tada_plane_sinks(p, index);
+    tada_tile_decode(&p->codec, &cold, tada_plane_coded(p, index), rows, scratch);
+    if (sinks) {
+        memcpy(rows, sinks, sinks_bytes(p));
+    }
+}
+
 /* Makes a tile hot, decoding it when it was cold. */
 static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
 {
@@ -220,8 +252,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     uint16_t *hot = acquire(p, pool, index);
     float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
-        tada_cold cold = tada_plane_cold(p, index);
-        tada_tile_decode(&p->codec, &cold, tile->mask, hot, scratch);
+        tada_plane_decode(p, index, hot, scratch);
         p->reopens++;
     } else if (hot && !tile->mask) {
         memset(hot, 0, p->slot_values * 2);
@@ -317,7 +348,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
     if (p->n_borrowed == 0) {
         return TADA_OK;
     }
-    int64_t n_hot = 0, keep = p->n_slots - p->n_sinks;
+    int64_t n_hot = 0, keep = p->n_slots;
     for (int64_t i = 0; i < p->n_tiles; i++) {
         n_hot += p->tiles[i].hot != NULL;
     }
@@ -334,7 +365,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         tada_tile *tile = &p->tiles[i];
         if (tile->hot && !tile->mask) {
             release(p, tile);
-        } else if (tile->hot && !(p->n_sinks && i % p->tiles_per_stream == 0)) {
+        } else if (tile->hot) {
             hot[n_hot++] = (hot_tile){tile->stamp, i};
         }
     }
@@ -346,9 +377,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
             float *mine = scratch + scratch_floats * (size_t)omp_get_thread_num();
 #pragma omp for schedule(dynamic, 1)
             for (int64_t i = keep; i < n_hot; i++) {
-                tada_tile *tile = &p->tiles[hot[i].index];
-                tada_cold cold = tada_plane_cold(p, hot[i].index);
-                tada_tile_encode(&p->codec, tile->hot, tile->mask, &cold, mine);
+                encode(p, hot[i].index, mine);
             }
         }
         for (int64_t i = keep; i < n_hot; i++) {
@@ -409,8 +438,7 @@ enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, 
                 continue;
             }
             uint16_t *decoded = (uint16_t *)(void *)(scratch + floats);
-            tada_cold cold = tada_plane_cold(p, i);
-            tada_tile_decode(&p->codec, &cold, tile->mask, decoded, scratch);
+            tada_plane_decode(p, i, decoded, scratch);
             memcpy(out, decoded + (size_t)(from - begin) * width, bytes);
             free(scratch);
         }
@@ -429,8 +457,8 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
     }
     enum tada_status status = tada_plane_settle(p, n_threads);
     for (int64_t i = 0; i < p->tiles_per_stream && from != to && status == TADA_OK; i++) {
-        const tada_tile *source = &p->tiles[from * p->tiles_per_stream + i];
-        int64_t index = to * p->tiles_per_stream + i;
+        int64_t origin = from * p->tiles_per_stream + i, index = to * p->tiles_per_stream + i;
+        const tada_tile *source = &p->tiles[origin];
         tada_tile *target = &p->tiles[index];
         if (source->hot) {
             if (!target->hot) {
@@ -445,8 +473,12 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
             release(p, target);
             if (source->mask) {
                 tada_cold copy = tada_plane_cold(p, index);
-                tada_cold original = tada_plane_cold(p, from * p->tiles_per_stream + i);
+                tada_cold original = tada_plane_cold(p, origin);
+                const uint16_t *sinks = tada_plane_sinks(p, origin);
                 tada_cold_copy(&p->codec, &original, &copy);
+                if (sinks) {
+                    memcpy(tada_plane_sinks(p, index), sinks, sinks_bytes(p));
+                }
             }
         }
         target->mask = source->mask;

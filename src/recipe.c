@@ -1,4 +1,4 @@
-/* Recipes and cache specs: parsing, checks, sizes. */
+/* Recipes: checks and sizes. */
 #include "recipe.h"
 
 #include <stdio.h>
@@ -16,8 +16,7 @@ enum tada_status tada_fail(tada_error *error, enum tada_status status, const cha
     return status;
 }
 
-/* What adaptive widths need. */
-static bool adapts(const tada_recipe *r)
+bool tada_recipe_adapts(const tada_recipe *r)
 {
     return r->axis == TADA_AXIS_CHANNEL && r->group == TADA_TILE_CELLS && r->scale == TADA_SCALE_16;
 }
@@ -37,7 +36,7 @@ const char *tada_recipe_problem(const tada_recipe *r)
     if (r->quarters && (r->quarters < 8 || r->quarters > 24)) {
         return "adaptive widths take 2 to 6 bits on average, in quarters";
     }
-    if (r->quarters && !adapts(r)) {
+    if (r->quarters && !tada_recipe_adapts(r)) {
         return "adaptive widths need axis channel, group 64 and scale 16";
     }
     return NULL;
@@ -113,220 +112,4 @@ size_t tada_cold_bytes(const tada_recipe *recipe, int width)
             (size_t)TADA_TILE_CELLS * (size_t)(width / 2) * (recipe->centring == TADA_CENTRE_HEADS16 ? 2 : 1);
     }
     return (bytes + 63) / 64 * 64;
-}
-
-/* ---- specs ---- */
-
-static const tada_recipe default_k = {
-    4, 64, TADA_CENTRE_NONE, TADA_ROTATE_NONE, TADA_AXIS_CHANNEL, TADA_SCALE_16, TADA_SEARCH_ERROR, 16};
-static const tada_recipe default_v = {
-    4, 64, TADA_CENTRE_NONE, TADA_ROTATE_HADAMARD, TADA_AXIS_TOKEN, TADA_SCALE_16, TADA_SEARCH_ERROR, 0};
-/* Section 3 of the paper: mean over the heads in 16 bits, one 16-bit scale and zero per 128 values, no
- * search. */
-static const tada_recipe paper = {
-    4, 128, TADA_CENTRE_HEADS16, TADA_ROTATE_NONE, TADA_AXIS_TOKEN, TADA_SCALE_32, TADA_SEARCH_MINMAX, 0};
-
-static bool parse_number(const char *text, int *value)
-{
-    char *end;
-    if (*text < '0' || *text > '9') {
-        return false;
-    }
-    long number = strtol(text, &end, 10);
-    if (*end || number > 1 << 24) {
-        return false;
-    }
-    *value = (int)number;
-    return true;
-}
-
-static bool parse_choice(const char *text, const char *const *names, int *value)
-{
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *value = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* "4", or where widths adapt also "3.5" or "3.25". */
-static bool parse_bits(const char *text, tada_recipe *r)
-{
-    char *end;
-    double bits = *text >= '0' && *text <= '9' ? strtod(text, &end) : -1;
-    if (bits < 0 || *end || bits > 1000 || bits * 4 != (int)(bits * 4)) {
-        return false;
-    }
-    r->bits = (int)bits;
-    bool whole = r->bits == bits;
-    if (!whole && !r->quarters) {
-        return false;
-    }
-    /* Nothing adapts beyond these. */
-    r->quarters = r->quarters && bits >= 2 && bits <= 6 ? (int)(bits * 4) : 0;
-    return whole || r->quarters;
-}
-
-/* One "key=value" for one recipe; NULL or what is wrong. */
-static const char *set_recipe(tada_recipe *r, const char *key, const char *value)
-{
-    static const char *const rotations[] = {"none", "hadamard", NULL};
-    static const char *const axes[] = {"channel", "token", NULL};
-    static const char *const centrings[] = {"none", "tokens", "heads16", "heads8", NULL};
-    static const char *const searches[] = {"minmax", "error", NULL};
-    static const char *const scales[] = {"16", "32", NULL};
-    static const char *const width_rules[] = {"equal", "adaptive", NULL};
-    int choice;
-    if (strcmp(key, "bits") == 0) {
-        return parse_bits(value, r) ? NULL : "bits must be a number, whole where widths are equal";
-    }
-    if (strcmp(key, "group") == 0) {
-        return parse_number(value, &r->group) ? NULL : "group must be a number";
-    }
-    if (strcmp(key, "widths") == 0) {
-        if (!parse_choice(value, width_rules, &choice)) {
-            return "widths must be equal or adaptive";
-        }
-        if (choice == 0 && r->quarters % 4 != 0) {
-            return "equal widths need a whole number of bits";
-        }
-        r->quarters = choice ? (r->quarters ? r->quarters : r->bits * 4) : 0;
-        return NULL;
-    }
-    if (strcmp(key, "rotate") == 0) {
-        if (!parse_choice(value, rotations, &choice)) {
-            return "rotate must be none or hadamard";
-        }
-        r->rotation = (enum tada_rotation)choice;
-    } else if (strcmp(key, "axis") == 0) {
-        if (!parse_choice(value, axes, &choice)) {
-            return "axis must be channel or token";
-        }
-        r->axis = (enum tada_axis)choice;
-    } else if (strcmp(key, "centre") == 0) {
-        if (!parse_choice(value, centrings, &choice)) {
-            return "centre must be none, tokens, heads16 or heads8";
-        }
-        r->centring = (enum tada_centring)choice;
-    } else if (strcmp(key, "search") == 0) {
-        if (!parse_choice(value, searches, &choice)) {
-            return "search must be minmax or error";
-        }
-        r->search = (enum tada_search)choice;
-    } else if (strcmp(key, "scale") == 0) {
-        if (!parse_choice(value, scales, &choice)) {
-            return "scale must be 16 or 32";
-        }
-        r->scale = (enum tada_scale)choice;
-    } else {
-        return "options are window, sinks, bits, widths, group, rotate, axis, centre, scale, search";
-    }
-    return NULL;
-}
-
-static const char *set_option(tada_spec *spec, const char *key, const char *value)
-{
-    if (strcmp(key, "window") == 0) {
-        return parse_number(value, &spec->window) && spec->window % TADA_TILE_CELLS == 0
-                   ? NULL
-                   : "window must be a multiple of 64";
-    }
-    if (strcmp(key, "sinks") == 0) {
-        return parse_number(value, &spec->sinks) && spec->sinks <= 1 ? NULL : "sinks must be 0 or 1";
-    }
-    const char *problem = NULL;
-    bool only_k = strncmp(key, "k.", 2) == 0, only_v = strncmp(key, "v.", 2) == 0;
-    key += only_k || only_v ? 2 : 0;
-    if (!only_v) {
-        problem = set_recipe(&spec->k, key, value);
-    }
-    if (!only_k && !problem) {
-        problem = set_recipe(&spec->v, key, value);
-    }
-    return problem;
-}
-
-static bool is_stock(const char *name)
-{
-    static const char *const types[] = {"f32",  "f16",    "bf16", "q8_0", "q4_0",
-                                        "q4_1", "iq4_nl", "q5_0", "q5_1", NULL};
-    int choice;
-    return parse_choice(name, types, &choice);
-}
-
-/* "BITS", "K/V" or "paper", the first part after "tada:"; NULL or what is wrong. */
-static const char *set_level(tada_spec *spec, char *level)
-{
-    static const char *const help =
-        "after 'tada:' comes BITS, K/V (bits of K and V) or paper, with bits 2 to 6, 8 or 16; of K also 3.5";
-    if (strcmp(level, "paper") == 0) {
-        spec->k = spec->v = paper;
-        spec->sinks = 0;
-        return NULL;
-    }
-    char *slash = strchr(level, '/');
-    if (slash) {
-        *slash++ = '\0';
-    }
-    return parse_bits(level, &spec->k) && parse_bits(slash ? slash : level, &spec->v) ? NULL : help;
-}
-
-enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error)
-{
-    tada_spec result = {.k = default_k, .v = default_v, .window = 128, .sinks = 1};
-    char copy[256];
-    if (strlen(text) >= sizeof copy) {
-        return tada_fail(error, TADA_E_ARGUMENT, "The cache spec is too long: use at most 255 characters.");
-    }
-    strcpy(copy, text);
-    const char *problem = NULL;
-    char *rest = copy;
-    char *part = strsep(&rest, ":");
-    if (strcmp(part, "tada") != 0) {
-        char *v = strchr(part, '/');
-        if (v) {
-            *v++ = '\0';
-        }
-        v = v ? v : part;
-        if (rest || !is_stock(part) || !is_stock(v)) {
-            return tada_fail(error, TADA_E_ARGUMENT,
-                             "Unknown cache spec '%.60s': use tada, tada:4, tada:4/3 (bits of K/V), "
-                             "tada:paper, or a stock "
-                             "type such as f16, q8_0 or q8_0/q4_0.",
-                             text);
-        }
-        result.stock = true;
-        strcpy(result.stock_k, part);
-        strcpy(result.stock_v, v);
-        *spec = result;
-        return TADA_OK;
-    }
-    for (bool first = true; rest && !problem; first = false) {
-        part = strsep(&rest, ":");
-        char *value = strchr(part, '=');
-        if (value) {
-            *value++ = '\0';
-            problem = set_option(&result, part, value);
-        } else if (first) {
-            problem = set_level(&result, part);
-        } else {
-            problem = "options have the form key=value";
-        }
-    }
-    /* Adaptive widths are the default of K, where its other options allow them. */
-    if (!strstr(text, "widths=adaptive") && result.k.quarters % 4 == 0 && !adapts(&result.k)) {
-        result.k.quarters = 0;
-    }
-    if (!problem && result.v.quarters) {
-        problem = "adaptive widths are for K: write k.widths";
-    }
-    problem = problem ? problem : tada_recipe_problem(&result.k);
-    problem = problem ? problem : tada_recipe_problem(&result.v);
-    if (problem) {
-        return tada_fail(error, TADA_E_ARGUMENT, "Cache spec '%.60s' is not valid: %s.", text, problem);
-    }
-    *spec = result;
-    return TADA_OK;
 }

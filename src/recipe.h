@@ -13,6 +13,9 @@ enum tada_status tada_fail(tada_error *error, enum tada_status status, const cha
 /* NULL when the recipe is sound, else what is wrong with it. */
 const char *tada_recipe_problem(const tada_recipe *recipe);
 
+/* True when adaptive widths are possible. */
+bool tada_recipe_adapts(const tada_recipe *recipe);
+
 /* How a row is cut for coding: heads of head_dim, groups of `group` channels (axis token). */
 typedef struct tada_layout {
     int width, head_dim, n_heads;

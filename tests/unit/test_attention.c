@@ -52,7 +52,8 @@ static void random_spec(char *spec, size_t size)
                        : snprintf(spec, size, "tada:%d/%d%s", kb, vb,
                                   options[random_below(sizeof options / sizeof *options)]);
     if (chance(70)) {
-        snprintf(spec + n, size - (size_t)n, ":window=%d:sinks=%d", PICK(0, 0, 64), random_below(2));
+        snprintf(spec + n, size - (size_t)n, ":window=%d:sinks=%d", PICK(0, 0, 64),
+                 PICK(0, 0, 1, 4, 4, 5, 64));
     }
 }
 

@@ -250,11 +250,41 @@ static void end_of_range(void **state)
     free(y);
 }
 
+/* Channels of very different size: bits go to where they are needed, and a second encoding changes nothing.
+ */
+static void adaptive_widths(void **state)
+{
+    (void)state;
+    float *x = malloc(sizeof *x * CELLS * WIDTH);
+    uint16_t *y = malloc(sizeof *y * CELLS * WIDTH), *z = malloc(sizeof *z * CELLS * WIDTH);
+    for (int i = 0; i < CELLS * WIDTH; i++) {
+        x[i] = random_normal() * exp2f((float)(i % WIDTH / 8 % 5));
+    }
+    for (int bits = 3; bits <= 5; bits++) {
+        char spec[80];
+        double error[2];
+        for (int adaptive = 0; adaptive < 2; adaptive++) {
+            snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:widths=%s", bits,
+                     adaptive ? "adaptive" : "equal");
+            pass(spec, TADA_K, x, TADA_F32, y);
+            error[adaptive] = total_error(x, y);
+        }
+        if (!(error[1] < 0.6 * error[0])) {
+            fail_msg("%d bits: error %g with adaptive widths, %g with equal ones", bits, error[1], error[0]);
+        }
+        pass(spec, TADA_K, y, TADA_F16, z);
+        assert_memory_equal(y, z, sizeof *y * CELLS * WIDTH);
+    }
+    free(x);
+    free(y);
+    free(z);
+}
+
 int main(void)
 {
     random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(error_bound), cmocka_unit_test(every_recipe),
-                                       cmocka_unit_test(reencoding), cmocka_unit_test(not_finite),
-                                       cmocka_unit_test(end_of_range)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(error_bound),  cmocka_unit_test(every_recipe),
+                                       cmocka_unit_test(reencoding),   cmocka_unit_test(not_finite),
+                                       cmocka_unit_test(end_of_range), cmocka_unit_test(adaptive_widths)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

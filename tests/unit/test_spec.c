@@ -11,6 +11,14 @@ static void accepts(void **state)
                                        "tada:16",
                                        "tada:paper",
                                        "tada:window=64",
+                                       "tada:3.5/3",
+                                       "tada:2",
+                                       "tada:6:k.widths=adaptive",
+                                       "tada:high",
+                                       "tada:compact:window=64",
+                                       "kivi:4",
+                                       "tada:sinks=0",
+                                       "tada:sinks=64",
                                        "tada:4:window=0:sinks=0:k.rotate=hadamard:v.axis=channel",
                                        "tada:4:centre=heads8:scale=32:search=minmax:group=32"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -43,7 +51,20 @@ static void refuses(void **state)
                                "q8_0/",
                                "f16:window=64",
                                "TADA",
-                               "tada:4:sinks=2",
+                               "tada:4/3.5",
+                               "tada:3.3/3",
+                               "tada:3.5:k.axis=token",
+                               "tada:3.5/3:widths=equal",
+                               "tada:4:v.widths=adaptive",
+                               "tada:8:k.widths=adaptive",
+                               "tada:4:widths=adaptive:group=32",
+                               "tada:highest",
+                               "tada:high:4",
+                               "kivi",
+                               "kivi:3",
+                               "tada:4:sinks=65",
+                               "tada:4:sinks=-1",
+                               "tada:4:sinks=",
                                "tada:4:k.group=48",
                                "tada:99999999999",
                                "tada4",
@@ -66,22 +87,61 @@ static void defaults(void **state)
 {
     (void)state;
     tada_spec s = spec_of("tada");
-    assert_int_equal(s.k.bits, 4);
+    assert_int_equal(s.k.quarters, 16);
     assert_int_equal(s.k.axis, TADA_AXIS_CHANNEL);
-    assert_int_equal(s.v.bits, 4);
+    assert_int_equal(s.v.bits, 3);
     assert_int_equal(s.v.axis, TADA_AXIS_TOKEN);
     assert_int_equal(s.v.rotation, TADA_ROTATE_HADAMARD);
-    assert_int_equal(s.window, 128);
-    assert_int_equal(s.sinks, 1);
+    assert_int_equal(s.window, 64);
+    assert_int_equal(s.sinks, 4);
+    assert_int_equal(spec_of("tada:paper").sinks, 0);
     tada_shape shape = {TADA_K, 192, 8192, 1};
-    assert_true((double)tada_plane_bytes(&s, &shape) <= 0.30 * 8192 * 192 * 2);
+    assert_true((double)tada_plane_bytes(&s, &shape) <= 0.29 * 8192 * 192 * 2);
     shape.kind = TADA_V;
-    assert_true((double)tada_plane_bytes(&s, &shape) <= 0.30 * 8192 * 192 * 2);
+    assert_true((double)tada_plane_bytes(&s, &shape) <= 0.23 * 8192 * 192 * 2);
+}
+
+/* Bits of K share themselves out among the channels unless other options forbid it. */
+static void adaptive_widths(void **state)
+{
+    (void)state;
+    assert_int_equal(spec_of("tada:3.25/3").k.quarters, 13);
+    assert_int_equal(spec_of("tada:3").k.quarters, 12);
+    assert_int_equal(spec_of("tada:3").v.quarters, 0);
+    assert_int_equal(spec_of("tada:4:widths=equal").k.quarters, 0);
+    assert_int_equal(spec_of("tada:8").k.quarters, 0);
+    assert_int_equal(spec_of("tada:8").k.bits, 8);
+    assert_int_equal(spec_of("tada:4:k.axis=token").k.quarters, 0);
+    assert_int_equal(spec_of("tada:4:scale=32").k.quarters, 0);
+    assert_int_equal(spec_of("tada:4:k.widths=equal:k.bits=5").k.bits, 5);
+    /* The same bits in all, but for half a byte for 8 channels. */
+    tada_spec equal = spec_of("tada:4:widths=equal:window=0:sinks=0"), s = spec_of("tada:4:window=0:sinks=0");
+    tada_shape shape = {TADA_K, 192, 8192, 1};
+    size_t more = tada_plane_bytes(&s, &shape) - tada_plane_bytes(&equal, &shape);
+    assert_in_range(more, 128 * 192 / 16, 128 * 64);
+}
+
+static void names(void **state)
+{
+    (void)state;
+    tada_spec plain = spec_of("tada"), balanced = spec_of("tada:balanced");
+    assert_memory_equal(&plain, &balanced, sizeof plain);
+    tada_shape shape = {TADA_K, 128, 65536, 1};
+    tada_spec high = spec_of("tada:high"), compact = spec_of("tada:compact");
+    assert_true(tada_plane_bytes(&compact, &shape) < tada_plane_bytes(&plain, &shape));
+    assert_true(tada_plane_bytes(&plain, &shape) < tada_plane_bytes(&high, &shape));
+    assert_int_equal(spec_of("tada:high:window=128").window, 128);
+    tada_spec kivi = spec_of("kivi:2");
+    assert_int_equal(kivi.k.bits, 2);
+    assert_int_equal(kivi.k.group, 32);
+    assert_int_equal(kivi.v.axis, TADA_AXIS_TOKEN);
+    assert_int_equal(kivi.window, 128);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(accepts), cmocka_unit_test(refuses),
-                                       cmocka_unit_test(defaults)};
+                                       cmocka_unit_test(defaults), cmocka_unit_test(adaptive_widths),
+                                       cmocka_unit_test(names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
