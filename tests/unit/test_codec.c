@@ -264,7 +264,7 @@ static void adaptive_widths(void **state)
         char spec[80];
         double error[2];
         for (int adaptive = 0; adaptive < 2; adaptive++) {
-            snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:widths=%s", bits,
+            snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:k.widths=%s", bits,
                      adaptive ? "adaptive" : "equal");
             pass(spec, TADA_K, x, TADA_F32, y);
             error[adaptive] = total_error(x, y);
