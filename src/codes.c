@@ -7,7 +7,7 @@ enum { CELLS = TADA_TILE_CELLS };
 bool tada_codes_can(const tada_codec *c)
 {
     return (c->recipe.centring != TADA_CENTRE_TOKENS || c->recipe.axis == TADA_AXIS_CHANNEL) &&
-           c->layout.head_dim <= 256;
+           c->layout.head_dim <= TADA_CODES_DIM;
 }
 
 static size_t longest(const tada_codec *c)
@@ -41,15 +41,13 @@ typedef struct product {
  */
 static void sort_spans(const tada_head *h, int dim, int16_t *folded, size_t ldf, int m)
 {
-    enum { BYTES = TADA_SPAN * sizeof(int16_t), SPANS = 256 / TADA_SPAN };
-    uint8_t order[SPANS];
-    int16_t row[SPANS * TADA_SPAN];
-    tada_sections_order(h->widths, dim, order);
+    enum { BYTES = TADA_SPAN * sizeof(int16_t) };
+    int16_t row[TADA_CODES_DIM];
     for (int r = 0; r < m; r++) {
         int16_t *to = folded + (size_t)r * ldf;
         memcpy(row, to, (size_t)dim * sizeof *row);
         for (int i = 0; i < dim / TADA_SPAN; i++) {
-            memcpy(to + i * TADA_SPAN, row + order[i] * TADA_SPAN, BYTES);
+            memcpy(to + i * TADA_SPAN, row + h->order[i] * TADA_SPAN, BYTES);
         }
     }
 }

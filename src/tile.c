@@ -79,7 +79,8 @@ tada_head tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int he
     h.factors.group = l->group;
     h.widths = c->recipe.quarters ? record + l->widths_at : NULL;
     if (h.widths) {
-        h.n_sections = tada_sections_make(h.widths, dim, codes, h.sections);
+        h.n_sections =
+            tada_sections_make(h.widths, dim, codes, h.sections, dim <= TADA_CODES_DIM ? h.order : NULL);
     } else {
         h.n_sections = 1;
         h.sections[0] = (tada_section){bits, dim / TADA_SPAN, codes, tada_high_plane(codes, bits, dim)};

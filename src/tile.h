@@ -51,14 +51,17 @@ void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t m
 void tada_tile_decode_unit(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int unit,
                            uint16_t *rows, float *scratch);
 
+/* Largest head that attention reads as codes. */
+enum { TADA_CODES_DIM = 256 };
+
 /* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes stand for,
  * but for means over heads and, with scales per token, over tokens; the latter in scratch
  * [tada_tile_factors]. */
 typedef struct tada_head {
     int n_sections; /* one, but for adaptive widths */
     tada_section sections[TADA_SECTIONS];
-    const uint8_t
-        *widths; /* NULL: all codes have one width, in one section of no particular number of spans */
+    const uint8_t *widths; /* half bytes; NULL: all codes have one width, in one section */
+    uint8_t order[TADA_CODES_DIM / TADA_SPAN]; /* of spans in the sections; of heads no larger than that */
     tada_factors factors;
 } tada_head;
 

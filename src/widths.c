@@ -62,32 +62,24 @@ const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim)
     return bits == 3 || bits == 5 || bits == 6 ? low + (size_t)dim * 8 * (bits == 3 ? 2 : 4) : NULL;
 }
 
-int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections)
+int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections,
+                       uint8_t *order)
 {
-    int n_of[TADA_WIDTH_MAX + 1] = {0}, n = 0;
+    int n_of[16] = {0}, place[16] = {0}, n = 0, at = 0;
     for (int span = 0; span < dim / TADA_SPAN; span++) {
-        int bits = tada_width(widths, span);
-        /* A damaged tile must not lead outside of an array; what it decodes to does not matter. */
-        n_of[bits > TADA_WIDTH_MAX ? TADA_WIDTH_MAX : bits]++;
+        n_of[tada_width(widths, span)]++;
     }
     for (int bits = TADA_WIDTH_MAX; bits >= TADA_WIDTH_MIN; bits--) {
-        if (n_of[bits] == 0) {
-            continue;
-        }
         int channels = n_of[bits] * TADA_SPAN;
-        sections[n++] = (tada_section){bits, n_of[bits], codes, tada_high_plane(codes, bits, channels)};
-        codes += (size_t)channels * 8 * (size_t)bits;
+        place[bits] = at;
+        at += n_of[bits];
+        if (channels > 0) {
+            sections[n++] = (tada_section){bits, n_of[bits], codes, tada_high_plane(codes, bits, channels)};
+            codes += (size_t)channels * 8 * (size_t)bits;
+        }
+    }
+    for (int span = 0; span < dim / TADA_SPAN && order; span++) {
+        order[place[tada_width(widths, span)]++] = (uint8_t)span;
     }
     return n;
-}
-
-void tada_sections_order(const uint8_t *widths, int dim, uint8_t *order)
-{
-    for (int bits = TADA_WIDTH_MAX; bits >= TADA_WIDTH_MIN; bits--) {
-        for (int span = 0; span < dim / TADA_SPAN; span++) {
-            if (tada_width(widths, span) == bits) {
-                *order++ = (uint8_t)span;
-            }
-        }
-    }
 }

@@ -38,10 +38,12 @@ void tada_widths_choose(const tada_recipe *recipe, const float *x, size_t stride
 /* The high plane of packed codes of so many channels, or NULL when one plane holds all bits. */
 const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim);
 
-/* The sections of a head, widest first, and their number. */
-int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections);
-
-/* Where the codes of each span go, widest first, and among equals in their own order: order[place] = span. */
-void tada_sections_order(const uint8_t *widths, int dim, uint8_t *order);
+/*
+ * The sections of a head, widest first, and their number; where order is not NULL, also where the codes of
+ * each span are, widest first and among equals in their own order: order[place] = span, dim <= 2048. The
+ * widths are our own encoder's: none lies outside of 2 to 6.
+ */
+int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections,
+                       uint8_t *order);
 
 #endif

@@ -29,9 +29,9 @@ ALWAYS_INLINE const uint8_t *fetch(const uint8_t *next, size_t bytes)
     return next;
 }
 
-/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general.
- */
-enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES };
+/* How codes are packed: two to a byte in pairs of vectors that never part, or as the format says in general;
+ * steady (x86 only): so many bits, in fours of vectors that never part. */
+enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES, STEADY_2, STEADY_3, STEADY_5, STEADY_6 };
 
 #if defined(__AVX2__) || defined(TADA_SET_NEON)
 /* The way of the set; `packing` is a constant at every call. */
@@ -43,6 +43,22 @@ static void codes_dot(const tada_dot *a)
         codes_packed(a, NIBBLES);
     } else if (a->bits == 8) {
         codes_packed(a, BYTES);
+#if defined(__AVX2__)
+    } else if (a->step % 4 == 0 && a->first % 4 == 0 && a->n_vectors % 4 == 0) {
+        switch (a->bits) {
+        case 2:
+            codes_packed(a, STEADY_2);
+            break;
+        case 3:
+            codes_packed(a, STEADY_3);
+            break;
+        case 5:
+            codes_packed(a, STEADY_5);
+            break;
+        default:
+            codes_packed(a, STEADY_6);
+        }
+#endif
     } else if (a->high) {
         codes_packed(a, TWO_PLANES);
     } else {

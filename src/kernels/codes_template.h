@@ -15,6 +15,7 @@ enum { CODES = 64 };
 #define INT_RIGHT(x, n) _mm512_srli_epi16(x, n)
 #define INT_RIGHT_BY(x, n) _mm512_srl_epi16(x, n)
 #define INT_LEFT(x, n) _mm512_sll_epi16(x, n)
+#define INT_LEFT_IMM(x, n) _mm512_slli_epi16(x, n)
 #define INT_MADD _mm512_madd_epi16
 #define INT_ADD _mm512_add_epi32
 #define INT_SET _mm512_set1_epi32
@@ -32,6 +33,7 @@ enum { CODES = 32 };
 #define INT_RIGHT(x, n) _mm256_srli_epi16(x, n)
 #define INT_RIGHT_BY(x, n) _mm256_srl_epi16(x, n)
 #define INT_LEFT(x, n) _mm256_sll_epi16(x, n)
+#define INT_LEFT_IMM(x, n) _mm256_slli_epi16(x, n)
 #define INT_MADD _mm256_madd_epi16
 #define INT_ADD _mm256_add_epi32
 #define INT_SET _mm256_set1_epi32
@@ -287,6 +289,33 @@ ALWAYS_INLINE veci plane_bytes(const uint8_t *plane, unsigned v, unsigned width,
                    INT_BYTES((char)((1u << width) - 1)));
 }
 
+/*
+ * The same of `vectors` vectors, 1, 2 or 4, from v on, which is a multiple of their number: lines are read
+ * and moved once for all that they hold. They come moved up by `place` bits. All but plane, v and part are
+ * constants at every call.
+ */
+ALWAYS_INLINE void plane_vectors(const uint8_t *plane, unsigned v, unsigned width, unsigned place,
+                                 int vectors, int part, veci *bytes)
+{
+    unsigned in_line = 8 / width;
+    veci mask = INT_BYTES((char)(((1u << width) - 1) << place)), line = INT_ZERO();
+    UNROLL
+    for (unsigned j = 0; j < (unsigned)vectors; j++) {
+        unsigned bit = j % in_line * width;
+        if (bit == 0) {
+            unsigned at = (v + j) * width;
+            line = INT_LOAD(plane + (size_t)(at / 8) * 64 + (size_t)part * CODES);
+            if (in_line > (unsigned)vectors) {
+                line = INT_RIGHT_BY(line, _mm_cvtsi32_si128((int)(at % 8)));
+            }
+        }
+        veci moved = bit > place   ? INT_RIGHT(line, bit - place)
+                     : bit < place ? INT_LEFT_IMM(line, place - bit)
+                                   : line;
+        bytes[j] = INT_AND(moved, mask);
+    }
+}
+
 /* The codes of `vectors` vectors from v on; line: of the first, unless packed in planes. All but these, a and
  * the widths are constants at every call. */
 ALWAYS_INLINE void load_codes(const tada_dot *a, const uint8_t *line, unsigned v, unsigned low_bits,
@@ -300,6 +329,23 @@ ALWAYS_INLINE void load_codes(const tada_dot *a, const uint8_t *line, unsigned v
                 veci both = INT_LOAD(line + j * 32 + p * CODES);
                 code[j * PARTS + p] = split(INT_AND(both, INT_BYTES(15)));
                 code[(j + 1) * PARTS + p] = split(INT_AND(INT_RIGHT(both, 4), INT_BYTES(15)));
+            }
+        }
+        return;
+    }
+    if (packing >= STEADY_2) {
+        unsigned first_bits = packing <= STEADY_3 ? 2 : 4;
+        unsigned more_bits = packing == STEADY_6 ? 2 : packing == STEADY_2 ? 0 : 1;
+        UNROLL
+        for (int p = 0; p < PARTS; p++) {
+            veci bytes[4], over[4];
+            plane_vectors(a->low, v, first_bits, 0, vectors, p, bytes);
+            if (more_bits) {
+                plane_vectors(a->high, v, more_bits, first_bits, vectors, p, over);
+            }
+            UNROLL
+            for (int j = 0; j < vectors; j++) {
+                code[j * PARTS + p] = split(more_bits ? INT_OR(bytes[j], over[j]) : bytes[j]);
             }
         }
         return;
@@ -382,14 +428,15 @@ ALWAYS_INLINE void codes_rows(const tada_dot *a, int row, int rows, enum packing
     /* Half of the registers for sums: gcc needs the others. */
     enum { REGISTERS = CODES == 64 ? 16 : 8, TERMS = sizeof(sums) / sizeof(veci) };
     int fit = REGISTERS / (rows * TERMS * PARTS);
+    bool pairs = packing == NIBBLES || packing >= STEADY_2;
     int j = 0;
     for (; fit >= 4 && j + 4 <= a->n_vectors; j += 4) {
         codes_block(a, row, j, rows, 4, packing);
     }
-    for (; (fit >= 2 || packing == NIBBLES) && j + 2 <= a->n_vectors; j += 2) {
+    for (; (fit >= 2 || pairs) && j + 2 <= a->n_vectors; j += 2) {
         codes_block(a, row, j, rows, 2, packing);
     }
-    for (; packing != NIBBLES && j < a->n_vectors; j++) {
+    for (; !pairs && j < a->n_vectors; j++) {
         codes_block(a, row, j, rows, 1, packing);
     }
 }
