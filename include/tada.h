@@ -86,8 +86,8 @@ typedef struct tada_recipe {
     enum tada_axis axis;
     enum tada_scale scale;
     enum tada_search search;
-    /* 0: all codes have `bits`. Else widths adapt: each 8 channels of a head have codes of 2 to 6 bits, the more
-     * the further they vary within a tile, on average so many quarters of a bit (8 to 24). Only for K with axis
+    /* 0: all codes have `bits`. Else widths adapt: each 8 channels of a head have codes of 2 to 6 or 8 bits, the more
+     * the further they vary within a tile, on average so many quarters of a bit (8 to 32). Only for K with axis
      * channel, groups of 64 and 16-bit scales. */
     int quarters;
 } tada_recipe;

@@ -33,8 +33,8 @@ const char *tada_recipe_problem(const tada_recipe *r)
     if (r->axis == TADA_AXIS_TOKEN && (r->group < 16 || r->group > 256 || r->group % 16 != 0)) {
         return "group must be a multiple of 16 from 16 to 256 channels when the scale axis is token";
     }
-    if (r->quarters && (r->quarters < 8 || r->quarters > 24)) {
-        return "adaptive widths take 2 to 6 bits on average, in quarters";
+    if (r->quarters && (r->quarters < 8 || r->quarters > 32)) {
+        return "adaptive widths take 2 to 8 bits on average, in quarters";
     }
     if (r->quarters && !tada_recipe_adapts(r)) {
         return "adaptive widths need axis channel, group 64 and scale 16";

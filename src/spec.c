@@ -102,7 +102,7 @@ static bool parse_bits(const char *text, tada_recipe *r)
         return false;
     }
     /* Nothing adapts beyond these. */
-    r->quarters = r->quarters && bits >= 2 && bits <= 6 ? (int)(bits * 4) : 0;
+    r->quarters = r->quarters && bits >= 2 && bits < 8 ? (int)(bits * 4) : 0;
     return whole || r->quarters;
 }
 

@@ -36,6 +36,12 @@ static void measure(const float *x, size_t stride, uint64_t mask, int dim, float
     }
 }
 
+/* There are no codes of 7 bits. */
+static int next_width(int bits)
+{
+    return bits < 6 ? bits + 1 : TADA_WIDTH_MAX;
+}
+
 void tada_widths_choose(const tada_recipe *recipe, const float *x, size_t stride, uint64_t mask, int dim,
                         uint8_t *widths, float *spread)
 {
@@ -43,17 +49,23 @@ void tada_widths_choose(const tada_recipe *recipe, const float *x, size_t stride
     int left = n * recipe->quarters / 4 - n * TADA_WIDTH_MIN;
     measure(x, stride, mask, dim, spread);
     memset(widths, TADA_WIDTH_MIN * 0x11, (size_t)(n / 2));
-    while (left-- > 0) {
-        int best = -1;
+    while (left > 0) {
+        int best = -1, step = 0;
         for (int span = 0; span < n; span++) {
-            if (tada_width(widths, span) < TADA_WIDTH_MAX && (best < 0 || spread[span] > spread[best])) {
+            int more = next_width(tada_width(widths, span)) - tada_width(widths, span);
+            if (more > 0 && more <= left && (best < 0 || spread[span] > spread[best])) {
                 best = span;
+                step = more;
             }
         }
-        widths[best / 2] = (uint8_t)(widths[best / 2] + (1 << best % 2 * 4));
+        if (best < 0) {
+            break;
+        }
+        widths[best / 2] = (uint8_t)(widths[best / 2] + (step << best % 2 * 4));
+        left -= step;
         /* A bit more quarters the square of the error. But channels that vary more also count for more:
          * queries ask more of them. The square root of a quarter was the best for the models at hand. */
-        spread[best] *= 0.5f;
+        spread[best] *= step == 2 ? 0.25f : 0.5f;
     }
 }
 

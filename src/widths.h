@@ -1,7 +1,7 @@
 /*
- * Adaptive widths: in a head of K, each span of 8 channels has codes of 2 to 6 bits, the more the further its
- * channels vary within the tile, so that all of them are about equally exact. A head's bits in all stay the
- * same.
+ * Adaptive widths: in a head of K, each span of 8 channels has codes of 2 to 6 or 8 bits, the more the
+ * further its channels vary within the tile, so that all of them are about equally exact. A head's bits in
+ * all stay the same.
  */
 #ifndef TADA_WIDTHS_H
 #define TADA_WIDTHS_H
@@ -11,8 +11,8 @@
 enum {
     TADA_SPAN = 8,
     TADA_WIDTH_MIN = 2,
-    TADA_WIDTH_MAX = 6,
-    TADA_SECTIONS = TADA_WIDTH_MAX - TADA_WIDTH_MIN + 1,
+    TADA_WIDTH_MAX = 8,
+    TADA_SECTIONS = 6, /* widths that there are */
 };
 
 /* The spans of one width, packed together like a head of their channels. */
@@ -41,7 +41,7 @@ const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim);
 /*
  * The sections of a head, widest first, and their number; where order is not NULL, also where the codes of
  * each span are, widest first and among equals in their own order: order[place] = span, dim <= 2048. The
- * widths are our own encoder's: none lies outside of 2 to 6.
+ * widths are our own encoder's: none lies outside of 2 to 8.
  */
 int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections,
                        uint8_t *order);

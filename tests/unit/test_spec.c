@@ -56,7 +56,6 @@ static void refuses(void **state)
                                "tada:3.5:k.axis=token",
                                "tada:3.5/3:widths=equal",
                                "tada:4:v.widths=adaptive",
-                               "tada:8:k.widths=adaptive",
                                "tada:4:widths=adaptive:group=32",
                                "tada:highest",
                                "tada:high:4",
