@@ -117,8 +117,7 @@ static const uint16_t *tile_rows(const tada_side *s, int64_t index, int head, ta
     return (rows ? rows : w->rows) + s->column + head * s->head_stride;
 }
 
-/* One head of a native cold tile into w->tile: K [dim][64], V [64][dim]; zeros where a cell is not in codes.
- */
+/* One head of a native cold tile into w->tile: K [dim][64], V [64][dim]. Cells not in codes: zeros. */
 static void decode_head(const tada_side *s, int64_t index, int head, tada_side_work *w)
 {
     tada_cold cold = tada_plane_cold(s->plane, index);

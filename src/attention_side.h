@@ -52,7 +52,8 @@ void tada_side_scores(const tada_side *side, const tada_tiles *tiles, int head, 
 
 /*
  * Adds weights [rows][ldw] times values of one KV head to out [rows][padded dim], or to `rotated` when the
- * tile is rotated; *turned says whether `rotated` is in use, and is set when it is taken into use.
+ * tile is rotated (its sinks are not); *turned says whether `rotated` is in use, and is set when it is taken
+ * into use.
  */
 void tada_side_values(const tada_side *side, const tada_tiles *tiles, int head, float *weights, size_t ldw,
                       int rows, float *out, float *rotated, bool *turned, tada_side_work *work);

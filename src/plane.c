@@ -46,11 +46,10 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     map->compressed = false;
     if (recipe->bits < 16 && shape->width % 16 == 0) {
         map->cold_bytes = tada_cold_bytes(recipe, shape->width);
+        size_t bytes = (size_t)map->n_slots * map->slot_bytes + map->sinks_bytes +
+                       (size_t)map->n_tiles * map->cold_bytes;
         /* Not worth it where the hot tiles alone hold everything, or where the scales outweigh the codes. */
-        map->compressed = map->n_slots < map->n_tiles && (size_t)map->n_slots * map->slot_bytes +
-                                                                 map->sinks_bytes +
-                                                                 (size_t)map->n_tiles * map->cold_bytes <
-                                                             (size_t)map->n_tiles * map->slot_bytes;
+        map->compressed = map->n_slots < map->n_tiles && bytes < (size_t)map->n_tiles * map->slot_bytes;
     }
     if (!map->compressed) {
         map->n_slots = map->n_tiles;
@@ -218,8 +217,7 @@ static size_t sinks_bytes(const tada_plane *p)
     return (size_t)p->n_sinks * (size_t)p->shape.width * 2;
 }
 
-/* Makes the codes of a hot tile. Its sinks are left out of them, so that their unusual size spoils no scale.
- */
+/* Makes the codes of a hot tile. Sinks are left out, as rows of their size would spoil the scales. */
 static void encode(tada_plane *p, int64_t index, float *scratch)
 {
     const tada_tile *tile = &p->tiles[index];

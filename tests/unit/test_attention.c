@@ -27,7 +27,7 @@ static bool chance(int percent)
     return random_below(100) < percent;
 }
 
-static void random_spec(char *spec, size_t size)
+static void random_spec(bool sinks, char *spec, size_t size)
 {
     static const char *const options[] = {"",
                                           ":axis=token",
@@ -47,6 +47,12 @@ static void random_spec(char *spec, size_t size)
                                           ":axis=channel:group=16:rotate=hadamard",
                                           ":centre=tokens:rotate=hadamard:scale=32",
                                           ":search=minmax"};
+    if (sinks) {
+        snprintf(spec, size, "tada:%d:window=0:sinks=%d:k.axis=%s:v.axis=%s:rotate=%s%s", PICK(2, 3, 4, 8),
+                 PICK(1, 4, 5, 64), chance(50) ? "token" : "channel", chance(50) ? "token" : "channel",
+                 chance(50) ? "hadamard" : "none", chance(30) ? ":centre=tokens" : "");
+        return;
+    }
     int kb = PICK(2, 3, 4, 5, 6, 8, 16), vb = PICK(2, 3, 4, 5, 6, 8, 16);
     int n = chance(10) ? snprintf(spec, size, "tada:paper")
                        : snprintf(spec, size, "tada:%d/%d%s", kb, vb,
@@ -164,13 +170,13 @@ static void make_masks(test_case *c)
     a->mask = c->mask;
 }
 
-static bool make_case(test_case *c)
+static bool make_case(bool sinks, test_case *c)
 {
     tada_attention *a = &c->a;
     memset(c, 0, sizeof *c);
-    random_spec(c->spec, sizeof c->spec);
+    random_spec(sinks, c->spec, sizeof c->spec);
     static const int heads[][2] = {{1, 1}, {4, 4}, {8, 2}, {9, 3}, {8, 1}, {12, 4}, {50, 1}};
-    int pair = chance(3) ? 6 : random_below(6);
+    int pair = chance(sinks ? 15 : 3) ? 6 : random_below(6);
     a->n_heads = heads[pair][0];
     a->n_heads_kv = heads[pair][1];
     a->k_dim = PICK(32, 64, 64, 80, 96, 128, 128, 256, 40, 7);
@@ -179,10 +185,10 @@ static bool make_case(test_case *c)
     if (c->view) {
         a->v_dim = a->k_dim > 32 && chance(80) ? a->k_dim - (a->k_dim > 64 ? 64 : 16) : a->k_dim;
     }
-    a->n_cells = PICK(1, 63, 64, 65, 200, 200, 1000, 1000, 0, 1500);
+    a->n_cells = sinks ? PICK(65, 130, 200, 1500) : PICK(1, 63, 64, 65, 200, 200, 1000, 1000, 0, 1500);
     a->n_queries = PICK(1, 1, 2, 7, 16, 17, 33, 130);
     a->n_streams = PICK(1, 1, 3);
-    a->first_cell = PICK(0, 0, 32, 64, 100);
+    a->first_cell = sinks ? PICK(0, 0, 0, 3) : PICK(0, 0, 32, 64, 100);
     a->first_stream = chance(30);
     /* What the plain evaluation costs is bounded. */
     while ((double)a->n_cells * (double)a->n_queries * (double)a->n_streams * a->n_heads *
@@ -398,16 +404,16 @@ static double relative_error(const test_case *c, const double *want, const float
     return energy > 0 ? sqrt(error / energy) : sqrt(error);
 }
 
-static void against_plain(void **state)
+/* sinks: cases in which the first tile is cold, but for its first cells. */
+static void run_cases(bool sinks)
 {
-    (void)state;
     const char *only = getenv("TADA_KERNELS");
-    int n_cases = (getenv("TADA_LONG") ? 4000 : 500) / quick(), skipped = 0;
+    int n_cases = (getenv("TADA_LONG") ? 4000 : sinks ? 300 : 500) / quick(), skipped = 0;
     double worst = 0, sum = 0;
     char where[400] = "";
     for (int n = 0; n < n_cases; n++) {
         test_case c;
-        if (!make_case(&c)) {
+        if (!make_case(sinks, &c)) {
             skipped++;
             case_done(&c);
             continue;
@@ -454,6 +460,18 @@ static void against_plain(void **state)
                   skipped, sum / n_cases, worst, where);
     assert_true(skipped < n_cases / 10);
     assert_true(sum / n_cases < 3e-4);
+}
+
+static void against_plain(void **state)
+{
+    (void)state;
+    run_cases(false);
+}
+
+static void with_sinks(void **state)
+{
+    (void)state;
+    run_cases(true);
 }
 
 /* Shapes that do not fit are refused with a text; no output is touched. */
@@ -530,6 +548,7 @@ static void refuses(void **state)
 int main(void)
 {
     random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(refuses), cmocka_unit_test(against_plain)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refuses), cmocka_unit_test(against_plain),
+                                       cmocka_unit_test(with_sinks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
