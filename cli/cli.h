@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* Exit statuses. */
-enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2 };
+enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 #define PLUGIN_FILE "libggml-tada.so"
 
@@ -68,5 +68,11 @@ void host_probe(const char *tool, const char *plugin, struct host *host);
 /* Opens a library of llama.cpp that lies near a tool, for the rest of the process. NULL: `why` says why not.
  */
 void *host_open_library(const char *tool, const char *name, char *why, size_t size);
+
+/* Bytes of memory that can still be had, within what a container allows; -1: unknown. */
+double memory_available(void);
+
+/* Bytes of the valid UTF-8 sequence at text; 0 when it is not one. */
+int utf8_length(const unsigned char *text);
 
 #endif

@@ -295,6 +295,12 @@ const float *cache_logits(const struct cache *cache, int i)
     return cache->model->engine->llama_get_logits_ith(cache->context, first + i);
 }
 
+void cache_clear(struct cache *cache)
+{
+    const struct engine *engine = cache->model->engine;
+    engine->llama_memory_clear(engine->llama_get_memory(cache->context), true);
+}
+
 int cache_rewind(struct cache *cache, int first)
 {
     const struct engine *engine = cache->model->engine;

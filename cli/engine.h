@@ -110,6 +110,8 @@ void cache_close(struct cache *cache); /* of zeros, or closed already: fine */
  */
 int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits);
 const float *cache_logits(const struct cache *cache, int i);
+/* Forgets everything: the cache is then like a new one. */
+void cache_clear(struct cache *cache);
 /* Forgets positions first... */
 int cache_rewind(struct cache *cache, int first);
 /* Buffers and scratch. */

@@ -23,10 +23,13 @@ struct eval_options {
     int limit;              /* questions of gsm8k; 0: all */
 };
 
+/* Standard output is for the JSON: no tables there. */
+bool eval_is_quiet(const struct eval_options *options);
+
 /*
- * A task prints its table on stdout and adds its part to `report` (an object of cJSON): `results` of
- * divergence, `passkey`, `generate`, `gsm8k` of the others. After Ctrl-C it does so with what is done and
- * sets
+ * A task prints its table on stdout, unless eval_is_quiet, and adds its part to `report` (an object of
+ * cJSON): `results` of divergence, `passkey`, `generate`, `gsm8k` of the others. After Ctrl-C it does so with
+ * what is done and sets
  * `"complete": false` there. Returns an exit status; on one that is not 0, nothing was added and no table
  * printed.
  */
