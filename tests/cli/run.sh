@@ -84,6 +84,38 @@ call 2 run --cache nonsense; has "Unknown cache spec"
 call 2 run --cache ""
 call 2 run --tool ../evil; has "name of a llama.cpp tool"
 call 2 run --tool=
+if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llama.cpp
+    call 0 help eval; has "usage: tada eval"
+    call 0 eval -h
+    checks=$((checks + 1))
+    longest=$("$tada" help eval | awk '{ if (length > n) n = length } END { print n + 0 }')
+    [ "$longest" -le 110 ] || bad "a help line of eval has $longest columns"
+    call 2 eval; has "No model is given"
+    call 2 eval -m x extra; has "'extra' is not expected"
+    call 2 eval -m x --nonsense; has "--nonsense"
+    call 2 eval -m x -c; has "-c needs a value"
+    call 2 eval -m x -c 1000; has "use 1024"
+    call 2 eval -m x -c 4096x; has "whole number"
+    call 2 eval -m x -c 0; has "whole number"
+    call 2 eval -m x -c 99999999999999999999; has "whole number"
+    call 2 eval -m x -c 256 --ubatch 129; has "--ubatch 129"
+    call 2 eval -m x --ubatch -1; has "--ubatch takes"
+    call 2 eval -m x --chunks 0; has "--chunks takes"
+    call 2 eval -m x --chunks 1000000; has "use fewer"
+    call 2 eval -m x --seed -1; has "--seed takes"
+    call 2 eval -m x -t 0; has "-t takes"
+    call 2 eval -m x --cache q4_0,nonsense; has "Unknown cache spec 'nonsense'"
+    call 2 eval -m x --cache tada:99; has "bits"
+    call 2 eval -m x --cache q4_0,; has "cache spec"
+    call 2 eval -m x --cache f16; has "name another cache"
+    call 2 eval -m x --weights q8_0; has "takes only f16"
+    call 2 eval -m x --limit 5; has "--gsm8k"
+    call 2 eval -m x --json "$work/none/x.json"; has "No such file"
+    call 2 eval -m x --json "$work"; has "Is a directory"
+    call 1 eval -m x; has "tada"
+    checks=$((checks + 1))
+    [ -z "$(ls "$work" | grep json)" ] || bad "a file is left where the JSON would have been"
+fi
 call 2 doctor extra
 call 2 doctor --nonsense; has "--nonsense"
 call 2 doctor --json=yes
