@@ -265,7 +265,7 @@ static void print_table(const struct run *run, const struct summary *summaries)
     const struct eval_options *options = run->options;
     printf("%s: %zu tokens scored, the second half of each window of %d; batch %d\n", run->model->name,
            run->n_scored, options->n_ctx, options->n_ubatch);
-    scores_print(run->scores, summaries, run->n_scores);
+    scores_print(run->scores, summaries, run->n_scores, options);
     if (run->n_scored < run->n_to_score) {
         printf("Interrupted after %zu of %zu tokens.\n", run->n_scored, run->n_to_score);
     }

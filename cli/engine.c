@@ -157,6 +157,10 @@ int model_tokenize(const struct model *model, const char *text, size_t length, b
     const struct engine *engine = model->engine;
     *tokens = NULL;
     *n = 0;
+    if (engine->llama_vocab_type(model->vocab) == LLAMA_VOCAB_TYPE_NONE) {
+        cli_fail("%s has no vocabulary to read a text with: measure it without one.", model->name);
+        return EXIT_USAGE;
+    }
     if (length > INT32_MAX - 16) {
         cli_fail("The text has more than 2 GiB: use a smaller one.");
         return EXIT_USAGE;

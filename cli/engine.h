@@ -42,6 +42,7 @@
     X(llama_decode)                                                                                          \
     X(llama_synchronize)                                                                                     \
     X(llama_get_logits_ith)                                                                                  \
+    X(llama_vocab_type)                                                                                      \
     X(llama_vocab_n_tokens)                                                                                  \
     X(llama_vocab_bos)                                                                                       \
     X(llama_vocab_eos)                                                                                       \

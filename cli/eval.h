@@ -29,9 +29,8 @@ bool eval_is_quiet(const struct eval_options *options);
 /*
  * A task prints its table on stdout, unless eval_is_quiet, and adds its part to `report` (an object of
  * cJSON): `results` of divergence, `passkey`, `generate`, `gsm8k` of the others. After Ctrl-C it does so with
- * what is done and sets
- * `"complete": false` there. Returns an exit status; on one that is not 0, nothing was added and no table
- * printed.
+ * what is done and adds `"complete": false` there. Returns an exit status; on one that is not 0, nothing was
+ * added and no table printed.
  */
 int eval_divergence(const struct model *model, const struct eval_options *options, cJSON *report);
 int eval_passkey(const struct model *model, const struct eval_options *options, cJSON *report);

@@ -76,20 +76,22 @@ static double memory_ratio(const struct scores *scores, int i)
     return scores[REFERENCE].bytes ? (double)scores[i].bytes / (double)scores[REFERENCE].bytes : 0;
 }
 
-static void print_notes(const struct scores *scores, const struct summary *summaries, int n_scores)
+static void print_notes(const struct scores *scores, const struct summary *summaries, int n_scores,
+                        const struct eval_options *options)
 {
     for (int i = FIRST_CACHE; i < n_scores; i++) {
         if (summaries[i].at_floor) {
             printf("%s is at the floor: it cannot be told from the f16 cache.\n", scores[i].cache);
         }
     }
-    if (summaries[FLOOR].kld.value > high_floor) {
+    if (summaries[FLOOR].kld.value > high_floor && !options->f16_weights) {
         printf("The floor is high, as with quantised weights, which amplify rounding: --weights f16 shows "
                "more.\n");
     }
 }
 
-void scores_print(const struct scores *scores, const struct summary *summaries, int n_scores)
+void scores_print(const struct scores *scores, const struct summary *summaries, int n_scores,
+                  const struct eval_options *options)
 {
     int width = 5;
     for (int i = 0; i < n_scores; i++) {
@@ -109,7 +111,7 @@ void scores_print(const struct scores *scores, const struct summary *summaries, 
         }
         putchar('\n');
     }
-    print_notes(scores, summaries, n_scores);
+    print_notes(scores, summaries, n_scores, options);
 }
 
 void scores_report(const struct scores *scores, const struct summary *summaries, int n_scores, size_t n,

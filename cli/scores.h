@@ -30,7 +30,9 @@ void scores_close(struct scores *scores); /* of zeros, or closed already: fine *
 
 /* Of the first n >= 1 tokens of n_scores lists. Returns an exit status. */
 int scores_summarise(const struct scores *scores, int n_scores, size_t n, struct summary *summaries);
-void scores_print(const struct scores *scores, const struct summary *summaries, int n_scores);
+/* A table, and notes on what it cannot tell. */
+void scores_print(const struct scores *scores, const struct summary *summaries, int n_scores,
+                  const struct eval_options *options);
 /* Adds an object for each list to the array `results`. */
 void scores_report(const struct scores *scores, const struct summary *summaries, int n_scores, size_t n,
                    const struct eval_options *options, cJSON *results);
