@@ -111,7 +111,8 @@ if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llam
     call 2 eval -m x --weights q8_0; has "takes only f16"
     call 2 eval -m x --limit 5; has "--gsm8k"
     call 2 eval -m x --json "$work/none/x.json"; has "No such file"
-    call 2 eval -m x --json "$work"; has "Is a directory"
+    call 2 eval -m x --json "$work"; has "it is a folder"
+    call 2 eval -m x --json /dev/null; has "not a plain file"
     call 1 eval -m x; has "tada"
     checks=$((checks + 1))
     [ -z "$(ls "$work" | grep json)" ] || bad "a file is left where the JSON would have been"
