@@ -110,7 +110,7 @@ void cache_close(struct cache *cache); /* of zeros, or closed already: fine */
  */
 int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits);
 const float *cache_logits(const struct cache *cache, int i);
-/* Forgets positions first... */
+/* Forgets positions first... A model that cannot (recurrent ones): EXIT_USAGE. */
 int cache_rewind(struct cache *cache, int first);
 /* Buffers and scratch. */
 size_t cache_bytes(const struct cache *cache);
