@@ -256,7 +256,6 @@ static void warn_of_length(const struct model *model, const struct bench_options
 static int bench_model(const struct model *model, const struct bench_options *options)
 {
     struct bench bench;
-    interrupt_watch();
     int status = bench_run(model, options, &bench);
     if (status == 0) {
         status = bench_report(&bench);
@@ -288,6 +287,7 @@ int bench_main(const struct command *self, int argc, char **argv)
     status = status == 0 ? engine_open(&engine) : status;
     status = status == 0 ? model_open(&engine, options.model_path, &model) : status;
     if (status == 0) {
+        interrupt_watch();
         warn_of_length(&model, &options);
         status = bench_model(&model, &options);
         model_close(&model);
