@@ -13,6 +13,8 @@
 
 /* As llama-bench has them. */
 enum { N_BATCH = 2048, N_UBATCH = 512 };
+/* Filling is not timed: in smaller steps, Ctrl-C is heard sooner. */
+enum { N_FILL = 128 };
 
 enum { STOPPED = -1 }; /* in place of an exit status: Ctrl-C came */
 
@@ -135,8 +137,7 @@ static int fill_caches(struct run *run, int from, int to)
     int status = 0;
     for (int i = 0; i < run->bench->options->n_caches && status == 0; i++) {
         begin_footprint(run, i);
-        /* The result is that of larger batches, and Ctrl-C is heard sooner. */
-        status = compute(run, &run->caches[i], BENCH_PREFILL, from, to - from, N_UBATCH);
+        status = compute(run, &run->caches[i], BENCH_PREFILL, from, to - from, N_FILL);
         end_footprint(run, i);
     }
     return status;

@@ -45,7 +45,8 @@ const char bench_help[] =
     "\"max\", \"ratio\"}, \"prefill\": {...}}], \"complete\"}; peak_bytes is null where the system does not "
     "tell.\n"
     "\n"
-    "Ctrl-C ends it with what was measured until then. Other work on the computer disturbs: leave it alone.\n"
+    "Ctrl-C ends it after the batch at hand, with what was measured until then; a second one ends it at\n"
+    "once. Other work on the computer disturbs: leave it alone.\n"
     "\n"
     "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
 
