@@ -159,7 +159,7 @@ static int write_json(const struct bench *bench)
 static int write_plot(const struct bench *bench)
 {
     static const char *const labels[BENCH_N_TESTS] = {"decode, tokens/s", "prefill, tokens/s"};
-    static double x[BENCH_MAX_DEPTHS], y[BENCH_N_TESTS][BENCH_MAX_CACHES * BENCH_MAX_DEPTHS];
+    double x[BENCH_MAX_DEPTHS], y[BENCH_N_TESTS][BENCH_MAX_CACHES * BENCH_MAX_DEPTHS];
     struct plot_panel panels[BENCH_N_TESTS];
     const struct bench_options *options = bench->options;
     int n = 0;
