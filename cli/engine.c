@@ -72,6 +72,7 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
     }
     memcpy(&engine->set_cache, &set_cache, sizeof set_cache);
     memcpy(&engine->scratch_bytes, &scratch_bytes, sizeof scratch_bytes);
+    engine->set_cache("tada"); /* from now on it knows that contexts without its cache are meant */
     return 0;
 }
 
@@ -309,7 +310,9 @@ int cache_rewind(struct cache *cache, int first)
 {
     const struct engine *engine = cache->model->engine;
     if (!engine->llama_memory_seq_rm(engine->llama_get_memory(cache->context), 0, first, -1)) {
-        return cli_fail("This model cannot take back tokens: only whole texts can be measured with it.");
+        cli_fail("%s cannot take back tokens, which this measurement needs: choose another model.",
+                 cache->model->name);
+        return EXIT_USAGE;
     }
     return 0;
 }

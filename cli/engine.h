@@ -113,7 +113,7 @@ int cache_decode(struct cache *cache, const llama_token *tokens, int n, int firs
 const float *cache_logits(const struct cache *cache, int i);
 /* Forgets everything: the cache is then like a new one. */
 void cache_clear(struct cache *cache);
-/* Forgets positions first... */
+/* Forgets positions first... A model that cannot (recurrent ones): EXIT_USAGE. */
 int cache_rewind(struct cache *cache, int first);
 /* Buffers and scratch. */
 size_t cache_bytes(const struct cache *cache);

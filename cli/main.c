@@ -13,6 +13,7 @@ static const struct command commands[] = {
     {"serve", "serve a model over HTTP, with llama-server", serve_help, serve_main},
 #ifdef TADA_MEASURES
     {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
+    {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
 #endif
     {"doctor", "check this computer, llama.cpp and the plug-in", doctor_help, doctor_main},
 };

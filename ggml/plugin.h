@@ -24,6 +24,7 @@ typedef struct cache_plane {
 typedef struct plugin_spec {
     tada_spec spec;
     char problem[256];
+    bool by_program; /* one that measures, and makes contexts with a cache of llama.cpp on purpose */
 } plugin_spec;
 
 /* device.c */

@@ -125,6 +125,38 @@ if [ -w /dev/full ]; then
     output=$("$tada" --help 2>&1 > /dev/full) && bad "success although the output is lost"
 fi
 
+# What measures is there only in a build with the headers of llama.cpp.
+if "$tada" help bench > /dev/null 2>&1; then
+    call 0 help bench; has "usage: tada bench"
+    call 0 bench --help; has "peak MiB"
+    call 0 bench -h
+    checks=$((checks + 1))
+    longest=$("$tada" help bench | awk '{ if (length > n) n = length } END { print n + 0 }')
+    [ "$longest" -le 110 ] || bad "a help line of bench has $longest columns"
+    call 2 bench; has "no default model"
+    call 2 bench extra; has "extra"
+    call 2 bench --nonsense; has "--nonsense"
+    call 2 bench --json; has "needs a value"
+    call 2 bench -m; has "needs a value"
+    for depths in -1 "" 1,,2 1, 1x 99999999999999999999 "$(seq -s, 40)"; do
+        call 2 bench --depth "$depths"; has "--depth takes"
+    done
+    call 2 bench --cache nonsense; has "Unknown cache spec"
+    call 2 bench --cache q8_0,; has "Unknown cache spec"
+    call 2 bench --cache tada:99; has "bits"
+    call 2 bench --cache "$(seq -s, -f tada:4:window=%.0f 64 64 1280)"; has "at most 16 caches"
+    for option in --threads --repeat --decode --prefill; do
+        for value in 0 -1 "" 5.5 two 99999999; do
+            call 2 bench $option "$value"; has "$option takes a whole number"
+        done
+    done
+    touch "$work/model.gguf"
+    call 2 bench -m "$work/model.gguf" --json "$work/none/x.json"; has "No such file"
+    call 2 bench -m "$work/model.gguf" --json "$work"; has "it is a folder"
+    call 2 bench -m "$work/model.gguf" --json /dev/null; has "not a plain file"
+    PATH=$work call 2 bench -m "$work/model.gguf" --plot "$work/x.svg"; has "gnuplot"
+fi
+
 # Where things are found.
 PATH_BEFORE=$PATH
 export PATH=/usr/bin:/bin
