@@ -22,7 +22,7 @@ struct trail {
 };
 
 struct generation {
-    struct lineup lineup; /* f16, the caches, f16 with another batch size */
+    struct lineup lineup; /* f16, the caches, f16 with twice the batch */
     struct trail trails[EVAL_MAX_CACHES + 2];
     const llama_token *text;
     int n_prompts, n_prompt, n_tokens; /* prompts, tokens of a prompt, tokens that are decoded after it */
@@ -188,7 +188,7 @@ static void print_leaves(struct trail *trail, int n)
 static void print_row(struct generation *g, int i, const struct summary *summary)
 {
     lineup_print_cache(&g->lineup, i, row_name(g, i));
-    printf("  %8.5f +- %7.5f  %8.5f  %8.5f  %6.2f %%", summary->mean, summary->mean_se, summary->median,
+    printf("  %8.6f +- %8.6f  %8.6f  %8.6f  %6.2f %%", summary->mean, summary->mean_se, summary->median,
            summary->p99, 100 * summary->top1);
     print_leaves(&g->trails[i], g->n_begun);
     putchar('\n');
@@ -198,7 +198,7 @@ static void print_head(const struct generation *g)
 {
     printf("generate: %d tokens after %d, greedily, %d prompt%s; KL divergence from the f16 cache in nats\n",
            g->n_tokens, g->n_prompt, g->n_prompts, g->n_prompts == 1 ? "" : "s");
-    printf("%-*s  %8s  %8s  %19s  %8s  %8s  %8s  %s\n", lineup_name_width(&g->lineup), "cache", "MiB",
+    printf("%-*s  %8s  %8s  %20s  %8s  %8s  %8s  %s\n", lineup_name_width(&g->lineup), "cache", "MiB",
            "of f16", "KL mean +- se", "median", "99 %", "top-1", "leaves the f16 text at");
 }
 
@@ -264,9 +264,7 @@ static int open_all(struct generation *g, const struct model *model, const struc
 {
     int status = lineup_open(&g->lineup, model, options, options->n_ctx);
     if (status == 0) {
-        /* Rounding differs between batches of 32 and of 64, where ggml attends in another order. */
-        int other = options->n_ubatch >= 64 ? options->n_ubatch / 2 : options->n_ubatch * 2;
-        status = lineup_add(&g->lineup, options, "f16", options->n_ctx, other);
+        status = lineup_add(&g->lineup, options, "f16", options->n_ctx, 2 * options->n_ubatch);
     }
     return status ? status : allocate_trails(g);
 }
