@@ -336,14 +336,17 @@ static int run_tasks(const struct model *model, const struct eval_options *optio
         int (*run)(const struct model *, const struct eval_options *, cJSON *);
     } tasks[] = {
         {!options->passkey && !options->generate && !options->gsm8k_path, eval_divergence},
+        {options->generate > 0, eval_generate},
+        {options->passkey, eval_passkey},
+        {options->gsm8k_path != NULL, eval_gsm8k},
     };
     int status = 0;
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks && status == 0; i++) {
         if (tasks[i].wanted) {
             status = tasks[i].run(model, options, report);
         }
-        if (cJSON_HasObjectItem(report, "complete")) {
-            break; /* interrupted */
+        if (interrupted()) {
+            break;
         }
     }
     return status;
@@ -352,9 +355,10 @@ static int run_tasks(const struct model *model, const struct eval_options *optio
 /* Adds what the tasks leave open and writes the JSON; returns the exit status. */
 static int finish_report(const struct eval_options *options, int status, cJSON *report)
 {
-    if (status == 0 && cJSON_HasObjectItem(report, "complete")) {
+    if (status == 0 && interrupted()) {
         status = EXIT_INTERRUPTED; /* a task was broken off */
-    } else if (status == 0 || status == EXIT_INTERRUPTED) {
+    }
+    if ((status == 0 || status == EXIT_INTERRUPTED) && !cJSON_HasObjectItem(report, "complete")) {
         cJSON_AddBoolToObject(report, "complete", status == 0);
     }
     if (options->json_path && (status == 0 || status == EXIT_INTERRUPTED)) {
