@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "footprint.h"
 #include "progress.h"
+#include "random.h"
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -164,9 +165,7 @@ static void make_tokens(struct run *run, int n)
 {
     uint64_t state = BENCH_SEED;
     for (int i = 0; i < n; i++) {
-        /* A linear congruential generator; its upper bits are good enough. */
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        run->tokens[i] = (llama_token)((state >> 33) % (uint64_t)run->bench->model->n_vocab);
+        run->tokens[i] = (llama_token)(random_next(&state) % (uint64_t)run->bench->model->n_vocab);
     }
 }
 

@@ -1,13 +1,12 @@
 /* What tada bench found: a table, JSON, a plot. */
 #include "bench.h"
 #include "cli.h"
-#include "output.h"
 #include "plot.h"
+#include "report.h"
 #include "tada.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const double mib = 1048576;
@@ -101,8 +100,7 @@ static cJSON *result_object(const struct bench *bench, int d, int i)
     cJSON_AddStringToObject(object, "cache", bench->options->caches[i]);
     cJSON_AddNumberToObject(object, "depth", bench->options->depths[d]);
     cJSON_AddNumberToObject(object, "repetitions", bench->n_done[d]);
-    cJSON_AddNumberToObject(object, "kv_bytes", (double)result->kv_bytes);
-    cJSON_AddNumberToObject(object, "memory_ratio", memory_ratio_of(bench, d, i));
+    report_add_memory(object, result->kv_bytes, bench->results[d][0].kv_bytes);
     if (result->peak_bytes >= 0) {
         cJSON_AddNumberToObject(object, "peak_bytes", (double)result->peak_bytes);
     } else {
@@ -113,13 +111,12 @@ static cJSON *result_object(const struct bench *bench, int d, int i)
     return object;
 }
 
-/* The caller's to free; NULL: memory is short. */
-static char *json_text(const struct bench *bench)
+static int write_json(const struct bench *bench)
 {
     const struct bench_options *options = bench->options;
     cJSON *report = cJSON_CreateObject();
     cJSON_AddStringToObject(report, "version", tada_version());
-    cJSON_AddStringToObject(report, "model", bench->model->name);
+    report_add_text(report, "model", bench->model->name);
     cJSON_AddNumberToObject(report, "n_ctx", bench->n_ctx);
     cJSON_AddNumberToObject(report, "threads", options->n_threads);
     cJSON_AddNumberToObject(report, "repeat", options->n_repeat);
@@ -130,27 +127,8 @@ static char *json_text(const struct bench *bench)
         }
     }
     cJSON_AddBoolToObject(report, "complete", bench->complete);
-    char *text = cJSON_Print(report);
+    int status = report_write(report, options->json_path);
     cJSON_Delete(report);
-    return text;
-}
-
-static int write_json(const struct bench *bench)
-{
-    const char *path = bench->options->json_path;
-    struct output output;
-    char *text = json_text(bench);
-    int status = text ? 0 : cli_fail("Memory is short: close other programs and try again.");
-    if (status == 0 && strcmp(path, "-") == 0) {
-        puts(text);
-    } else if (status == 0) {
-        status = output_open(path, &output);
-        if (status == 0) {
-            fprintf(output.file, "%s\n", text);
-            status = output_close(&output, true);
-        }
-    }
-    free(text);
     return status;
 }
 
@@ -199,7 +177,7 @@ int bench_report(const struct bench *bench)
     if (options->plot_path && some && status == 0) {
         status = write_plot(bench);
     }
-    if (some && !(options->json_path && strcmp(options->json_path, "-") == 0)) {
+    if (some && !report_to_stdout(options->json_path)) {
         print_table(bench);
     }
     return status;

@@ -70,6 +70,10 @@ void host_probe(const char *tool, const char *plugin, struct host *host);
  */
 void *host_open_library(const char *tool, const char *name, char *why, size_t size);
 
+/* The number in a file of one number, or after `key` in a file of lines "key number", as /proc has them; -1
+ * when it is not there. */
+double system_number(const char *path, const char *key);
+
 /* Bytes of memory that can still be had, within what a container allows; -1: unknown. */
 double memory_available(void);
 

@@ -1,16 +1,13 @@
 /* tada bench: speed and memory of caches, side by side. */
+#include "arguments.h"
 #include "bench.h"
 #include "cli.h"
-#include "output.h"
 #include "plot.h"
 #include "progress.h"
-#include "tada.h"
+#include "report.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char bench_help[] =
@@ -23,7 +20,7 @@ const char bench_help[] =
     "options:\n"
     "  -m, --model MODEL  GGUF file (default: the model that the TaDA build fetched)\n"
     "  --depth N,...      tokens that are in the cache already (default: 0,2048,8192)\n"
-    "  --cache SPEC,...   caches, as in 'tada help run' (default: q8_0,q4_0,tada)\n"
+    "  --cache SPEC,...   caches, as in 'tada help run'; may be repeated (default: q8_0,q4_0,tada)\n"
     "  -t, --threads N    threads (default: as many as this process has CPUs, at most 8)\n"
     "  --repeat N         repetitions (default: 5)\n"
     "  --decode N         tokens decoded one by one in a repetition (default: 32)\n"
@@ -52,30 +49,9 @@ const char bench_help[] =
     "\n"
     "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
 
-enum { MAX_TOKENS = 1 << 24, MAX_THREADS = 512, INTERRUPTED = 130 };
+enum { MAX_TOKENS = 1 << 24, MOST_DEFAULT_THREADS = 8 };
 
 /* ---- options ---- */
-
-/* "N" with min <= N <= max; false: it is something else. */
-static bool parse_number(const char *text, int min, int max, int *number)
-{
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    if (end == text || *end || errno || value < min || value > max) {
-        return false;
-    }
-    *number = (int)value;
-    return true;
-}
-
-static int take_number(const char *option, const char *text, int min, int max, int *number)
-{
-    return parse_number(text, min, max, number)
-               ? 0
-               : cli_usage("bench", "%s takes a whole number from %d to %d, not '%s'.", option, min, max,
-                           text);
-}
 
 /* Keeps the list in order, each once. */
 static void insert_depth(struct bench_options *options, int depth)
@@ -98,7 +74,7 @@ static int take_depths(char *list, struct bench_options *options)
 {
     options->n_depths = 0;
     for (char *item; (item = strsep(&list, ","));) {
-        int depth = 0, status = take_number("--depth", item, 0, MAX_TOKENS, &depth);
+        int depth = 0, status = take_int("bench", "--depth", item, 0, MAX_TOKENS, &depth);
         if (status != 0) {
             return status;
         }
@@ -110,45 +86,14 @@ static int take_depths(char *list, struct bench_options *options)
     return 0;
 }
 
-static bool is_listed(const struct bench_options *options, const char *spec)
-{
-    for (int i = 0; i < options->n_caches; i++) {
-        if (strcmp(options->caches[i], spec) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* `list` is changed, and must live on: the specs are parts of it. */
-static int take_caches(char *list, struct bench_options *options)
+static int add_caches(char *list, struct bench_options *options)
 {
+    int n_others = options->n_caches > 0 ? options->n_caches - 1 : 0;
+    int status = take_caches("bench", list, options->caches + 1, &n_others, BENCH_MAX_CACHES - 1);
     options->caches[0] = "f16";
-    options->n_caches = 1;
-    for (char *item; (item = strsep(&list, ","));) {
-        tada_spec spec;
-        tada_error error = {""};
-        if (tada_spec_parse(item, &spec, &error) != TADA_OK) {
-            return cli_usage("bench", "%s", error.text);
-        }
-        if (is_listed(options, item)) {
-            continue;
-        }
-        if (options->n_caches == BENCH_MAX_CACHES) {
-            return cli_usage("bench", "--cache takes at most %d caches beside f16.", BENCH_MAX_CACHES - 1);
-        }
-        options->caches[options->n_caches++] = item;
-    }
-    return 0;
-}
-
-/* The CPUs that this process may run on; more than a few share their memory's bandwidth. */
-static int default_threads(void)
-{
-    enum { MOST = 8 };
-    cpu_set_t cpus;
-    int n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    return n < MOST ? n : MOST;
+    options->n_caches = 1 + n_others;
+    return status;
 }
 
 enum option_code {
@@ -168,17 +113,17 @@ static int take_option(int code, char *value, struct bench_options *options)
         options->model_path = value;
         return 0;
     case 't':
-        return take_number("--threads", value, 1, MAX_THREADS, &options->n_threads);
+        return take_int("bench", "--threads", value, 1, MAX_THREADS, &options->n_threads);
     case OPTION_DEPTH:
         return take_depths(value, options);
     case OPTION_CACHE:
-        return take_caches(value, options);
+        return add_caches(value, options);
     case OPTION_REPEAT:
-        return take_number("--repeat", value, 1, SAMPLES_MAX, &options->n_repeat);
+        return take_int("bench", "--repeat", value, 1, SAMPLES_MAX, &options->n_repeat);
     case OPTION_DECODE:
-        return take_number("--decode", value, 1, MAX_TOKENS, &options->n_tokens[BENCH_DECODE]);
+        return take_int("bench", "--decode", value, 1, MAX_TOKENS, &options->n_tokens[BENCH_DECODE]);
     case OPTION_PREFILL:
-        return take_number("--prefill", value, 1, MAX_TOKENS, &options->n_tokens[BENCH_PREFILL]);
+        return take_int("bench", "--prefill", value, 1, MAX_TOKENS, &options->n_tokens[BENCH_PREFILL]);
     case OPTION_JSON:
         options->json_path = value;
         return 0;
@@ -227,19 +172,21 @@ static int parse(int argc, char **argv, struct bench_options *options, bool *hel
                : 0;
 }
 
-/* What can be known to fail before the long work. */
-static int check_files(struct bench_options *options, struct place *place)
+/* Fills in what was not given, and finds what would fail after the long work. `place` must outlive the
+ * options. */
+static int complete_options(struct bench_options *options, struct place *place)
 {
-    int status = 0;
-    if (!options->model_path) {
-        if (!find_default_model(place)) {
-            return cli_usage("bench", "There is no default model here: give one with -m MODEL.");
-        }
-        options->model_path = place->path;
+    static const char *const usual[] = {"f16", "q8_0", "q4_0", "tada"};
+    if (options->n_caches == 0) {
+        options->n_caches = sizeof usual / sizeof *usual;
+        memcpy(options->caches, usual, sizeof usual);
     }
-    if (options->json_path && strcmp(options->json_path, "-") != 0) {
-        status = output_check(options->json_path);
+    if (options->n_threads == 0) {
+        int n = count_cpus(); /* more than a few share the bandwidth of their memory */
+        options->n_threads = n < MOST_DEFAULT_THREADS ? n : MOST_DEFAULT_THREADS;
     }
+    int status = take_default_model("bench", &options->model_path, place);
+    status = status == 0 ? report_check(options->json_path) : status;
     return status == 0 && options->plot_path ? plot_check(options->plot_path) : status;
 }
 
@@ -262,7 +209,7 @@ static int bench_model(const struct model *model, const struct bench_options *op
     int status = bench_run(model, options, &bench);
     if (status == 0) {
         status = bench_report(&bench);
-        status = status == 0 && !bench.complete ? INTERRUPTED : status;
+        status = status == 0 && !bench.complete ? EXIT_INTERRUPTED : status;
     }
     bench_free(&bench);
     return status;
@@ -272,10 +219,7 @@ int bench_main(const struct command *self, int argc, char **argv)
 {
     struct bench_options options = {.depths = {0, 2048, 8192},
                                     .n_depths = 3,
-                                    .caches = {"f16", "q8_0", "q4_0", "tada"},
-                                    .n_caches = 4,
                                     .n_tokens = {[BENCH_DECODE] = 32, [BENCH_PREFILL] = 512},
-                                    .n_threads = default_threads(),
                                     .n_repeat = 5};
     struct place place;
     struct engine engine;
@@ -286,7 +230,7 @@ int bench_main(const struct command *self, int argc, char **argv)
         fputs(self->help, stdout);
         return 0;
     }
-    status = status == 0 ? check_files(&options, &place) : status;
+    status = status == 0 ? complete_options(&options, &place) : status;
     status = status == 0 ? engine_open(&engine) : status;
     status = status == 0 ? model_open(&engine, options.model_path, &model) : status;
     if (status == 0) {

@@ -1,4 +1,5 @@
 /* tada eval: what a cache costs in quality. */
+#include "arguments.h"
 #include "cli.h"
 #include "eval.h"
 #include "progress.h"
@@ -8,9 +9,7 @@
 
 #include <getopt.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char eval_help[] =
@@ -46,7 +45,7 @@ const char eval_help[] =
     "\n"
     "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
 
-enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, MAX_THREADS = 512, MAX_UBATCH = 4096 };
+enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, MAX_UBATCH = 4096 };
 
 enum option_code {
     OPT_CACHE = 256,
@@ -63,67 +62,15 @@ enum option_code {
 
 bool eval_is_quiet(const struct eval_options *options)
 {
-    return options->json_path && strcmp(options->json_path, "-") == 0;
+    return report_to_stdout(options->json_path);
 }
 
 /* ---- options ---- */
 
-static int parse_number(const char *option, const char *text, long long least, long long most,
-                        long long *number)
-{
-    char *end;
-    *number = strtoll(text, &end, 10);
-    if (end == text || *end || *number < least || *number > most) {
-        return cli_usage("eval", "%s takes a whole number from %lld to %lld, not '%s'.", option, least, most,
-                         text);
-    }
-    return 0;
-}
-
-static int parse_int(const char *option, const char *text, int least, int most, int *number)
-{
-    long long wide;
-    int status = parse_number(option, text, least, most, &wide);
-    *number = status == 0 ? (int)wide : *number;
-    return status;
-}
-
-static int add_cache(struct eval_options *options, const char *text)
-{
-    tada_spec spec;
-    tada_error error = {""};
-    if (tada_spec_parse(text, &spec, &error) != TADA_OK) {
-        return cli_usage("eval", "%s", error.text);
-    }
-    if (spec.stock && strcmp(spec.stock_k, "f16") == 0 && strcmp(spec.stock_v, "f16") == 0) {
-        return 0; /* the reference is always measured */
-    }
-    for (int i = 0; i < options->n_caches; i++) {
-        if (strcmp(options->caches[i], text) == 0) {
-            return 0;
-        }
-    }
-    if (options->n_caches == EVAL_MAX_CACHES) {
-        return cli_usage("eval", "More than %d caches: measure them in several runs.", EVAL_MAX_CACHES);
-    }
-    options->caches[options->n_caches++] = text;
-    return 0;
-}
-
-/* Cuts `list` at its commas. */
-static int add_caches(struct eval_options *options, char *list)
-{
-    int status = 0;
-    for (char *spec; status == 0 && (spec = strsep(&list, ",")) != NULL;) {
-        status = add_cache(options, spec);
-    }
-    return status;
-}
-
 static int parse_seed(const char *text, uint32_t *seed)
 {
     long long wide;
-    int status = parse_number("--seed", text, 0, UINT32_MAX, &wide);
+    int status = take_number("eval", "--seed", text, 0, UINT32_MAX, &wide);
     *seed = status == 0 ? (uint32_t)wide : *seed;
     return status;
 }
@@ -145,15 +92,15 @@ static int set_option(struct eval_options *options, int option, char *value)
         options->text_path = value;
         return 0;
     case 'c':
-        return parse_int("-c", value, CELLS_STEP, MAX_CTX, &options->n_ctx);
+        return take_int("eval", "-c", value, CELLS_STEP, MAX_CTX, &options->n_ctx);
     case 't':
-        return parse_int("-t", value, 1, MAX_THREADS, &options->n_threads);
+        return take_int("eval", "-t", value, 1, MAX_THREADS, &options->n_threads);
     case OPT_CACHE:
-        return add_caches(options, value);
+        return take_caches("eval", value, options->caches, &options->n_caches, EVAL_MAX_CACHES);
     case OPT_CHUNKS:
-        return parse_int("--chunks", value, 1, INT_MAX, &options->n_chunks);
+        return take_int("eval", "--chunks", value, 1, INT_MAX, &options->n_chunks);
     case OPT_UBATCH:
-        return parse_int("--ubatch", value, 1, MAX_UBATCH, &options->n_ubatch);
+        return take_int("eval", "--ubatch", value, 1, MAX_UBATCH, &options->n_ubatch);
     case OPT_SEED:
         return parse_seed(value, &options->seed);
     case OPT_WEIGHTS:
@@ -162,12 +109,12 @@ static int set_option(struct eval_options *options, int option, char *value)
         options->json_path = value;
         return 0;
     case OPT_GENERATE:
-        return parse_int("--generate", value, 1, MAX_CTX, &options->generate);
+        return take_int("eval", "--generate", value, 1, MAX_CTX, &options->generate);
     case OPT_GSM8K:
         options->gsm8k_path = value;
         return 0;
     default:
-        return parse_int("--limit", value, 1, INT_MAX, &options->limit);
+        return take_int("eval", "--limit", value, 1, INT_MAX, &options->limit);
     }
 }
 
@@ -218,24 +165,10 @@ static int parse_arguments(int argc, char **argv, struct eval_options *options, 
     return status;
 }
 
-static int count_cpus(void)
-{
-    cpu_set_t cpus;
-    int n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
-}
-
 /* Fills in what was not given. `default_model` must outlive the options. */
 static int set_defaults(struct eval_options *options, bool caches_given, struct place *default_model)
 {
     static const char *const usual[] = {"q8_0", "q4_0", "tada"};
-    if (!options->model_path) {
-        if (!find_default_model(default_model)) {
-            return cli_usage("eval",
-                             "No model is given, and the default one is not there: give one with -m.");
-        }
-        options->model_path = default_model->path;
-    }
     if (!options->n_chunks) {
         options->n_chunks = options->text_path ? 2 : 1;
     }
@@ -245,7 +178,7 @@ static int set_defaults(struct eval_options *options, bool caches_given, struct 
     for (int i = 0; !caches_given && i < 3; i++) {
         options->caches[options->n_caches++] = usual[i];
     }
-    return 0;
+    return take_default_model("eval", &options->model_path, default_model);
 }
 
 /* What one option alone cannot tell. */
@@ -268,7 +201,7 @@ static int check_options(const struct eval_options *options)
     if (options->limit && !options->gsm8k_path) {
         return cli_usage("eval", "--limit goes with --gsm8k.");
     }
-    return options->json_path ? report_check(options->json_path) : 0;
+    return report_check(options->json_path);
 }
 
 static int parse_options(int argc, char **argv, struct eval_options *options, struct place *default_model,
@@ -329,19 +262,27 @@ static cJSON *begin_report(const struct eval_options *options)
     return report;
 }
 
+/* All tasks are checked before the first one runs: wrong input must not cost the results of another task. */
 static int run_tasks(const struct model *model, const struct eval_options *options, cJSON *report)
 {
     const struct {
         bool wanted;
+        int (*check)(const struct model *, const struct eval_options *);
         int (*run)(const struct model *, const struct eval_options *, cJSON *);
     } tasks[] = {
-        {!options->passkey && !options->generate && !options->gsm8k_path, eval_divergence},
-        {options->generate > 0, eval_generate},
-        {options->passkey, eval_passkey},
-        {options->gsm8k_path != NULL, eval_gsm8k},
+        {!options->passkey && !options->generate && !options->gsm8k_path, NULL, eval_divergence},
+        {options->passkey, eval_passkey_check, eval_passkey},
+        {options->generate > 0, eval_generate_check, eval_generate},
+        {options->gsm8k_path != NULL, eval_gsm8k_check, eval_gsm8k},
     };
+    const size_t n = sizeof tasks / sizeof *tasks;
     int status = 0;
-    for (size_t i = 0; i < sizeof tasks / sizeof *tasks && status == 0; i++) {
+    for (size_t i = 0; i < n && status == 0; i++) {
+        if (tasks[i].wanted && tasks[i].check) {
+            status = tasks[i].check(model, options);
+        }
+    }
+    for (size_t i = 0; i < n && status == 0; i++) {
         if (tasks[i].wanted) {
             status = tasks[i].run(model, options, report);
         }

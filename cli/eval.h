@@ -37,6 +37,12 @@ int eval_passkey(const struct model *model, const struct eval_options *options, 
 int eval_generate(const struct model *model, const struct eval_options *options, cJSON *report);
 int eval_gsm8k(const struct model *model, const struct eval_options *options, cJSON *report);
 
+/* Whether the model and the options allow the task; else it prints what is wrong and returns an exit status.
+ * A task runs only after its check. */
+int eval_passkey_check(const struct model *model, const struct eval_options *options);
+int eval_generate_check(const struct model *model, const struct eval_options *options);
+int eval_gsm8k_check(const struct model *model, const struct eval_options *options);
+
 /* text.c: the tokens of the file, or, without one, of text that the model writes, the same for the same seed.
  * At least n_wanted, else EXIT_USAGE; *tokens is the caller's to free. */
 int text_tokens(const struct model *model, const struct eval_options *options, int n_wanted,

@@ -1,25 +1,14 @@
 /* Resident memory, as /proc/self/status tells it. */
 #include "footprint.h"
+#include "cli.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* Bytes of a line "KEY:  N kB"; -1 when it is not there. */
 static int64_t read_status(const char *key)
 {
-    char line[256];
-    int64_t bytes = -1;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file && bytes < 0 && fgets(line, sizeof line, file)) {
-        long long kib;
-        if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%lld", &kib) == 1) {
-            bytes = (int64_t)kib * 1024;
-        }
-    }
-    if (file) {
-        fclose(file);
-    }
-    return bytes;
+    double kib = system_number("/proc/self/status", key);
+    return kib < 0 ? -1 : (int64_t)kib * 1024;
 }
 
 int64_t footprint_resident(void)

@@ -259,7 +259,7 @@ static void close_all(struct generation *g)
     free(g);
 }
 
-int eval_generate(const struct model *model, const struct eval_options *options, cJSON *report)
+int eval_generate_check(const struct model *model, const struct eval_options *options)
 {
     if (options->n_ctx - MIN_PROMPT < options->generate) {
         return cli_usage("eval",
@@ -267,9 +267,18 @@ int eval_generate(const struct model *model, const struct eval_options *options,
                          "give a larger -c or a smaller --generate.",
                          options->n_ctx, MIN_PROMPT, options->generate);
     }
-    if (options->n_chunks > INT_MAX / options->n_ctx) {
-        return cli_usage("eval", "%d prompts are too many: give a smaller --chunks.", options->n_chunks);
+    if (!options->text_path) {
+        return 0; /* the model writes enough */
     }
+    llama_token *text;
+    int n_text, n_wanted = options->n_chunks * (options->n_ctx - options->generate);
+    int status = text_tokens(model, options, n_wanted, &text, &n_text);
+    free(text);
+    return status;
+}
+
+int eval_generate(const struct model *model, const struct eval_options *options, cJSON *report)
+{
     struct generation *g = calloc(1, sizeof *g);
     if (!g) {
         return cli_fail("Memory is short: close other programs and try again.");
@@ -278,7 +287,7 @@ int eval_generate(const struct model *model, const struct eval_options *options,
     int n_text = 0;
     g->n_tokens = options->generate;
     g->n_prompt = options->n_ctx - options->generate;
-    g->n_prompts = options->n_chunks > 1 ? options->n_chunks : 1;
+    g->n_prompts = options->n_chunks;
     int status = text_tokens(model, options, g->n_prompts * g->n_prompt, &text, &n_text);
     status = status ? status : open_all(g, model, options);
     progress_start(&g->progress, "eval");
@@ -286,8 +295,9 @@ int eval_generate(const struct model *model, const struct eval_options *options,
         status = measure_prompt(g, i, text + (size_t)i * (size_t)g->n_prompt);
     }
     progress_clear(&g->progress);
-    if (status == 0) {
+    if (status == 0 || status == EXIT_INTERRUPTED) { /* the latter: while the model wrote the text */
         show_results(g, options, report);
+        status = 0;
     }
     free(text);
     close_all(g);

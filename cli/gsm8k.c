@@ -269,6 +269,38 @@ static void close_all(struct gsm8k *g)
     free(g);
 }
 
+/* Whether tokens can be taken back, as they must be between the questions. */
+static int check_rewind(const struct model *model, const struct eval_options *options)
+{
+    enum { N = 16 };
+    const llama_token tokens[N] = {0};
+    struct cache cache;
+    int status = cache_open(
+        model,
+        &(struct cache_options){
+            .spec = "f16", .n_ctx = 256, .n_batch = N, .n_ubatch = N, .n_threads = options->n_threads},
+        &cache);
+    status = status ? status : cache_decode(&cache, tokens, N, 0, 1);
+    status = status ? status : cache_rewind(&cache, N / 2);
+    cache_close(&cache);
+    return status;
+}
+
+int eval_gsm8k_check(const struct model *model, const struct eval_options *options)
+{
+    struct problems problems;
+    int status = problems_read(options->gsm8k_path, options->limit, &problems);
+    if (status == 0) {
+        llama_token *tokens;
+        int n;
+        const char *question = problems.list[0].question;
+        status = model_tokenize(model, question, strlen(question), true, false, &tokens, &n);
+        free(tokens);
+    }
+    problems_free(&problems);
+    return status ? status : check_rewind(model, options);
+}
+
 int eval_gsm8k(const struct model *model, const struct eval_options *options, cJSON *report)
 {
     struct gsm8k *g = calloc(1, sizeof *g);

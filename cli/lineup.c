@@ -1,6 +1,7 @@
 /* Caches side by side: opening, prefilling and greedy answers, and what every table says of a cache. */
 #include "lineup.h"
 #include "progress.h"
+#include "report.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,8 +66,7 @@ cJSON *lineup_report_cache(const struct lineup *lineup, int i, const char *name)
 {
     cJSON *result = cJSON_CreateObject();
     cJSON_AddStringToObject(result, "cache", name);
-    cJSON_AddNumberToObject(result, "kv_bytes", (double)cache_bytes(&lineup->caches[i]));
-    cJSON_AddNumberToObject(result, "memory_ratio", memory_ratio(lineup, i));
+    report_add_memory(result, cache_bytes(&lineup->caches[i]), cache_bytes(&lineup->caches[0]));
     return result;
 }
 

@@ -75,7 +75,11 @@ static int unknown_command(const char *name)
     if (guess) {
         return cli_usage(NULL, "'%s' is not a tada command; did you mean '%s'?", name, guess->name);
     }
-    return cli_usage(NULL, "'%s' is not a tada command; use one of run, serve, doctor, help.", name);
+    char names[256] = "";
+    for (int i = 0; i < N_COMMANDS; i++) {
+        strcat(strcat(names, commands[i].name), ", ");
+    }
+    return cli_usage(NULL, "'%s' is not a tada command; use one of %shelp.", name, names);
 }
 
 static void print_help(FILE *stream)

@@ -1,11 +1,10 @@
-/* How much memory is free. */
+/* Numbers that the system tells, and how much memory is free. */
 #include "cli.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The number in a file of one number, or after `key` in a file of lines "key number"; -1 when not there. */
-static double read_number(const char *path, const char *key)
+double system_number(const char *path, const char *key)
 {
     char line[256];
     double found = -1;
@@ -25,12 +24,12 @@ static double read_number(const char *path, const char *key)
 
 double memory_available(void)
 {
-    double available = read_number("/proc/meminfo", "MemAvailable:");
+    double available = system_number("/proc/meminfo", "MemAvailable:");
     available = available < 0 ? -1 : available * 1024;
     /* A container may allow less than the machine has. What it holds of files goes when memory is wanted. */
-    double limit = read_number("/sys/fs/cgroup/memory.max", NULL);
-    double used = read_number("/sys/fs/cgroup/memory.current", NULL);
-    double files = read_number("/sys/fs/cgroup/memory.stat", "inactive_file ");
+    double limit = system_number("/sys/fs/cgroup/memory.max", NULL);
+    double used = system_number("/sys/fs/cgroup/memory.current", NULL);
+    double files = system_number("/sys/fs/cgroup/memory.stat", "inactive_file ");
     if (limit >= 0 && used >= 0) {
         used -= files > 0 ? files : 0;
         double left = limit > used ? limit - used : 0;

@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "lineup.h"
 #include "progress.h"
+#include "random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,15 +56,6 @@ struct passkey {
 
 /* ---- the texts ---- */
 
-/* splitmix64: pseudo-random numbers from any seed, zero included. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
 /* The text with the key after depth percent of n_sentences; the same for the same seed. The caller's to free;
  * NULL: memory is short. */
 static char *hide_key(const char *key, int depth, int n_sentences, uint64_t seed)
@@ -77,7 +69,7 @@ static char *hide_key(const char *key, int depth, int n_sentences, uint64_t seed
             end += snprintf(end, MAX_SENTENCE, "The pass key is %s. Remember it. %s is the pass key. ", key,
                             key);
         }
-        int pick = (int)(next_random(&seed) % N_FILLER);
+        int pick = (int)(random_next(&seed) % N_FILLER);
         pick = pick == last ? (pick + 1) % N_FILLER : pick; /* never the same sentence twice in a row */
         last = pick;
         if (i < n_sentences) {
@@ -149,13 +141,14 @@ static int make_question(const struct model *model, struct passkey *p, int index
     return tokenize_question(model, p, index, low, seed, &p->tokens[index], &p->n_tokens[index]);
 }
 
-static int make_questions(const struct model *model, struct passkey *p, uint32_t seed)
+/* The first n of them. */
+static int make_questions(const struct model *model, struct passkey *p, uint32_t seed, int n)
 {
     uint64_t state = seed;
     int status = 0;
-    for (int i = 0; status == 0 && i < N_QUESTIONS; i++) {
-        snprintf(p->keys[i], sizeof p->keys[i], "%d", (int)(10000 + next_random(&state) % 90000));
-        status = make_question(model, p, i, next_random(&state));
+    for (int i = 0; status == 0 && i < n; i++) {
+        snprintf(p->keys[i], sizeof p->keys[i], "%d", (int)(10000 + random_next(&state) % 90000));
+        status = make_question(model, p, i, random_next(&state));
     }
     return status;
 }
@@ -295,20 +288,49 @@ static void add_report(const struct passkey *p, cJSON *report)
 
 /* ---- the task ---- */
 
-int eval_passkey(const struct model *model, const struct eval_options *options, cJSON *report)
+static struct passkey *new_passkey(const struct eval_options *options)
+{
+    struct passkey *p = calloc(1, sizeof *p);
+    for (int i = 0; p && i < N_LENGTHS; i++) {
+        p->lengths[i] = options->n_ctx >> (N_LENGTHS - 1 - i);
+    }
+    if (!p) {
+        cli_fail("Memory is short: close other programs and try again.");
+    }
+    return p;
+}
+
+static void free_passkey(struct passkey *p)
+{
+    lineup_close(&p->lineup);
+    for (int i = 0; i < N_QUESTIONS; i++) {
+        free(p->tokens[i]);
+    }
+    free(p);
+}
+
+int eval_passkey_check(const struct model *model, const struct eval_options *options)
 {
     if (options->n_ctx / 4 < MIN_LENGTH) {
         return cli_usage("eval", "A context of %d is too small for the pass keys: give a -c of at least %d.",
                          options->n_ctx, 4 * MIN_LENGTH);
     }
-    struct passkey *p = calloc(1, sizeof *p);
+    struct passkey *p = new_passkey(options);
     if (!p) {
-        return cli_fail("Memory is short: close other programs and try again.");
+        return EXIT_PROBLEM;
     }
-    for (int i = 0; i < N_LENGTHS; i++) {
-        p->lengths[i] = options->n_ctx >> (N_LENGTHS - 1 - i);
+    int status = make_questions(model, p, options->seed, N_DEPTHS); /* the shortest */
+    free_passkey(p);
+    return status;
+}
+
+int eval_passkey(const struct model *model, const struct eval_options *options, cJSON *report)
+{
+    struct passkey *p = new_passkey(options);
+    if (!p) {
+        return EXIT_PROBLEM;
     }
-    int status = make_questions(model, p, options->seed);
+    int status = make_questions(model, p, options->seed, N_QUESTIONS);
     status = status ? status : lineup_open(&p->lineup, model, options, options->n_ctx);
     status = status ? status : ask_all(p);
     if (status == 0) {
@@ -317,10 +339,6 @@ int eval_passkey(const struct model *model, const struct eval_options *options, 
             print_table(p, options->seed);
         }
     }
-    lineup_close(&p->lineup);
-    for (int i = 0; i < N_QUESTIONS; i++) {
-        free(p->tokens[i]);
-    }
-    free(p);
+    free_passkey(p);
     return status;
 }

@@ -47,16 +47,28 @@ static void simplify(char *number)
     }
 }
 
+/* The point of ".5", before the digit at text[at]; not that of "1.5", "end.5" or "...5". */
+static bool is_leading_point(const char *text, size_t at)
+{
+    return at > 0 && text[at - 1] == '.' &&
+           (at == 1 || (text[at - 2] != '.' && !isalnum((unsigned char)text[at - 2])));
+}
+
 /* Reads the number whose first digit is at text[at]; returns what comes after it. */
 static const char *read_number(const char *text, size_t at, char number[MAX_NUMBER])
 {
-    const char *next = text + at;
+    bool point = is_leading_point(text, at);
+    at -= point;
+    const char *next = text + at + point;
     size_t sign = at > 0 && text[at - 1] == '$' ? at - 1 : at, used = 0;
     /* "-3" and "-$3"; but not "5-3". */
     if (sign > 0 && text[sign - 1] == '-' && (sign == 1 || !isalnum((unsigned char)text[sign - 2]))) {
         number[used++] = '-';
     }
-    bool point = false;
+    if (point) {
+        number[used++] = '0';
+        number[used++] = '.';
+    }
     for (; is_digit(*next) || is_thousands_comma(next) || (*next == '.' && !point && is_digit(next[1]));
          next++) {
         point = point || *next == '.';

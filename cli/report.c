@@ -5,15 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool report_to_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
 int report_check(const char *path)
 {
-    return strcmp(path, "-") == 0 ? 0 : output_check(path);
+    return !path || report_to_stdout(path) ? 0 : output_check(path);
 }
 
 int report_write(const cJSON *report, const char *path)
 {
     struct output output = {.file = stdout}; /* main looks after its errors */
-    bool to_file = strcmp(path, "-") != 0;
+    bool to_file = !report_to_stdout(path);
     char *text = cJSON_Print(report);
     if (!text) {
         return cli_fail("Memory is too short for the JSON: close other programs.");
@@ -25,6 +30,12 @@ int report_write(const cJSON *report, const char *path)
     }
     free(text);
     return status;
+}
+
+void report_add_memory(cJSON *object, size_t bytes, size_t f16_bytes)
+{
+    cJSON_AddNumberToObject(object, "kv_bytes", (double)bytes);
+    cJSON_AddNumberToObject(object, "memory_ratio", (double)bytes / (double)f16_bytes);
 }
 
 void report_add_text(cJSON *object, const char *name, const char *text)

@@ -1,5 +1,6 @@
 #include "scores.h"
 #include "cli.h"
+#include "report.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -122,8 +123,7 @@ void scores_report(const struct scores *scores, const struct summary *summaries,
         cJSON *result = cJSON_CreateObject();
         cJSON_AddItemToArray(results, result);
         cJSON_AddStringToObject(result, "cache", scores[i].cache);
-        cJSON_AddNumberToObject(result, "kv_bytes", (double)scores[i].bytes);
-        cJSON_AddNumberToObject(result, "memory_ratio", memory_ratio(scores, i));
+        report_add_memory(result, scores[i].bytes, scores[REFERENCE].bytes);
         cJSON_AddNumberToObject(result, "ppl", row->ppl);
         cJSON_AddNumberToObject(result, "ppl_base", summaries[REFERENCE].ppl);
         cJSON_AddNumberToObject(result, "ppl_ratio", row->ppl_ratio.value);

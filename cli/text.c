@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "eval.h"
 #include "progress.h"
+#include "random.h"
 
 #include <errno.h>
 #include <math.h>
@@ -73,15 +74,6 @@ static int file_tokens(const struct model *model, const char *path, int n_wanted
 
 /* ---- written by the model ---- */
 
-/* splitmix64: the next number from 0 to 1, without 1. */
-static double next_random(uint64_t *state)
-{
-    uint64_t bits = *state += 0x9E3779B97F4A7C15;
-    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9;
-    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB;
-    return (double)((bits ^ (bits >> 31)) >> 11) * 0x1p-53;
-}
-
 /* A token with the probability that the logits give it. */
 static llama_token draw_token(const float *logits, int n, double random)
 {
@@ -125,7 +117,7 @@ static int write_text(struct cache *cache, int n_ctx, uint32_t seed, llama_token
             cache_clear(cache);
             tokens[i] = first_token(cache->model);
         } else if ((status = cache_decode(cache, &tokens[i - 1], 1, position - 1, 1)) == 0) {
-            tokens[i] = draw_token(cache_logits(cache, 0), cache->model->n_vocab, next_random(&state));
+            tokens[i] = draw_token(cache_logits(cache, 0), cache->model->n_vocab, random_share(&state));
         }
         progress_show(&progress, i + 1, n, "");
     }

@@ -73,7 +73,7 @@ for command in run serve doctor; do
     [ "$longest" -le 110 ] || bad "a help line of $command has $longest columns"
 done
 call 2 rnu; has "did you mean 'run'"
-call 2 xyz; has "is not a tada command"
+call 2 xyz; has "is not a tada command"; has "run, serve, "; has "doctor, help."
 call 2 help xyz
 call 2 help run serve
 call 2 --nonsense; has "--nonsense"
@@ -86,6 +86,7 @@ call 2 run --tool ../evil; has "name of a llama.cpp tool"
 call 2 run --tool=
 if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llama.cpp
     call 0 help eval; has "usage: tada eval"
+    call 2 xyz; has "eval, bench"
     call 0 eval -h
     checks=$((checks + 1))
     longest=$("$tada" help eval | awk '{ if (length > n) n = length } END { print n + 0 }')
@@ -107,7 +108,7 @@ if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llam
     call 2 eval -m x --cache q4_0,nonsense; has "Unknown cache spec 'nonsense'"
     call 2 eval -m x --cache tada:99; has "bits"
     call 2 eval -m x --cache q4_0,; has "cache spec"
-    call 2 eval -m x --cache f16; has "name another cache"
+    call 2 eval -m x --cache f16,f16/f16; has "name another cache"
     call 2 eval -m x --weights q8_0; has "takes only f16"
     call 2 eval -m x --limit 5; has "--gsm8k"
     call 2 eval -m x --json "$work/none/x.json"; has "No such file"
@@ -133,7 +134,7 @@ if "$tada" help bench > /dev/null 2>&1; then
     checks=$((checks + 1))
     longest=$("$tada" help bench | awk '{ if (length > n) n = length } END { print n + 0 }')
     [ "$longest" -le 110 ] || bad "a help line of bench has $longest columns"
-    call 2 bench; has "no default model"
+    call 2 bench; has "No model is given"
     call 2 bench extra; has "extra"
     call 2 bench --nonsense; has "--nonsense"
     call 2 bench --json; has "needs a value"

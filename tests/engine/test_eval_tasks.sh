@@ -80,7 +80,8 @@ assert rows["tada:16"]["kld_mean"] < 0.001 < rows["q4_0"]["kld_mean"]
 evaluate -f "$work/text" "${caches[@]}" -c 256 --generate 200 --json "$work/json"
 refuses "a text to generate that leaves no prompt" "--generate"
 
-evaluate --cache tada:16 -c 512 --passkey --ubatch 128 --json "$work/json" -f "$work/text"
+# Two tasks in one run.
+evaluate --cache tada:16 -c 512 --passkey --gsm8k "$work/problems" --limit 2 --ubatch 128 --json "$work/json" -f "$work/text"
 check "passkey runs" test "$status" -eq 0
 check "... and prints a table" grep -qE '^tada:16 .* [0-9]+/15' "$work/out"
 check "... and has all of it in the JSON" json '
@@ -99,10 +100,6 @@ assert rows["f16"]["found"] >= 8, rows["f16"]
 check "... and tada:16 finds what f16 finds" json '
 assert [row["missed_of_f16"] for row in report["passkey"]["results"] if row["cache"] == "tada:16"] == [0]
 '
-evaluate "${caches[@]}" -c 256 --passkey --json "$work/json" -f "$work/text"
-refuses "a context without room for pass keys" "-c of at least 512"
-
-evaluate --cache tada:16 -c 512 --gsm8k "$work/problems" --limit 2 --ubatch 128 --json "$work/json" -f "$work/text"
 check "gsm8k runs" test "$status" -eq 0
 check "... and prints a table" grep -qE '^tada:16 .* [0-9]+/2' "$work/out"
 check "... and has all of it in the JSON" json '
@@ -118,7 +115,14 @@ assert rows["f16"]["same_answer_as_f16"] == rows["tada:16"]["same_answer_as_f16"
 assert rows["f16"]["correct"] >= 1, rows["f16"]
 '
 
-gsm8k() { evaluate "${caches[@]}" -c 512 --gsm8k "$1" --limit 1 --json "$work/json" -f "$work/text"; }
+# Wrong input of one task, beside others: found before any of them runs.
+evaluate "${caches[@]}" -c 512 --generate 500 --passkey --json "$work/json" -f "$work/text"
+refuses "a text to generate that leaves no prompt, after pass keys" "--generate"
+evaluate "${caches[@]}" -c 512 --generate 16 --passkey --chunks 100 --json "$work/json" -f "$work/text"
+refuses "too short a text to generate from, after pass keys" "are needed"
+evaluate "${caches[@]}" -c 256 --passkey --generate 16 --json "$work/json" -f "$work/text"
+refuses "a context without room for pass keys" "-c of at least 512"
+gsm8k() { evaluate "${caches[@]}" -c 512 --passkey --generate 16 --gsm8k "$1" --limit 1 --json "$work/json" -f "$work/text"; }
 head -n 5 "$work/problems" > "$work/few"
 gsm8k "$work/few"
 refuses "a file with 5 entries" "5 entries"
