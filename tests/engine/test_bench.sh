@@ -36,7 +36,7 @@ refused() { # NAME WORDS ARGS...: status 2, the words on standard error, nothing
 }
 
 # Everything at once; depths in any order, caches given twice count once.
-options=(--depth 256,0,256 --cache tada,f16,q8_0/q4_0,tada --repeat 2)
+options=(--depth 256,0,256 --cache tada,f16 --cache q8_0/q4_0,tada,f16/f16 --repeat 2)
 plot=()
 if command -v gnuplot > /dev/null; then
     plot=(--plot "$work/it's \"speed\".svg")

@@ -69,9 +69,9 @@ check "the result does not depend on the other caches" test \
     "$(grep kld_ "$work/b.json" | tail -n 5)" = "$(grep kld_ "$work/a.json" | tail -n 5)"
 
 # Text that the model writes: the same for the same seed (1).
-run -m "$quantised" -c 256 --ubatch 128 --seed 1 --cache q8_0 --json "$work/e.json"
-run -m "$quantised" -c 256 --ubatch 128 --seed 1 --cache q8_0 --json "$work/f.json"
-run -m "$quantised" -c 256 --ubatch 128 --seed 2 --cache q8_0 --json "$work/g.json"
+run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/e.json"
+run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/f.json"
+run -m "$quantised" -c 256 --seed 2 --cache q8_0 --json "$work/g.json"
 check "quantised weights: a note on the floor" grep -q -- '--weights f16' "$work/out"
 check "its own text is the same for the same seed" cmp -s "$work/e.json" "$work/f.json"
 check "... and one window" json "$work/e.json" 'r["chunks"] == 1 and r["text"] is None and c["f16"]["tokens"] == 127'
