@@ -20,7 +20,8 @@ typedef struct cache_plane {
     struct cache_plane *next;
 } cache_plane;
 
-/* The spec of this process, from its environment unless a program that measures sets others; problem: why TADA_CACHE cannot be used, or "". */
+/* The spec of this process, from its environment unless a program that measures sets others; problem: why
+ * TADA_CACHE cannot be used, or "". */
 typedef struct plugin_spec {
     tada_spec spec;
     char problem[256];
