@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* Exit statuses. */
-enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2 };
+enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 #define PLUGIN_FILE "libggml-tada.so"
 
@@ -21,8 +21,9 @@ extern const char run_help[], serve_help[], doctor_help[];
 int run_main(const struct command *self, int argc, char **argv);
 int serve_main(const struct command *self, int argc, char **argv);
 /* Only in a build with llama.cpp's headers. */
-extern const char eval_help[];
+extern const char eval_help[], bench_help[];
 int eval_main(const struct command *self, int argc, char **argv);
+int bench_main(const struct command *self, int argc, char **argv);
 int doctor_main(const struct command *self, int argc, char **argv);
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
@@ -68,5 +69,15 @@ void host_probe(const char *tool, const char *plugin, struct host *host);
 /* Opens a library of llama.cpp that lies near a tool, for the rest of the process. NULL: `why` says why not.
  */
 void *host_open_library(const char *tool, const char *name, char *why, size_t size);
+
+/* The number in a file of one number, or after `key` in a file of lines "key number", as /proc has them; -1
+ * when it is not there. */
+double system_number(const char *path, const char *key);
+
+/* Bytes of memory that can still be had, within what a container allows; -1: unknown. */
+double memory_available(void);
+
+/* Bytes of the valid UTF-8 sequence at text; 0 when it is not one. */
+int utf8_length(const unsigned char *text);
 
 #endif

@@ -82,38 +82,10 @@ static void check_cpu(struct report *report)
     }
 }
 
-/* The number of bytes in a file of one number, or after `key` in a file of "key: N kB" lines; -1 when not
- * there. */
-static double read_bytes(const char *path, const char *key)
-{
-    char line[256];
-    double bytes = -1;
-    FILE *file = fopen(path, "r");
-    while (file && bytes < 0 && fgets(line, sizeof line, file)) {
-        long long number;
-        if (!key && sscanf(line, "%lld", &number) == 1) {
-            bytes = (double)number;
-        } else if (key && strncmp(line, key, strlen(key)) == 0 &&
-                   sscanf(line + strlen(key), "%lld", &number) == 1) {
-            bytes = (double)number * 1024;
-        }
-    }
-    if (file) {
-        fclose(file);
-    }
-    return bytes;
-}
-
 static void check_memory(struct report *report)
 {
     static const double mib = 1024 * 1024, little = 512;
-    double available = read_bytes("/proc/meminfo", "MemAvailable:");
-    /* A container may allow less than the machine has. */
-    double limit = read_bytes("/sys/fs/cgroup/memory.max", NULL);
-    double used = read_bytes("/sys/fs/cgroup/memory.current", NULL);
-    if (limit >= 0 && used >= 0 && limit - used < available) {
-        available = limit > used ? limit - used : 0;
-    }
+    double available = memory_available();
     if (available < 0) {
         set_fix(add(report, "memory", WARNING, "unknown"),
                 "Mount /proc to let tada see how much memory is free.");
@@ -243,30 +215,12 @@ static void print_text(const struct report *report, int problems)
     }
 }
 
-/* Bytes of valid UTF-8 sequence at text; 0 when it is not one. Paths may hold any bytes, JSON may not. */
-static int utf8_length(const unsigned char *text)
-{
-    int length = *text < 0x80                    ? 1
-                 : *text >= 0xC2 && *text < 0xE0 ? 2
-                 : *text >= 0xE0 && *text < 0xF0 ? 3
-                 : *text >= 0xF0 && *text < 0xF5 ? 4
-                                                 : 0;
-    for (int i = 1; i < length; i++) {
-        if ((text[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (*text == 0xE0 && text[1] < 0xA0) || (*text == 0xF0 && text[1] < 0x90);
-    bool outside = (*text == 0xED && text[1] >= 0xA0) || (*text == 0xF4 && text[1] >= 0x90);
-    return overlong || outside ? 0 : length;
-}
-
 static void print_json_string(const char *string)
 {
     putchar('"');
     for (const unsigned char *text = (const unsigned char *)string; *text;) {
         int length = utf8_length(text);
-        if (length == 0) {
+        if (length == 0) { /* paths may hold any bytes, JSON may not */
             fputs("\\ufffd", stdout);
             text++;
             continue;

@@ -72,6 +72,7 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
     }
     memcpy(&engine->set_cache, &set_cache, sizeof set_cache);
     memcpy(&engine->scratch_bytes, &scratch_bytes, sizeof scratch_bytes);
+    engine->set_cache("tada"); /* from now on it knows that contexts without its cache are meant */
     return 0;
 }
 
@@ -157,6 +158,10 @@ int model_tokenize(const struct model *model, const char *text, size_t length, b
     const struct engine *engine = model->engine;
     *tokens = NULL;
     *n = 0;
+    if (engine->llama_vocab_type(model->vocab) == LLAMA_VOCAB_TYPE_NONE) {
+        cli_fail("%s has no vocabulary to read a text with: measure it without one.", model->name);
+        return EXIT_USAGE;
+    }
     if (length > INT32_MAX - 16) {
         cli_fail("The text has more than 2 GiB: use a smaller one.");
         return EXIT_USAGE;
@@ -295,11 +300,19 @@ const float *cache_logits(const struct cache *cache, int i)
     return cache->model->engine->llama_get_logits_ith(cache->context, first + i);
 }
 
+void cache_clear(struct cache *cache)
+{
+    const struct engine *engine = cache->model->engine;
+    engine->llama_memory_clear(engine->llama_get_memory(cache->context), true);
+}
+
 int cache_rewind(struct cache *cache, int first)
 {
     const struct engine *engine = cache->model->engine;
     if (!engine->llama_memory_seq_rm(engine->llama_get_memory(cache->context), 0, first, -1)) {
-        return cli_fail("This model cannot take back tokens: only whole texts can be measured with it.");
+        cli_fail("%s cannot take back tokens, which this measurement needs: choose another model.",
+                 cache->model->name);
+        return EXIT_USAGE;
     }
     return 0;
 }

@@ -42,6 +42,7 @@
     X(llama_decode)                                                                                          \
     X(llama_synchronize)                                                                                     \
     X(llama_get_logits_ith)                                                                                  \
+    X(llama_vocab_type)                                                                                      \
     X(llama_vocab_n_tokens)                                                                                  \
     X(llama_vocab_bos)                                                                                       \
     X(llama_vocab_eos)                                                                                       \
@@ -110,7 +111,9 @@ void cache_close(struct cache *cache); /* of zeros, or closed already: fine */
  */
 int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits);
 const float *cache_logits(const struct cache *cache, int i);
-/* Forgets positions first... */
+/* Forgets everything: the cache is then like a new one. */
+void cache_clear(struct cache *cache);
+/* Forgets positions first... A model that cannot (recurrent ones): EXIT_USAGE. */
 int cache_rewind(struct cache *cache, int first);
 /* Buffers and scratch. */
 size_t cache_bytes(const struct cache *cache);

@@ -23,17 +23,25 @@ struct eval_options {
     int limit;              /* questions of gsm8k; 0: all */
 };
 
+/* Standard output is for the JSON: no tables there. */
+bool eval_is_quiet(const struct eval_options *options);
+
 /*
- * A task prints its table on stdout and adds its part to `report` (an object of cJSON): `results` of
- * divergence, `passkey`, `generate`, `gsm8k` of the others. After Ctrl-C it does so with what is done and
- * sets
- * `"complete": false` there. Returns an exit status; on one that is not 0, nothing was added and no table
- * printed.
+ * A task prints its table on stdout, unless eval_is_quiet, and adds its part to `report` (an object of
+ * cJSON): `results` of divergence, `passkey`, `generate`, `gsm8k` of the others. After Ctrl-C it does so with
+ * what is done and adds `"complete": false` there. Returns an exit status; on one that is not 0, nothing was
+ * added and no table printed.
  */
 int eval_divergence(const struct model *model, const struct eval_options *options, cJSON *report);
 int eval_passkey(const struct model *model, const struct eval_options *options, cJSON *report);
 int eval_generate(const struct model *model, const struct eval_options *options, cJSON *report);
 int eval_gsm8k(const struct model *model, const struct eval_options *options, cJSON *report);
+
+/* Whether the model and the options allow the task; else it prints what is wrong and returns an exit status.
+ * A task runs only after its check. */
+int eval_passkey_check(const struct model *model, const struct eval_options *options);
+int eval_generate_check(const struct model *model, const struct eval_options *options);
+int eval_gsm8k_check(const struct model *model, const struct eval_options *options);
 
 /* text.c: the tokens of the file, or, without one, of text that the model writes, the same for the same seed.
  * At least n_wanted, else EXIT_USAGE; *tokens is the caller's to free. */

@@ -13,6 +13,7 @@ static const struct command commands[] = {
     {"serve", "serve a model over HTTP, with llama-server", serve_help, serve_main},
 #ifdef TADA_MEASURES
     {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
+    {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
 #endif
     {"doctor", "check this computer, llama.cpp and the plug-in", doctor_help, doctor_main},
 };
@@ -74,7 +75,11 @@ static int unknown_command(const char *name)
     if (guess) {
         return cli_usage(NULL, "'%s' is not a tada command; did you mean '%s'?", name, guess->name);
     }
-    return cli_usage(NULL, "'%s' is not a tada command; use one of run, serve, doctor, help.", name);
+    char names[256] = "";
+    for (int i = 0; i < N_COMMANDS; i++) {
+        strcat(strcat(names, commands[i].name), ", ");
+    }
+    return cli_usage(NULL, "'%s' is not a tada command; use one of %shelp.", name, names);
 }
 
 static void print_help(FILE *stream)

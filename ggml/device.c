@@ -226,7 +226,7 @@ static bool set_cache(const char *text)
     if (tada_spec_parse(text, &spec, NULL) != TADA_OK || spec.stock) {
         return false;
     }
-    spec_of_process = (plugin_spec){.spec = spec};
+    spec_of_process = (plugin_spec){.spec = spec, .by_program = true};
     return true;
 }
 

@@ -326,7 +326,7 @@ static void backend_free(ggml_backend_t backend)
 void tada_backend_set_threads(ggml_backend_t backend, int n_threads)
 {
     static atomic_flag told = ATOMIC_FLAG_INIT;
-    if (!tada_has_planes() && !atomic_flag_test_and_set(&told)) {
+    if (!tada_has_planes() && !tada_plugin_spec()->by_program && !atomic_flag_test_and_set(&told)) {
         tada_plugin_log(
             "no KV cache is compressed: llama.cpp keeps it elsewhere (-ngl 0, --no-kv-offload, another "
             "device), or has none of type f16");

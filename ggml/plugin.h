@@ -20,10 +20,12 @@ typedef struct cache_plane {
     struct cache_plane *next;
 } cache_plane;
 
-/* The spec of this process, from its environment unless a program that measures sets others; problem: why TADA_CACHE cannot be used, or "". */
+/* The spec of this process, from its environment unless a program that measures sets others; problem: why
+ * TADA_CACHE cannot be used, or "". */
 typedef struct plugin_spec {
     tada_spec spec;
     char problem[256];
+    bool by_program; /* one that measures, and makes contexts with a cache of llama.cpp on purpose */
 } plugin_spec;
 
 /* device.c */

@@ -73,7 +73,7 @@ for command in run serve doctor; do
     [ "$longest" -le 110 ] || bad "a help line of $command has $longest columns"
 done
 call 2 rnu; has "did you mean 'run'"
-call 2 xyz; has "is not a tada command"
+call 2 xyz; has "is not a tada command"; has "run, serve, "; has "doctor, help."
 call 2 help xyz
 call 2 help run serve
 call 2 --nonsense; has "--nonsense"
@@ -84,12 +84,78 @@ call 2 run --cache nonsense; has "Unknown cache spec"
 call 2 run --cache ""
 call 2 run --tool ../evil; has "name of a llama.cpp tool"
 call 2 run --tool=
+if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llama.cpp
+    call 0 help eval; has "usage: tada eval"
+    call 2 xyz; has "eval, bench"
+    call 0 eval -h
+    checks=$((checks + 1))
+    longest=$("$tada" help eval | awk '{ if (length > n) n = length } END { print n + 0 }')
+    [ "$longest" -le 110 ] || bad "a help line of eval has $longest columns"
+    call 2 eval; has "No model is given"
+    call 2 eval -m x extra; has "'extra' is not expected"
+    call 2 eval -m x --nonsense; has "--nonsense"
+    call 2 eval -m x -c; has "-c needs a value"
+    call 2 eval -m x -c 1000; has "use 1024"
+    call 2 eval -m x -c 4096x; has "whole number"
+    call 2 eval -m x -c 0; has "whole number"
+    call 2 eval -m x -c 99999999999999999999; has "whole number"
+    call 2 eval -m x -c 256 --ubatch 129; has "--ubatch 129"
+    call 2 eval -m x --ubatch -1; has "--ubatch takes"
+    call 2 eval -m x --chunks 0; has "--chunks takes"
+    call 2 eval -m x --chunks 1000000; has "use fewer"
+    call 2 eval -m x --seed -1; has "--seed takes"
+    call 2 eval -m x -t 0; has "-t takes"
+    call 2 eval -m x --cache q4_0,nonsense; has "Unknown cache spec 'nonsense'"
+    call 2 eval -m x --cache tada:99; has "bits"
+    call 2 eval -m x --cache q4_0,; has "cache spec"
+    call 2 eval -m x --cache f16,f16/f16; has "name another cache"
+    call 2 eval -m x --weights q8_0; has "takes only f16"
+    call 2 eval -m x --limit 5; has "--gsm8k"
+    call 2 eval -m x --json "$work/none/x.json"; has "No such file"
+    call 2 eval -m x --json "$work"; has "it is a folder"
+    call 2 eval -m x --json /dev/null; has "not a plain file"
+    call 1 eval -m x; has "tada"
+    checks=$((checks + 1))
+    [ -z "$(ls "$work" | grep json)" ] || bad "a file is left where the JSON would have been"
+fi
 call 2 doctor extra
 call 2 doctor --nonsense; has "--nonsense"
 call 2 doctor --json=yes
 if [ -w /dev/full ]; then
     checks=$((checks + 1))
     output=$("$tada" --help 2>&1 > /dev/full) && bad "success although the output is lost"
+fi
+
+# What measures is there only in a build with the headers of llama.cpp.
+if "$tada" help bench > /dev/null 2>&1; then
+    call 0 help bench; has "usage: tada bench"
+    call 0 bench --help; has "peak MiB"
+    call 0 bench -h
+    checks=$((checks + 1))
+    longest=$("$tada" help bench | awk '{ if (length > n) n = length } END { print n + 0 }')
+    [ "$longest" -le 110 ] || bad "a help line of bench has $longest columns"
+    call 2 bench; has "No model is given"
+    call 2 bench extra; has "extra"
+    call 2 bench --nonsense; has "--nonsense"
+    call 2 bench --json; has "needs a value"
+    call 2 bench -m; has "needs a value"
+    for depths in -1 "" 1,,2 1, 1x 99999999999999999999 "$(seq -s, 40)"; do
+        call 2 bench --depth "$depths"; has "--depth takes"
+    done
+    call 2 bench --cache nonsense; has "Unknown cache spec"
+    call 2 bench --cache q8_0,; has "Unknown cache spec"
+    call 2 bench --cache tada:99; has "bits"
+    call 2 bench --cache "$(seq -s, -f tada:4:window=%.0f 64 64 1280)"; has "at most 16 caches"
+    for option in --threads --repeat --decode --prefill; do
+        for value in 0 -1 "" 5.5 two 99999999; do
+            call 2 bench $option "$value"; has "$option takes a whole number"
+        done
+    done
+    touch "$work/model.gguf"
+    call 2 bench -m "$work/model.gguf" --json "$work/none/x.json"; has "No such file"
+    call 2 bench -m "$work/model.gguf" --json "$work"; has "it is a folder"
+    call 2 bench -m "$work/model.gguf" --json /dev/null; has "not a plain file"
+    PATH=$work call 2 bench -m "$work/model.gguf" --plot "$work/x.svg"; has "gnuplot"
 fi
 
 # Where things are found.

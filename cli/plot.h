@@ -1,0 +1,21 @@
+/* Plots, drawn by gnuplot. */
+#ifndef TADA_PLOT_H
+#define TADA_PLOT_H
+
+/* Lines over the same points. */
+struct plot_panel {
+    const char *title, *x_label, *y_label;
+    int n_points, n_lines;
+    const double *x;          /* [n_points], from 0 on */
+    const char *const *names; /* [n_lines] */
+    const double *y;          /* [n_lines][n_points], from 0 on */
+};
+
+/* All print what is wrong and return an exit status. */
+
+/* Whether gnuplot is there and `path` can be written: for before long work. EXIT_USAGE when not. */
+int plot_check(const char *path);
+/* Writes an SVG file with the panels one below the other. */
+int plot_write(const char *path, const struct plot_panel *panels, int n_panels);
+
+#endif

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# tada eval on the default model, with small contexts.  test_eval.sh BIN_DIR
+set -uo pipefail
+bin=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+quantised=$("$here/../../scripts/get_model.sh") || exit 1
+exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR"
+failures=0
+unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH
+
+check() { # NAME CONDITION...
+    local name=$1
+    shift
+    if "$@"; then
+        echo "ok      $name"
+    else
+        echo "FAILED  $name"
+        tail -n 5 "$work/err" 2> /dev/null
+        failures=$((failures + 1))
+    fi
+}
+json() { # FILE EXPRESSION: true in Python, with the report as r and its results by cache as c
+    python3 -c 'import json, sys
+r = json.load(open(sys.argv[1]))
+c = {row["cache"]: row for row in r.get("results", [])}
+sys.exit(not eval(sys.argv[2]))' "$1" "$2"
+}
+run() { # ARGS...
+    status=0
+    timeout 200 "$bin/tada" eval -t 2 "$@" > "$work/out" 2> "$work/err" || status=$?
+}
+
+# Any text does.
+"$bin/tada" help eval > "$work/text"
+"$bin/tada" help run >> "$work/text"
+cat "$work/text" "$here/../../doc/format.md" > "$work/long"
+
+# Stock types and ours, in one run.
+run -m "$exact" -f "$work/long" -c 256 --chunks 2 --cache f16,q8_0,q4_0 --cache tada:16,tada:4:window=0:sinks=0 --json "$work/a.json"
+check "eval succeeds" test "$status" -eq 0
+check "the JSON is complete" json "$work/a.json" 'r["complete"] is True and r["n_ctx"] == 256 and r["chunks"] == 2 and r["n_ubatch"] == 32'
+check "... in the order of the table" json "$work/a.json" 'list(c) == ["f16", "floor", "q8_0", "q4_0", "tada:16", "tada:4:window=0:sinks=0"]'
+check "... with all fields" json "$work/a.json" 'all(set("""cache kv_bytes memory_ratio ppl ppl_base ppl_ratio kld_mean kld_mean_se
+    kld_median kld_p99 kld_p999 top1 top1_se tokens n_ctx n_ubatch at_floor""".split()) <= set(row) for row in r["results"])'
+check "the second half is scored" json "$work/a.json" 'all(row["tokens"] == 2 * (256 - 1 - 128) for row in r["results"])'
+check "memory of stock types is that of llama.cpp" json "$work/a.json" \
+    'c["floor"]["memory_ratio"] == 1 and abs(c["q8_0"]["memory_ratio"] - 8.5 / 16) < 0.002 and abs(c["q4_0"]["memory_ratio"] - 4.5 / 16) < 0.002'
+check "perplexities belong together" json "$work/a.json" \
+    'all(row["ppl_base"] == c["f16"]["ppl"] and abs(row["ppl"] / row["ppl_base"] - row["ppl_ratio"]) < 1e-9 for row in r["results"])'
+check "q4_0 is worse than q8_0" json "$work/a.json" 'c["q4_0"]["kld_mean"] > 10 * c["q8_0"]["kld_mean"] > 0'
+check "q4_0 is above the floor" json "$work/a.json" 'not c["q4_0"]["at_floor"] and c["floor"]["at_floor"]'
+check "tada:16 is close to the floor" json "$work/a.json" 'c["tada:16"]["kld_mean"] < 0.0005'
+check "tada:4 is better than q4_0" json "$work/a.json" 'c["tada:4:window=0:sinks=0"]["kld_mean"] < c["q4_0"]["kld_mean"]'
+check "quantiles are in order" json "$work/a.json" \
+    'all(row["kld_median"] <= row["kld_p99"] <= row["kld_p999"] for row in r["results"])'
+check "the table has a row for each cache" test "$(grep -cE '^(f16|floor|q8_0|q4_0|tada:16|tada:4:window=0:sinks=0) ' "$work/out")" -eq 6
+
+# A single cache among others and alone, and the model from its file and converted from the quantised one, which has
+# the same weights: the same numbers.
+run -m "$quantised" -f "$work/long" -c 256 --chunks 2 --cache tada:4:window=0:sinks=0 --weights f16 --json -
+cp "$work/out" "$work/b.json"
+check "--json - prints only the JSON" json "$work/b.json" 'list(c) == ["f16", "floor", "tada:4:window=0:sinks=0"]'
+check "--weights f16" json "$work/b.json" 'r["weights"] == "f16"'
+check "the result does not depend on the other caches" test \
+    "$(grep kld_ "$work/b.json" | tail -n 5)" = "$(grep kld_ "$work/a.json" | tail -n 5)"
+
+# Text that the model writes: the same for the same seed (1).
+run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/e.json"
+run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/f.json"
+run -m "$quantised" -c 256 --seed 2 --cache q8_0 --json "$work/g.json"
+check "quantised weights: a note on the floor" grep -q -- '--weights f16' "$work/out"
+check "its own text is the same for the same seed" cmp -s "$work/e.json" "$work/f.json"
+check "... and one window" json "$work/e.json" 'r["chunks"] == 1 and r["text"] is None and c["f16"]["tokens"] == 127'
+check "... another one for another seed" json "$work/g.json" "c['f16']['ppl'] != $(python3 -c \
+    'import json, sys; print(json.load(open(sys.argv[1]))["results"][0]["ppl"])' "$work/e.json")"
+
+# Wrong input: status 2, one reason, nothing on standard output and no JSON.
+refuses() { # NAME PATTERN ARGS...
+    local name=$1 pattern=$2
+    shift 2
+    run "$@" --json "$work/wrong.json"
+    check "$name: refused" test "$status" -eq 2
+    check "... with the reason" grep -qE -- "$pattern" "$work/err"
+    check "... and nothing else" bash -c "[ ! -s '$work/out' ] && ! ls '$work' | grep -q wrong"
+}
+head -c 50000000 "$quantised" > "$work/short.gguf"
+refuses "a truncated model" "does not load" -m "$work/short.gguf" -f "$work/long" -c 256
+refuses "a truncated model to convert" "does not load" -m "$work/short.gguf" -f "$work/long" -c 256 --weights f16
+refuses "no model" "cannot be read" -m "$work/none.gguf"
+refuses "no text" "cannot be read" -m "$quantised" -f "$work/none.txt" -c 256
+refuses "a folder as text" "cannot be read" -m "$quantised" -f "$work" -c 256
+refuses "a window larger than the text" "has [0-9]+ tokens, but 4096 are needed" -m "$quantised" -f "$work/text" -c 4096 --chunks 1
+refuses "too many windows" "tokens, but 25600 are needed" -m "$quantised" -f "$work/text" -c 256 --chunks 100
+refuses "an unknown spec" "Unknown cache spec 'quux'" -m "$quantised" -f "$work/long" --cache q8_0,quux
+refuses "caches larger than memory" "use a smaller context" -m "$quantised" -f "$work/long" -c 16777216 --chunks 1
+
+# Ctrl-C: what is done is shown. The signal comes when the progress line, on a terminal, has a certain word.
+interrupt() { # WORD ARGS...
+    status=0
+    timeout 200 python3 - "$bin/tada" eval -t 2 "${@:2}" > "$work/out" 2> "$work/err" << PYTHON || status=$?
+import os, pty, signal, subprocess, sys
+ours, theirs = pty.openpty()
+child = subprocess.Popen(sys.argv[1:], stderr=theirs)
+os.close(theirs)
+seen, sent = b"", False
+while True:
+    try:
+        seen += os.read(ours, 4096)
+    except OSError: # it has ended
+        break
+    if b"$1" in seen and not sent:
+        child.send_signal(signal.SIGINT)
+        sent = True
+sys.stderr.buffer.write(seen)
+sys.exit(child.wait())
+PYTHON
+}
+for _ in {1..20}; do cat "$work/long"; done > "$work/longer"
+interrupt "chunk 2" -m "$exact" -f "$work/longer" -c 256 --chunks 100 --cache q4_0 --json "$work/h.json"
+check "Ctrl-C: status 130" test "$status" -eq 130
+check "... an incomplete JSON" json "$work/h.json" 'r["complete"] is False and 127 <= c["q4_0"]["tokens"] < 127 * 100'
+check "... the same for all caches" json "$work/h.json" 'len({row["tokens"] for row in r["results"]}) == 1'
+check "... the table" grep -q '^q4_0 ' "$work/out"
+check "... and how far it came" grep -qE 'Interrupted after [0-9]+ of 12700 tokens' "$work/out"
+interrupt "writing" -m "$exact" -c 1024 --cache q4_0 --json "$work/i.json"
+check "Ctrl-C before there is a result: status 130" test "$status" -eq 130
+check "... an empty JSON" json "$work/i.json" 'r["complete"] is False and r["results"] == []'
+check "... no table" test ! -s "$work/out"
+check "... and a line that says so" grep -q 'interrupted before' "$work/err"
+interrupt "converting" -m "$quantised" -f "$work/long" -c 256 --cache q4_0 --weights f16 --json "$work/j.json"
+check "Ctrl-C while converting: status 130" test "$status" -eq 130
+check "no temporary file is left" test -z "$(ls "$TMPDIR")"
+
+[ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }
