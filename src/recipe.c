@@ -23,8 +23,8 @@ bool tada_recipe_adapts(const tada_recipe *r)
 
 const char *tada_recipe_problem(const tada_recipe *r)
 {
-    if (r->bits != 2 && r->bits != 3 && r->bits != 4 && r->bits != 5 && r->bits != 6 && r->bits != 8 &&
-        r->bits != 16) {
+    if (!r->quarters && r->bits != 2 && r->bits != 3 && r->bits != 4 && r->bits != 5 && r->bits != 6 &&
+        r->bits != 8 && r->bits != 16) {
         return "bits must be 2, 3, 4, 5, 6, 8 or 16";
     }
     if (r->axis == TADA_AXIS_CHANNEL && r->group != 16 && r->group != 32 && r->group != 64) {

@@ -9,6 +9,7 @@ import struct
 from array import array
 
 CELLS = 64
+SPAN = 8
 NONE, TOKENS, HEADS16, HEADS8 = range(4)
 
 
@@ -46,10 +47,11 @@ class Golden:
         with open(path, "rb") as file:
             data = file.read()
         fields = struct.unpack_from("<8s12IQ", data)
-        if fields[0] != b"TADAGOLD" or fields[1] != 2:
-            raise ValueError(f"{path} is not a golden file of version 2")
+        if fields[0] != b"TADAGOLD" or fields[1] != 3:
+            raise ValueError(f"{path} is not a golden file of version 3")
         self.is_k = fields[2] == 0
         self.bits, self.group, self.centring = fields[3:6]
+        self.quarters = max(0, self.bits - 256)
         self.rotates = fields[6] == 1
         self.by_token = fields[7] == 1
         self.scale_bits = fields[8]
@@ -79,8 +81,9 @@ class Golden:
             words, room = self.unit * CELLS // self.group, self.width * CELLS // self.group
         # The parts of a record, then what follows all records.
         self.means_at = words * word
-        self.codes_at = self.means_at + (self.unit if self.centring == TOKENS else 0)
-        self.record = self.codes_at + CELLS * self.unit * self.bits // 8
+        self.widths_at = self.means_at + (self.unit if self.centring == TOKENS else 0)
+        self.codes_at = self.widths_at + (self.dim // 16 if self.quarters else 0)
+        self.record = self.codes_at + self.code_bytes(self.unit)
         self.head_means_at = self.record * (self.width // self.unit)
         mean_room = {
             NONE: 0,
@@ -88,7 +91,13 @@ class Golden:
             HEADS16: CELLS * (self.width // 2) * 2,
             HEADS8: CELLS * (self.width // 2),
         }[self.centring]
-        self.size = (CELLS * self.width * self.bits // 8 + room * word + mean_room + 63) // 64 * 64
+        widths_room = self.width // 16 if self.quarters else 0
+        self.size = (self.code_bytes(self.width) + widths_room + room * word + mean_room + 63) // 64 * 64
+
+    def code_bytes(self, columns):
+        if self.quarters:
+            return CELLS * (columns // SPAN * self.quarters // 4)
+        return CELLS * columns * self.bits // 8
 
     def _groups_of_row(self, most):
         for n in range(most, 1, -1):
@@ -115,7 +124,15 @@ class Golden:
     def head_at(self, head):
         """The codes of a head."""
         first = head * self.dim
-        return first // self.unit * self.record + self.codes_at + CELLS * (first % self.unit) * self.bits // 8
+        return first // self.unit * self.record + self.codes_at + self.code_bytes(first % self.unit)
+
+    def budget(self):
+        """Bits of all spans of a head."""
+        return self.dim // SPAN * self.quarters // 4
+
+    def widths_of(self, head):
+        """Where the widths of a head are; a unit is one head."""
+        return head * self.record + self.widths_at
 
     def place(self, t, d):
         """Where the code of a cell and a channel is among the 64 * dim codes of its head."""
@@ -123,10 +140,16 @@ class Golden:
             return (d // 4 * 4 + t // 16) * 64 + t % 16 * 4 + d % 4
         return (t // 4 * (self.dim // 16) + d // 16) * 64 + d % 16 * 4 + t % 4
 
-    def planes(self):
-        """Width and lowest bit of each bit plane."""
-        first = {2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 8: 8}[self.bits]
-        return [(first, 0)] + ([(self.bits - first, first)] if self.bits > first else [])
+
+def planes(bits):
+    """Width and lowest bit of each bit plane."""
+    first = {2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 8: 8}[bits]
+    return [(first, 0)] + ([(bits - first, first)] if bits > first else [])
+
+
+def sections(widths):
+    """Width and spans of each section."""
+    return [(w, [s for s, width in enumerate(widths) if width == w]) for w in (8, 6, 5, 4, 3, 2) if w in widths]
 
 
 def hadamard(row, block):
@@ -139,19 +162,42 @@ def hadamard(row, block):
     return f32([x * norm for x in row]) if block > 1 else row
 
 
-def head_codes(g, head):
-    """The codes of a head in the order of the format."""
-    codes = [0] * (CELLS * g.dim)
-    at = g.head_at(head)
-    for width, low in g.planes():
+def unpack(tile, at, bits, channels):
+    """The codes that lie from `at` on, vector after vector."""
+    codes = [0] * (CELLS * channels)
+    for width, low in planes(bits):
         vectors = 8 // width
-        for line in range(g.dim * width // 8):
+        for line in range(channels * width // 8):
             for i in range(64):
-                byte = g.tile[at + i]
+                byte = tile[at + i]
                 for j in range(vectors):
                     code = byte >> j * width & (1 << width) - 1
                     codes[(line * vectors + j) * 64 + i] |= code << low
             at += 64
+    return codes
+
+
+def head_widths(g, head):
+    """The widths of the spans of a head."""
+    at = g.widths_of(head)
+    widths = [g.tile[at + s // 2] >> s % 2 * 4 & 15 for s in range(g.dim // SPAN)]
+    if g.budget() - sum(widths) not in (0, 1) or not set(widths) <= {2, 3, 4, 5, 6, 8}:
+        raise ValueError(f"widths {widths} for {g.budget()} bits")
+    return widths
+
+
+def head_codes(g, head):
+    """The codes of a head in the order of the format."""
+    at = g.head_at(head)
+    if not g.quarters:
+        return unpack(g.tile, at, g.bits, g.dim)
+    codes = [0] * (CELLS * g.dim)
+    size = CELLS * SPAN
+    for bits, spans in sections(head_widths(g, head)):
+        of_section = unpack(g.tile, at, bits, SPAN * len(spans))
+        at += len(of_section) * bits // 8
+        for i, s in enumerate(spans):
+            codes[s * size : (s + 1) * size] = of_section[i * size : (i + 1) * size]
     return codes
 
 

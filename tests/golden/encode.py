@@ -10,6 +10,7 @@ from decode import (
     CELLS,
     HEADS16,
     NONE,
+    SPAN,
     TOKENS,
     decode,
     f32,
@@ -18,7 +19,9 @@ from decode import (
     half,
     half_byte,
     halves,
+    planes,
     scale_value,
+    sections,
 )
 
 SCALES = [scale_value(i) for i in range(128)]
@@ -28,6 +31,7 @@ RELATIVE = 2.0**-11 * 258 / 256
 NOISE = 3 * 2.0**-12
 LIMIT = f32_of(0.2)
 NARROWER = f32_of(0.045)
+LESS = {1: f32_of(0.35), 2: f32_of(0.1225)}
 
 
 def index_of(y):
@@ -108,6 +112,41 @@ def noise_of(g, row):
     return noise
 
 
+def spread_of(rows, written, first):
+    """How far the channels of the span that starts at a column vary."""
+    spread = 0.0
+    for c in range(first, first + SPAN):
+        total = squares = 0.0
+        for t in written:
+            total = f32_of(total + rows[t][c])
+        mean = f32_of(total / max(1, len(written)))
+        for t in written:
+            d = f32_of(rows[t][c] - mean)
+            squares = f32_of(squares + f32_of(d * d))
+        spread = f32_of(spread + squares)
+    return spread if math.isfinite(spread) else 0.0
+
+
+def choose_widths(g, rows, head, tile):
+    """The widths of the spans of a head; writes them."""
+    written = [t for t in range(CELLS) if g.written(t)]
+    spreads = [spread_of(rows, written, head * g.dim + d) for d in range(0, g.dim, SPAN)]
+    widths = [2] * len(spreads)
+    while True:
+        left = g.budget() - sum(widths)
+        open_spans = [s for s, width in enumerate(widths) if width < 6 and left > 0 or width == 6 and left > 1]
+        if not open_spans:
+            break
+        # The first of equals is what max() finds.
+        s = max(open_spans, key=lambda s: spreads[s])
+        step = 2 if widths[s] == 6 else 1
+        widths[s] += step
+        spreads[s] = f32_of(spreads[s] * LESS[step])
+    for s, width in enumerate(widths):
+        tile[g.widths_of(head) + s // 2] |= width << s % 2 * 4
+    return widths
+
+
 # ---- 3 and 4: words of 16 bits ----
 
 
@@ -124,13 +163,14 @@ def fitting_scale(group, levels, top):
     return None
 
 
-def search(g, group, levels):
+def search(g, group, bits):
     """Index and zero point of the least error."""
+    levels = (1 << bits) - 1
     start = index_of(f32_of(f32_of(group.high - group.low) / levels))
     least = index_of(max(f32_of(group.high / 255), f32_of(group.low / -256), f32_of(3 * group.noise)))
     best, found, tried = math.inf, None, set()
     middle = f32_of(0.5 * f32_of(group.low + group.high))
-    for step in range(1, -(FINER[g.bits] if g.minimises else 0) - 1, -1):
+    for step in range(1, -(FINER[bits] if g.minimises else 0) - 1, -1):
         i = min(127, max(0, start + step, least))
         _, n = group.multiples(i)
         for shift in (0, 1, -1):
@@ -156,16 +196,16 @@ def sum_of_squares(d, enough):
     return total
 
 
-def quantise16(g, group, top):
+def quantise16(g, group, bits, top):
     """Word and codes of a group."""
-    levels = (1 << g.bits) - 1
+    levels = (1 << bits) - 1
     i = fitting_scale(group, levels, top)
     if i is not None:
         _, n = group.multiples(i)
         zero = min(n)
         codes = [a - zero for a in n]
     else:
-        i, wanted = search(g, group, levels)
+        i, wanted = search(g, group, bits)
         _, n = group.multiples(i)
         zero = clamp(max(min(n), wanted), -256, 255)
         codes = [clamp(a - zero, 0, wanted + levels - zero) for a in n]
@@ -197,6 +237,15 @@ def quantise32(g, group):
 # ---- tiles ----
 
 
+def channel_groups(g, rows, noise, cells, columns):
+    """The groups of some cells that are coded side by side, one for each column."""
+    side = []
+    for c in columns:
+        most = max(noise[t][c // g.dim] for t in cells)
+        side.append(([(t, c) for t in cells], Group([rows[t][c] for t in cells], most)))
+    return side
+
+
 def groups_of(g, rows, noise):
     """Lists of groups that are coded side by side, each with the places (cell, column) of its values."""
     if g.by_token:
@@ -213,29 +262,44 @@ def groups_of(g, rows, noise):
     for first in range(0, CELLS, g.group_values):
         cells = [t for t in range(first, first + g.group_values) if g.written(t)]
         for start in range(0, g.width if cells else 0, 16):
-            side = []
-            for c in range(start, start + 16):
-                places = [(t, c) for t in cells]
-                most = max(noise[t][c // g.dim] for t in cells)
-                side.append((places, Group([rows[t][c] for t in cells], most)))
-            yield side
+            yield channel_groups(g, rows, noise, cells, range(start, start + 16))
 
 
-def pack(g, codes, head, tile):
+def span_groups(g, rows, noise, widths, head):
+    """The same of a head whose widths adapt: those of two spans, or of one that is left over. With bits."""
+    cells = [t for t in range(CELLS) if g.written(t)]
+    for bits, spans in sections(widths) if cells else ():
+        for i in range(0, len(spans), 2):
+            columns = [head * g.dim + s * SPAN + d for s in spans[i : i + 2] for d in range(SPAN)]
+            yield bits, channel_groups(g, rows, noise, cells, columns)
+
+
+def pack(ordered, bits, tile, at):
+    """Writes codes that are in the order of the format; where they end."""
+    for width, low in planes(bits):
+        vectors = 8 // width
+        for line in range(len(ordered) * width // 512):
+            for i in range(64):
+                for j in range(vectors):
+                    code = ordered[(line * vectors + j) * 64 + i] >> low & (1 << width) - 1
+                    tile[at + i] |= code << j * width
+            at += 64
+    return at
+
+
+def pack_head(g, codes, head, widths, tile):
     """Writes the codes of a head, which are those of cells and columns."""
     ordered = [0] * (CELLS * g.dim)
     for t in range(CELLS):
         for d in range(g.dim):
             ordered[g.place(t, d)] = codes[t][head * g.dim + d]
     at = g.head_at(head)
-    for width, low in g.planes():
-        vectors = 8 // width
-        for line in range(g.dim * width // 8):
-            for i in range(64):
-                for j in range(vectors):
-                    code = ordered[(line * vectors + j) * 64 + i] >> low & (1 << width) - 1
-                    tile[at + i] |= code << j * width
-            at += 64
+    if not widths:
+        pack(ordered, g.bits, tile, at)
+        return
+    size = CELLS * SPAN
+    for bits, spans in sections(widths):
+        at = pack([q for s in spans for q in ordered[s * size : (s + 1) * size]], bits, tile, at)
 
 
 def encode_once(g, data):
@@ -248,16 +312,21 @@ def encode_once(g, data):
     noise = [noise_of(g, row) for row in rows]
     centre(g, rows, tile)
     codes = [[0] * g.width for _ in range(CELLS)]
-    for side in groups_of(g, rows, noise):
+    widths = [choose_widths(g, rows, head, tile) if g.quarters else None for head in range(g.heads)]
+    if g.quarters:
+        sides = [side for h in range(g.heads) for side in span_groups(g, rows, noise, widths[h], h)]
+    else:
+        sides = [(g.bits, side) for side in groups_of(g, rows, noise)]
+    for bits, side in sides:
         top = max(group.size for _, group in side)
         for places, group in side:
-            word, of_group = quantise16(g, group, top) if g.scale_bits == 16 else quantise32(g, group)
+            word, of_group = quantise16(g, group, bits, top) if g.scale_bits == 16 else quantise32(g, group)
             at = g.word_at(*places[0])
             tile[at : at + len(word)] = word
             for (t, c), code in zip(places, of_group):
                 codes[t][c] = code
     for head in range(g.heads):
-        pack(g, codes, head, tile)
+        pack_head(g, codes, head, widths[head], tile)
     return bytes(tile)
 
 

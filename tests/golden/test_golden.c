@@ -1,5 +1,5 @@
 /*
- * Golden tiles: what format version 1 makes of known rows, byte for byte, with every kernel set that this CPU
+ * Golden tiles: what the format makes of known rows, byte for byte, with every kernel set that this CPU
  * has. `test_golden --write DIR` makes the files anew; README.md says when that is right.
  */
 #include "tile.h"
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 2 };
+enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 3 };
 
 /* The start of a golden file; without padding, and little-endian as the tile itself. */
 typedef struct golden_header {
@@ -70,6 +70,18 @@ static const golden_case cases[] = {
      "tada:2:axis=channel:rotate=none:centre=tokens:scale=32:group=32"},
     {"v8-token16-tokens-scale32", TADA_V, 1, 16, SOME,
      "tada:8:axis=token:rotate=hadamard:centre=tokens:scale=32:search=minmax:group=16"},
+    {"k4-adaptive64", TADA_K, 1, 64, ALL, "tada:4/3:k.widths=adaptive"},
+    {"k3.5-adaptive64-two-heads", TADA_K, 2, 64, ALL, "tada:3.5/3:k.widths=adaptive"},
+    {"k2.25-adaptive64-some", TADA_K, 1, 64, SOME, "tada:2.25/3:k.widths=adaptive"},
+    {"k5.5-adaptive64-rotated", TADA_K, 1, 64, ALL, "tada:5.5/3:k.widths=adaptive:k.rotate=hadamard"},
+    /* Six spans: 28 bits, not 28.5, and widths that an odd number of spans have. */
+    {"k4.75-adaptive48-some", TADA_K, 2, 48, SOME, "tada:4.75/3:k.widths=adaptive"},
+    {"k3.75-adaptive48-rotated", TADA_K, 1, 48, ALL, "tada:3.75/3:k.widths=adaptive:k.rotate=hadamard"},
+    {"k3-adaptive64-minmax", TADA_K, 1, 64, ALL, "tada:3/3:k.widths=adaptive:search=minmax"},
+    {"k3.25-adaptive80-tokens-some", TADA_K, 1, 80, SOME, "tada:3.25/3:k.widths=adaptive:k.centre=tokens"},
+    {"k4.5-adaptive32-heads8", TADA_K, 3, 32, ALL, "tada:4.5/3:k.widths=adaptive:k.centre=heads8"},
+    /* Nothing varies: the first spans get all bits that there are. */
+    {"k2.75-adaptive48-one", TADA_K, 1, 48, ONE, "tada:2.75/3:k.widths=adaptive"},
 };
 
 enum { N_CASES = sizeof cases / sizeof cases[0] };
@@ -152,8 +164,10 @@ static void make_rows(const tada_codec *c, uint64_t seed, uint16_t *rows)
         for (int d = 0; d < width; d++) {
             bool channel = c->recipe.axis == TADA_AXIS_CHANNEL;
             int i = channel ? d : t;
-            /* Heads of a group differ in size. */
-            int shift = channel ? 0 : d / c->layout.head_dim % 2 * 2;
+            /* Heads of a group differ in size, and spans that adapt. */
+            int shift = c->recipe.quarters ? d / TADA_SPAN * 5 % 7 - 2
+                        : channel          ? 0
+                                           : d / c->layout.head_dim % 2 * 2;
             rows[t * width + d] = draw_value(i % 16, steady[i], shift);
         }
     }
@@ -170,7 +184,7 @@ static tada_codec codec_of(const golden_case *g)
     }
     tada_codec c = {.kind = g->kind, .recipe = g->kind == TADA_K ? spec.k : spec.v};
     if (!strstr(g->recipe, "widths=adaptive")) {
-        c.recipe.quarters = 0; /* else the default of K */
+        c.recipe.quarters = 0; /* but the default of K */
     }
     c.layout = tada_layout_make(&c.recipe, g->n_heads * g->head_dim, g->head_dim);
     return c;
@@ -182,7 +196,7 @@ static golden_header header_of(const golden_case *g, const tada_codec *c)
     golden_header header = {
         .version = FORMAT_VERSION,
         .kind = g->kind == TADA_V,
-        .bits = (uint32_t)r->bits,
+        .bits = (uint32_t)(r->quarters ? 256 + r->quarters : r->bits),
         .group = (uint32_t)r->group,
         .centring = r->centring == TADA_CENTRE_TOKENS    ? 1
                     : r->centring == TADA_CENTRE_HEADS16 ? 2
@@ -291,15 +305,57 @@ static uint32_t crc32(uint32_t crc, const void *data, size_t n)
     return ~crc;
 }
 
+/* What a case adds to a checksum: its tile and its decoded rows. */
+static uint32_t add_case(uint32_t crc, const golden_case *g, uint64_t seed)
+{
+    tada_codec c = codec_of(g);
+    golden f = golden_alloc(&c);
+    make_rows(&c, seed, f.rows);
+    encode(&f, f.rows, g->mask, f.tile);
+    decode(&f, f.tile, g->mask, f.decoded);
+    crc = crc32(crc32(crc, f.tile, f.tile_bytes), f.decoded, f.row_bytes);
+    free(f.memory);
+    return crc;
+}
+
+static const char *const centrings[] = {"none", "tokens", "heads16", "heads8"};
+
+/* Lines for adaptive widths: all average widths and centrings, with heads of several sizes. */
+static bool each_adaptive_line(bool (*visit)(const char *line, void *context), void *context)
+{
+    static const int dims[] = {64, 48, 128, 16, 80, 32};
+    for (int i = 0; i < 24 * 4; i++) {
+        int quarters = 8 + i / 4;
+        char line[256];
+        int n = snprintf(line, sizeof line, "K %d.%02d adaptive %-7s", quarters / 4, quarters % 4 * 25,
+                         centrings[i % 4]);
+        uint32_t crc = 0;
+        for (int j = 0; j < 4; j++) {
+            char recipe[160];
+            snprintf(recipe, sizeof recipe, "tada:%d.%02d/3:k.widths=adaptive:centre=%s:rotate=%s:search=%s",
+                     quarters / 4, quarters % 4 * 25, centrings[i % 4], j & 2 ? "hadamard" : "none",
+                     j & 1 ? "error" : "minmax");
+            golden_case g = {recipe, TADA_K, 2, dims[(i + i / 4) % 6], i % 5 == 4 ? SOME : ALL, recipe};
+            crc = add_case(j & 1 ? crc : 0, &g, (uint64_t)(4000 + i * 4 + j));
+            if (j & 1) {
+                n += snprintf(line + n, sizeof line - (size_t)n, " %08x", crc);
+            }
+        }
+        if (!visit(line, context)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * All recipes with groups of up to 64, too many for a file each: a line of recipes.txt for each kind, width
  * of the codes, axis, group and centring; in it a checksum for each rotation and kind of scale, over tile and
- * decoded rows with either search. `visit` gets one line at a time.
+ * decoded rows with either search. Then adaptive widths. `visit` gets one line at a time.
  */
 static bool each_line(bool (*visit)(const char *line, void *context), void *context)
 {
     static const int widths[] = {2, 3, 4, 5, 6, 8};
-    static const char *const centrings[] = {"none", "tokens", "heads16", "heads8"};
     for (int i = 0; i < 2 * 6 * 2 * 3 * 4; i++) {
         int centring = i % 4, group = 16 << i / 4 % 3, token = i / 12 % 2, bits = widths[i / 24 % 6];
         bool k = i < 2 * 6 * 2 * 3 * 4 / 2;
@@ -313,22 +369,16 @@ static bool each_line(bool (*visit)(const char *line, void *context), void *cont
                      bits, token ? "token" : "channel", group, centrings[centring],
                      j & 4 ? "hadamard" : "none", j & 2 ? 32 : 16, j & 1 ? "error" : "minmax");
             golden_case g = {recipe, k ? TADA_K : TADA_V, 4, 16, i % 5 == 4 ? SOME : ALL, recipe};
-            tada_codec c = codec_of(&g);
-            golden f = golden_alloc(&c);
-            make_rows(&c, (uint64_t)(1000 + i * 8 + j), f.rows);
-            encode(&f, f.rows, g.mask, f.tile);
-            decode(&f, f.tile, g.mask, f.decoded);
-            crc = crc32(crc32(j & 1 ? crc : 0, f.tile, f.tile_bytes), f.decoded, f.row_bytes);
+            crc = add_case(j & 1 ? crc : 0, &g, (uint64_t)(1000 + i * 8 + j));
             if (j & 1) {
                 n += snprintf(line + n, sizeof line - (size_t)n, " %08x", crc);
             }
-            free(f.memory);
         }
         if (!visit(line, context)) {
             return false;
         }
     }
-    return true;
+    return each_adaptive_line(visit, context);
 }
 
 /* ---- writing ---- */
@@ -477,6 +527,19 @@ static void every_recipe(void **unused)
 }
 
 /* Memory is asked for before the head size is known: whatever it is, the records must have room. */
+static void check_fits(const tada_recipe *r)
+{
+    for (int width = 16; width <= 1024 && !tada_recipe_problem(r); width += 16) {
+        for (int dim = 16; dim <= width; dim += 16) {
+            if (width % dim == 0) {
+                tada_layout l = tada_layout_make(r, width, dim);
+                size_t bytes = (size_t)l.n_units * l.record_bytes + l.head_means_bytes;
+                assert_in_range(bytes, 1, tada_cold_bytes(r, width));
+            }
+        }
+    }
+}
+
 static void records_fit(void **unused)
 {
     static const int bits[] = {2, 3, 4, 5, 6, 8}, groups[] = {16, 32, 48, 64, 128, 256};
@@ -487,15 +550,13 @@ static void records_fit(void **unused)
                          .axis = (enum tada_axis)(i / 36 % 2),
                          .centring = (enum tada_centring)(i / 72 % 4),
                          .scale = (enum tada_scale)(i / 288)};
-        for (int width = 16; width <= 1024 && !tada_recipe_problem(&r); width += 16) {
-            for (int dim = 16; dim <= width; dim += 16) {
-                if (width % dim == 0) {
-                    tada_layout l = tada_layout_make(&r, width, dim);
-                    size_t bytes = (size_t)l.n_units * l.record_bytes + l.head_means_bytes;
-                    assert_in_range(bytes, 1, tada_cold_bytes(&r, width));
-                }
-            }
-        }
+        check_fits(&r);
+    }
+    for (int i = 0; i < 24 * 4; i++) {
+        tada_recipe r = {
+            .bits = 4, .group = CELLS, .centring = (enum tada_centring)(i % 4), .quarters = 8 + i / 4};
+        assert_null(tada_recipe_problem(&r));
+        check_fits(&r);
     }
 }
 
