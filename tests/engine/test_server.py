@@ -107,11 +107,11 @@ def slots(server, folder):
 
 
 with tempfile.TemporaryDirectory() as work:
-    with Server("tada:4:window=0:sinks=0", work, "-c", "4096") as server:
+    with Server("tada:4:widths=equal:window=0:sinks=0", work, "-c", "4096") as server:
         parallel(server, "split")
         slots(server, work)
         check("the cache is ours", "TADA KV buffer size" in server.text())
-    with Server("tada:4:window=64", work, "-c", "4096", "-kvu") as server:
+    with Server("tada:window=64", work, "-c", "4096", "-kvu") as server:
         parallel(server, "unified")
         parallel(server, "again")
 sys.exit(failures > 0)
