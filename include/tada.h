@@ -86,9 +86,9 @@ typedef struct tada_recipe {
     enum tada_axis axis;
     enum tada_scale scale;
     enum tada_search search;
-    /* 0: all codes have `bits`. Else widths adapt: each 8 channels of a head have codes of 2 to 6 or 8 bits, the more
-     * the further they vary within a tile, on average so many quarters of a bit (8 to 32). Only for K with axis
-     * channel, groups of 64 and 16-bit scales. */
+    /* 0: all codes have `bits`. Else widths adapt: each 8 channels of a head have codes of 2 to 6 or 8 bits,
+     * the more the further they vary within a tile, on average so many quarters of a bit (8 to 32). Only for
+     * K with axis channel, groups of 64 and 16-bit scales. */
     int quarters;
 } tada_recipe;
 
@@ -102,11 +102,13 @@ typedef struct tada_spec {
 } tada_spec;
 
 /*
- * Parses a cache spec: "tada", "tada:BITS", "tada:K/V", "tada:paper", or a stock type "f16", "q8_0",
- * "q8_0/q4_0". "tada..." may end in options ":window=128", ":sinks=4", ":[k.|v.]rotate=none|hadamard",
- * ":[k.|v.]axis=channel|token",
- * ":[k.|v.]centre=none|tokens|heads16|heads8", ":[k.|v.]scale=16|32", ":[k.|v.]search=minmax|error",
- * ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error *spec is unchanged and error->text says what is accepted.
+ * Parses a cache spec: "tada" (or "tada:balanced"), "tada:high", "tada:compact", "tada:paper", "tada:BITS",
+ * "tada:K/V" (average bits of K, in quarters, and bits of V), "kivi:2", "kivi:4", or a stock type "f16",
+ * "q8_0", "q8_0/q4_0". All but the stock types may end in options ":window=128", ":sinks=4",
+ * ":k.widths=equal|adaptive",
+ * ":[k.|v.]rotate=none|hadamard", ":[k.|v.]axis=channel|token", ":[k.|v.]centre=none|tokens|heads16|heads8",
+ * ":[k.|v.]scale=16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error
+ * *spec is unchanged and error->text says what is accepted.
  */
 TADA_API enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error);
 
