@@ -11,7 +11,7 @@ const char run_help[] =
     "options:\n"
     "  --cache SPEC  how to keep keys and values (default: $TADA_CACHE, else tada)\n"
     "                  tada               27 % of f16 (also tada:balanced)\n"
-    "                  tada:high          38 %: nearly exact\n"
+    "                  tada:high          37 %: nearly exact\n"
     "                  tada:compact       24 %\n"
     "                  tada:4, tada:3.5/3 bits of both, or of keys/values: 2, 3, 4, 5, 6, 8, 16,\n"
     "                                     of keys also quarters in between\n"
