@@ -220,14 +220,15 @@ static size_t sinks_bytes(const tada_plane *p)
 /* Makes the codes of a hot tile. Sinks are left out, as rows of their size would spoil the scales. */
 static void encode(tada_plane *p, int64_t index, float *scratch)
 {
-    const tada_tile *tile = &p->tiles[index];
+    tada_tile *tile = &p->tiles[index];
+    uint64_t coded = tada_plane_coded(p, index);
     tada_cold cold = tada_plane_cold(p, index);
     uint16_t *sinks = tada_plane_sinks(p, index);
     if (sinks) {
         /* Those that are not written are zeros in the tile, too. */
         memcpy(sinks, tile->hot, sinks_bytes(p));
     }
-    tada_tile_encode(&p->codec, tile->hot, tada_plane_coded(p, index), &cold, scratch);
+    tile->mask &= ~coded | tada_tile_encode(&p->codec, tile->hot, coded, &cold, scratch);
 }
 
 void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)

@@ -38,10 +38,11 @@ size_t tada_tile_factors(const tada_codec *codec);
 
 /*
  * Compresses f16 rows [64][width]; only cells in `mask` count, the others may hold anything. The rows that
- * the tile decodes to encode to the same tile (not with centring or scales in f16).
+ * the tile decodes to encode to the same tile (not with centring or scales in f16). Returns the mask of the
+ * tile: without cells that decode to nothing but zeros, which are as good as never written.
  */
-void tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
-                      float *scratch);
+uint64_t tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
+                          float *scratch);
 
 /* The f16 rows [64][width] of a cold tile; cells not in `mask` become zeros. */
 void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t mask, uint16_t *rows,

@@ -435,8 +435,22 @@ static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask
     }
 }
 
-void tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
-                      float *scratch)
+/* Cells of the mask whose decoded rows hold nothing but zeros. */
+static uint64_t zero_cells(const uint16_t *rows, int width, uint64_t mask)
+{
+    uint64_t cells = 0;
+    for (int t = 0; t < CELLS; t++) {
+        int d = 0;
+        while (mask >> t & 1 && d < width && (rows[(size_t)t * (size_t)width + (size_t)d] & 0x7fff) == 0) {
+            d++;
+        }
+        cells |= (uint64_t)(d == width) << t;
+    }
+    return cells;
+}
+
+uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
+                          float *scratch)
 {
     const tada_layout *l = &c->layout;
     float *mean = scratch;
@@ -454,16 +468,23 @@ void tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, 
      * made for those.
      */
     bool settles = c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale == TADA_SCALE_16;
-    for (int u = 0; u < l->n_units; u++) {
-        uint8_t *record = cold->records + (size_t)u * cold->stride;
-        encode_unit(c, rows, mask, u, mean, record, scratch);
-        for (int round = 0; settles && round < MOST_ROUNDS; round++) {
-            tada_tile_decode_unit(c, cold, mask, u, decoded, scratch);
-            encode_unit(c, decoded, mask, u, mean, next, scratch);
-            if (memcmp(record, next, l->record_bytes) == 0) {
-                break;
+    uint64_t zeros;
+    do {
+        for (int u = 0; u < l->n_units; u++) {
+            uint8_t *record = cold->records + (size_t)u * cold->stride;
+            encode_unit(c, rows, mask, u, mean, record, scratch);
+            for (int round = 0; settles && round < MOST_ROUNDS; round++) {
+                tada_tile_decode_unit(c, cold, mask, u, decoded, scratch);
+                encode_unit(c, decoded, mask, u, mean, next, scratch);
+                if (memcmp(record, next, l->record_bytes) == 0) {
+                    break;
+                }
+                memcpy(record, next, l->record_bytes);
             }
-            memcpy(record, next, l->record_bytes);
         }
-    }
+        /* A row of zeros comes back as a cell that was never written, so it is one from the start. */
+        zeros = settles ? zero_cells(decoded, l->width, mask) : 0;
+        mask &= ~zeros;
+    } while (zeros);
+    return mask;
 }
