@@ -70,6 +70,10 @@ void host_probe(const char *tool, const char *plugin, struct host *host);
  */
 void *host_open_library(const char *tool, const char *name, char *why, size_t size);
 
+/* Sets *function, a pointer to a function, to what a library has under that name. False: NULL, it has none.
+ */
+bool host_find_symbol(void *library, const char *name, void *function);
+
 /* The number in a file of one number, or after `key` in a file of lines "key number", as /proc has them; -1
  * when it is not there. */
 double system_number(const char *path, const char *key);

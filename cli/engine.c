@@ -2,7 +2,6 @@
 #include "cli.h"
 #include "tada.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,19 +27,10 @@ static void keep_log(enum ggml_log_level level, const char *text, void *user)
     }
 }
 
-/* ISO C has no cast from an object pointer to a function pointer; POSIX promises that the bits are the same.
- */
-static bool find_symbol(void *library, const char *name, void *function)
-{
-    void *symbol = dlsym(library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
 static int find_functions(struct engine *engine, void *llama)
 {
 #define X(name)                                                                                              \
-    if (!find_symbol(llama, #name, &engine->name)) {                                                         \
+    if (!host_find_symbol(llama, #name, &engine->name)) {                                                    \
         return cli_fail("libllama has no " #name ": use the llama.cpp that TaDA was built for.");            \
     }
     ENGINE_FUNCTIONS(X)
@@ -48,16 +38,15 @@ static int find_functions(struct engine *engine, void *llama)
     return 0;
 }
 
-/* Its CPU back-ends, and the plug-in from where tada finds it. */
+/* Its CPU back-ends, and the plug-in from where tada finds it. What ggml depends on is found through it. */
 static int load_backends(struct engine *engine, void *ggml, const char *plugin)
 {
     void (*load_all)(const char *);
     ggml_backend_reg_t (*load)(const char *);
     void *(*get_proc)(ggml_backend_reg_t, const char *);
-    void *base = ggml; /* what ggml itself depends on is found through it */
-    if (!find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all) ||
-        !find_symbol(ggml, "ggml_backend_load", &load) ||
-        !find_symbol(base, "ggml_backend_reg_get_proc_address", &get_proc)) {
+    if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all) ||
+        !host_find_symbol(ggml, "ggml_backend_load", &load) ||
+        !host_find_symbol(ggml, "ggml_backend_reg_get_proc_address", &get_proc)) {
         return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
     }
     unsetenv("GGML_BACKEND_PATH");

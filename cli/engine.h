@@ -21,22 +21,16 @@
     X(llama_model_free)                                                                                      \
     X(llama_model_get_vocab)                                                                                 \
     X(llama_model_n_ctx_train)                                                                               \
-    X(llama_model_n_layer)                                                                                   \
     X(llama_model_n_params)                                                                                  \
-    X(llama_model_size)                                                                                      \
-    X(llama_model_desc)                                                                                      \
-    X(llama_model_meta_val_str)                                                                              \
     X(llama_model_has_encoder)                                                                               \
     X(llama_model_chat_template)                                                                             \
     X(llama_chat_apply_template)                                                                             \
     X(llama_context_default_params)                                                                          \
     X(llama_init_from_model)                                                                                 \
     X(llama_free)                                                                                            \
-    X(llama_n_ctx)                                                                                           \
     X(llama_get_memory)                                                                                      \
     X(llama_memory_clear)                                                                                    \
     X(llama_memory_seq_rm)                                                                                   \
-    X(llama_memory_seq_cp)                                                                                   \
     X(llama_batch_init)                                                                                      \
     X(llama_batch_free)                                                                                      \
     X(llama_decode)                                                                                          \

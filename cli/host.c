@@ -12,12 +12,19 @@
 
 typedef const char *(*text_function)(void);
 
-static text_function find_function(void *library, const char *name)
+/* ISO C has no cast from an object pointer to a function pointer; POSIX promises that the bits are the same.
+ */
+bool host_find_symbol(void *library, const char *name, void *function)
 {
     void *symbol = dlsym(library, name);
-    text_function function = NULL;
-    memcpy(&function, &symbol, sizeof function);
-    return function;
+    memcpy(function, &symbol, sizeof symbol);
+    return symbol != NULL;
+}
+
+static text_function find_function(void *library, const char *name)
+{
+    text_function function;
+    return host_find_symbol(library, name, &function) ? function : NULL;
 }
 
 /* Runs `tool --version` and keeps the line with the version; it goes to stdout or stderr, by release. */

@@ -8,19 +8,8 @@ model=$("$here/../../scripts/get_model.sh") || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG
-failures=0
 
-check() { # NAME CONDITION...
-    local name=$1
-    shift
-    if "$@"; then
-        echo "ok      $name"
-    else
-        echo "FAILED  $name"
-        tail -n 5 "$work/out" "$work/err"
-        failures=$((failures + 1))
-    fi
-}
+. "$here/check.sh"
 bench() { # ARGS...: a short run
     status=0
     timeout 200 "$bin/tada" bench -m "$model" -t 2 --decode 4 --prefill 80 "$@" > "$work/out" 2> "$work/err" || status=$?

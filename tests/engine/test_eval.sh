@@ -9,20 +9,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work/tmp
 mkdir "$TMPDIR"
-failures=0
 unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH
 
-check() { # NAME CONDITION...
-    local name=$1
-    shift
-    if "$@"; then
-        echo "ok      $name"
-    else
-        echo "FAILED  $name"
-        tail -n 5 "$work/err" 2> /dev/null
-        failures=$((failures + 1))
-    fi
-}
+. "$here/check.sh"
 json() { # FILE EXPRESSION: true in Python, with the report as r and its results by cache as c
     python3 -c 'import json, sys
 r = json.load(open(sys.argv[1]))

@@ -6,20 +6,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 model=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failures=0 status=0
+status=0
 unset TADA_CACHE GGML_BACKEND_PATH
 
-check() { # NAME CONDITION...
-    local name=$1
-    shift
-    if "$@"; then
-        echo "ok      $name"
-    else
-        echo "FAILED  $name"
-        tail -n 5 "$work/err" 2> /dev/null
-        failures=$((failures + 1))
-    fi
-}
+. "$here/check.sh"
 evaluate() { # ARGS...: a run of tada eval, without any JSON of the one before
     rm -f "$work/json"
     status=0

@@ -7,22 +7,11 @@ model=$("$here/../../scripts/get_model.sh") || exit 1
 exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failures=0
 
 plugin() { env GGML_BACKEND_PATH="$bin/libggml-tada.so" "$@"; }
 stock() { env -u GGML_BACKEND_PATH -u TADA_CACHE "$@"; }
 complete() { timeout 120 "$bin/llama-completion" -m "$model" --temp 0 -no-cnv -t 2 -lv 4 "$@" < /dev/null; }
-check() { # NAME CONDITION...
-    local name=$1
-    shift
-    if "$@"; then
-        echo "ok      $name"
-    else
-        echo "FAILED  $name"
-        tail -n 5 "$work/err" 2> /dev/null
-        failures=$((failures + 1))
-    fi
-}
+. "$here/check.sh"
 says() { grep -aqE "$1" "$work/err" "$work/out"; }
 below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && a <= b) }'; }
 buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
