@@ -33,6 +33,7 @@ enum tada_status {
     TADA_E_ARGUMENT,    /* a value is out of its range; the error says which */
     TADA_E_MEMORY,      /* an allocation failed; nothing changed */
     TADA_E_UNSUPPORTED, /* well-formed, but this version cannot do it */
+    TADA_E_FILE,        /* a file cannot be read or written, or is not what it should be */
 };
 
 /* One sentence that says what is wrong and what to do. Functions that take one accept NULL. */
@@ -90,6 +91,9 @@ typedef struct tada_recipe {
      * the more the further they vary within a tile, on average so many quarters of a bit (8 to 32). Only for
      * K with axis channel, groups of 64 and 16-bit scales. */
     int quarters;
+    /* With adaptive widths: what an error in each 8 channels of a row counts for, [width / 8], finite and at
+     * least 0; NULL: all the same. Not copied: it must outlive the planes. Only encoding needs it. */
+    const float *weights;
 } tada_recipe;
 
 /* What a cache spec string names. */
@@ -99,18 +103,63 @@ typedef struct tada_spec {
     int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to */
     bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
     char stock_k[16], stock_v[16];
+    bool plan; /* each plane has its own: see tada_spec_plan_path; the rest is that of "tada" */
 } tada_spec;
 
 /*
  * Parses a cache spec: "tada" (or "tada:balanced"), "tada:high", "tada:compact", "tada:paper", "tada:BITS",
  * "tada:K/V" (average bits of K, in quarters, and bits of V), "kivi:2", "kivi:4", or a stock type "f16",
- * "q8_0", "q8_0/q4_0". All but the stock types may end in options ":window=128", ":sinks=4",
+ * "q8_0", "q8_0/q4_0", or "tada:@FILE", a plan. All but plans and stock types may end in options
+ * ":window=128", ":sinks=4",
  * ":k.widths=equal|adaptive",
  * ":[k.|v.]rotate=none|hadamard", ":[k.|v.]axis=channel|token", ":[k.|v.]centre=none|tokens|heads16|heads8",
  * ":[k.|v.]scale=16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error
  * *spec is unchanged and error->text says what is accepted.
  */
 TADA_API enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error);
+
+/* FILE of "tada:@FILE", a part of `text`; NULL: another spec. */
+TADA_API const char *tada_spec_plan_path(const char *text);
+
+/* ---- Plan: how each plane of one model is compressed (doc/plan.md) ---- */
+
+/* K or V of one layer. */
+typedef struct tada_plan_plane {
+    int width;          /* values of a row; 0: the layer has no such cache */
+    tada_recipe recipe; /* its weights are these: */
+    float *weights;     /* [width / 8], owned by the plan (malloc); NULL: all the same */
+    int window;         /* recent cells per stream that stay f16, a multiple of 64 */
+    float sensitivity;  /* nats: what this plane adds to the mean KL divergence, as calibration expects */
+} tada_plan_plane;
+
+/* What was measured of a cache when the plan was made, all of them on the same text. */
+typedef struct tada_plan_point {
+    char cache[64];     /* a spec, or "plan": this plan */
+    double memory;      /* bytes of the cache over those of f16, everything counted */
+    double kld, kld_se; /* mean KL divergence from f16 in nats and its standard error */
+} tada_plan_point;
+
+enum { TADA_PLAN_LAYERS = 1024, TADA_PLAN_WIDTH = 1 << 16, TADA_PLAN_POINTS = 64 };
+
+typedef struct tada_plan {
+    char model[128];      /* its name, for people */
+    uint64_t fingerprint; /* of the model (doc/plan.md); 0: unknown */
+    char method[32];      /* how it was found: "tada" or "paper" */
+    int n_layers;
+    int sinks;               /* first cells of each stream that stay f16 */
+    int n_ctx;               /* context at which the points were measured */
+    tada_plan_plane *planes; /* [n_layers][2]: K, V */
+    int n_points;
+    tada_plan_point points[TADA_PLAN_POINTS];
+} tada_plan;
+
+/* A plan for n_layers (1 to TADA_PLAN_LAYERS) layers without caches. NULL when memory is short. */
+TADA_API tada_plan *tada_plan_create(int n_layers);
+TADA_API void tada_plan_free(tada_plan *plan); /* and its weights; NULL is fine */
+/* Whether all of it is sound. */
+TADA_API enum tada_status tada_plan_check(const tada_plan *plan, tada_error *error);
+/* The spec that the plane of a layer (0 to n_layers - 1) follows: give it to tada_plane_create. */
+TADA_API tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind);
 
 /* ---- Plane ---- */
 

@@ -17,6 +17,8 @@ const char *tada_status_name(enum tada_status status)
         return "out of memory";
     case TADA_E_UNSUPPORTED:
         return "not supported";
+    case TADA_E_FILE:
+        return "bad file";
     }
     return "unknown status";
 }

@@ -10,26 +10,26 @@
 #define K_OF(quarters)                                                                                       \
     {                                                                                                        \
         (quarters) / 4, 64, TADA_CENTRE_NONE, TADA_ROTATE_NONE, TADA_AXIS_CHANNEL, TADA_SCALE_16,            \
-            TADA_SEARCH_ERROR, (quarters)                                                                    \
+            TADA_SEARCH_ERROR, (quarters), NULL                                                              \
     }
 #define V_OF(bits)                                                                                           \
     {                                                                                                        \
         (bits), 64, TADA_CENTRE_NONE, TADA_ROTATE_HADAMARD, TADA_AXIS_TOKEN, TADA_SCALE_16,                  \
-            TADA_SEARCH_ERROR, 0                                                                             \
+            TADA_SEARCH_ERROR, 0, NULL                                                                       \
     }
 /* KIVI (arXiv 2402.02750): K by channel, V by token, groups of 32, the last 128 tokens exact, plain minimum
  * and maximum in 16 bits each. */
 #define KIVI(bits)                                                                                           \
     {                                                                                                        \
-        {                                                                                                    \
-            (bits),                                                                                          \
-            32,                                                                                              \
-            TADA_CENTRE_NONE,                                                                                \
-            TADA_ROTATE_NONE,                                                                                \
-            TADA_AXIS_CHANNEL,                                                                               \
-            TADA_SCALE_32,                                                                                   \
-            TADA_SEARCH_MINMAX,                                                                              \
-            0},                                                                                              \
+        {(bits),                                                                                             \
+         32,                                                                                                 \
+         TADA_CENTRE_NONE,                                                                                   \
+         TADA_ROTATE_NONE,                                                                                   \
+         TADA_AXIS_CHANNEL,                                                                                  \
+         TADA_SCALE_32,                                                                                      \
+         TADA_SEARCH_MINMAX,                                                                                 \
+         0,                                                                                                  \
+         NULL},                                                                                              \
             {(bits),                                                                                         \
              32,                                                                                             \
              TADA_CENTRE_NONE,                                                                               \
@@ -37,14 +37,16 @@
              TADA_AXIS_TOKEN,                                                                                \
              TADA_SCALE_32,                                                                                  \
              TADA_SEARCH_MINMAX,                                                                             \
-             0},                                                                                             \
+             0,                                                                                              \
+             NULL},                                                                                          \
             .window = 128                                                                                    \
     }
 /* Section 3 of the paper: mean over the heads in 16 bits, one 16-bit scale and zero per 128 values, no
  * search. */
 #define PAPER                                                                                                \
     {                                                                                                        \
-        4, 128, TADA_CENTRE_HEADS16, TADA_ROTATE_NONE, TADA_AXIS_TOKEN, TADA_SCALE_32, TADA_SEARCH_MINMAX, 0 \
+        4, 128, TADA_CENTRE_HEADS16, TADA_ROTATE_NONE, TADA_AXIS_TOKEN, TADA_SCALE_32, TADA_SEARCH_MINMAX,   \
+            0, NULL                                                                                          \
     }
 
 /* The README's table says how they were chosen. */
@@ -234,7 +236,8 @@ static enum tada_status parse_stock(char *text, tada_spec *spec, tada_error *err
         return tada_fail(
             error, TADA_E_ARGUMENT,
             "Unknown cache spec '%.60s': use tada, tada:high, tada:compact, tada:4/3 (bits of K/V), "
-            "tada:paper, kivi:2, kivi:4, or a stock type such as f16, q8_0 or q8_0/q4_0.",
+            "tada:paper, tada:@FILE (a plan), kivi:2, kivi:4, or a stock type such as f16, q8_0 or "
+            "q8_0/q4_0.",
             text);
     }
     *spec = (tada_spec){.stock = true};
@@ -259,6 +262,12 @@ static const char *parse_rest(char *rest, bool may_have_bits, tada_spec *spec)
     return problem;
 }
 
+const char *tada_spec_plan_path(const char *text)
+{
+    static const char start[] = "tada:@";
+    return strncmp(text, start, strlen(start)) == 0 && text[strlen(start)] ? text + strlen(start) : NULL;
+}
+
 enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error)
 {
     tada_spec result;
@@ -267,6 +276,11 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
         return tada_fail(error, TADA_E_ARGUMENT, "The cache spec is too long: use at most 255 characters.");
     }
     strcpy(copy, text);
+    if (tada_spec_plan_path(text)) {
+        find_named("tada", spec);
+        spec->plan = true;
+        return TADA_OK;
+    }
     size_t name = find_named(text, &result);
     if (name == 0) {
         enum tada_status status = parse_stock(copy, &result, error);

@@ -417,7 +417,8 @@ static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask
     memset(ordered, 0, (size_t)CELLS * columns);
     if (c->recipe.quarters) {
         uint8_t *widths = record + l->widths_at;
-        tada_widths_choose(&c->recipe, x, (size_t)columns, mask, columns, widths, turned);
+        const float *weights = c->recipe.weights ? c->recipe.weights + u * columns / TADA_SPAN : NULL;
+        tada_widths_choose(&c->recipe, weights, x, (size_t)columns, mask, columns, widths, turned);
         quantise_spans(c, x, columns, mask, noise, widths, ordered, record, turned);
         pack_spans(ordered, widths, columns, (uint8_t *)turned, record + l->codes_at);
         return;

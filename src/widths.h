@@ -29,11 +29,12 @@ static inline int tada_width(const uint8_t *widths, int span)
 
 /*
  * Chooses the widths of a head with values x [64][stride], of which the cells in `mask` count: the next bit
- * always goes to the span whose deviation is the largest after the bits that it has. Writes half bytes, dim /
- * 16 bytes. spread: scratch of dim floats.
+ * always goes to the span whose deviation is the largest after the bits that it has, times its weight
+ * (weights [dim / 8] of this head; NULL: all the same). Writes half bytes, dim / 16 bytes. spread: scratch of
+ * dim floats.
  */
-void tada_widths_choose(const tada_recipe *recipe, const float *x, size_t stride, uint64_t mask, int dim,
-                        uint8_t *widths, float *spread);
+void tada_widths_choose(const tada_recipe *recipe, const float *weights, const float *x, size_t stride,
+                        uint64_t mask, int dim, uint8_t *widths, float *spread);
 
 /* The high plane of packed codes of so many channels, or NULL when one plane holds all bits. */
 const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim);
