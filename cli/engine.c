@@ -54,13 +54,17 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
     /* The plug-in counts as a device only with a cache of ours. */
     setenv("TADA_CACHE", "tada", 1);
     ggml_backend_reg_t registry = load(plugin);
-    void *set_cache = registry ? get_proc(registry, "tada_set_cache") : NULL;
-    void *scratch_bytes = registry ? get_proc(registry, "tada_scratch_bytes") : NULL;
-    if (!set_cache || !scratch_bytes) {
+    if (!registry) {
         return cli_fail("%s does not load: run 'tada doctor' to see why.", plugin);
     }
-    memcpy(&engine->set_cache, &set_cache, sizeof set_cache);
-    memcpy(&engine->scratch_bytes, &scratch_bytes, sizeof scratch_bytes);
+#define X(type, name, arguments)                                                                             \
+    void *name = get_proc(registry, "tada_" #name);                                                          \
+    if (!name) {                                                                                             \
+        return cli_fail("%s is of another version: install it again.", plugin);                              \
+    }                                                                                                        \
+    memcpy(&engine->name, &name, sizeof name);
+    ENGINE_PROCS(X)
+#undef X
     engine->set_cache("tada"); /* from now on it knows that contexts without its cache are meant */
     return 0;
 }
@@ -204,9 +208,17 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     tada_spec spec;
     tada_error error = {""};
     memset(cache, 0, sizeof *cache);
-    if (tada_spec_parse(options->spec, &spec, &error) != TADA_OK) {
+    if (tada_spec_parse(options->plan ? "tada" : options->spec, &spec, &error) != TADA_OK) {
         cli_fail("%s", error.text);
         return EXIT_USAGE;
+    }
+    if (spec.plan) {
+        tada_plan *plan;
+        if (engine->plan_read(tada_spec_plan_path(options->spec), &plan, &error) != TADA_OK) {
+            cli_fail("%s", error.text);
+            return EXIT_USAGE;
+        }
+        tada_plan_free(plan);
     }
     struct llama_context_params params = engine->llama_context_default_params();
     params.n_ctx = (uint32_t)options->n_ctx;
@@ -221,6 +233,8 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     if (spec.stock) {
         params.type_k = stock_type(spec.stock_k);
         params.type_v = stock_type(spec.stock_v);
+    } else if (options->plan) {
+        engine->set_plan(options->plan);
     } else {
         engine->set_cache(options->spec);
     }

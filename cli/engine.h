@@ -7,6 +7,7 @@
 
 #include "ggml-backend.h"
 #include "llama.h"
+#include "tada.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -45,14 +46,36 @@
     X(llama_tokenize)                                                                                        \
     X(llama_token_to_piece)
 
+/* What the plug-in saw of a layer. */
+struct layer_statistics {
+    int k_width, v_width, head_dim;
+    double *q_squares; /* [k_width]: of all queries that read the channel; the plug-in's */
+    double n_queries;  /* per query head */
+};
+
+/* What is used of the plug-in: type, name without its "tada_", arguments. */
+#define ENGINE_PROCS(X)                                                                                      \
+    /* The cache that contexts get which are made from now on: a spec, or a plan that must outlive them. */  \
+    X(bool, set_cache, (const char *spec))                                                                   \
+    X(bool, set_plan, (const tada_plan *plan))                                                               \
+    /* What all caches that are open hold beside their buffers. */                                           \
+    X(size_t, scratch_bytes, (void))                                                                         \
+    /* Statistics of the attention: begin (forgetting all) or end, and what was seen of a layer. */          \
+    X(void, statistics_watch, (bool on))                                                                     \
+    X(bool, statistics_get, (int layer, struct layer_statistics *statistics))                                \
+    /* Plan files. */                                                                                        \
+    X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
+    X(enum tada_status, plan_write, (const tada_plan *plan, const char *path, tada_error *error))            \
+    /* Of the model whose context was made last; 0: unknown. */                                              \
+    X(uint64_t, model_fingerprint, (void))
+
 struct engine {
 #define X(name) __typeof__(name) *name;
     ENGINE_FUNCTIONS(X)
 #undef X
-    /* Of the plug-in: the cache that contexts get which are made from now on; and what all caches that are
-     * open hold beside their buffers. */
-    bool (*set_cache)(const char *spec);
-    size_t (*scratch_bytes)(void);
+#define X(type, name, arguments) type(*name) arguments;
+    ENGINE_PROCS(X)
+#undef X
     char folder[PATH_MAX]; /* of llama.cpp's tools */
     /* What llama.cpp logged since this was last cleared: */
     char complaint[512]; /* its first error, one line */
@@ -69,10 +92,11 @@ struct model {
 
 /* How a context is made. */
 struct cache_options {
-    const char *spec; /* "tada:4", "q8_0/q4_0"; checked already with tada_spec_parse */
-    int n_ctx;        /* cells; llama.cpp may round it up */
-    int n_batch;      /* most tokens of one cache_decode */
-    int n_ubatch;     /* tokens that are computed at once */
+    const char *spec;      /* "tada:4", "q8_0/q4_0"; checked already with tada_spec_parse */
+    const tada_plan *plan; /* NULL: what the spec says; else this, and the spec is what to call it */
+    int n_ctx;             /* cells; llama.cpp may round it up */
+    int n_batch;           /* most tokens of one cache_decode */
+    int n_ubatch;          /* tokens that are computed at once */
     int n_threads;
 };
 

@@ -12,6 +12,8 @@ static const struct command commands[] = {
     {"run", "talk to a model or complete a text, with llama-cli", run_help, run_main},
     {"serve", "serve a model over HTTP, with llama-server", serve_help, serve_main},
 #ifdef TADA_MEASURES
+    {"calibrate", "find the best cache for your model and a memory budget", calibrate_help, calibrate_main},
+    {"inspect", "show what a plan says, layer by layer", inspect_help, inspect_main},
     {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
     {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
 #endif

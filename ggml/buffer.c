@@ -70,7 +70,11 @@ static bool plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, int
     shape->width = (int)tensor->ne[0];
     shape->n_cells = tensor->ne[1];
     shape->n_streams = tensor->ne[2];
-    return tensor->ne[0] <= 1 << 20 && tada_plane_bytes(&tada_plugin_spec()->spec, shape) > 0;
+    if (tensor->ne[0] > 1 << 20) {
+        return false;
+    }
+    tada_spec spec = tada_plugin_spec_of(*layer, shape->kind, shape->width);
+    return tada_plane_bytes(&spec, shape) > 0;
 }
 
 bool tada_is_plane(const struct ggml_tensor *tensor)
@@ -255,10 +259,10 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
         }
         return GGML_STATUS_SUCCESS;
     }
-    const tada_spec *spec = &tada_plugin_spec()->spec;
+    tada_spec spec = tada_plugin_spec_of(layer, shape.kind, shape.width);
     cache_plane *c = calloc(1, sizeof *c);
     tada_error error = {"out of memory"};
-    if (!c || tada_plane_create(spec, &shape, tensor->data, tada_plane_bytes(spec, &shape), &c->plane,
+    if (!c || tada_plane_create(&spec, &shape, tensor->data, tada_plane_bytes(&spec, &shape), &c->plane,
                                 &error) != TADA_OK) {
         tada_plugin_log("%s: %s", tensor->name, error.text);
         free(c);
@@ -321,9 +325,8 @@ static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t 
         tada_plugin_log("%s", tada_plugin_spec()->problem);
         return NULL;
     }
-    if (tada_plugin_flash_off()) {
-        tada_plugin_log("flash attention is off, but the compressed cache needs it: run with -fa on, or "
-                        "without the plug-in");
+    if (tada_plugin_refusal()) {
+        tada_plugin_log("%s", tada_plugin_refusal());
         return NULL;
     }
     cache_buffer *b = calloc(1, sizeof *b);
@@ -362,8 +365,9 @@ static size_t type_alloc_size(ggml_backend_buffer_type_t type, const struct ggml
     (void)type;
     if (plane_shape(tensor, &shape, &layer)) {
         /* A new cache: what was seen of the graphs of an earlier one no longer counts. */
-        tada_plugin_set_flash_off(false);
-        return tada_plane_bytes(&tada_plugin_spec()->spec, &shape);
+        tada_plugin_refuse(NULL);
+        tada_spec spec = tada_plugin_spec_of(layer, shape.kind, shape.width);
+        return tada_plane_bytes(&spec, &shape);
     }
     return ggml_nbytes(tensor);
 }

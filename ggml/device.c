@@ -11,7 +11,8 @@
 #include <string.h>
 
 static plugin_spec spec_of_process;
-static atomic_bool flash_off;
+static _Atomic(const char *) refusal;
+static atomic_uint_fast64_t model_fingerprint;
 
 void tada_plugin_log(const char *format, ...)
 {
@@ -111,14 +112,91 @@ const plugin_spec *tada_plugin_spec(void)
     return &spec_of_process;
 }
 
-void tada_plugin_set_flash_off(bool off)
+void tada_plugin_refuse(const char *reason)
 {
-    flash_off = off;
+    refusal = reason;
 }
 
-bool tada_plugin_flash_off(void)
+const char *tada_plugin_refusal(void)
 {
-    return flash_off;
+    return refusal;
+}
+
+/* ---- plans ---- */
+
+tada_spec tada_plugin_spec_of(int layer, enum tada_kind kind, int width)
+{
+    const tada_plan *plan = spec_of_process.plan;
+    if (!plan) {
+        return spec_of_process.spec;
+    }
+    if (layer >= plan->n_layers || plan->planes[2 * layer + (kind == TADA_V)].width != width) {
+        tada_plugin_refuse("the plan is for a model with other layers: make one for this model with 'tada "
+                           "calibrate'");
+        return spec_of_process.spec;
+    }
+    return tada_plan_spec(plan, layer, kind);
+}
+
+/* FNV-1a of 64 bits. */
+static uint64_t hash_of(const void *data, size_t size)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ ((const uint8_t *)data)[i]) * 1099511628211u;
+    }
+    return hash;
+}
+
+/* Norms stay as they are however the other weights are quantised, so one of them tells the model. */
+void tada_plugin_see_model(const struct ggml_tensor *op)
+{
+    for (int i = 0; i < GGML_MAX_SRC; i++) {
+        const struct ggml_tensor *src = op->src[i];
+        if (!src || strcmp(src->name, "blk.0.attn_norm.weight") != 0 || src->type != GGML_TYPE_F32 ||
+            !src->buffer || !ggml_backend_buffer_is_host(src->buffer) || !src->data) {
+            continue;
+        }
+        model_fingerprint = hash_of(src->data, ggml_nbytes(src));
+        const tada_plan *plan = spec_of_process.plan;
+        if (plan && plan->fingerprint && plan->fingerprint != model_fingerprint) {
+            tada_plugin_refuse(
+                "the plan is for another model: make one for this model with 'tada calibrate'");
+        }
+    }
+}
+
+static uint64_t fingerprint(void)
+{
+    return model_fingerprint;
+}
+
+/* Plans that were loaded stay for the rest of the process, because planes point into them. */
+static bool load_spec(const char *text, plugin_spec *result, tada_error *error)
+{
+    *result = (plugin_spec){0};
+    if (tada_spec_parse(text, &result->spec, error) != TADA_OK) {
+        return false;
+    }
+    if (result->spec.plan) {
+        tada_plan *plan;
+        if (tada_plan_read(tada_spec_plan_path(text), &plan, error) != TADA_OK) {
+            return false;
+        }
+        result->plan = plan;
+    }
+    return true;
+}
+
+/* For programs that measure: caches that are made from now on follow this plan, which must outlive them. */
+static bool set_plan(const tada_plan *plan)
+{
+    if (tada_plan_check(plan, NULL) != TADA_OK) {
+        return false;
+    }
+    spec_of_process = (plugin_spec){.plan = plan, .by_program = true};
+    tada_spec_parse("tada", &spec_of_process.spec, NULL);
+    return true;
 }
 
 static const char *device_name(ggml_backend_dev_t device)
@@ -222,25 +300,36 @@ static ggml_backend_dev_t registry_device(ggml_backend_reg_t reg, size_t index)
  */
 static bool set_cache(const char *text)
 {
-    tada_spec spec;
-    if (tada_spec_parse(text, &spec, NULL) != TADA_OK || spec.stock) {
+    plugin_spec spec;
+    if (!load_spec(text, &spec, NULL) || spec.spec.stock) {
         return false;
     }
-    spec_of_process = (plugin_spec){.spec = spec, .by_program = true};
+    spec.by_program = true;
+    spec_of_process = spec;
     return true;
 }
 
 static void *registry_proc(ggml_backend_reg_t reg, const char *name)
 {
     (void)reg;
-    if (strcmp(name, "ggml_backend_set_n_threads") == 0) {
-        return (void *)tada_backend_set_threads;
-    }
-    if (strcmp(name, "tada_set_cache") == 0) {
-        return (void *)set_cache;
-    }
-    if (strcmp(name, "tada_scratch_bytes") == 0) {
-        return (void *)scratch_bytes;
+    const struct {
+        const char *name;
+        void *function;
+    } procs[] = {
+        {"ggml_backend_set_n_threads", (void *)tada_backend_set_threads},
+        {"tada_set_cache", (void *)set_cache},
+        {"tada_set_plan", (void *)set_plan},
+        {"tada_scratch_bytes", (void *)scratch_bytes},
+        {"tada_statistics_watch", (void *)tada_statistics_watch},
+        {"tada_statistics_get", (void *)tada_statistics_get},
+        {"tada_plan_read", (void *)tada_plan_read},
+        {"tada_plan_write", (void *)tada_plan_write},
+        {"tada_model_fingerprint", (void *)fingerprint},
+    };
+    for (size_t i = 0; i < sizeof procs / sizeof *procs; i++) {
+        if (strcmp(name, procs[i].name) == 0) {
+            return procs[i].function;
+        }
     }
     return NULL;
 }
@@ -255,7 +344,7 @@ static ggml_backend_reg_t plugin_init(void)
     const char *text = getenv("TADA_CACHE");
     tada_error error;
     /* An empty variable counts as none. */
-    if (tada_spec_parse(text && *text ? text : "tada", &spec_of_process.spec, &error) != TADA_OK) {
+    if (!load_spec(text && *text ? text : "tada", &spec_of_process, &error)) {
         snprintf(spec_of_process.problem, sizeof spec_of_process.problem, "%s", error.text);
         tada_plugin_log("%s", error.text);
         tada_spec_parse("tada", &spec_of_process.spec, NULL);

@@ -50,6 +50,7 @@ bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op)
     if (is_view_op(op->op)) {
         return tada_is_ours(op);
     }
+    tada_plugin_see_model(op);
     /* What is written into our memory must be ours, or the scheduler aborts. What merely reads a cache must
      * be, too, or the whole cache is decoded and copied to the CPU each time. */
     bool writes = tada_is_kept(op), ours = writes;
@@ -68,7 +69,8 @@ bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op)
         }
     }
     if (needs_flash(op)) {
-        tada_plugin_set_flash_off(true);
+        tada_plugin_refuse("flash attention is off, but the compressed cache needs it: run with -fa on, or "
+                           "without the plug-in");
         return true;
     }
     if (op->op == GGML_OP_FLASH_ATTN_EXT) {
@@ -262,6 +264,7 @@ static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
     memcpy(&a.scale, (const char *)op->op_params, sizeof a.scale);
     memcpy(&a.max_bias, (const char *)op->op_params + 4, sizeof a.max_bias);
     memcpy(&a.softcap, (const char *)op->op_params + 8, sizeof a.softcap);
+    tada_statistics_add(kv.cache->layer, &a, (int)kv.cache->width, (int)vv.cache->width);
     tada_error error;
     if (tada_attention_run(&a, b->pool, b->n_threads, &error) != TADA_OK) {
         return failed(op->name, &error);

@@ -24,12 +24,21 @@ typedef struct cache_plane {
  * TADA_CACHE cannot be used, or "". */
 typedef struct plugin_spec {
     tada_spec spec;
+    const tada_plan *plan; /* NULL: all planes follow the spec */
     char problem[256];
     bool by_program; /* one that measures, and makes contexts with a cache of llama.cpp on purpose */
 } plugin_spec;
 
 /* device.c */
 const plugin_spec *tada_plugin_spec(void);
+/* The spec that a plane of so many values a row follows. One that the plan does not have gets that of the
+ * process, and the context is refused. */
+tada_spec tada_plugin_spec_of(int layer, enum tada_kind kind, int width);
+/* Why the next compute buffer is to be refused; NULL: it is not. The text must live on. */
+void tada_plugin_refuse(const char *reason);
+const char *tada_plugin_refusal(void);
+/* Notes which model a graph belongs to, and whether the plan is for it. */
+void tada_plugin_see_model(const struct ggml_tensor *op);
 void tada_plugin_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A variable of the environment is set to something other than 0: TADA_LOG, TADA_DEBUG. */
 bool tada_plugin_wants(const char *variable);
@@ -38,9 +47,6 @@ tada_pool *tada_plugin_pool_create(void);
 void tada_plugin_pool_free(tada_pool *pool);
 /* Logs the most that all pools together were seen to hold. */
 void tada_plugin_log_scratch(void);
-/* Flash attention is off: the next compute buffer is refused. */
-void tada_plugin_set_flash_off(bool off);
-bool tada_plugin_flash_off(void);
 
 /* buffer.c */
 ggml_backend_buffer_type_t tada_buffer_type(ggml_backend_dev_t device);
@@ -72,6 +78,24 @@ bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
 void tada_backend_forget(cache_plane *cache);
 /* Compresses what a graph has left uncompressed. */
 void tada_backend_settle(cache_plane *cache);
+
+/* plan_file.c: the caller frees *plan with tada_plan_free. */
+enum tada_status tada_plan_read(const char *path, tada_plan **plan, tada_error *error);
+/* Under a temporary name first. */
+enum tada_status tada_plan_write(const tada_plan *plan, const char *path, tada_error *error);
+
+/* statistics.c: of one layer, for calibration */
+typedef struct tada_layer_statistics {
+    int k_width, v_width, head_dim;
+    double *q_squares; /* [k_width]: squares of all queries that read the channel */
+    double n_queries;  /* per query head */
+} tada_layer_statistics;
+/* From now on attention is watched, or no longer; forgets what was seen. For programs that measure, while
+ * nothing computes. */
+void tada_statistics_watch(bool on);
+/* False: nothing was seen of the layer. q_squares stay the plug-in's, until tada_statistics_watch. */
+bool tada_statistics_get(int layer, tada_layer_statistics *statistics);
+void tada_statistics_add(int layer, const tada_attention *attention, int k_width, int v_width);
 
 /* generic.c: runs any op on cache tensors through the CPU backend, on decoded rows. */
 enum ggml_status tada_generic_compute(ggml_backend_t cpu, struct ggml_tensor *op, int n_threads);

@@ -1,0 +1,55 @@
+/* Calibration: finding the plan of a model. What its steps share. */
+#ifndef TADA_CALIBRATION_H
+#define TADA_CALIBRATION_H
+
+#include "trial.h"
+
+#include <stdint.h>
+
+struct calibrate_options {
+    const char *model_path, *text_path, *plan_path, *from_path; /* NULL: not given */
+    double budget;                                                /* of f16's bytes, 0 to 1; 0: not given */
+    double max_kld;                                               /* nats; 0: not given */
+    int n_ctx;                                                    /* that the budget is meant for */
+    int n_threads, n_trials;
+    uint32_t seed;
+    bool paper; /* the paper's random search */
+};
+
+struct calibration {
+    const struct model *model;
+    const struct calibrate_options *options;
+    llama_token *tokens;
+    int n_tokens;      /* the first half is calibrated on, the second half decides */
+    tada_plan *plan;   /* the one that is being made: widths, weights and sensitivities of all planes */
+    double scratch;    /* bytes beside the planes */
+    int sample, check; /* tokens of a window to learn from, and of one to decide on */
+    struct work work;
+};
+
+/* All print what is wrong and return an exit status, 0 when all is well. */
+
+/* Widths and weights of the planes, from the engine's own graphs. */
+int calibration_observe(struct calibration *calibration);
+/* Sensitivities: what a plane alone adds to the KL divergence with few bits. Saved after every few planes, so
+ * that an interrupted calibration goes on where it was. */
+int calibration_measure(struct calibration *calibration);
+/* The allocation for a budget. plan: a copy that gets recipes and windows. `damping` is the power to which
+ * measured sensitivities count. False: the budget is too small for any. */
+bool calibration_allocate(const struct calibration *calibration, double budget, double damping, int window,
+                          tada_plan *plan);
+/* The best spec with equal bits in all layers within the budget; "" when there is none. */
+void calibration_equal_spec(const struct calibration *calibration, double budget, char *spec, size_t size);
+/* The paper's: random search over bits per layer. */
+int calibration_search(struct calibration *calibration, double budget, tada_plan *best);
+
+/* A plan with the planes, weights and sensitivities of another; NULL: memory is short. */
+tada_plan *plan_copy(const tada_plan *plan);
+/* Bytes of all planes at n_ctx cells, and of the same in f16. */
+double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes);
+
+/* Plane i of a plan in the order K, V of layer 0, ...; what its recipe is with so many quarters of a bit (V:
+ * whole bits). */
+tada_recipe recipe_of_quarters(int plane, int quarters);
+
+#endif

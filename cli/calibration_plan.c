@@ -1,0 +1,182 @@
+/* The steps of calibration that decide: an allocation, and what it is compared with. */
+#include "allocation.h"
+#include "calibration.h"
+#include "cli.h"
+#include "random.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Quarters of a bit at which sensitivities were measured, and what planes can have. */
+enum { K_PROBE = 10, V_PROBE = 8 };
+static const int k_quarters[] = {9,  10, 11, 12, 13, 14, 15, 16, 17, 18,
+                                 19, 20, 21, 22, 23, 24, 26, 28, 32, 64},
+                 v_quarters[] = {8, 12, 16, 20, 24, 32, 64};
+
+/* Each bit quarters the square of an error. */
+static double error_at(int plane, int quarters)
+{
+    return quarters == 64 ? 0 : pow(4, -(quarters - (plane % 2 ? V_PROBE : K_PROBE)) / 4.0);
+}
+
+/* The scratch that a context takes, in bytes, comes off the budget first. */
+static double budget_bytes(const struct calibration *c, double budget)
+{
+    double f16;
+    plan_bytes(c->plan, c->options->n_ctx, &f16);
+    return budget * f16 - c->scratch;
+}
+
+/* The geometric mean, towards which measured sensitivities are damped. */
+static double typical_sensitivity(const tada_plan *plan)
+{
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < 2 * plan->n_layers; i++) {
+        if (plan->planes[i].width > 0) {
+            sum += log(fmax(plan->planes[i].sensitivity, 1e-9));
+            n++;
+        }
+    }
+    return n ? exp(sum / n) : 1;
+}
+
+static void fill_options(const tada_plan *plan, int i, int n_ctx, double sensitivity,
+                         struct allocation_plane *options)
+{
+    enum tada_kind kind = i % 2 ? TADA_V : TADA_K;
+    const int *list = i % 2 ? v_quarters : k_quarters;
+    int n =
+        i % 2 ? (int)(sizeof v_quarters / sizeof *v_quarters) : (int)(sizeof k_quarters / sizeof *k_quarters);
+    tada_shape shape = {.kind = kind, .width = plan->planes[i].width, .n_cells = n_ctx, .n_streams = 1};
+    options->n = shape.width > 0 ? n : 1;
+    for (int j = 0; j < n && shape.width > 0; j++) {
+        tada_recipe recipe = recipe_of_quarters(i, list[j]);
+        tada_spec spec = {.k = recipe, .v = recipe, .window = plan->planes[i].window, .sinks = plan->sinks};
+        options->bytes[j] = (double)tada_plane_bytes(&spec, &shape);
+        options->error[j] = sensitivity * error_at(i, list[j]);
+    }
+}
+
+bool calibration_allocate(const struct calibration *c, double budget, double damping, int window,
+                          tada_plan *plan)
+{
+    int n = 2 * plan->n_layers;
+    struct allocation_plane *options = calloc((size_t)n, sizeof *options);
+    double typical = typical_sensitivity(plan);
+    for (int i = 0; i < n && options; i++) {
+        plan->planes[i].window = window;
+        fill_options(plan, i, c->options->n_ctx,
+                     pow(fmax(plan->planes[i].sensitivity, 1e-9) / typical, damping) * typical, &options[i]);
+    }
+    bool fits = options && allocation_solve(options, n, budget_bytes(c, budget));
+    for (int i = 0; i < n && fits; i++) {
+        if (plan->planes[i].width > 0) {
+            plan->planes[i].recipe =
+                recipe_of_quarters(i, (i % 2 ? v_quarters : k_quarters)[options[i].choice]);
+        }
+    }
+    free(options);
+    return fits;
+}
+
+void calibration_equal_spec(const struct calibration *c, double budget, char *spec, size_t size)
+{
+    double best = INFINITY, most = budget_bytes(c, budget), f16, sums[2] = {0};
+    tada_plan *plan = plan_copy(c->plan);
+    *spec = '\0';
+    for (int i = 0; plan && i < 2 * plan->n_layers; i++) {
+        sums[i % 2] += plan->planes[i].sensitivity;
+    }
+    for (int window = 0; plan && window <= 64; window += 64) {
+        for (int v = 8; v <= 24; v += 4) {
+            for (int k = 9; k <= 28; k++) {
+                for (int i = 0; i < 2 * plan->n_layers; i++) {
+                    plan->planes[i].recipe = recipe_of_quarters(i, i % 2 ? v : k);
+                    plan->planes[i].window = window;
+                }
+                /* A window of 64 cells is worth about a quarter of the error. */
+                double error = (sums[0] * error_at(0, k) + sums[1] * error_at(1, v)) * (window ? 0.75 : 1);
+                if (error < best && plan_bytes(plan, c->options->n_ctx, &f16) <= most) {
+                    best = error;
+                    snprintf(spec, size, "tada:%g/%d:window=%d", k / 4.0, v / 4, window);
+                }
+            }
+        }
+    }
+    tada_plan_free(plan);
+}
+
+/* ---- the paper's random search ---- */
+
+/* Bits per layer at random, until the budget is just kept. */
+static bool draw_bits(const struct calibration *c, double budget, uint64_t *state, tada_plan *plan)
+{
+    static const int bits[] = {2, 4, 8};
+    double f16, bytes;
+    for (int attempt = 0; attempt < 10000; attempt++) {
+        for (int layer = 0; layer < plan->n_layers; layer++) {
+            int b = bits[(int)(random_share(state) * 3) % 3];
+            plan->planes[2 * layer].recipe.bits = plan->planes[2 * layer + 1].recipe.bits = b;
+        }
+        bytes = plan_bytes(plan, c->options->n_ctx, &f16) + c->scratch;
+        if (bytes <= budget * f16 && bytes > (budget - 0.02) * f16) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int calibration_search(struct calibration *c, double budget, tada_plan *best)
+{
+    enum { AT_ONCE = 8 };
+    uint64_t state = c->options->seed;
+    double least = INFINITY;
+    int status = 0;
+    tada_spec paper;
+    tada_spec_parse("tada:paper", &paper, NULL);
+    for (int i = 0; i < 2 * best->n_layers; i++) {
+        best->planes[i].recipe = paper.k;
+        best->planes[i].window = paper.window;
+        free(best->planes[i].weights);
+        best->planes[i].weights = NULL;
+    }
+    best->sinks = paper.sinks;
+    c->work.detail = "random search";
+    for (int start = 0; start < c->options->n_trials && status == 0; start += AT_ONCE) {
+        int n = c->options->n_trials - start < AT_ONCE ? c->options->n_trials - start : AT_ONCE;
+        tada_plan *plans[AT_ONCE] = {NULL};
+        struct trial trials[AT_ONCE] = {0};
+        for (int i = 0; i < n && status == 0; i++) {
+            plans[i] = plan_copy(best);
+            if (!plans[i]) {
+                status = cli_fail("Memory is too short for the plan: close other programs.");
+            } else if (!draw_bits(c, budget, &state, plans[i])) {
+                cli_fail("No mix of 2, 4 and 8 bits by the paper's recipe comes to %.1f %% with the heads of "
+                         "this model: use a larger --budget.",
+                         100 * budget);
+                status = EXIT_USAGE;
+            }
+            trials[i] = (struct trial){.spec = "plan", .plan = plans[i]};
+        }
+        struct trial_text text = {.tokens = c->tokens,
+                                  .n_windows = 1,
+                                  .n_ctx = c->sample,
+                                  .n_ubatch = 64,
+                                  .n_threads = c->options->n_threads,
+                                  .reference = "tada:16"};
+        if (status == 0) {
+            status = trials_run(c->model, &text, trials, n, &c->work, NULL);
+        }
+        for (int i = 0; i < n; i++) {
+            for (int p = 0; status == 0 && trials[i].kld.value < least && p < 2 * best->n_layers; p++) {
+                best->planes[p].recipe = plans[i]->planes[p].recipe;
+            }
+            least = status == 0 ? fmin(least, trials[i].kld.value) : least;
+            tada_plan_free(plans[i]);
+        }
+    }
+    return status;
+}

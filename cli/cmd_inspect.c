@@ -1,0 +1,161 @@
+/* tada inspect: what a plan says. */
+#include "cli.h"
+#include "engine.h"
+#include "report.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+const char inspect_help[] =
+    "usage: tada inspect PLAN.gguf [--json FILE]\n"
+    "\n"
+    "Shows what a plan says: the model it is for, what was measured when it was made, and for each layer\n"
+    "the bits of K and V (bars), the window of exact cells and the sensitivity (what the layer adds to the\n"
+    "KL divergence with few bits).\n"
+    "\n"
+    "options:\n"
+    "  --json FILE   write it as JSON to FILE; -: to standard output, instead of the table\n"
+    "  -h, --help    print this help and exit\n"
+    "\n"
+    "exit status: 0 success, 1 a problem, 2 wrong usage or input.\n";
+
+static double bits_of(const tada_plan_plane *plane)
+{
+    return plane->recipe.quarters ? plane->recipe.quarters / 4.0 : plane->recipe.bits;
+}
+
+static const char *centring_name(const tada_recipe *recipe)
+{
+    static const char *const names[] = {"none", "tokens", "heads16", "heads8"};
+    return names[recipe->centring];
+}
+
+/* Half a bit a character. */
+static void print_bar(double bits, bool utf8)
+{
+    int n = (int)(bits * 2 + 0.5);
+    for (int i = 0; i < 16; i++) {
+        fputs(i < n ? (utf8 ? "\u2588" : "=") : " ", stdout);
+    }
+}
+
+static void print_plan(const tada_plan *plan)
+{
+    bool utf8 = setlocale(LC_CTYPE, "") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    double sums[2] = {0};
+    int counts[2] = {0};
+    printf("model %s, fingerprint %016" PRIx64 ", method %s, %d layers, %d sinks\n", plan->model,
+           plan->fingerprint, plan->method, plan->n_layers, plan->sinks);
+    printf("\nmeasured at a context of %d:\n%-24s %8s  %9s\n", plan->n_ctx, "cache", "memory", "KLD");
+    for (int i = 0; i < plan->n_points; i++) {
+        const tada_plan_point *point = &plan->points[i];
+        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", point->cache, 100 * point->memory, point->kld,
+               point->kld_se);
+    }
+    printf("\n%5s  %2s %5s  %-16s  %-7s %-8s %-7s %6s  %s\n", "layer", "", "bits", "", "centre", "rotate",
+           "axis", "window", "sensitivity");
+    for (int i = 0; i < 2 * plan->n_layers; i++) {
+        const tada_plan_plane *plane = &plan->planes[i];
+        if (plane->width == 0) {
+            continue;
+        }
+        sums[i % 2] += bits_of(plane);
+        counts[i % 2]++;
+        printf("%5d  %-2s %5.2f  ", i / 2, i % 2 ? "V" : "K", bits_of(plane));
+        print_bar(bits_of(plane), utf8);
+        printf("  %-7s %-8s %-7s %6d  %.6f\n", centring_name(&plane->recipe),
+               plane->recipe.rotation == TADA_ROTATE_NONE ? "none" : "hadamard",
+               plane->recipe.axis == TADA_AXIS_CHANNEL ? "channel" : "token", plane->window,
+               (double)plane->sensitivity);
+    }
+    printf("\nbits on average: K %.2f, V %.2f\n", counts[0] ? sums[0] / counts[0] : 0,
+           counts[1] ? sums[1] / counts[1] : 0);
+}
+
+static cJSON *report_of(const tada_plan *plan)
+{
+    cJSON *report = cJSON_CreateObject();
+    char fingerprint[17];
+    snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, plan->fingerprint);
+    report_add_text(report, "model", plan->model);
+    cJSON_AddStringToObject(report, "fingerprint", fingerprint);
+    report_add_text(report, "method", plan->method);
+    cJSON_AddNumberToObject(report, "n_ctx", plan->n_ctx);
+    cJSON_AddNumberToObject(report, "sinks", plan->sinks);
+    cJSON *points = cJSON_AddArrayToObject(report, "points");
+    for (int i = 0; i < plan->n_points; i++) {
+        cJSON *point = cJSON_CreateObject();
+        report_add_text(point, "cache", plan->points[i].cache);
+        cJSON_AddNumberToObject(point, "memory_ratio", plan->points[i].memory);
+        cJSON_AddNumberToObject(point, "kld_mean", plan->points[i].kld);
+        cJSON_AddNumberToObject(point, "kld_mean_se", plan->points[i].kld_se);
+        cJSON_AddItemToArray(points, point);
+    }
+    cJSON *planes = cJSON_AddArrayToObject(report, "planes");
+    for (int i = 0; i < 2 * plan->n_layers; i++) {
+        const tada_plan_plane *plane = &plan->planes[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddNumberToObject(item, "layer", i / 2);
+        cJSON_AddStringToObject(item, "kind", i % 2 ? "v" : "k");
+        cJSON_AddNumberToObject(item, "width", plane->width);
+        cJSON_AddNumberToObject(item, "bits", bits_of(plane));
+        cJSON_AddStringToObject(item, "centring", centring_name(&plane->recipe));
+        cJSON_AddNumberToObject(item, "window", plane->window);
+        cJSON_AddNumberToObject(item, "sensitivity", (double)plane->sensitivity);
+        cJSON_AddItemToArray(planes, item);
+    }
+    return report;
+}
+
+static int inspect(const char *path, const char *json_path)
+{
+    struct engine engine;
+    tada_plan *plan;
+    tada_error error;
+    int status = engine_open(&engine);
+    if (status != 0) {
+        return status;
+    }
+    if (engine.plan_read(path, &plan, &error) != TADA_OK) {
+        cli_fail("%s", error.text);
+        return EXIT_USAGE;
+    }
+    if (json_path) {
+        cJSON *report = report_of(plan);
+        status = report_write(report, json_path);
+        cJSON_Delete(report);
+    }
+    if (!report_to_stdout(json_path)) {
+        print_plan(plan);
+    }
+    tada_plan_free(plan);
+    return status;
+}
+
+int inspect_main(const struct command *self, int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"json", required_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    const char *json_path = NULL;
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1;) {
+        if (option == 'h') {
+            fputs(self->help, stdout);
+            return 0;
+        }
+        if (option != 'j') {
+            return cli_usage("inspect", option == ':' ? "%s needs a value." : "Unknown option '%s'.",
+                             argv[optind - 1]);
+        }
+        json_path = optarg;
+    }
+    if (optind + 1 != argc) {
+        return cli_usage("inspect", "Give one plan file.");
+    }
+    int status = report_check(json_path);
+    return status == 0 ? inspect(argv[optind], json_path) : status;
+}
