@@ -12,6 +12,7 @@ struct calibrate_options {
     double max_kld;                                               /* nats; 0: not given */
     int n_ctx;                                                    /* that the budget is meant for */
     int n_threads, n_trials;
+    int n_sample; /* tokens that each plane is measured on; 0: by the size of the model */
     uint32_t seed;
     bool paper; /* the paper's random search */
 };

@@ -27,6 +27,8 @@ const char calibrate_help[] =
     "  --max-kld X         instead: the smallest cache whose mean KL divergence is at most X nats\n"
     "  -o, --output FILE   the plan\n"
     "  -c, --ctx-size N    context that the budget is for, a multiple of 256 (default: 4096)\n"
+    "  --sample N          tokens that each layer is measured on (default: 2048, or 1024 from 300 million\n"
+    "                      weights on)\n"
     "  --from PLAN         take the sensitivities from a plan of the same model: another budget, quickly\n"
     "  --method paper      random search over 2, 4 or 8 bits per layer, as in the paper, instead\n"
     "  --trials N          of the random search (default: 32)\n"
@@ -36,9 +38,9 @@ const char calibrate_help[] =
     "\n"
     "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
 
-enum { CELLS_STEP = 256, MAX_CTX = 1 << 24 };
+enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, MOST_CHECK = 2048, MOST_HALF = 8192 };
 
-enum option_code { OPT_BUDGET = 256, OPT_MAX_KLD, OPT_METHOD, OPT_TRIALS, OPT_SEED, OPT_FROM };
+enum option_code { OPT_BUDGET = 256, OPT_MAX_KLD, OPT_METHOD, OPT_TRIALS, OPT_SEED, OPT_FROM, OPT_SAMPLE };
 
 /* ---- options ---- */
 
@@ -83,6 +85,8 @@ static int set_option(struct calibrate_options *options, int option, char *value
         return take_int("calibrate", "-c", value, 4 * CELLS_STEP, MAX_CTX, &options->n_ctx);
     case 't':
         return take_int("calibrate", "-t", value, 1, MAX_THREADS, &options->n_threads);
+    case OPT_SAMPLE:
+        return take_int("calibrate", "--sample", value, CELLS_STEP, 8192, &options->n_sample);
     case OPT_FROM:
         options->from_path = value;
         return 0;
@@ -118,6 +122,7 @@ static int parse_arguments(int argc, char **argv, struct calibrate_options *opti
         {"trials", required_argument, NULL, OPT_TRIALS},
         {"seed", required_argument, NULL, OPT_SEED},
         {"from", required_argument, NULL, OPT_FROM},
+        {"sample", required_argument, NULL, OPT_SAMPLE},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -364,12 +369,12 @@ static int find_budget(struct calibration *c, double *budget)
 static void set_lengths(struct calibration *c)
 {
     uint64_t n = c->model->engine->llama_model_n_params(c->model->llama);
-    c->sample = n < 300000000 ? 2048 : 1024;
-    c->check = 2048;
-    c->n_tokens = c->options->text_path ? 16384 : 2 * c->check;
-    if (c->n_tokens / 2 > c->options->n_ctx && c->options->text_path) {
-        c->n_tokens = 2 * (c->options->n_ctx > c->check ? c->options->n_ctx : c->check);
-    }
+    c->sample = c->options->n_sample ? c->options->n_sample : n < 300000000 ? 2048 : 1024;
+    c->check = c->options->n_ctx < MOST_CHECK ? c->options->n_ctx : MOST_CHECK;
+    int least = c->sample > c->check ? c->sample : c->check;
+    /* A text that the model has to write first is kept short. */
+    int half = c->options->text_path && c->options->n_ctx > least ? c->options->n_ctx : least;
+    c->n_tokens = 2 * (half < MOST_HALF || half == least ? half : MOST_HALF);
 }
 
 static double expected_work(const struct calibration *c)
