@@ -62,6 +62,21 @@ static void matrix(writer *w, int layer, const char *part, int64_t in, int64_t o
     tensor(w, layer, part, in, out, 1, gain * sqrtf(3.0f / (float)in));
 }
 
+/* Makes all heads of the last tensor, a matrix of so many columns in and dim a head, alike. */
+static void share(writer *w, int64_t in, int64_t dim, int64_t heads, float common)
+{
+    struct ggml_tensor *last = NULL;
+    for (struct ggml_tensor *t = ggml_get_first_tensor(w->tensors); t;
+         t = ggml_get_next_tensor(w->tensors, t)) {
+        last = t;
+    }
+    float *x = last->data;
+    for (int64_t i = heads * dim * in - 1; i >= 0 && common > 0; i--) {
+        float own = i < dim * in ? 0 : sqrtf(1 - common) * x[i];
+        x[i] = own + (i < dim * in ? x[i] : sqrtf(common) * x[i % (dim * in)]);
+    }
+}
+
 static void header(writer *w, const model_shape *s)
 {
     bool rms = s->family != FAMILY_MPT;
@@ -130,7 +145,9 @@ static void attention(writer *w, const model_shape *s, int l)
     } else {
         matrix(w, l, "attn_q.weight", EMBD, q, gain);
         matrix(w, l, "attn_k.weight", EMBD, k, gain);
+        share(w, EMBD, dim, s->kv_heads, s->common);
         matrix(w, l, "attn_v.weight", EMBD, v, 1);
+        share(w, EMBD, value_dim, s->kv_heads, s->common);
     }
     matrix(w, l, "attn_output.weight", s->heads * dim, EMBD, 1);
     if (s->family == FAMILY_SINKS) {

@@ -22,6 +22,7 @@ typedef struct model_shape {
     int heads, kv_heads, head_dim;
     int value_dim; /* 0: as head_dim */
     int swa;       /* cells of a sliding window, 0: none */
+    float common;  /* llama: share of the energy of K and V that all heads have in common, 0 to 1 */
 } model_shape;
 
 /* Writes the model as a GGUF file; the same weights for the same shape. false: the file cannot be written. */

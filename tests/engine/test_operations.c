@@ -18,16 +18,16 @@
 enum { CELLS = 768, UBATCH = 32, PROMPT = 330, MOST = 512 };
 
 static const model_shape shapes[] = {
-    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0},
-    {"mha-32", FAMILY_LLAMA, 3, 3, 32, 0, 0},
-    {"mqa-128", FAMILY_LLAMA, 3, 1, 128, 0, 0},
-    {"gqa-256", FAMILY_LLAMA, 2, 2, 256, 0, 0},
-    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0},
-    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64},
-    {"window-256", FAMILY_GEMMA2, 2, 1, 128, 0, 256},
-    {"alibi", FAMILY_MPT, 4, 4, 32, 0, 0},
-    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0},
-    {"sinks", FAMILY_SINKS, 4, 2, 64, 0, 128},
+    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0},
+    {"mha-32", FAMILY_LLAMA, 3, 3, 32, 0, 0, 0},
+    {"mqa-128", FAMILY_LLAMA, 3, 1, 128, 0, 0, 0},
+    {"gqa-256", FAMILY_LLAMA, 2, 2, 256, 0, 0, 0},
+    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0, 0},
+    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0},
+    {"window-256", FAMILY_GEMMA2, 2, 1, 128, 0, 256, 0},
+    {"alibi", FAMILY_MPT, 4, 4, 32, 0, 0, 0},
+    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0},
+    {"sinks", FAMILY_SINKS, 4, 2, 64, 0, 128, 0},
 };
 
 typedef struct pair {
