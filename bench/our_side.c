@@ -8,7 +8,7 @@ enum { BATCH = 512 }; /* rows of a write, as in a prefill of llama.cpp */
 
 static tada_shape shape_of(const bench_our_side *s, enum tada_kind kind)
 {
-    return (tada_shape){kind, s->options->n_heads_kv * s->dim, s->options->n_cells, 1};
+    return (tada_shape){kind, s->options->n_heads_kv * s->dim, s->options->n_cells, 1, 0};
 }
 
 static tada_plane *plane_make(const bench_our_side *s, enum tada_kind kind, void **memory, size_t *bytes)

@@ -54,7 +54,11 @@ double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes)
         const tada_plan_plane *plane = &plan->planes[i];
         if (plane->width > 0) {
             tada_spec spec = tada_plan_spec(plan, i / 2, kind);
-            tada_shape shape = {.kind = kind, .width = plane->width, .n_cells = n_ctx, .n_streams = 1};
+            tada_shape shape = {.kind = kind,
+                                .width = plane->width,
+                                .n_cells = n_ctx,
+                                .n_streams = 1,
+                                .head_dim = plane->head_dim};
             bytes += (double)tada_plane_bytes(&spec, &shape);
             *f16_bytes += 2.0 * plane->width * n_ctx;
         }
@@ -104,6 +108,12 @@ static int take_statistics(struct calibration *c)
         tada_plan_plane *k = &c->plan->planes[2 * layer], *v = k + 1;
         k->width = statistics.k_width;
         v->width = statistics.v_width;
+        int heads = statistics.k_width / statistics.head_dim;
+        c->n_heads_kv = c->n_heads_kv && c->n_heads_kv < heads ? c->n_heads_kv : heads;
+        /* Heads of other sizes count as not known. */
+        bool sound = statistics.head_dim % 16 == 0 && k->width % statistics.head_dim == 0;
+        k->head_dim = sound ? statistics.head_dim : 0;
+        v->head_dim = v->width == k->width ? k->head_dim : 0;
         k->recipe = recipe_of_quarters(0, 64);
         v->recipe = recipe_of_quarters(1, 64);
         k->weights = weights_of(&statistics);

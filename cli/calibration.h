@@ -23,6 +23,7 @@ struct calibration {
     llama_token *tokens;
     int n_tokens;      /* the first half is calibrated on, the second half decides */
     tada_plan *plan;   /* the one that is being made: widths, weights and sensitivities of all planes */
+    int n_heads_kv;    /* the fewest of any layer */
     double scratch;    /* bytes beside the planes */
     int sample, check; /* tokens of a window to learn from, and of one to decide on */
     struct work work;
@@ -35,9 +36,15 @@ int calibration_observe(struct calibration *calibration);
 /* Sensitivities: what a plane alone adds to the KL divergence with few bits. Saved after every few planes, so
  * that an interrupted calibration goes on where it was. */
 int calibration_measure(struct calibration *calibration);
-/* The allocation for a budget. plan: a copy that gets recipes and windows. `damping` is the power to which
- * measured sensitivities count. False: the budget is too small for any. */
-bool calibration_allocate(const struct calibration *calibration, double budget, double damping, int window,
+/* What allocations of one budget differ in. */
+struct way {
+    double damping; /* the power to which measured sensitivities count */
+    int window;
+    enum tada_centring centring;
+};
+
+/* The allocation for a budget. plan: a copy that gets recipes and windows. False: the budget is too small. */
+bool calibration_allocate(const struct calibration *calibration, double budget, const struct way *way,
                           tada_plan *plan);
 /* The best spec with equal bits in all layers within the budget; "" when there is none. */
 void calibration_equal_spec(const struct calibration *calibration, double budget, char *spec, size_t size);

@@ -44,38 +44,44 @@ static double typical_sensitivity(const tada_plan *plan)
 }
 
 static void fill_options(const tada_plan *plan, int i, int n_ctx, double sensitivity,
-                         struct allocation_plane *options)
+                         enum tada_centring centring, struct allocation_plane *options)
 {
     enum tada_kind kind = i % 2 ? TADA_V : TADA_K;
     const int *list = i % 2 ? v_quarters : k_quarters;
     int n =
         i % 2 ? (int)(sizeof v_quarters / sizeof *v_quarters) : (int)(sizeof k_quarters / sizeof *k_quarters);
-    tada_shape shape = {.kind = kind, .width = plan->planes[i].width, .n_cells = n_ctx, .n_streams = 1};
+    tada_shape shape = {.kind = kind,
+                        .width = plan->planes[i].width,
+                        .n_cells = n_ctx,
+                        .n_streams = 1,
+                        .head_dim = plan->planes[i].head_dim};
     options->n = shape.width > 0 ? n : 1;
     for (int j = 0; j < n && shape.width > 0; j++) {
         tada_recipe recipe = recipe_of_quarters(i, list[j]);
+        recipe.centring = centring;
         tada_spec spec = {.k = recipe, .v = recipe, .window = plan->planes[i].window, .sinks = plan->sinks};
         options->bytes[j] = (double)tada_plane_bytes(&spec, &shape);
         options->error[j] = sensitivity * error_at(i, list[j]);
     }
 }
 
-bool calibration_allocate(const struct calibration *c, double budget, double damping, int window,
-                          tada_plan *plan)
+bool calibration_allocate(const struct calibration *c, double budget, const struct way *way, tada_plan *plan)
 {
     int n = 2 * plan->n_layers;
     struct allocation_plane *options = calloc((size_t)n, sizeof *options);
     double typical = typical_sensitivity(plan);
     for (int i = 0; i < n && options; i++) {
-        plan->planes[i].window = window;
-        fill_options(plan, i, c->options->n_ctx,
-                     pow(fmax(plan->planes[i].sensitivity, 1e-9) / typical, damping) * typical, &options[i]);
+        double sensitivity = fmax(plan->planes[i].sensitivity, 1e-9) / typical;
+        plan->planes[i].window = way->window;
+        fill_options(plan, i, c->options->n_ctx, pow(sensitivity, way->damping) * typical, way->centring,
+                     &options[i]);
     }
     bool fits = options && allocation_solve(options, n, budget_bytes(c, budget));
     for (int i = 0; i < n && fits; i++) {
         if (plan->planes[i].width > 0) {
             plan->planes[i].recipe =
                 recipe_of_quarters(i, (i % 2 ? v_quarters : k_quarters)[options[i].choice]);
+            plan->planes[i].recipe.centring = way->centring;
         }
     }
     free(options);

@@ -184,25 +184,34 @@ struct decision {
     size_t f16_bytes;
 };
 
-static void add_plan(struct decision *d, tada_plan *plan)
+static void add_plan(struct decision *d, const char *name, tada_plan *plan)
 {
     d->plans[d->n_plans++] = plan;
-    d->trials[d->n++] = (struct trial){.spec = "plan", .plan = plan};
+    d->trials[d->n++] = (struct trial){.spec = name, .plan = plan};
 }
 
 static int add_candidates(struct calibration *c, double budget, struct decision *d)
 {
+    /* For fewer heads a mean of 8 bits costs more than a bit a value, which is more than it can save. */
+    enum { FEWEST_HEADS = 8 };
     static const struct {
-        double damping;
-        int window;
-    } ways[] = {{0.75, 64}, {0.75, 0}, {0.5, 64}};
+        const char *name;
+        struct way way;
+    } ways[] = {{"plan, window 64", {0.75, 64, TADA_CENTRE_NONE}},
+                {"plan, no window", {0.75, 0, TADA_CENTRE_NONE}},
+                {"plan, even", {0.5, 64, TADA_CENTRE_NONE}},
+                {"plan, head means", {0.75, 64, TADA_CENTRE_HEADS8}},
+                {"plan, head means, even", {0.5, 0, TADA_CENTRE_HEADS8}}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways && !c->options->paper; i++) {
+        if (ways[i].way.centring != TADA_CENTRE_NONE && c->n_heads_kv < FEWEST_HEADS) {
+            continue;
+        }
         tada_plan *plan = plan_copy(c->plan);
         if (!plan) {
             return cli_fail("Memory is too short for the plan: close other programs.");
         }
-        if (calibration_allocate(c, budget, ways[i].damping, ways[i].window, plan)) {
-            add_plan(d, plan);
+        if (calibration_allocate(c, budget, &ways[i].way, plan)) {
+            add_plan(d, ways[i].name, plan);
         } else {
             tada_plan_free(plan);
         }
@@ -215,7 +224,7 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
             tada_plan_free(plan);
             return status;
         }
-        add_plan(d, plan);
+        add_plan(d, "plan", plan);
     }
     if (d->n_plans == 0) {
         cli_fail("No cache of this model comes to %.1f %% at a context of %d: use a larger --budget.",
@@ -293,9 +302,6 @@ static tada_plan *conclude(struct calibration *c, struct decision *d, int *best)
         }
     }
     for (int i = 0; plan && i < d->n; i++) {
-        if (i != *best && d->trials[i].plan) {
-            continue;
-        }
         tada_plan_point *point = &plan->points[plan->n_points++];
         snprintf(point->cache, sizeof point->cache, "%s", i == *best ? "plan" : d->trials[i].spec);
         point->memory = memory_of(c, d, &d->trials[i]);

@@ -68,10 +68,16 @@ static bool plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, int
         return false;
     }
     shape->width = (int)tensor->ne[0];
+    shape->head_dim = 0;
     shape->n_cells = tensor->ne[1];
     shape->n_streams = tensor->ne[2];
     if (tensor->ne[0] > 1 << 20) {
         return false;
+    }
+    const tada_plan *plan = tada_plugin_spec()->plan;
+    if (plan && *layer < plan->n_layers) {
+        const tada_plan_plane *plane = &plan->planes[2 * *layer + (shape->kind == TADA_V)];
+        shape->head_dim = plane->width == shape->width ? plane->head_dim : 0;
     }
     tada_spec spec = tada_plugin_spec_of(*layer, shape->kind, shape->width);
     return tada_plane_bytes(&spec, shape) > 0;

@@ -28,10 +28,24 @@ static enum tada_status fail(tada_error *error, const char *format, ...)
 }
 
 /* The whole numbers of all planes, by name. Enumerations keep the order of tada.h. */
-enum field { WIDTH, BITS, QUARTERS, GROUP, CENTRING, ROTATION, AXIS, SCALE, SEARCH, WINDOW, N_FIELDS };
+enum field {
+    WIDTH,
+    BITS,
+    QUARTERS,
+    GROUP,
+    CENTRING,
+    ROTATION,
+    AXIS,
+    SCALE,
+    SEARCH,
+    WINDOW,
+    HEAD_DIM,
+    N_FIELDS
+};
 static const char *const field_keys[N_FIELDS] = {
-    "tada.plan.width",    "tada.plan.bits", "tada.plan.quarters", "tada.plan.group",  "tada.plan.centring",
-    "tada.plan.rotation", "tada.plan.axis", "tada.plan.scale",    "tada.plan.search", "tada.plan.window"};
+    "tada.plan.width",    "tada.plan.bits",     "tada.plan.quarters", "tada.plan.group",
+    "tada.plan.centring", "tada.plan.rotation", "tada.plan.axis",     "tada.plan.scale",
+    "tada.plan.search",   "tada.plan.window",   "tada.plan.head_dim"};
 
 static void tensor_name(char *name, size_t size, int plane)
 {
@@ -45,7 +59,8 @@ static void get_fields(const tada_plan_plane *plane, int32_t *values)
     const tada_recipe *r = &plane->recipe;
     const int32_t all[N_FIELDS] = {
         plane->width,         r->bits,          r->quarters,       r->group,           (int32_t)r->centring,
-        (int32_t)r->rotation, (int32_t)r->axis, (int32_t)r->scale, (int32_t)r->search, plane->window};
+        (int32_t)r->rotation, (int32_t)r->axis, (int32_t)r->scale, (int32_t)r->search, plane->window,
+        plane->head_dim};
     memcpy(values, all, sizeof all);
 }
 
@@ -202,7 +217,8 @@ static bool set_fields(tada_plan_plane *plane, const int32_t *values)
                                            TADA_AXIS_TOKEN,
                                            TADA_SCALE_32,
                                            TADA_SEARCH_ERROR,
-                                           1 << 20};
+                                           1 << 20,
+                                           TADA_PLAN_WIDTH};
     for (int f = 0; f < N_FIELDS; f++) {
         if (values[f] < 0 || values[f] > most[f]) {
             return false;
@@ -210,6 +226,7 @@ static bool set_fields(tada_plan_plane *plane, const int32_t *values)
     }
     plane->width = values[WIDTH];
     plane->window = values[WINDOW];
+    plane->head_dim = values[HEAD_DIM];
     plane->recipe = (tada_recipe){.bits = values[BITS],
                                   .group = values[GROUP],
                                   .centring = (enum tada_centring)values[CENTRING],

@@ -126,6 +126,7 @@ TADA_API const char *tada_spec_plan_path(const char *text);
 /* K or V of one layer. */
 typedef struct tada_plan_plane {
     int width;          /* values of a row; 0: the layer has no such cache */
+    int head_dim;       /* a multiple of 16 that divides the width; 0: unknown */
     tada_recipe recipe; /* its weights are these: */
     float *weights;     /* [width / 8], owned by the plan (malloc); NULL: all the same */
     int window;         /* recent cells per stream that stay f16, a multiple of 64 */
@@ -171,6 +172,7 @@ typedef struct tada_shape {
     int width;         /* values of a row: n_heads x head_dim */
     int64_t n_cells;   /* cells of one stream */
     int64_t n_streams; /* cell numbers run over all streams: stream * n_cells + cell */
+    int head_dim;      /* 0: not known yet; memory is then reserved for the smallest number of heads */
 } tada_shape;
 
 /* Bytes of memory that a plane of this shape needs: codes, scales, hot tiles, sinks, tile table, all of it.
@@ -188,9 +190,10 @@ TADA_API void tada_plane_free(tada_plane *plane); /* NULL is fine */
 
 /*
  * Tells the head size, which rotation, head means and scale groups follow. Effective only before the first
- * tile is compressed; later, or for a size that does not divide the width, returns TADA_E_UNSUPPORTED and the
- * plane goes on as it was (attention with another head size is then slower, never wrong). Unset: the row
- * counts as one head.
+ * tile is compressed; later, for a size that does not divide the width, or for one whose means over heads
+ * need more memory than the shape's head_dim reserved, returns TADA_E_UNSUPPORTED and the plane goes on as it
+ * was (attention with another head size is then slower, never wrong). Unset: that of the shape, or else the
+ * row counts as one head.
  */
 TADA_API enum tada_status tada_plane_set_head_dim(tada_plane *plane, int head_dim);
 

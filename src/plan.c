@@ -42,6 +42,10 @@ static const char *plane_problem(const tada_plan_plane *plane, enum tada_kind ki
     if (plane->width < 0 || plane->width > TADA_PLAN_WIDTH || plane->width % 16 != 0) {
         return "the width of a row must be a multiple of 16 up to 65536";
     }
+    if (plane->head_dim < 0 ||
+        (plane->head_dim && (plane->width % plane->head_dim || plane->head_dim % 16))) {
+        return "the head size must be 0 or a multiple of 16 that divides the width of a row";
+    }
     if (plane->window < 0 || plane->window % TADA_TILE_CELLS != 0 || plane->window > 1 << 20) {
         return "the window must be a multiple of 64 up to 1048576";
     }

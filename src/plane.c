@@ -31,6 +31,8 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     const tada_recipe *recipe = recipe_of(spec, shape);
     if (shape->width < 1 || shape->width > 1 << 20 || shape->n_cells < 1 ||
         shape->n_cells > (int64_t)1 << 40 || shape->n_streams < 1 || shape->n_streams > 1 << 20 ||
+        shape->head_dim < 0 ||
+        (shape->head_dim && (shape->width % shape->head_dim || shape->head_dim % 16)) ||
         tada_recipe_problem(recipe) || (shape->kind == TADA_V && recipe->quarters) || spec->stock ||
         spec->window < 0 || spec->window % CELLS != 0 || spec->sinks < 0 || spec->sinks > CELLS) {
         return false;
@@ -45,7 +47,7 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     map->cold_bytes = 0;
     map->compressed = false;
     if (recipe->bits < 16 && shape->width % 16 == 0) {
-        map->cold_bytes = tada_cold_bytes(recipe, shape->width);
+        map->cold_bytes = tada_cold_bytes(recipe, shape->width, shape->head_dim);
         size_t bytes = (size_t)map->n_slots * map->slot_bytes + map->sinks_bytes +
                        (size_t)map->n_tiles * map->cold_bytes;
         /* Not worth it where the hot tiles alone hold everything, or where the scales outweigh the codes. */
@@ -77,7 +79,8 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     if (!map_make(spec, shape, &map)) {
         return tada_fail(
             error, TADA_E_ARGUMENT,
-            "A plane needs a sound recipe and at least one cell, one stream and one value a row.");
+            "A plane needs a sound recipe and at least one cell, one stream and one value a row, "
+            "and a head size that is 0 or a multiple of 16 that divides the row.");
     }
     if (bytes < map.bytes || (uintptr_t)memory % 64 != 0) {
         return tada_fail(error, TADA_E_ARGUMENT,
@@ -104,7 +107,8 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     p->slot_values = map.slot_bytes / 2;
     p->bytes = map.bytes;
     if (p->compressed) {
-        p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width, shape->width);
+        p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width,
+                                           shape->head_dim ? shape->head_dim : shape->width);
         if (p->codec.layout.group > TADA_GROUP_MAX) {
             free(p);
             return tada_fail(error, TADA_E_UNSUPPORTED,
@@ -174,7 +178,9 @@ enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
         return TADA_E_UNSUPPORTED;
     }
     tada_layout layout = tada_layout_make(&p->codec.recipe, p->shape.width, head_dim);
-    if (layout.group > TADA_GROUP_MAX) {
+    size_t needed = (size_t)layout.n_units * layout.record_bytes + layout.head_means_bytes;
+    if (layout.group > TADA_GROUP_MAX ||
+        needed > tada_cold_bytes(&p->codec.recipe, p->shape.width, p->shape.head_dim)) {
         return TADA_E_UNSUPPORTED;
     }
     p->codec.layout = layout;

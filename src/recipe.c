@@ -48,6 +48,17 @@ static size_t widths_bytes(const tada_recipe *recipe, int columns)
     return recipe->quarters ? (size_t)columns / 16 : 0;
 }
 
+/* Of a tile's means over heads. A mean is worth having from two heads on; a head size that is not known may
+ * turn out to be half the row. */
+static size_t head_means_bytes(const tada_recipe *recipe, int width, int head_dim)
+{
+    bool full = recipe->centring == TADA_CENTRE_HEADS16;
+    if ((!full && recipe->centring != TADA_CENTRE_HEADS8) || head_dim == width) {
+        return 0;
+    }
+    return (size_t)TADA_TILE_CELLS * (size_t)(head_dim ? head_dim : width / 2) * (full ? 2 : 1);
+}
+
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
 {
     tada_layout layout = {.width = width, .head_dim = head_dim, .n_heads = width / head_dim, .rotation = 1};
@@ -79,11 +90,7 @@ tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
     layout.widths_at = layout.means_at + (recipe->centring == TADA_CENTRE_TOKENS ? (size_t)layout.unit : 0);
     layout.codes_at = layout.widths_at + widths_bytes(recipe, layout.unit);
     layout.record_bytes = layout.codes_at + tada_code_bytes(recipe, layout.unit);
-    if (layout.n_heads > 1 && recipe->centring == TADA_CENTRE_HEADS16) {
-        layout.head_means_bytes = 2 * TADA_TILE_CELLS * (size_t)head_dim;
-    } else if (layout.n_heads > 1 && recipe->centring == TADA_CENTRE_HEADS8) {
-        layout.head_means_bytes = TADA_TILE_CELLS * (size_t)head_dim;
-    }
+    layout.head_means_bytes = head_means_bytes(recipe, width, head_dim);
     return layout;
 }
 
@@ -95,7 +102,7 @@ size_t tada_code_bytes(const tada_recipe *recipe, int width)
     return (size_t)width * TADA_TILE_CELLS * (size_t)recipe->bits / 8;
 }
 
-size_t tada_cold_bytes(const tada_recipe *recipe, int width)
+size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim)
 {
     size_t groups =
         recipe->axis == TADA_AXIS_CHANNEL
@@ -105,11 +112,7 @@ size_t tada_cold_bytes(const tada_recipe *recipe, int width)
                    widths_bytes(recipe, width);
     if (recipe->centring == TADA_CENTRE_TOKENS) {
         bytes += (size_t)width;
-    } else if (recipe->centring != TADA_CENTRE_NONE) {
-        /* The head size is not known yet when memory is asked for; a mean is worth having from two heads on.
-         */
-        bytes +=
-            (size_t)TADA_TILE_CELLS * (size_t)(width / 2) * (recipe->centring == TADA_CENTRE_HEADS16 ? 2 : 1);
     }
+    bytes += head_means_bytes(recipe, width, head_dim);
     return (bytes + 63) / 64 * 64;
 }

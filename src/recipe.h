@@ -32,8 +32,8 @@ typedef struct tada_layout {
 
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim);
 
-/* Bytes of the codes of so many columns, and of a cold tile, whatever its head size. */
-size_t tada_code_bytes(const tada_recipe *recipe, int width);
-size_t tada_cold_bytes(const tada_recipe *recipe, int width);
+size_t tada_code_bytes(const tada_recipe *recipe, int width); /* of the codes of so many columns */
+/* Bytes of a cold tile. head_dim 0: enough for every head size. */
+size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim);
 
 #endif

@@ -208,7 +208,7 @@ static golden_header header_of(const golden_case *g, const tada_codec *c)
         .search = r->search == TADA_SEARCH_ERROR,
         .width = (uint32_t)c->layout.width,
         .head_dim = (uint32_t)c->layout.head_dim,
-        .tile_bytes = (uint32_t)tada_cold_bytes(r, c->layout.width),
+        .tile_bytes = (uint32_t)tada_cold_bytes(r, c->layout.width, 0),
         .mask = g->mask,
     };
     memcpy(header.magic, "TADAGOLD", sizeof header.magic);
@@ -229,7 +229,7 @@ static golden golden_alloc(const tada_codec *c)
 {
     golden f = {.codec = *c};
     f.row_bytes = (size_t)CELLS * 2 * (size_t)c->layout.width;
-    f.tile_bytes = tada_cold_bytes(&c->recipe, c->layout.width);
+    f.tile_bytes = tada_cold_bytes(&c->recipe, c->layout.width, 0);
     f.bytes = sizeof(golden_header) + 2 * f.row_bytes + f.tile_bytes;
     f.memory = calloc(1, f.bytes);
     assert_non_null(f.memory);
@@ -526,7 +526,7 @@ static void every_recipe(void **unused)
     }
 }
 
-/* Memory is asked for before the head size is known: whatever it is, the records must have room. */
+/* The records must have room, also where memory is asked for before the head size is known. */
 static void check_fits(const tada_recipe *r)
 {
     for (int width = 16; width <= 1024 && !tada_recipe_problem(r); width += 16) {
@@ -534,7 +534,8 @@ static void check_fits(const tada_recipe *r)
             if (width % dim == 0) {
                 tada_layout l = tada_layout_make(r, width, dim);
                 size_t bytes = (size_t)l.n_units * l.record_bytes + l.head_means_bytes;
-                assert_in_range(bytes, 1, tada_cold_bytes(r, width));
+                assert_in_range(bytes, 1, tada_cold_bytes(r, width, 0));
+                assert_in_range(bytes, 1, tada_cold_bytes(r, width, dim));
             }
         }
     }

@@ -124,7 +124,7 @@ static inline test_plane plane_of(const char *text, enum tada_kind kind, int wid
                                   int64_t n_streams, int head_dim)
 {
     tada_spec spec = spec_of(text);
-    tada_shape shape = {kind, width, n_cells, n_streams};
+    tada_shape shape = {kind, width, n_cells, n_streams, 0};
     size_t bytes = tada_plane_bytes(&spec, &shape);
     test_plane p = {NULL, aligned_alloc(64, (bytes + 63) / 64 * 64)};
     tada_error error = {""};

@@ -113,7 +113,7 @@ static bool make_plane(const test_case *c, enum tada_kind kind, int width, int64
                        test_plane *p)
 {
     tada_spec spec = spec_of(c->spec);
-    tada_shape shape = {kind, width, n_cells, c->plane_streams};
+    tada_shape shape = {kind, width, n_cells, c->plane_streams, 0};
     size_t bytes = tada_plane_bytes(&spec, &shape);
     p->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
     memset(p->memory, 0xa5, bytes);

@@ -373,13 +373,15 @@ static void refuses(void **state)
     assert_int_equal(tada_plane_write(p.plane, pool, x, TADA_F32, WIDTH * 4, bad[0], 0, NULL), TADA_OK);
 
     tada_spec spec = spec_of("tada");
-    const tada_shape shapes[] = {
-        {TADA_K, 0, 64, 1}, {TADA_K, 64, 0, 1}, {TADA_V, 64, 64, 0}, {TADA_V, -64, 64, 1}};
+    const tada_shape shapes[] = {{TADA_K, 0, 64, 1, 0},     {TADA_K, 64, 0, 1, 0},
+                                 {TADA_V, 64, 64, 0, 0},    {TADA_V, -64, 64, 1, 0},
+                                 {TADA_K, 192, 64, 1, -64}, {TADA_K, 192, 64, 1, 128},
+                                 {TADA_V, 192, 64, 1, 24}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         assert_int_equal(tada_plane_bytes(&spec, &shapes[i]), 0);
     }
     tada_plane *other = NULL;
-    const tada_shape sound = {TADA_K, WIDTH, CELLS, 2};
+    const tada_shape sound = {TADA_K, WIDTH, CELLS, 2, 0};
     size_t bytes = tada_plane_bytes(&spec, &sound);
     assert_int_equal(tada_plane_create(&spec, &sound, p.memory, bytes - 1, &other, NULL), TADA_E_ARGUMENT);
     assert_int_equal(tada_plane_create(&spec, &sound, (char *)p.memory + 4, bytes, &other, NULL),

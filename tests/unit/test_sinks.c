@@ -246,7 +246,7 @@ static void streams(void **state)
 static void memory(void **state)
 {
     (void)state;
-    const tada_shape shape = {TADA_K, WIDTH, CELLS, STREAMS};
+    const tada_shape shape = {TADA_K, WIDTH, CELLS, STREAMS, 0};
     tada_spec none = spec_of("tada:sinks=0"), all = spec_of("tada:sinks=64"), exact = spec_of("tada:16");
     assert_int_equal(tada_plane_bytes(&all, &shape) - tada_plane_bytes(&none, &shape),
                      STREAMS * TILE * WIDTH * 2);

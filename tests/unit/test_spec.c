@@ -94,7 +94,7 @@ static void defaults(void **state)
     assert_int_equal(s.window, 64);
     assert_int_equal(s.sinks, 4);
     assert_int_equal(spec_of("tada:paper").sinks, 0);
-    tada_shape shape = {TADA_K, 192, 8192, 1};
+    tada_shape shape = {TADA_K, 192, 8192, 1, 0};
     assert_true((double)tada_plane_bytes(&s, &shape) <= 0.29 * 8192 * 192 * 2);
     shape.kind = TADA_V;
     assert_true((double)tada_plane_bytes(&s, &shape) <= 0.23 * 8192 * 192 * 2);
@@ -115,7 +115,7 @@ static void adaptive_widths(void **state)
     assert_int_equal(spec_of("tada:4:k.widths=equal:k.bits=5").k.bits, 5);
     /* The same bits in all, but for half a byte for 8 channels. */
     tada_spec equal = spec_of("tada:4:widths=equal:window=0:sinks=0"), s = spec_of("tada:4:window=0:sinks=0");
-    tada_shape shape = {TADA_K, 192, 8192, 1};
+    tada_shape shape = {TADA_K, 192, 8192, 1, 0};
     size_t more = tada_plane_bytes(&s, &shape) - tada_plane_bytes(&equal, &shape);
     assert_in_range(more, 128 * 192 / 16, 128 * 64);
 }
@@ -125,7 +125,7 @@ static void names(void **state)
     (void)state;
     tada_spec plain = spec_of("tada"), balanced = spec_of("tada:balanced");
     assert_memory_equal(&plain, &balanced, sizeof plain);
-    tada_shape shape = {TADA_K, 128, 65536, 1};
+    tada_shape shape = {TADA_K, 128, 65536, 1, 0};
     tada_spec high = spec_of("tada:high"), compact = spec_of("tada:compact");
     assert_true(tada_plane_bytes(&compact, &shape) < tada_plane_bytes(&plain, &shape));
     assert_true(tada_plane_bytes(&plain, &shape) < tada_plane_bytes(&high, &shape));
