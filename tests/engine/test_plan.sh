@@ -71,6 +71,18 @@ import json
 r = json.load(open("paper.json"))
 assert r["method"] == "paper" and all(x["bits"] in (2, 4, 8) and x["centring"] == "heads16" for x in r["planes"])'
 
+# Many heads that have much in common: their mean pays. A few of their own: it does not.
+for heads in 32 3; do
+    "$bin/../tests/make_model" "heads$heads.gguf" "$heads" "$([ "$heads" = 32 ] && echo 0.95 || echo 0)"
+    tada calibrate -m "heads$heads.gguf" --budget 30% -c 1024 --sample 256 -t 2 -o "heads$heads.plan"
+    check "a model of $heads heads, without a vocabulary" test "$status" -eq 0
+    tada inspect "heads$heads.plan" --json "heads$heads.json"
+done
+check "calibration takes the mean over heads where it pays" python3 -c '
+import json
+many, few = (json.load(open(f"heads{n}.json"))["planes"] for n in (32, 3))
+assert all(x["centring"] == "heads8" for x in many) and all(x["centring"] == "none" for x in few)'
+
 # In use.
 tada eval -m "$exact" -f text -c 1024 --chunks 1 -t 2 --cache q4_0,tada:@plan.gguf,tada:@larger.gguf --json eval.json
 check "eval with plans" test "$status" -eq 0
