@@ -16,6 +16,8 @@ const char run_help[] =
     "                  tada:4, tada:3.5/3 bits of both, or of keys/values: 2, 3, 4, 5, 6, 8, 16,\n"
     "                                     of keys also quarters in between\n"
     "                  tada:paper         the method as published; kivi:2, kivi:4: that of KIVI\n"
+    "                  tada:@FILE         a plan of this model: each layer its own (see 'tada help "
+    "inspect')\n"
     "                  f16, q8_0/q4_0     a cache type of llama.cpp (keys/values), without TaDA\n"
     "                options may follow: tada:window=256:v.bits=4 (see the README)\n"
     "  --tool NAME   llama.cpp tool to start, such as completion, bench or perplexity (default:\n"

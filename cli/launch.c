@@ -163,6 +163,11 @@ static int start(const struct command *self, const char *usual, bool may_choose,
     if (tada_spec_parse(cache, &spec, &error) != TADA_OK) {
         return cli_usage(self->name, "%s%s", request->cache ? "" : "TADA_CACHE: ", error.text);
     }
+    const char *plan = tada_spec_plan_path(cache);
+    if (plan && access(plan, R_OK) != 0) {
+        return cli_usage(self->name, "The plan %s cannot be read (%s): check its path.", plan,
+                         strerror(errno));
+    }
     if (!find_tool(name, &tool)) {
         return cli_fail("%s", tool.why);
     }

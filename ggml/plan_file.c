@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1, MOST_BYTES = 64 << 20 };
+enum { VERSION = 1, MOST_BYTES = 64 << 20, MOST_KEYS = 1000 };
 
 static enum tada_status fail(tada_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -245,14 +245,15 @@ static bool get_planes(const struct gguf_context *file, tada_plan *plan)
     const float *sensitivity = get_array(file, "tada.plan.sensitivity", GGUF_TYPE_FLOAT32, n, &n);
     for (int f = 0; f < N_FIELDS; f++) {
         fields[f] = get_array(file, field_keys[f], GGUF_TYPE_INT32, n, &n);
-        if (!fields[f] || !sensitivity) {
+        /* Head sizes may be missing: they are unknown then. */
+        if ((!fields[f] && f != HEAD_DIM) || !sensitivity) {
             return false;
         }
     }
     for (size_t i = 0; i < n; i++) {
         int32_t values[N_FIELDS];
         for (int f = 0; f < N_FIELDS; f++) {
-            values[f] = fields[f][i];
+            values[f] = fields[f] ? fields[f][i] : 0;
         }
         if (!set_fields(&plan->planes[i], values)) {
             return false;
@@ -344,6 +345,20 @@ static enum tada_status parse(const struct gguf_context *file, FILE *bytes, size
     return TADA_OK;
 }
 
+/* Whether a file begins like a GGUF file with as many entries as a plan may have: ggml would take memory for
+ * any number that it claims. */
+static bool begins_well(FILE *bytes)
+{
+    struct {
+        char magic[4];
+        uint32_t version;
+        int64_t n_tensors, n_keys;
+    } header;
+    return fread(&header, sizeof header, 1, bytes) == 1 && memcmp(header.magic, GGUF_MAGIC, 4) == 0 &&
+           header.version == GGUF_VERSION && header.n_tensors >= 0 &&
+           header.n_tensors <= 2 * TADA_PLAN_LAYERS && header.n_keys >= 0 && header.n_keys <= MOST_KEYS;
+}
+
 enum tada_status tada_plan_read(const char *path, tada_plan **plan, tada_error *error)
 {
     struct stat status;
@@ -357,7 +372,7 @@ enum tada_status tada_plan_read(const char *path, tada_plan **plan, tada_error *
         return fail(error, "The plan %.120s cannot be read (%s): give the path of a plan file.", path,
                     strerror(why));
     }
-    struct gguf_context *file = status.st_size <= MOST_BYTES
+    struct gguf_context *file = status.st_size <= MOST_BYTES && begins_well(bytes)
                                     ? gguf_init_from_file(path, (struct gguf_init_params){.no_alloc = true})
                                     : NULL;
     enum tada_status result =

@@ -86,7 +86,10 @@ call 2 run --tool ../evil; has "name of a llama.cpp tool"
 call 2 run --tool=
 if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llama.cpp
     call 0 help eval; has "usage: tada eval"
-    call 2 xyz; has "eval, bench"
+    call 2 xyz; has "inspect"
+    call 0 help inspect; has "usage: tada inspect"
+    call 2 inspect; has "one plan file"
+    call 2 inspect --nonsense x; has "--nonsense"
     call 0 eval -h
     checks=$((checks + 1))
     longest=$("$tada" help eval | awk '{ if (length > n) n = length } END { print n + 0 }')

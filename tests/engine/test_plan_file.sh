@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Plan files: sound ones are followed, all others refused with a reason, on a tiny random model.  test_plan.sh BIN_DIR
+set -uo pipefail
+bin=$(cd "$1" && pwd)
+make_plan=$bin/../tests/make_plan
+if [ ! -x "$make_plan" ]; then
+    echo "skipped: there is no make_plan, as llama.cpp's libraries were not there when this was built"
+    exit 0
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG
+tools=${TADA_LLAMA_BIN:-$bin}
+
+. "$(dirname "$0")/check.sh"
+make() { # ARGS...
+    timeout 200 "$make_plan" "$tools" "$bin/libggml-tada.so" "$work" "$@"
+}
+run() { # ARGS...: tada, in the folder of the plans
+    status=0
+    (cd "$work" && timeout 100 "$bin/tada" "$@") > "$work/out" 2> "$work/err" || status=$?
+}
+bench() { # CACHE ARGS...
+    local cache=$1
+    shift
+    run bench -m model.gguf -t 2 --depth 640 --decode 2 --prefill 16 --repeat 1 --cache "$cache" "$@"
+}
+refused() { # NAME WORDS: what was run had status 2, gave the reason and nothing else
+    check "$1: refused" test "$status" -eq 2
+    check "... with the reason" grep -qF -e "$2" "$work/err"
+    check "... and nothing else" test ! -s "$work/out" -a ! -e "$work/x.json"
+}
+
+# All norms of the model are ones.
+fingerprint=$(python3 -c '
+import struct
+h = 0xcbf29ce484222325
+for byte in struct.pack("<f", 1) * 128:
+    h = (h ^ byte) * 0x100000001b3 % 2**64
+print("%016x" % h)')
+check "plans are written" make 3 128 "$fingerprint"
+
+# Inspecting.
+run inspect good.plan --json x.json
+check "a plan is shown" test "$status" -eq 0 -a ! -s "$work/err"
+check "... with the model's fingerprint" grep -qE "fingerprint $fingerprint" "$work/out"
+check "... the measured points" grep -qE '^q4_0 +28\.1 % +0\.01230 \+- 0\.00110' "$work/out"
+check "... every layer" test "$(grep -cE '^ +[0-2]  [KV] ' "$work/out")" -eq 6
+check "... and the average" grep -qE '^bits on average: K 4\.00, V 3\.00' "$work/out"
+check "the JSON agrees" python3 -c "
+import json
+r = json.load(open('$work/x.json'))
+assert r['fingerprint'] == '$fingerprint' and r['model'] == 'random' and r['method'] == 'tada', r
+assert [p['bits'] for p in r['planes']] == [3.5, 3, 4, 3, 4.5, 3], r
+assert [p['cache'] for p in r['points']] == ['q4_0', 'plan'], r"
+rm "$work/x.json"
+LC_ALL=C run inspect good.plan
+check "without UTF-8 the bars are of '='" bash -c "grep -q '===' '$work/out' && ! LC_ALL=C grep -qP '[^\x00-\x7f]' '$work/out'"
+run inspect good.plan --json -
+check "--json - prints only the JSON" python3 -c "import json; json.load(open('$work/out'))"
+
+# Following it: memory as that of the bits it says, 3.5, 4 and 4.5 of K on average 4 as in tada.
+bench tada:@good.plan,tada --json x.json
+check "a plan is followed" test "$status" -eq 0
+check "... with the memory that it says" python3 -c "
+import json
+kv = {r['cache']: r['kv_bytes'] for r in json.load(open('$work/x.json'))['results']}
+assert abs(kv['tada:@good.plan'] / kv['tada'] - 1) < 0.02, kv"
+rm -f "$work/x.json"
+bench "tada:@$work/good.plan"
+check "also by its full path" test "$status" -eq 0
+
+# What does not fit.
+for case in "wide.plan|cannot have the cache" "shallow.plan|cannot have the cache" "foreign.plan|cannot have the cache" \
+    "nan.plan|weights must be numbers" "none.plan|cannot be read" "model.gguf|not a plan" ".|cannot be read"; do
+    bench "tada:@${case%%|*}" --json x.json
+    refused "bench with ${case%%|*}" "${case#*|}"
+done
+for command in "inspect none.plan" "inspect nan.plan" "inspect model.gguf" "inspect /dev/zero" "inspect ." "inspect" "inspect a b" \
+    "eval -m model.gguf --cache tada:@nan.plan" "run -m model.gguf --cache tada:@none.plan" \
+    "serve -m model.gguf --cache tada:@none.plan" "bench -m model.gguf --cache tada:@$(printf 'x%.0s' {1..300})"; do
+    run $command
+    refused "$(cut -c 1-60 <<< "$command")" "tada: "
+done
+
+# Damaged files, through the plug-in in one process, and some through the commands.
+seed=${SEED:-$RANDOM}
+echo "seed $seed"
+check "damaged plans are read or refused" make damage 7 "$seed"
+size=$(stat -c %s "$work/good.plan")
+for length in 0 3 24 100 $((size / 2)) $((size - 40)); do
+    head -c "$length" "$work/good.plan" > "$work/cut.plan"
+    run inspect cut.plan
+    refused "inspect a plan cut at byte $length" "tada: "
+    bench tada:@cut.plan --json x.json
+    refused "bench with it" "tada: "
+done
+
+# A stock tool with the plug-in.
+tool() { # PLAN
+    status=0
+    (cd "$work" && TADA_CACHE=tada:@$1 GGML_BACKEND_PATH=$bin/libggml-tada.so timeout 100 "$tools/llama-bench" -m model.gguf \
+        -p 16 -n 4 -r 1 -fa 1 -t 2) > "$work/out" 2> "$work/err" || status=$?
+}
+tool good.plan
+check "llama-bench follows a plan" bash -c "[ $status -eq 0 ] && grep -q tg4 '$work/out'"
+for plan in foreign.plan wide.plan nan.plan none.plan cut.plan; do
+    tool $plan
+    check "llama-bench with $plan ends cleanly" test "$status" -gt 0 -a "$status" -lt 124
+    check "... with the reason" grep -q '^TADA: .*plan' "$work/err"
+done
+
+[ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }
