@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 struct calibrate_options {
-    const char *model_path, *text_path, *plan_path, *from_path; /* NULL: not given */
-    double budget;                                              /* of f16's bytes, 0 to 1; 0: not given */
-    double max_kld;                                             /* nats; 0: not given */
-    int n_ctx;                                                  /* that the budget is meant for */
+    const char *model_path, *text_path, *plan_path, *from_path, *report_path; /* NULL: not given */
+    double budget;  /* of f16's bytes, 0 to 1; 0: not given */
+    double max_kld; /* nats; 0: not given */
+    int n_ctx;      /* that the budget is meant for */
     int n_threads, n_trials;
     int n_sample; /* tokens that each plane is measured on; 0: by the size of the model */
     uint32_t seed;

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "eval.h"
 #include "output.h"
+#include "plan_report.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -26,6 +27,7 @@ const char calibrate_help[] =
     "  --budget PERCENT    memory, of that of the f16 cache, everything counted (default: 25%)\n"
     "  --max-kld X         instead: the smallest cache whose mean KL divergence is at most X nats\n"
     "  -o, --output FILE   the plan\n"
+    "  --report FILE.html  a page that shows the plan and what it was compared with\n"
     "  -c, --ctx-size N    context that the budget is for, a multiple of 256 (default: 4096)\n"
     "  --sample N          tokens that each layer is measured on (default: 2048, or 1024 from 300 million\n"
     "                      weights on)\n"
@@ -40,7 +42,16 @@ const char calibrate_help[] =
 
 enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, MOST_CHECK = 2048, MOST_HALF = 8192 };
 
-enum option_code { OPT_BUDGET = 256, OPT_MAX_KLD, OPT_METHOD, OPT_TRIALS, OPT_SEED, OPT_FROM, OPT_SAMPLE };
+enum option_code {
+    OPT_BUDGET = 256,
+    OPT_MAX_KLD,
+    OPT_METHOD,
+    OPT_TRIALS,
+    OPT_SEED,
+    OPT_FROM,
+    OPT_SAMPLE,
+    OPT_REPORT
+};
 
 /* ---- options ---- */
 
@@ -85,6 +96,9 @@ static int set_option(struct calibrate_options *options, int option, char *value
         return take_int("calibrate", "-c", value, 4 * CELLS_STEP, MAX_CTX, &options->n_ctx);
     case 't':
         return take_int("calibrate", "-t", value, 1, MAX_THREADS, &options->n_threads);
+    case OPT_REPORT:
+        options->report_path = value;
+        return 0;
     case OPT_SAMPLE:
         return take_int("calibrate", "--sample", value, CELLS_STEP, 8192, &options->n_sample);
     case OPT_FROM:
@@ -123,6 +137,7 @@ static int parse_arguments(int argc, char **argv, struct calibrate_options *opti
         {"seed", required_argument, NULL, OPT_SEED},
         {"from", required_argument, NULL, OPT_FROM},
         {"sample", required_argument, NULL, OPT_SAMPLE},
+        {"report", required_argument, NULL, OPT_REPORT},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -168,7 +183,10 @@ static int check_options(struct calibrate_options *options, struct place *defaul
     }
     options->n_threads = options->n_threads ? options->n_threads : count_cpus();
     int status = take_default_model("calibrate", &options->model_path, default_model);
-    return status == 0 ? output_check(options->plan_path) : status;
+    if (status == 0) {
+        status = output_check(options->plan_path);
+    }
+    return status == 0 && options->report_path ? output_check(options->report_path) : status;
 }
 
 /* ---- the decision ---- */
@@ -342,6 +360,9 @@ static int write_plan(struct calibration *c, struct decision *d)
         snprintf(partial, sizeof partial, "%s.partial", c->options->plan_path);
         unlink(partial);
         print_result(c, plan, !d->trials[best].plan, d->trials[best].spec);
+    }
+    if (status == 0 && c->options->report_path) {
+        status = plan_report_write(plan, c->options->report_path);
     }
     tada_plan_free(plan);
     return status;

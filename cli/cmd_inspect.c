@@ -1,6 +1,8 @@
 /* tada inspect: what a plan says. */
 #include "cli.h"
 #include "engine.h"
+#include "output.h"
+#include "plan_report.h"
 #include "report.h"
 
 #include <getopt.h>
@@ -11,7 +13,7 @@
 #include <string.h>
 
 const char inspect_help[] =
-    "usage: tada inspect PLAN.gguf [--json FILE]\n"
+    "usage: tada inspect PLAN.gguf [--json FILE] [--html FILE]\n"
     "\n"
     "Shows what a plan says: the model it is for, what was measured when it was made, and for each layer\n"
     "the bits of K and V (bars), the window of exact cells and the sensitivity (what the layer adds to the\n"
@@ -19,6 +21,7 @@ const char inspect_help[] =
     "\n"
     "options:\n"
     "  --json FILE   write it as JSON to FILE; -: to standard output, instead of the table\n"
+    "  --html FILE   write a page that shows it, too\n"
     "  -h, --help    print this help and exit\n"
     "\n"
     "exit status: 0 success, 1 a problem, 2 wrong usage or input.\n";
@@ -111,7 +114,7 @@ static cJSON *report_of(const tada_plan *plan)
     return report;
 }
 
-static int inspect(const char *path, const char *json_path)
+static int inspect(const char *path, const char *json_path, const char *html_path)
 {
     struct engine engine;
     tada_plan *plan;
@@ -129,6 +132,9 @@ static int inspect(const char *path, const char *json_path)
         status = report_write(report, json_path);
         cJSON_Delete(report);
     }
+    if (status == 0 && html_path) {
+        status = plan_report_write(plan, html_path);
+    }
     if (!report_to_stdout(json_path)) {
         print_plan(plan);
     }
@@ -138,24 +144,29 @@ static int inspect(const char *path, const char *json_path)
 
 int inspect_main(const struct command *self, int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"json", required_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    const char *json_path = NULL;
+    static const struct option long_options[] = {{"json", required_argument, NULL, 'j'},
+                                                 {"html", required_argument, NULL, 'w'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    const char *json_path = NULL, *html_path = NULL;
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1;) {
         if (option == 'h') {
             fputs(self->help, stdout);
             return 0;
         }
-        if (option != 'j') {
+        if (option != 'j' && option != 'w') {
             return cli_usage("inspect", option == ':' ? "%s needs a value." : "Unknown option '%s'.",
                              argv[optind - 1]);
         }
-        json_path = optarg;
+        *(option == 'j' ? &json_path : &html_path) = optarg;
     }
     if (optind + 1 != argc) {
         return cli_usage("inspect", "Give one plan file.");
     }
     int status = report_check(json_path);
-    return status == 0 ? inspect(argv[optind], json_path) : status;
+    if (status == 0 && html_path) {
+        status = output_check(html_path);
+    }
+    return status == 0 ? inspect(argv[optind], json_path, html_path) : status;
 }

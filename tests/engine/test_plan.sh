@@ -61,8 +61,14 @@ bits = {x["bits"] for x in r["planes"] if x["kind"] == "v"}
 assert 0.25 < p["plan"]["memory_ratio"] <= 0.3001, p
 assert p["q4_0"]["kld_mean"] > p["plan"]["kld_mean"] > 0 and {"q8_0", "plan", "q4_0"} <= set(p)
 assert len(bits) > 1 and all(x["sensitivity"] > 0 for x in r["planes"]) and len(r["planes"]) == 60'
-tada calibrate "${settings[@]}" --budget 40% --from plan.gguf -o larger.gguf
+tada calibrate "${settings[@]}" --budget 40% --from plan.gguf -o larger.gguf --report report.html
 check "another budget from the same measurements" grep -q "going on with 60 planes" err
+check "the report is one page with a sound picture" python3 -c '
+import re, xml.dom.minidom
+page = open("report.html").read()
+picture = xml.dom.minidom.parseString(re.search("<svg.*?</svg>", page, re.S).group(0))
+assert len(picture.getElementsByTagName("circle")) >= 4 and page.count("<tr>") >= 60
+assert "http" not in page and "<script" not in page'
 tada calibrate "${settings[@]}" --method paper --trials 4 --budget 100% -o paper.gguf
 check "the paper's search" test "$status" -eq 0
 tada inspect paper.gguf --json paper.json
