@@ -10,6 +10,9 @@
 /* The bits at which sensitivities are measured: few enough to stand out from rounding. */
 enum { K_PROBE = 10, V_PROBE = 8 }; /* in quarters */
 
+/* Planes that are measured together. */
+enum { AT_ONCE = 8 };
+
 tada_recipe recipe_of_quarters(int plane, int quarters)
 {
     tada_spec spec;
@@ -277,15 +280,23 @@ static int measure_planes(struct calibration *c, const int *planes, int n)
     return status;
 }
 
+double calibration_tokens(const struct calibration *c, int n_planes)
+{
+    return (double)c->sample * (n_planes + (n_planes + AT_ONCE - 1) / AT_ONCE);
+}
+
 int calibration_measure(struct calibration *c)
 {
-    enum { AT_ONCE = 8 };
-    int list[AT_ONCE], n = 0, status = 0;
+    int list[AT_ONCE], n = 0, n_known = 0, status = 0;
     if (c->options->from_path) {
         status = take_from(c);
     } else {
         resume(c);
     }
+    for (int i = 0; i < 2 * c->plan->n_layers; i++) {
+        n_known += c->plan->planes[i].sensitivity > 0;
+    }
+    c->work.total -= calibration_tokens(c, n_known);
     c->work.detail = "sensitivity of the layers";
     for (int i = 0; i <= 2 * c->plan->n_layers && status == 0; i++) {
         bool last = i == 2 * c->plan->n_layers;

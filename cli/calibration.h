@@ -33,6 +33,8 @@ struct calibration {
 
 /* Widths and weights of the planes, from the engine's own graphs. */
 int calibration_observe(struct calibration *calibration);
+/* Tokens that measuring the sensitivity of so many planes takes: eight at once share the reference. */
+double calibration_tokens(const struct calibration *calibration, int n_planes);
 /* Sensitivities: what a plane alone adds to the KL divergence with few bits. Saved after every few planes, so
  * that an interrupted calibration goes on where it was. */
 int calibration_measure(struct calibration *calibration);

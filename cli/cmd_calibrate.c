@@ -191,7 +191,7 @@ static int check_options(struct calibrate_options *options, struct place *defaul
 
 /* ---- the decision ---- */
 
-enum { MOST_CANDIDATES = 6 };
+enum { MOST_CANDIDATES = 6, BUDGETS = 4 };
 
 /* Plans and specs that the second half of the text decides between, and stock caches to compare with. */
 struct decision {
@@ -249,7 +249,11 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
                  100 * budget, c->options->n_ctx);
         return EXIT_USAGE;
     }
-    calibration_equal_spec(c, budget, d->equal, sizeof d->equal);
+    if (c->options->paper) {
+        snprintf(d->equal, sizeof d->equal, "tada:paper");
+    } else {
+        calibration_equal_spec(c, budget, d->equal, sizeof d->equal);
+    }
     if (*d->equal) {
         d->trials[d->n++] = (struct trial){.spec = d->equal};
     }
@@ -368,20 +372,30 @@ static int write_plan(struct calibration *c, struct decision *d)
     return status;
 }
 
+/* The least that any plan can keep. */
+static double least_budget(const struct calibration *c)
+{
+    tada_plan *plan = plan_copy(c->plan);
+    double budget = 0.1;
+    while (plan && budget < 1 &&
+           !calibration_allocate(c, budget, &(struct way){0.75, 0, TADA_CENTRE_NONE}, plan)) {
+        budget += 0.005;
+    }
+    tada_plan_free(plan);
+    return budget;
+}
+
 /* The smallest budget whose plan is good enough, by halving. */
 static int find_budget(struct calibration *c, double *budget)
 {
-    double low = 0.12, high = 0.6;
+    double low = least_budget(c), high = fmax(0.6, low);
     int status = 0;
-    for (int i = 0; i < 4 && status == 0; i++) {
+    for (int i = 0; i < BUDGETS && status == 0; i++) {
         struct decision d;
         double middle = (low + high) / 2, least = INFINITY;
         status = decide(c, middle, &d);
         for (int j = 0; status == 0 && j < d.n - 2; j++) {
             least = fmin(least, d.trials[j].kld.value);
-        }
-        if (status == EXIT_USAGE) {
-            status = 0; /* too small for this model */
         }
         *(least <= c->options->max_kld ? &high : &low) = middle;
         forget(&d);
@@ -406,9 +420,10 @@ static void set_lengths(struct calibration *c)
 
 static double expected_work(const struct calibration *c)
 {
-    double half = c->n_tokens / 2, planes = 2.0 * c->plan->n_layers;
-    double measured = c->options->paper ? c->options->n_trials : planes;
-    return half + measured * 9 / 8 * c->sample + 8.0 * c->check * (c->options->max_kld > 0 ? 5 : 1);
+    /* Of each of the candidates, the stock caches and f16. */
+    double check = (MOST_CANDIDATES + 3.0) * c->check * (c->options->max_kld > 0 ? 1 + BUDGETS : 1);
+    return c->n_tokens / 2 + check +
+           calibration_tokens(c, c->options->paper ? c->options->n_trials : 2 * c->plan->n_layers);
 }
 
 /* What a context takes beside its planes, from the default cache. */
