@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The bits at which sensitivities are measured: few enough to stand out from rounding. */
-enum { K_PROBE = 10, V_PROBE = 8 }; /* in quarters */
-
 /* Planes that are measured together. */
 enum { AT_ONCE = 8 };
 

@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 
+/* Quarters of a bit at which sensitivities are measured: few enough to stand out from rounding. */
+enum { K_PROBE = 10, V_PROBE = 8 };
+
 struct calibrate_options {
     const char *model_path, *text_path, *plan_path, *from_path, *report_path; /* NULL: not given */
     double budget;  /* of f16's bytes, 0 to 1; 0: not given */

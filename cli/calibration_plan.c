@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Quarters of a bit at which sensitivities were measured, and what planes can have. */
-enum { K_PROBE = 10, V_PROBE = 8 };
+/* What planes can have. */
 static const int k_quarters[] = {9,  10, 11, 12, 13, 14, 15, 16, 17, 18,
                                  19, 20, 21, 22, 23, 24, 26, 28, 32, 64},
                  v_quarters[] = {8, 12, 16, 20, 24, 32, 64};
