@@ -191,7 +191,7 @@ static int check_options(struct calibrate_options *options, struct place *defaul
 
 /* ---- the decision ---- */
 
-enum { MOST_CANDIDATES = 6, BUDGETS = 4 };
+enum { MOST_CANDIDATES = 7, BUDGETS = 4 };
 
 /* Plans and specs that the second half of the text decides between, and stock caches to compare with. */
 struct decision {
@@ -217,6 +217,7 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
         struct way way;
     } ways[] = {{"plan, window 64", {0.75, 64, TADA_CENTRE_NONE}},
                 {"plan, no window", {0.75, 0, TADA_CENTRE_NONE}},
+                {"plan, steep", {1, 0, TADA_CENTRE_NONE}},
                 {"plan, even", {0.5, 64, TADA_CENTRE_NONE}},
                 {"plan, head means", {0.75, 64, TADA_CENTRE_HEADS8}},
                 {"plan, head means, even", {0.5, 0, TADA_CENTRE_HEADS8}}};

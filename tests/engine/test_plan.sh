@@ -69,18 +69,11 @@ page = open("report.html").read()
 picture = xml.dom.minidom.parseString(re.search("<svg.*?</svg>", page, re.S).group(0))
 assert len(picture.getElementsByTagName("circle")) >= 4 and page.count("<tr>") >= 60
 assert "http" not in page and "<script" not in page'
-tada calibrate "${settings[@]}" --method paper --trials 4 --budget 100% -o paper.gguf
-check "the paper's search" test "$status" -eq 0
-tada inspect paper.gguf --json paper.json
-check "... has its bits and its centring" python3 -c '
-import json
-r = json.load(open("paper.json"))
-assert r["method"] == "paper" and all(x["bits"] in (2, 4, 8) and x["centring"] == "heads16" for x in r["planes"])'
-
 # Many heads that have much in common: their mean pays. A few of their own: it does not.
 for heads in 32 3; do
     "$bin/../tests/make_model" "heads$heads.gguf" "$heads" "$([ "$heads" = 32 ] && echo 0.95 || echo 0)"
-    tada calibrate -m "heads$heads.gguf" --budget 30% -c 1024 --sample 256 -t 2 -o "heads$heads.plan"
+    tada calibrate -m "heads$heads.gguf" --budget "$([ "$heads" = 32 ] && echo 30% || echo 60%)" -c 1024 --sample 256 -t 2 \
+        -o "heads$heads.plan"
     check "a model of $heads heads, without a vocabulary" test "$status" -eq 0
     tada inspect "heads$heads.plan" --json "heads$heads.json"
 done
@@ -88,6 +81,21 @@ check "calibration takes the mean over heads where it pays" python3 -c '
 import json
 many, few = (json.load(open(f"heads{n}.json"))["planes"] for n in (32, 3))
 assert all(x["centring"] == "heads8" for x in many) and all(x["centring"] == "none" for x in few)'
+
+tada calibrate -m heads3.gguf --from heads3.plan --max-kld 0.02 -c 1024 --sample 256 -t 2 -o small.plan
+check "the smallest cache of a quality" test "$status" -eq 0
+tada inspect small.plan --json small.json
+check "... keeps it, and needs less" python3 -c '
+import json
+small, large = (next(p for p in json.load(open(f))["points"] if p["cache"] == "plan") for f in ("small.json", "heads3.json"))
+assert small["kld_mean"] <= 0.02 and small["memory_ratio"] < large["memory_ratio"]'
+tada calibrate -m heads32.gguf --method paper --trials 4 --budget 40% -c 1024 --sample 256 -t 2 -o paper.gguf
+check "the paper's search" test "$status" -eq 0
+tada inspect paper.gguf --json paper.json
+check "... has its bits and its centring" python3 -c '
+import json
+r = json.load(open("paper.json"))
+assert r["method"] == "paper" and all(x["bits"] in (2, 4, 8) and x["centring"] == "heads16" for x in r["planes"])'
 
 # In use.
 tada eval -m "$exact" -f text -c 1024 --chunks 1 -t 2 --cache q4_0,tada:@plan.gguf,tada:@larger.gguf --json eval.json
