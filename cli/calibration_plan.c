@@ -116,22 +116,36 @@ void calibration_equal_spec(const struct calibration *c, double budget, char *sp
 
 /* ---- the paper's random search ---- */
 
-/* Bits per layer at random, until the budget is just kept. */
+static void set_bits(tada_plan *plan, const int *bits)
+{
+    for (int i = 0; i < 2 * plan->n_layers; i++) {
+        plan->planes[i].recipe.bits = bits[i / 2];
+    }
+}
+
+/* Bits per layer at random: the first draw that nearly fills the budget, or of many the one that comes
+ * closest. */
 static bool draw_bits(const struct calibration *c, double budget, uint64_t *state, tada_plan *plan)
 {
-    static const int bits[] = {2, 4, 8};
-    double f16, bytes;
-    for (int attempt = 0; attempt < 10000; attempt++) {
+    enum { DRAWS = 2000 };
+    static const int choices[] = {2, 4, 8};
+    int bits[plan->n_layers], best[plan->n_layers];
+    double f16, most = -1;
+    for (int draw = 0; draw < DRAWS && most < budget - 0.02; draw++) {
         for (int layer = 0; layer < plan->n_layers; layer++) {
-            int b = bits[(int)(random_share(state) * 3) % 3];
-            plan->planes[2 * layer].recipe.bits = plan->planes[2 * layer + 1].recipe.bits = b;
+            bits[layer] = choices[(int)(random_share(state) * 3) % 3];
         }
-        bytes = plan_bytes(plan, c->options->n_ctx, &f16) + c->scratch;
-        if (bytes <= budget * f16 && bytes > (budget - 0.02) * f16) {
-            return true;
+        set_bits(plan, bits);
+        double memory = (plan_bytes(plan, c->options->n_ctx, &f16) + c->scratch) / f16;
+        if (memory <= budget && memory > most) {
+            most = memory;
+            memcpy(best, bits, sizeof best);
         }
     }
-    return false;
+    if (most >= 0) {
+        set_bits(plan, best);
+    }
+    return most >= 0;
 }
 
 int calibration_search(struct calibration *c, double budget, tada_plan *best)

@@ -89,7 +89,7 @@ check "... keeps it, and needs less" python3 -c '
 import json
 small, large = (next(p for p in json.load(open(f))["points"] if p["cache"] == "plan") for f in ("small.json", "heads3.json"))
 assert small["kld_mean"] <= 0.02 and small["memory_ratio"] < large["memory_ratio"]'
-tada calibrate -m heads32.gguf --method paper --trials 4 --budget 40% -c 1024 --sample 256 -t 2 -o paper.gguf
+tada calibrate -m heads32.gguf --method paper --trials 4 --budget 60% -c 1024 --sample 256 -t 2 -o paper.gguf
 check "the paper's search" test "$status" -eq 0
 tada inspect paper.gguf --json paper.json
 check "... has its bits and its centring" python3 -c '
