@@ -1,21 +1,13 @@
 #include "allocation.h"
 
-double allocation_bytes(const struct allocation_plane *planes, int n)
+/* Of the present choices. */
+static double allocation_bytes(const struct allocation_plane *planes, int n)
 {
     double bytes = 0;
     for (int i = 0; i < n; i++) {
         bytes += planes[i].bytes[planes[i].choice];
     }
     return bytes;
-}
-
-double allocation_error(const struct allocation_plane *planes, int n)
-{
-    double error = 0;
-    for (int i = 0; i < n; i++) {
-        error += planes[i].error[planes[i].choice];
-    }
-    return error;
 }
 
 /* The best options when a byte costs `price`. */

@@ -22,8 +22,4 @@ struct allocation_plane {
  */
 bool allocation_solve(struct allocation_plane *planes, int n, double budget);
 
-/* Of the present choices. */
-double allocation_bytes(const struct allocation_plane *planes, int n);
-double allocation_error(const struct allocation_plane *planes, int n);
-
 #endif

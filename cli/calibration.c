@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Planes that are measured together. */
-enum { AT_ONCE = 8 };
-
 tada_recipe recipe_of_quarters(int plane, int quarters)
 {
     tada_spec spec;
@@ -43,6 +40,17 @@ tada_plan *plan_copy(const tada_plan *plan)
         }
     }
     return copy;
+}
+
+void plan_follow(tada_plan *plan, const tada_spec *spec)
+{
+    for (int i = 0; i < 2 * plan->n_layers; i++) {
+        plan->planes[i].recipe = i % 2 ? spec->v : spec->k;
+        plan->planes[i].window = spec->window;
+        free(plan->planes[i].weights);
+        plan->planes[i].weights = NULL;
+    }
+    plan->sinks = spec->sinks;
 }
 
 double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes)
@@ -167,10 +175,9 @@ int calibration_observe(struct calibration *c)
 
 /* ---- sensitivities ---- */
 
-/* Beside the plan, until it is there. */
-static void partial_path(const struct calibration *c, char *path, size_t size)
+void calibration_partial_path(const struct calibration *c, char path[PATH_MAX])
 {
-    snprintf(path, size, "%s.partial", c->options->plan_path);
+    snprintf(path, PATH_MAX, "%s.partial", c->options->plan_path);
 }
 
 /* What decides whether sensitivities that were saved are those that would be measured. */
@@ -217,7 +224,7 @@ static void resume(struct calibration *c)
 {
     char path[PATH_MAX], wanted[sizeof c->plan->method];
     tada_plan *saved;
-    partial_path(c, path, sizeof path);
+    calibration_partial_path(c, path);
     signature(c, wanted, sizeof wanted);
     if (c->model->engine->plan_read(path, &saved, NULL) != TADA_OK) {
         return;
@@ -234,12 +241,23 @@ static void save_partial(const struct calibration *c)
     char path[PATH_MAX], method[sizeof c->plan->method];
     tada_error error;
     memcpy(method, c->plan->method, sizeof method);
-    partial_path(c, path, sizeof path);
+    calibration_partial_path(c, path);
     signature(c, c->plan->method, sizeof c->plan->method);
     if (c->model->engine->plan_write(c->plan, path, &error) != TADA_OK) {
         fprintf(stderr, "tada: %s\n", error.text);
     }
     memcpy(c->plan->method, method, sizeof method);
+}
+
+int calibration_try(struct calibration *c, struct trial *trials, int n)
+{
+    struct trial_text text = {.tokens = c->tokens,
+                              .n_windows = 1,
+                              .n_ctx = c->sample,
+                              .n_ubatch = 64,
+                              .n_threads = c->options->n_threads,
+                              .reference = "tada:16"};
+    return trials_run(c->model, &text, trials, n, &c->work, NULL);
 }
 
 /* A few planes at once, so that they share the reference. */
@@ -259,14 +277,8 @@ static int measure_planes(struct calibration *c, const int *planes, int n)
         }
         trials[i] = (struct trial){.spec = "plan", .plan = plans[i]};
     }
-    struct trial_text text = {.tokens = c->tokens,
-                              .n_windows = 1,
-                              .n_ctx = c->sample,
-                              .n_ubatch = 64,
-                              .n_threads = c->options->n_threads,
-                              .reference = "tada:16"};
     if (status == 0) {
-        status = trials_run(c->model, &text, trials, n, &c->work, NULL);
+        status = calibration_try(c, trials, n);
     }
     for (int i = 0; i < n; i++) {
         if (status == 0) {

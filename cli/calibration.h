@@ -56,6 +56,15 @@ void calibration_equal_spec(const struct calibration *calibration, double budget
 /* The paper's: random search over bits per layer. */
 int calibration_search(struct calibration *calibration, double budget, tada_plan *best);
 
+/* Runs trials on the sample that sensitivities are measured on. */
+int calibration_try(struct calibration *calibration, struct trial *trials, int n);
+/* Trials that share a reference. */
+enum { AT_ONCE = 8 };
+/* The file of what is measured so far, beside the plan until that is there. */
+void calibration_partial_path(const struct calibration *calibration, char path[PATH_MAX]);
+
+/* All planes as the spec says, without weights. */
+void plan_follow(tada_plan *plan, const tada_spec *spec);
 /* A plan with the planes, weights and sensitivities of another; NULL: memory is short. */
 tada_plan *plan_copy(const tada_plan *plan);
 /* Bytes of all planes at n_ctx cells, and of the same in f16. */

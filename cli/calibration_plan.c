@@ -150,19 +150,12 @@ static bool draw_bits(const struct calibration *c, double budget, uint64_t *stat
 
 int calibration_search(struct calibration *c, double budget, tada_plan *best)
 {
-    enum { AT_ONCE = 8 };
     uint64_t state = c->options->seed;
     double least = INFINITY;
     int status = 0;
     tada_spec paper;
     tada_spec_parse("tada:paper", &paper, NULL);
-    for (int i = 0; i < 2 * best->n_layers; i++) {
-        best->planes[i].recipe = paper.k;
-        best->planes[i].window = paper.window;
-        free(best->planes[i].weights);
-        best->planes[i].weights = NULL;
-    }
-    best->sinks = paper.sinks;
+    plan_follow(best, &paper);
     c->work.detail = "random search";
     for (int start = 0; start < c->options->n_trials && status == 0; start += AT_ONCE) {
         int n = c->options->n_trials - start < AT_ONCE ? c->options->n_trials - start : AT_ONCE;
@@ -180,14 +173,8 @@ int calibration_search(struct calibration *c, double budget, tada_plan *best)
             }
             trials[i] = (struct trial){.spec = "plan", .plan = plans[i]};
         }
-        struct trial_text text = {.tokens = c->tokens,
-                                  .n_windows = 1,
-                                  .n_ctx = c->sample,
-                                  .n_ubatch = 64,
-                                  .n_threads = c->options->n_threads,
-                                  .reference = "tada:16"};
         if (status == 0) {
-            status = trials_run(c->model, &text, trials, n, &c->work, NULL);
+            status = calibration_try(c, trials, n);
         }
         for (int i = 0; i < n; i++) {
             for (int p = 0; status == 0 && trials[i].kld.value < least && p < 2 * best->n_layers; p++) {

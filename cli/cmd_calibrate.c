@@ -294,9 +294,8 @@ static double memory_of(const struct calibration *c, const struct decision *d, c
         tada_plan_free(plan);
         return d->f16_bytes ? (double)trial->bytes / (double)d->f16_bytes : 0;
     }
-    for (int i = 0; plan && i < 2 * plan->n_layers; i++) {
-        plan->planes[i].recipe = i % 2 ? spec.v : spec.k;
-        plan->planes[i].window = spec.window;
+    if (plan) {
+        plan_follow(plan, &spec);
     }
     bytes = plan_bytes(trial->plan ? trial->plan : plan, c->options->n_ctx, &f16) + (double)trial->scratch;
     tada_plan_free(plan);
@@ -317,12 +316,7 @@ static tada_plan *conclude(struct calibration *c, struct decision *d, int *best)
     tada_plan *plan = plan_copy(d->trials[*best].plan ? d->trials[*best].plan : c->plan);
     tada_spec spec;
     if (plan && !d->trials[*best].plan && tada_spec_parse(d->trials[*best].spec, &spec, NULL) == TADA_OK) {
-        for (int i = 0; i < 2 * plan->n_layers; i++) {
-            plan->planes[i].recipe = i % 2 ? spec.v : spec.k;
-            plan->planes[i].window = spec.window;
-            free(plan->planes[i].weights);
-            plan->planes[i].weights = NULL;
-        }
+        plan_follow(plan, &spec);
     }
     for (int i = 0; plan && i < d->n; i++) {
         tada_plan_point *point = &plan->points[plan->n_points++];
@@ -362,7 +356,7 @@ static int write_plan(struct calibration *c, struct decision *d)
         status = cli_fail("%s", error.text);
     } else {
         char partial[PATH_MAX];
-        snprintf(partial, sizeof partial, "%s.partial", c->options->plan_path);
+        calibration_partial_path(c, partial);
         unlink(partial);
         print_result(c, plan, !d->trials[best].plan, d->trials[best].spec);
     }

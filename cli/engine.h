@@ -50,7 +50,6 @@
 struct layer_statistics {
     int k_width, v_width, head_dim;
     double *q_squares; /* [k_width]: of all queries that read the channel; the plug-in's */
-    double n_queries;  /* per query head */
 };
 
 /* What is used of the plug-in: type, name without its "tada_", arguments. */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The chart, in units of SVG. */
 enum { WIDTH = 760, HEIGHT = 420, LEFT = 80, RIGHT = 20, TOP = 20, BOTTOM = 50 };
@@ -103,7 +104,7 @@ static void put_front(FILE *file, const tada_plan *plan, const struct axes *axes
 
 static bool is_plan(const tada_plan_point *point)
 {
-    return point->cache[0] == 'p' && point->cache[4] == '\0';
+    return strcmp(point->cache, "plan") == 0;
 }
 
 static void put_chart(FILE *file, const tada_plan *plan)

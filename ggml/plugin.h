@@ -88,7 +88,6 @@ enum tada_status tada_plan_write(const tada_plan *plan, const char *path, tada_e
 typedef struct tada_layer_statistics {
     int k_width, v_width, head_dim;
     double *q_squares; /* [k_width]: squares of all queries that read the channel */
-    double n_queries;  /* per query head */
 } tada_layer_statistics;
 /* From now on attention is watched, or no longer; forgets what was seen. For programs that measure, while
  * nothing computes. */

@@ -39,7 +39,7 @@ static tada_layer_statistics *layer_of(int layer, const tada_attention *a, int k
             free(s);
             return NULL;
         }
-        *s = (tada_layer_statistics){k_width, v_width, a->k_dim, squares, 0};
+        *s = (tada_layer_statistics){k_width, v_width, a->k_dim, squares};
         layers[layer] = s;
     }
     return s->k_width == k_width ? s : NULL;
@@ -64,8 +64,5 @@ void tada_statistics_add(int layer, const tada_attention *a, int k_width, int v_
                 }
             }
         }
-    }
-    if (s) {
-        s->n_queries += (double)(a->n_streams * a->n_queries);
     }
 }
