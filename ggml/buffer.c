@@ -61,38 +61,35 @@ bool tada_is_cache(const struct ggml_tensor *tensor)
     return tada_is_kept(tensor) && strncmp(tada_root(tensor)->name, "cache_", 6) == 0;
 }
 
-static bool plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, int *layer)
+/* The shape and spec of the plane that a tensor gets; false: it is none. */
+static bool plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec, int *layer)
 {
     if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 ||
         !cache_name(tensor->name, &shape->kind, layer)) {
         return false;
     }
     shape->width = (int)tensor->ne[0];
-    shape->head_dim = 0;
     shape->n_cells = tensor->ne[1];
     shape->n_streams = tensor->ne[2];
     if (tensor->ne[0] > 1 << 20) {
         return false;
     }
-    const tada_plan *plan = tada_plugin_spec()->plan;
-    if (plan && *layer < plan->n_layers) {
-        const tada_plan_plane *plane = &plan->planes[2 * *layer + (shape->kind == TADA_V)];
-        shape->head_dim = plane->width == shape->width ? plane->head_dim : 0;
-    }
-    tada_spec spec = tada_plugin_spec_of(*layer, shape->kind, shape->width);
-    return tada_plane_bytes(&spec, shape) > 0;
+    *spec = tada_plugin_spec_of(*layer, shape);
+    return tada_plane_bytes(spec, shape) > 0;
 }
 
 bool tada_is_plane(const struct ggml_tensor *tensor)
 {
     tada_shape shape;
+    tada_spec spec;
     int layer;
-    return tada_is_cache(tensor) && plane_shape(tada_root(tensor), &shape, &layer);
+    return tada_is_cache(tensor) && plane_shape(tada_root(tensor), &shape, &spec, &layer);
 }
 
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor)
 {
-    return tada_is_plane(tensor) ? tada_root(tensor)->extra : NULL;
+    /* Nothing else of ours has an `extra`. */
+    return tada_is_cache(tensor) ? tada_root(tensor)->extra : NULL;
 }
 
 /* ---- the f16 tensor that a plane stands for ---- */
@@ -252,11 +249,12 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
 {
     cache_buffer *b = buffer->context;
     tada_shape shape;
+    tada_spec spec;
     int layer;
     if (tensor->view_src || buffer->usage == GGML_BACKEND_BUFFER_USAGE_COMPUTE) {
         return GGML_STATUS_SUCCESS;
     }
-    if (!plane_shape(tensor, &shape, &layer)) {
+    if (!plane_shape(tensor, &shape, &spec, &layer)) {
         enum tada_kind kind;
         static atomic_flag told = ATOMIC_FLAG_INIT;
         if (cache_name(tensor->name, &kind, &layer) && !atomic_flag_test_and_set(&told)) {
@@ -265,7 +263,6 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
         }
         return GGML_STATUS_SUCCESS;
     }
-    tada_spec spec = tada_plugin_spec_of(layer, shape.kind, shape.width);
     cache_plane *c = calloc(1, sizeof *c);
     tada_error error = {"out of memory"};
     if (!c || tada_plane_create(&spec, &shape, tensor->data, tada_plane_bytes(&spec, &shape), &c->plane,
@@ -367,12 +364,12 @@ static size_t type_alignment(ggml_backend_buffer_type_t type)
 static size_t type_alloc_size(ggml_backend_buffer_type_t type, const struct ggml_tensor *tensor)
 {
     tada_shape shape;
+    tada_spec spec;
     int layer;
     (void)type;
-    if (plane_shape(tensor, &shape, &layer)) {
+    if (plane_shape(tensor, &shape, &spec, &layer)) {
         /* A new cache: what was seen of the graphs of an earlier one no longer counts. */
         tada_plugin_refuse(NULL);
-        tada_spec spec = tada_plugin_spec_of(layer, shape.kind, shape.width);
         return tada_plane_bytes(&spec, &shape);
     }
     return ggml_nbytes(tensor);

@@ -124,18 +124,22 @@ const char *tada_plugin_refusal(void)
 
 /* ---- plans ---- */
 
-tada_spec tada_plugin_spec_of(int layer, enum tada_kind kind, int width)
+tada_spec tada_plugin_spec_of(int layer, tada_shape *shape)
 {
     const tada_plan *plan = spec_of_process.plan;
+    shape->head_dim = 0;
     if (!plan) {
         return spec_of_process.spec;
     }
-    if (layer >= plan->n_layers || plan->planes[2 * layer + (kind == TADA_V)].width != width) {
+    const tada_plan_plane *plane =
+        layer < plan->n_layers ? &plan->planes[2 * layer + (shape->kind == TADA_V)] : NULL;
+    if (!plane || plane->width != shape->width) {
         tada_plugin_refuse("the plan is for a model with other layers: make one for this model with 'tada "
                            "calibrate'");
         return spec_of_process.spec;
     }
-    return tada_plan_spec(plan, layer, kind);
+    shape->head_dim = plane->head_dim;
+    return tada_plan_spec(plan, layer, shape->kind);
 }
 
 /* FNV-1a of 64 bits. */
@@ -151,18 +155,16 @@ static uint64_t hash_of(const void *data, size_t size)
 /* Norms stay as they are however the other weights are quantised, so one of them tells the model. */
 void tada_plugin_see_model(const struct ggml_tensor *op)
 {
-    for (int i = 0; i < GGML_MAX_SRC; i++) {
-        const struct ggml_tensor *src = op->src[i];
-        if (!src || strcmp(src->name, "blk.0.attn_norm.weight") != 0 || src->type != GGML_TYPE_F32 ||
-            !src->buffer || !ggml_backend_buffer_is_host(src->buffer) || !src->data) {
-            continue;
-        }
-        model_fingerprint = hash_of(src->data, ggml_nbytes(src));
-        const tada_plan *plan = spec_of_process.plan;
-        if (plan && plan->fingerprint && plan->fingerprint != model_fingerprint) {
-            tada_plugin_refuse(
-                "the plan is for another model: make one for this model with 'tada calibrate'");
-        }
+    /* Every graph comes by here: only the product with the norm is of interest. */
+    const struct ggml_tensor *norm = op->op == GGML_OP_MUL ? op->src[1] : NULL;
+    if (!norm || strcmp(norm->name, "blk.0.attn_norm.weight") != 0 || norm->type != GGML_TYPE_F32 ||
+        !norm->buffer || !ggml_backend_buffer_is_host(norm->buffer) || !norm->data) {
+        return;
+    }
+    model_fingerprint = hash_of(norm->data, ggml_nbytes(norm));
+    const tada_plan *plan = spec_of_process.plan;
+    if (plan && plan->fingerprint && plan->fingerprint != model_fingerprint) {
+        tada_plugin_refuse("the plan is for another model: make one for this model with 'tada calibrate'");
     }
 }
 

@@ -31,9 +31,9 @@ typedef struct plugin_spec {
 
 /* device.c */
 const plugin_spec *tada_plugin_spec(void);
-/* The spec that a plane of so many values a row follows. One that the plan does not have gets that of the
- * process, and the context is refused. */
-tada_spec tada_plugin_spec_of(int layer, enum tada_kind kind, int width);
+/* The spec that a plane follows, by its kind and width; sets the head size when a plan knows it. One that the
+ * plan does not have gets the spec of the process, and the context is refused. */
+tada_spec tada_plugin_spec_of(int layer, tada_shape *shape);
 /* Why the next compute buffer is to be refused; NULL: it is not. The text must live on. */
 void tada_plugin_refuse(const char *reason);
 const char *tada_plugin_refusal(void);
