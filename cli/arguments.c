@@ -5,6 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+int next_option(const char *command, int argc, char **argv, const char *letters, const struct option *known,
+                int *option)
+{
+    opterr = 0;
+    *option = getopt_long(argc, argv, letters, known, NULL);
+    if (*option == ':') {
+        return cli_usage(command, "%s needs a value.", argv[optind - 1]);
+    }
+    return *option == '?' ? cli_usage(command, "Unknown option '%s'.", argv[optind - 1]) : 0;
+}
+
 int take_number(const char *command, const char *option, const char *text, long long least, long long most,
                 long long *number)
 {

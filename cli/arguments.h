@@ -4,9 +4,15 @@
 
 #include "cli.h"
 
+#include <getopt.h>
+
 enum { MAX_THREADS = 512 };
 
 /* Those that can fail print what is wrong and return an exit status, 0 when all is well. */
+
+/* The next option of getopt_long, -1 after the last one; `letters` begin with a colon. */
+int next_option(const char *command, int argc, char **argv, const char *letters, const struct option *known,
+                int *option);
 
 /* A whole number from least to most; otherwise *number stays. */
 int take_number(const char *command, const char *option, const char *text, long long least, long long most,

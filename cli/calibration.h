@@ -56,6 +56,11 @@ void calibration_equal_spec(const struct calibration *calibration, double budget
 /* The paper's: random search over bits per layer. */
 int calibration_search(struct calibration *calibration, double budget, tada_plan *best);
 
+/* Decides, writes the plan and its report, and prints what it is worth. */
+int calibration_decide(struct calibration *calibration);
+/* Tokens that deciding takes. */
+double calibration_decision_tokens(const struct calibration *calibration);
+
 /* Runs trials on the sample that sensitivities are measured on. */
 int calibration_try(struct calibration *calibration, struct trial *trials, int n);
 /* Trials that share a reference. */

@@ -149,27 +149,19 @@ static int parse(int argc, char **argv, struct bench_options *options, bool *hel
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    int code;
-    opterr = 0;
-    while ((code = getopt_long(argc, argv, ":m:t:h", known, NULL)) != -1) {
+    int code, status = 0;
+    while (status == 0 && (status = next_option("bench", argc, argv, ":m:t:h", known, &code)) == 0 &&
+           code != -1) {
         if (code == 'h') {
             *help = true;
             return 0;
         }
-        if (code == ':') {
-            return cli_usage("bench", "%s needs a value.", argv[optind - 1]);
-        }
-        if (code == '?') {
-            return cli_usage("bench", "Unknown option '%s'.", argv[optind - 1]);
-        }
-        int status = take_option(code, optarg, options);
-        if (status != 0) {
-            return status;
-        }
+        status = take_option(code, optarg, options);
     }
-    return optind < argc
-               ? cli_usage("bench", "'%s' is not expected: 'tada bench' takes only options.", argv[optind])
-               : 0;
+    if (status == 0 && optind < argc) {
+        status = cli_usage("bench", "'%s' is not expected: 'tada bench' takes only options.", argv[optind]);
+    }
+    return status;
 }
 
 /* Fills in what was not given, and finds what would fail after the long work. `place` must outlive the

@@ -139,19 +139,15 @@ static int parse_arguments(int argc, char **argv, struct eval_options *options, 
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    int status = 0;
-    opterr = 0;
-    for (int option;
-         status == 0 && (option = getopt_long(argc, argv, ":m:f:c:t:h", long_options, NULL)) != -1;) {
+    int option, status = 0;
+    while (status == 0 &&
+           (status = next_option("eval", argc, argv, ":m:f:c:t:h", long_options, &option)) == 0 &&
+           option != -1) {
         if (option == 'h') {
             *help = true;
             return 0;
         }
-        if (option == ':') {
-            status = cli_usage("eval", "%s needs a value.", argv[optind - 1]);
-        } else if (option == '?') {
-            status = cli_usage("eval", "Unknown option '%s'.", argv[optind - 1]);
-        } else if (option == OPT_PASSKEY) {
+        if (option == OPT_PASSKEY) {
             options->passkey = true;
         } else {
             *caches_given = *caches_given || option == OPT_CACHE;

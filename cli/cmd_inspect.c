@@ -1,11 +1,11 @@
 /* tada inspect: what a plan says. */
+#include "arguments.h"
 #include "cli.h"
 #include "engine.h"
 #include "output.h"
 #include "plan_report.h"
 #include "report.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <langinfo.h>
 #include <locale.h>
@@ -149,22 +149,22 @@ int inspect_main(const struct command *self, int argc, char **argv)
                                                  {"help", no_argument, NULL, 'h'},
                                                  {NULL, 0, NULL, 0}};
     const char *json_path = NULL, *html_path = NULL;
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1;) {
+    int option, status = 0;
+    while (status == 0 && (status = next_option("inspect", argc, argv, ":h", long_options, &option)) == 0 &&
+           option != -1) {
         if (option == 'h') {
             fputs(self->help, stdout);
             return 0;
         }
-        if (option != 'j' && option != 'w') {
-            return cli_usage("inspect", option == ':' ? "%s needs a value." : "Unknown option '%s'.",
-                             argv[optind - 1]);
-        }
         *(option == 'j' ? &json_path : &html_path) = optarg;
+    }
+    if (status != 0) {
+        return status;
     }
     if (optind + 1 != argc) {
         return cli_usage("inspect", "Give one plan file.");
     }
-    int status = report_check(json_path);
+    status = report_check(json_path);
     if (status == 0 && html_path) {
         status = output_check(html_path);
     }
