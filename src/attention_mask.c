@@ -1,6 +1,7 @@
 #include "attention_mask.h"
 
 #include "kernels.h"
+#include "plane.h"
 
 #include <math.h>
 #include <string.h>
@@ -67,4 +68,44 @@ void tada_mask_load(const tada_attention *a, int64_t stream, int head, int64_t q
             tada_kernels_get()->half_to_float(s.mask + (size_t)i * s.stride, out + s.from, s.to - s.from);
         }
     }
+}
+
+/* The first cells that one query sees, up to `most`; the return says how many it sees, or most + 1. */
+static int first_seen(const uint16_t *mask, int64_t n_cells, int most, int64_t *cells)
+{
+    int n = 0;
+    for (int64_t at = 0; at < n_cells && n <= most;) {
+        if (at + CELLS <= n_cells && view_of_row(mask + at) == TADA_HIDDEN) {
+            at += CELLS;
+            continue;
+        }
+        for (int64_t end = at + CELLS < n_cells ? at + CELLS : n_cells; at < end && n <= most; at++) {
+            if (mask[at] != 0xfc00) {
+                cells[n < most ? n : 0] = at;
+                n++;
+            }
+        }
+    }
+    return n;
+}
+
+int64_t tada_attention_sinks(const tada_attention *a, int64_t *cells, int64_t capacity)
+{
+    int64_t n = 0, seen[TADA_TILE_CELLS];
+    int most = a->k->n_sinks > a->v->n_sinks ? a->k->n_sinks : a->v->n_sinks;
+    if (!a->mask || a->mask_heads > 1 || most == 0) {
+        return 0;
+    }
+    for (int64_t s = 0; s < a->n_streams; s++) {
+        for (int64_t i = 0; i < a->n_queries; i++) {
+            const uint16_t *mask =
+                (const uint16_t *)(const void *)((const char *)a->mask + (size_t)i * a->mask_query +
+                                                 (size_t)(s % a->mask_streams) * a->mask_stream);
+            int sees = first_seen(mask, a->n_cells, most, seen);
+            for (int j = 0; sees <= most && j < sees && n < capacity; j++) {
+                cells[n++] = (a->first_stream + s) * a->k->shape.n_cells + a->first_cell + seen[j];
+            }
+        }
+    }
+    return n;
 }
