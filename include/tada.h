@@ -100,7 +100,8 @@ typedef struct tada_recipe {
 typedef struct tada_spec {
     tada_recipe k, v;
     int window; /* recent cells per stream that stay f16, a multiple of 64 */
-    int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to */
+    int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to (see
+                   tada_plane_mark_sinks for those of other sequences) */
     bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
     char stock_k[16], stock_v[16];
     bool plan; /* each plane has its own: see tada_spec_plan_path; the rest is that of "tada" */
