@@ -407,6 +407,7 @@ static run run_make(const tada_attention *a)
     r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
     r.block_queries = TADA_ROWS / r.group > 1 ? TADA_ROWS / r.group : 1;
     r.block_queries = r.block_queries < a->n_queries ? r.block_queries : a->n_queries;
+    r.block_queries = tada_mask_block(a, r.block_queries, r.group);
     r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
     r.batch = TADA_BATCH_ROWS / (int)block_rows(&r);
     r.batch = r.batch < 1 ? 1 : r.batch < TADA_BATCH ? r.batch : TADA_BATCH;

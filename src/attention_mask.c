@@ -70,6 +70,45 @@ void tada_mask_load(const tada_attention *a, int64_t stream, int head, int64_t q
     }
 }
 
+enum {
+    BLOCK_QUERIES = 64, /* more of them are prompts, which lie in the batch one after the other */
+    BLOCK_TILES = 64,   /* tiles that are looked at, spread over all */
+    TILE_COST = 4       /* of reading and unpacking a tile, in rows of queries */
+};
+
+int64_t tada_mask_block(const tada_attention *a, int64_t largest, int group)
+{
+    int64_t first = (a->first_cell + CELLS - 1) / CELLS, end = (a->first_cell + a->n_cells) / CELLS;
+    int64_t n = a->n_queries, step = (end - first) / BLOCK_TILES + 1, best = largest, least = INT64_MAX;
+    if (!a->mask || a->mask_heads > 1 || n > BLOCK_QUERIES || largest < 2 || end - first < 2) {
+        return largest;
+    }
+    uint64_t seen[BLOCK_QUERIES] = {0}; /* of the first stream; the others have the same number of queries */
+    for (int64_t i = 0; i < n; i++) {
+        int at = 0;
+        for (int64_t tile = first; tile < end; tile += step, at++) {
+            span s = span_make(a, 0, 0, i, tile);
+            seen[i] |= (uint64_t)(view_of_row(s.mask) != TADA_HIDDEN) << at;
+        }
+    }
+    for (int64_t block = largest; block > 0; block /= 2) {
+        int64_t cost = 0;
+        for (int64_t i = 0; i < n; i += block) {
+            uint64_t any = 0;
+            int64_t rows = n - i < block ? n - i : block;
+            for (int64_t j = 0; j < rows; j++) {
+                any |= seen[i + j];
+            }
+            cost += __builtin_popcountll(any) * (TILE_COST + rows * group);
+        }
+        if (cost < least) {
+            least = cost;
+            best = block;
+        }
+    }
+    return best;
+}
+
 /* The first cells that one query sees, up to `most`; the return says how many it sees, or most + 1. */
 static int first_seen(const uint16_t *mask, int64_t n_cells, int most, int64_t *cells)
 {
