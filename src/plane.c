@@ -132,6 +132,24 @@ static bool is_own(const tada_plane *p, const uint16_t *hot)
     return hot >= p->slots && hot < p->slots + (size_t)p->n_slots * p->slot_values;
 }
 
+/* No atomic addition, as nobody else adds. */
+static void add(_Atomic int64_t *counter, int64_t n)
+{
+    if (n != 0) {
+        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                              memory_order_relaxed);
+    }
+}
+
+/* Counts a tile as what it is now, and no longer as what it was. */
+static void recount(tada_plane *p, const tada_tile *tile, uint64_t mask_before, bool hot_before)
+{
+    bool hot = tile->hot != NULL;
+    add(&p->n_written, __builtin_popcountll(tile->mask) - __builtin_popcountll(mask_before));
+    add(&p->n_hot, (hot && tile->mask) - (hot_before && mask_before));
+    add(&p->n_cold, (!hot && tile->mask) - (!hot_before && mask_before));
+}
+
 static void release(tada_plane *p, tada_tile *tile)
 {
     if (!tile->hot) {
@@ -163,6 +181,7 @@ void tada_plane_clear(tada_plane *p)
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_slots);
+    p->n_written = p->n_hot = p->n_cold = 0;
     p->frozen = false;
 }
 
@@ -258,7 +277,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
         tada_plane_decode(p, index, hot, scratch);
-        p->reopens++;
+        add(&p->reopens, 1);
     } else if (hot && !tile->mask) {
         memset(hot, 0, p->slot_values * 2);
     }
@@ -267,6 +286,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     if (!done) {
         release(p, tile);
     }
+    recount(p, tile, tile->mask, false);
     free(scratch);
     return done;
 }
@@ -314,6 +334,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     for (int64_t i = 0; i < n; i++) {
         tada_tile *tile = &p->tiles[tile_of(p, cells[i])];
         int t = cell_in_tile(p, cells[i]);
+        uint64_t mask_before = tile->mask;
         uint16_t *row = tile->hot + (size_t)t * (size_t)p->shape.width;
         const void *from = (const char *)rows + (size_t)i * stride;
         if (type == TADA_F32) {
@@ -327,6 +348,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         } else {
             tile->mask |= (uint64_t)1 << t;
         }
+        recount(p, tile, mask_before, true);
         tile->stamp = ++p->clock;
     }
     return TADA_OK;
@@ -338,7 +360,7 @@ bool tada_plane_unsettled(const tada_plane *p)
 }
 
 typedef struct hot_tile {
-    uint64_t stamp;
+    uint64_t stamp, mask;
     int64_t index;
 } hot_tile;
 
@@ -371,7 +393,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         if (tile->hot && !tile->mask) {
             release(p, tile);
         } else if (tile->hot) {
-            hot[n_hot++] = (hot_tile){tile->stamp, i};
+            hot[n_hot++] = (hot_tile){tile->stamp, tile->mask, i};
         }
     }
     qsort(hot, (size_t)n_hot, sizeof *hot, later_first);
@@ -387,7 +409,8 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         }
         for (int64_t i = keep; i < n_hot; i++) {
             release(p, &p->tiles[hot[i].index]);
-            p->compressions++;
+            recount(p, &p->tiles[hot[i].index], hot[i].mask, true);
+            add(&p->compressions, 1);
         }
     }
     for (int64_t i = 0; i < n_hot && i < keep; i++) {
@@ -465,6 +488,8 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         int64_t origin = from * p->tiles_per_stream + i, index = to * p->tiles_per_stream + i;
         const tada_tile *source = &p->tiles[origin];
         tada_tile *target = &p->tiles[index];
+        uint64_t mask_before = target->mask;
+        bool hot_before = target->hot != NULL;
         if (source->hot) {
             if (!target->hot) {
                 target->hot = acquire(p, pool, index);
@@ -488,6 +513,7 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         }
         target->mask = source->mask;
         target->stamp = source->stamp;
+        recount(p, target, mask_before, hot_before);
     }
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;
@@ -495,16 +521,27 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
                              : tada_fail(error, status, "Out of memory while a sequence was copied.");
 }
 
+static int64_t count_of(const _Atomic int64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
 {
-    *stats = (tada_plane_stats){.tiles = p->n_tiles,
-                                .compressions = p->compressions,
-                                .reopens = p->reopens,
+    const uint8_t *begin = (const uint8_t *)p->tiles, *slots = (const uint8_t *)p->slots,
+                  *sinks = (const uint8_t *)p->sinks;
+    int64_t cells = p->shape.n_cells * p->shape.n_streams;
+    *stats = (tada_plane_stats){.cells = cells,
+                                .written = count_of(&p->n_written),
+                                .tiles = p->n_tiles,
+                                .hot = count_of(&p->n_hot),
+                                .cold = count_of(&p->n_cold),
+                                .compressions = count_of(&p->compressions),
+                                .reopens = count_of(&p->reopens),
                                 .bytes = p->bytes,
-                                .bytes_f16 = (size_t)(p->shape.n_cells * p->shape.n_streams) *
-                                             (size_t)p->shape.width * 2};
-    for (int64_t i = 0; i < p->n_tiles; i++) {
-        stats->hot += p->tiles[i].hot && p->tiles[i].mask;
-        stats->cold += !p->tiles[i].hot && p->tiles[i].mask;
-    }
+                                .bytes_f16 = (size_t)cells * (size_t)p->shape.width * 2,
+                                .bytes_table = (size_t)(slots - begin),
+                                .bytes_hot = (size_t)(sinks - slots),
+                                .bytes_sinks = (size_t)(p->cold - sinks),
+                                .bytes_cold = p->bytes - (size_t)(p->cold - begin)};
 }
