@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* accept4 */
+#define _GNU_SOURCE /* accept4, memmem */
 #include "exporter_http.h"
 
 #include <arpa/inet.h>
@@ -81,7 +81,7 @@ static bool read_request(int client, int stop_event, char request[REQUEST_BYTES]
         }
         n += more > 0 ? (size_t)more : 0;
         request[n] = '\0';
-        if (strstr(request, "\r\n\r\n")) {
+        if (memmem(request, n, "\r\n\r\n", 4)) {
             return true;
         }
     }
