@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """What TADA_METRICS publishes, of a process without a model and of llama-server.   test_metrics.py BIN_DIR MODEL"""
 import http.client
-import json
 import os
 import pathlib
 import re
@@ -11,9 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
+from llama_server import Server, free_port
 from metrics_text import Metrics
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
@@ -31,12 +29,6 @@ def check(name, good, detail=""):
     global failures
     print(f"{'ok      ' if good else 'FAILED  '}{name}{'' if good else f': {detail}'}", flush=True)
     failures += not good
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def fetch(port, path="/metrics", method="GET"):
@@ -249,49 +241,9 @@ def odd_names(folder):
     check("labels are escaped", spec == [f"tada:@{odd}".replace("\u00e9", "??")], (spec, out, err, status))
 
 
-class Server:
-    def __init__(self, folder, target, *arguments):
-        self.port, self.source = free_port(), Source(target)
-        self.log = open(f"{folder}/server.log", "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [f"{BIN}/llama-server", "-m", MODEL, "-t", "2", "-np", "1", "-lv", "3", "--port", str(self.port),
-             "--slot-save-path", f"{folder}/", *arguments],
-            env=dict(ENVIRONMENT, GGML_BACKEND_PATH=PLUGIN, TADA_CACHE="tada:4:window=0", TADA_METRICS=str(target)),
-            stdout=self.log, stderr=subprocess.STDOUT)
-
-    def __enter__(self):
-        for _ in range(300):
-            try:
-                self.call("/health")
-                return self
-            except (OSError, urllib.error.URLError):
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.2)
-        raise SystemExit(f"llama-server did not start:\n{self.text()[-2000:]}")
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-
-    def text(self):
-        self.log.flush()
-        self.log.seek(0)
-        return self.log.read()
-
-    def call(self, path, **body):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}",
-                                         json.dumps(body).encode() if body else None,
-                                         {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.load(answer)
-
-    def complete(self, prompt, n):
-        return self.call("/completion", prompt=prompt, n_predict=n, temperature=0, cache_prompt=True, id_slot=0,
-                         ignore_eos=True)
+def serve(folder, target, *arguments):
+    return Server(BIN, MODEL, folder, {"TADA_CACHE": "tada:4:window=0", "TADA_METRICS": str(target)}, "-np", "1",
+                  "-lv", "3", *arguments)
 
 
 def save(server):
@@ -304,11 +256,12 @@ def layers_of(metrics):
 
 def serve_file(folder):
     """Completions, a slot that is saved and restored, a context that shifts."""
-    with Server(folder, f"{folder}/server.prom", "-c", "256", "--context-shift", "--cache-ram", "0") as server:
-        source = server.source
+    source = Source(f"{folder}/server.prom")
+    with serve(folder, source.target, "-c", "256", "--context-shift", "--cache-ram", "0") as server:
         source.until("server: a cache of 256 cells", lambda m: m.at("cells", "0") == 256 and layers_of(m) > 0 and
                      m.at("cells_used", "0") == 0)
-        answer = server.complete("The keeper of the lighthouse wrote the weather into his book. " * 12, 20)
+        answer = server.complete(0, "The keeper of the lighthouse wrote the weather into his book. " * 12, 20,
+                                 ignore_eos=True)
         # The last token of an answer is not computed on.
         tokens = answer["timings"]["prompt_n"] + answer["timings"]["predicted_n"] - 1
         source.until("server: tokens", lambda m: m.at("tokens_written_total", "0") > 0)
@@ -331,7 +284,7 @@ def serve_file(folder):
         source.until("server: a restore shows", lambda m: each_by_kind(m, "state_rows_written_total", restored,
                                                                        restored))
         before = source.last
-        server.complete("Day after day he wrote", 300)
+        server.complete(0, "Day after day he wrote", 300, ignore_eos=True)
         more = rows + layers * save(server)
         source.until("server: another save", lambda m: each_by_kind(m, "state_rows_read_total", more, more))
         after = source.last
@@ -362,12 +315,12 @@ def other_addresses():
 
 def serve_port(folder):
     port = free_port()
-    with Server(folder, f"127.0.0.1:{port}", "-c", "256") as server:
-        source = server.source
+    source = Source(f"127.0.0.1:{port}")
+    with serve(folder, source.target, "-c", "256") as server:
         source.until("port: metrics", lambda m: m.at("cells", "0") == 256)
         before = source.read()
         check("port: the warm-up leaves no cells", before.at("cells_used", "0") == 0, dict(before))
-        answer = server.complete("One two three", 30)
+        answer = server.complete(0, "One two three", 30, ignore_eos=True)
         tokens = answer["timings"]["prompt_n"] + answer["timings"]["predicted_n"] - 1
         check("port: cells used are the tokens, at once", source.read().at("cells_used", "0") == tokens and
               source.last.at("tokens_written_total", "0") - before.at("tokens_written_total", "0") == tokens,
@@ -396,8 +349,8 @@ def serve_port(folder):
                 pass
         check(f"port: not on {len(addresses)} other addresses", not reached, reached)
         source.until("port: it goes on", lambda m: m.at("cells", "0") == 256)
-        with Server(folder, f"127.0.0.1:{port}", "-c", "256") as second:
-            check("port taken: the second server lives", second.complete("One two three", 4)["content"] != "")
+        with serve(folder, source.target, "-c", "256") as second:
+            check("port taken: the second server lives", second.complete(0, "One two three", 4)["content"] != "")
             lines = [line for line in second.text().splitlines() if "TADA_METRICS" in line]
             check("port taken: one line", len(lines) == 1 and "Address already in use" in lines[0], lines)
         check("port taken: the first goes on", source.read().at("cells", "0") == 256)
