@@ -3,7 +3,7 @@
  * sees the f16 rows that it stands for. Everything else that is put here (results, recurrent states, caches
  * of other types) is kept as it is.
  */
-#include "plugin.h"
+#include "metrics.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -151,7 +151,7 @@ bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_
         }
         done = done &&
                tada_plane_write(c->plane, c->pool, rows, TADA_F16, row_bytes, cells, n, NULL) == TADA_OK &&
-               tada_plane_settle(c->plane, n_threads) == TADA_OK;
+               tada_backend_encode(c, n_threads) == TADA_OK;
         from += part;
         offset += part;
         size -= part;
@@ -180,6 +180,8 @@ static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor,
         memcpy((char *)tensor->data + offset, data, size);
     } else if (!tada_plane_set_bytes(c, view_offset(tensor) + offset, data, size, outside_threads())) {
         tada_plugin_log("out of memory while rows were written to %s: they are not stored", tensor->name);
+    } else {
+        tada_metrics_written(c, view_offset(tensor) + offset, size);
     }
 }
 
@@ -193,6 +195,8 @@ static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *t
     } else if (!tada_plane_get_bytes(c, view_offset(tensor) + offset, data, size, outside_threads())) {
         tada_plugin_log("out of memory while rows were read from %s: they read as zeros", tensor->name);
         memset(data, 0, size);
+    } else {
+        tada_metrics_read(c, view_offset(tensor) + offset, size);
     }
 }
 
@@ -271,6 +275,7 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
         free(c);
         return GGML_STATUS_ALLOC_FAILED;
     }
+    c->kind = shape.kind;
     c->layer = layer;
     c->width = shape.width;
     c->n_cells = shape.n_cells;
@@ -280,6 +285,7 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
     b->planes = c;
     tensor->extra = c;
     has_planes = true;
+    tada_metrics_add(c);
     return GGML_STATUS_SUCCESS;
 }
 
@@ -290,6 +296,7 @@ static void buffer_free(ggml_backend_buffer_t buffer)
         cache_plane *c = b->planes;
         b->planes = c->next;
         tada_backend_forget(c);
+        tada_metrics_remove(c);
         tada_plane_free(c->plane);
         free(c);
     }

@@ -1,7 +1,7 @@
 /* Entry points, registry and device. llama.cpp asks a layer's device for the memory of its KV cache: that is
  * all we want. */
 #include "host.h"
-#include "plugin.h"
+#include "metrics.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -96,8 +96,7 @@ void tada_plugin_log_scratch(void)
     tada_plugin_log("scratch = %.2f MiB", (double)bytes / 1048576);
 }
 
-/* For programs that measure: what all pools hold now. */
-static size_t scratch_bytes(void)
+size_t tada_plugin_scratch_bytes(void)
 {
     pthread_mutex_lock(&pools_lock);
     size_t bytes = pools_bytes();
@@ -177,6 +176,7 @@ static uint64_t fingerprint(void)
 static bool load_spec(const char *text, plugin_spec *result, tada_error *error)
 {
     *result = (plugin_spec){0};
+    snprintf(result->text, sizeof result->text, "%s", text);
     if (tada_spec_parse(text, &result->spec, error) != TADA_OK) {
         return false;
     }
@@ -196,7 +196,7 @@ static bool set_plan(const tada_plan *plan)
     if (tada_plan_check(plan, NULL) != TADA_OK) {
         return false;
     }
-    spec_of_process = (plugin_spec){.plan = plan, .by_program = true};
+    spec_of_process = (plugin_spec){.plan = plan, .text = "a plan in memory", .by_program = true};
     tada_spec_parse("tada", &spec_of_process.spec, NULL);
     return true;
 }
@@ -321,7 +321,7 @@ static void *registry_proc(ggml_backend_reg_t reg, const char *name)
         {"ggml_backend_set_n_threads", (void *)tada_backend_set_threads},
         {"tada_set_cache", (void *)set_cache},
         {"tada_set_plan", (void *)set_plan},
-        {"tada_scratch_bytes", (void *)scratch_bytes},
+        {"tada_scratch_bytes", (void *)tada_plugin_scratch_bytes},
         {"tada_statistics_watch", (void *)tada_statistics_watch},
         {"tada_statistics_get", (void *)tada_statistics_get},
         {"tada_plan_read", (void *)tada_plan_read},
@@ -351,6 +351,7 @@ static ggml_backend_reg_t plugin_init(void)
         tada_plugin_log("%s", error.text);
         tada_spec_parse("tada", &spec_of_process.spec, NULL);
     }
+    tada_metrics_init();
     return &registry;
 }
 

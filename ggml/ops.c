@@ -1,5 +1,5 @@
 /* The backend: which ops are ours, and how each reaches the library. */
-#include "plugin.h"
+#include "metrics.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -96,11 +96,19 @@ void tada_backend_forget(cache_plane *c)
     c->unsettled_in = NULL;
 }
 
+enum tada_status tada_backend_encode(cache_plane *c, int n_threads)
+{
+    uint64_t since = tada_metrics_clock();
+    enum tada_status status = tada_plane_settle(c->plane, n_threads);
+    tada_metrics_encoding(since);
+    return status;
+}
+
 void tada_backend_settle(cache_plane *c)
 {
     tada_backend *b = c->unsettled_in;
     if (b) {
-        tada_plane_settle(c->plane, b->n_threads);
+        tada_backend_encode(c, b->n_threads);
         tada_backend_forget(c);
     }
 }
@@ -185,6 +193,7 @@ static enum ggml_status set_rows(tada_backend *b, struct ggml_tensor *op)
             return failed(op->name, &error);
         }
     }
+    tada_metrics_tokens(c, rows->ne[1]);
     note_unsettled(b, c);
     return GGML_STATUS_SUCCESS;
 }
@@ -274,9 +283,11 @@ static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
     memcpy(&a.softcap, (const char *)op->op_params + 8, sizeof a.softcap);
     tada_statistics_add(kv.cache->layer, &a, (int)kv.cache->width, (int)vv.cache->width);
     tada_error error;
+    uint64_t since = tada_metrics_clock();
     if (tada_attention_run(&a, b->pool, b->n_threads, &error) != TADA_OK) {
         return failed(op->name, &error);
     }
+    tada_metrics_attention(since);
     mark_sinks(&a, kv.cache, vv.cache);
     tada_backend_settle(kv.cache);
     tada_backend_settle(vv.cache);

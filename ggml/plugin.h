@@ -18,6 +18,9 @@ typedef struct cache_plane {
     struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
     tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
     struct cache_plane *next;
+    enum tada_kind kind;
+    struct counted_cache *counted_in; /* metrics.c; NULL without metrics */
+    struct cache_plane *counted_next;
 } cache_plane;
 
 /* The spec of this process, from its environment unless a program that measures sets others; problem: why
@@ -26,6 +29,7 @@ typedef struct plugin_spec {
     tada_spec spec;
     const tada_plan *plan; /* NULL: all planes follow the spec */
     char problem[256];
+    char text[512];  /* as it was given, perhaps cut off */
     bool by_program; /* one that measures, and makes contexts with a cache of llama.cpp on purpose */
 } plugin_spec;
 
@@ -45,6 +49,8 @@ bool tada_plugin_wants(const char *variable);
 /* Pools are counted, because their memory belongs in every figure that we report. */
 tada_pool *tada_plugin_pool_create(void);
 void tada_plugin_pool_free(tada_pool *pool);
+/* What all pools hold now. */
+size_t tada_plugin_scratch_bytes(void);
 /* Logs the most that all pools together were seen to hold. */
 void tada_plugin_log_scratch(void);
 
@@ -76,6 +82,8 @@ void tada_backend_set_threads(ggml_backend_t backend, int n_threads);
 bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
 /* A plane that goes away must not be settled any more. */
 void tada_backend_forget(cache_plane *cache);
+/* Compresses what a plane holds beyond its window. */
+enum tada_status tada_backend_encode(cache_plane *cache, int n_threads);
 /* Compresses what a graph has left uncompressed. */
 void tada_backend_settle(cache_plane *cache);
 

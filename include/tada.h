@@ -240,16 +240,21 @@ TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *p
 TADA_API void tada_plane_clear(tada_plane *plane);
 
 typedef struct tada_plane_stats {
+    int64_t cells, written;        /* of all streams; those that hold a row */
     int64_t tiles, hot, cold;      /* tiles in all; with written cells in f16; compressed, but for sinks */
-    int64_t compressions, reopens; /* since the plane was made */
+    int64_t compressions, reopens; /* since the plane was made: tiles encoded; decoded to be written again */
     size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
+    size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table; /* the parts of `bytes`, with their padding */
 } tada_plane_stats;
+/* Costs the same for any number of tiles. Also while another thread uses the plane: each number is then of
+ * some moment of that use, not all of the same one. Not while it is freed. */
 TADA_API void tada_plane_get_stats(const tada_plane *plane, tada_plane_stats *stats);
 
 /* Scratch shared by planes that are never written at once: borrowed tiles and the workspace of the attention.
  * Grows when first needed and keeps its size. NULL when memory is short. */
 TADA_API tada_pool *tada_pool_create(void);
 TADA_API void tada_pool_free(tada_pool *pool); /* after its planes are settled or freed; NULL is fine */
+/* Also while another thread uses the pool. */
 TADA_API size_t tada_pool_bytes(const tada_pool *pool);
 
 /* ---- Attention ---- */

@@ -134,6 +134,24 @@ static bool is_own(const tada_plane *p, const uint16_t *hot)
     return hot >= p->slots && hot < p->slots + (size_t)p->n_slots * p->slot_values;
 }
 
+/* No atomic addition, as nobody else adds. */
+static void add(_Atomic int64_t *counter, int64_t n)
+{
+    if (n != 0) {
+        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                              memory_order_relaxed);
+    }
+}
+
+/* Counts a tile as what it is now, and no longer as what it was. */
+static void recount(tada_plane *p, const tada_tile *tile, uint64_t mask_before, bool hot_before)
+{
+    bool hot = tile->hot != NULL;
+    add(&p->n_written, __builtin_popcountll(tile->mask) - __builtin_popcountll(mask_before));
+    add(&p->n_hot, (hot && tile->mask) - (hot_before && mask_before));
+    add(&p->n_cold, (!hot && tile->mask) - (!hot_before && mask_before));
+}
+
 static void release(tada_plane *p, tada_tile *tile)
 {
     if (!tile->hot) {
@@ -169,6 +187,7 @@ void tada_plane_clear(tada_plane *p)
     for (int64_t i = 0; i < p->n_tiles; i++) {
         tada_sinks_reset(p, i);
     }
+    p->n_written = p->n_hot = p->n_cold = 0;
     p->frozen = false;
 }
 
@@ -251,7 +270,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
         tada_plane_decode(p, index, hot, scratch);
-        p->reopens++;
+        add(&p->reopens, 1);
     } else if (hot && !tile->mask) {
         memset(hot, 0, p->slot_values * 2);
     }
@@ -260,6 +279,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     if (!done) {
         release(p, tile);
     }
+    recount(p, tile, tile->mask, false);
     free(scratch);
     return done;
 }
@@ -307,6 +327,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     for (int64_t i = 0; i < n; i++) {
         tada_tile *tile = &p->tiles[tile_of(p, cells[i])];
         int t = cell_in_tile(p, cells[i]);
+        uint64_t mask_before = tile->mask;
         uint16_t *row = tile->hot + (size_t)t * (size_t)p->shape.width;
         const void *from = (const char *)rows + (size_t)i * stride;
         if (type == TADA_F32) {
@@ -321,6 +342,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         } else {
             tile->mask |= (uint64_t)1 << t;
         }
+        recount(p, tile, mask_before, true);
         tile->stamp = ++p->clock;
     }
     return TADA_OK;
@@ -332,7 +354,7 @@ bool tada_plane_unsettled(const tada_plane *p)
 }
 
 typedef struct hot_tile {
-    uint64_t stamp;
+    uint64_t stamp, mask;
     int64_t index;
 } hot_tile;
 
@@ -365,7 +387,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         if (tile->hot && !tile->mask) {
             release(p, tile);
         } else if (tile->hot) {
-            hot[n_hot++] = (hot_tile){tile->stamp, i};
+            hot[n_hot++] = (hot_tile){tile->stamp, tile->mask, i};
         }
     }
     qsort(hot, (size_t)n_hot, sizeof *hot, later_first);
@@ -381,7 +403,8 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         }
         for (int64_t i = keep; i < n_hot; i++) {
             release(p, &p->tiles[hot[i].index]);
-            p->compressions++;
+            recount(p, &p->tiles[hot[i].index], hot[i].mask, true);
+            add(&p->compressions, 1);
         }
     }
     for (int64_t i = 0; i < n_hot && i < keep; i++) {
@@ -459,6 +482,8 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         int64_t origin = from * p->tiles_per_stream + i, index = to * p->tiles_per_stream + i;
         const tada_tile *source = &p->tiles[origin];
         tada_tile *target = &p->tiles[index];
+        uint64_t mask_before = target->mask;
+        bool hot_before = target->hot != NULL;
         if (source->hot) {
             if (!target->hot) {
                 target->hot = acquire(p, pool, index);
@@ -481,6 +506,7 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         if (!tada_sinks_copy(p, origin, index)) {
             status = TADA_E_MEMORY;
         }
+        recount(p, target, mask_before, hot_before);
     }
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;
@@ -488,16 +514,28 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
                              : tada_fail(error, status, "Out of memory while a sequence was copied.");
 }
 
+static int64_t count_of(const _Atomic int64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
 {
-    *stats = (tada_plane_stats){.tiles = p->n_tiles,
-                                .compressions = p->compressions,
-                                .reopens = p->reopens,
-                                .bytes = p->bytes + (size_t)p->marked_rows * (size_t)p->shape.width * 2,
-                                .bytes_f16 = (size_t)(p->shape.n_cells * p->shape.n_streams) *
-                                             (size_t)p->shape.width * 2};
-    for (int64_t i = 0; i < p->n_tiles; i++) {
-        stats->hot += p->tiles[i].hot && p->tiles[i].mask;
-        stats->cold += !p->tiles[i].hot && p->tiles[i].mask;
-    }
+    const uint8_t *begin = (const uint8_t *)p->tiles, *slots = (const uint8_t *)p->slots,
+                  *sinks = (const uint8_t *)p->sinks;
+    int64_t cells = p->shape.n_cells * p->shape.n_streams;
+    size_t marked = (size_t)count_of(&p->marked_rows) * (size_t)p->shape.width * 2;
+    *stats = (tada_plane_stats){.cells = cells,
+                                .written = count_of(&p->n_written),
+                                .tiles = p->n_tiles,
+                                .hot = count_of(&p->n_hot),
+                                .cold = count_of(&p->n_cold),
+                                .compressions = count_of(&p->compressions),
+                                .reopens = count_of(&p->reopens),
+                                .bytes = p->bytes + marked,
+                                .bytes_f16 = (size_t)cells * (size_t)p->shape.width * 2,
+                                .bytes_table = (size_t)(slots - begin),
+                                .bytes_hot = (size_t)(sinks - slots),
+                                .bytes_sinks = (size_t)(p->cold - sinks) + marked,
+                                .bytes_cold = p->bytes - (size_t)(p->cold - begin)};
 }

@@ -35,12 +35,14 @@ struct tada_plane {
         *cold; /* the records of unit 0, of unit 1, ..., then the means over heads; each tile after tile */
     tada_marked *marked; /* the other sinks */
     int n_marked;
-    int64_t marked_rows;
+    _Atomic int64_t marked_rows;
     size_t slot_values, bytes;
     tada_pool *pool; /* where the borrowed tiles come from; NULL when there are none */
     int64_t n_borrowed;
     uint64_t clock;
-    int64_t compressions, reopens;
+    /* Other threads read them at any time; only the one that uses the plane changes them. */
+    _Atomic int64_t n_written, n_hot, n_cold; /* cells with a row; hot and cold tiles with such cells */
+    _Atomic int64_t compressions, reopens;
 };
 
 static inline tada_cold tada_plane_cold(const tada_plane *plane, int64_t tile)

@@ -126,6 +126,30 @@ static void compare(const char *spec, enum tada_kind kind, const tada_plane *pla
     free(rows);
 }
 
+/* The plane counts as it goes; here is what there is to count. */
+static void compare_counts(const tada_plane *plane, tada_plane_stats *last)
+{
+    static uint16_t rows[TOTAL][WIDTH];
+    assert_int_equal(tada_plane_read(plane, 0, TOTAL, rows[0], 2, NULL), TADA_OK);
+    int64_t written = 0, tiles = 0;
+    for (int64_t c = 0, in_tile = 0; c < TOTAL; c++) {
+        written += !is_zero(rows[c]);
+        in_tile += !is_zero(rows[c]);
+        if (c % CELLS % 64 == 63 || c % CELLS == CELLS - 1) {
+            tiles += in_tile > 0;
+            in_tile = 0;
+        }
+    }
+    tada_plane_stats now;
+    tada_plane_get_stats(plane, &now);
+    assert_int_equal(now.cells, TOTAL);
+    assert_int_equal(now.written, written);
+    assert_int_equal(now.hot + now.cold, tiles);
+    assert_true(now.hot >= 0 && now.cold >= 0);
+    assert_true(now.compressions >= last->compressions && now.reopens >= last->reopens);
+    *last = now;
+}
+
 static void random_operations(const char *spec, enum tada_kind kind, int steps)
 {
     test_plane p = plane_of(spec, kind, WIDTH, CELLS, STREAMS, random_below(2) ? 0 : WIDTH);
@@ -134,6 +158,7 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
     float *x = malloc(sizeof *x * MOST * WIDTH);
     uint16_t *half = malloc(sizeof *half * MOST * WIDTH);
     int64_t cells[MOST], ring[STREAMS] = {0};
+    tada_plane_stats stats = {0};
     for (int step = 0; step < steps; step++) {
         int what = random_below(40);
         if (what == 0 && step > steps / 4) {
@@ -178,11 +203,13 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
         int64_t first = random_below(TOTAL);
         int64_t n = random_below(8) ? random_below(150) : TOTAL;
         compare(spec, kind, p.plane, m, first, n < TOTAL - first ? n : TOTAL - first);
+        if (step % 10 == 9) {
+            compare_counts(p.plane, &stats);
+        }
     }
     assert_int_equal(tada_plane_settle(p.plane, 2), TADA_OK);
     compare(spec, kind, p.plane, m, 0, TOTAL);
-    tada_plane_stats stats;
-    tada_plane_get_stats(p.plane, &stats);
+    compare_counts(p.plane, &stats);
     if (strstr(spec, "tada:8:window")) {
         assert_true(stats.compressions > 0);
     }
