@@ -48,12 +48,6 @@ const char *environment(const char *name);
 /* Writes `folder/rest`; false when it does not fit. */
 bool join_path(char *path, size_t size, const char *folder, const char *rest);
 
-/* ---- launch.c: `tada run` and `tada serve` ---- */
-
-/* Replaces this process by a llama.cpp tool. `tool` is its full name; the user may choose another if
- * may_choose. */
-int launch(const struct command *self, const char *tool, bool may_choose, int argc, char **argv);
-
 /* ---- host.c: the installed llama.cpp and the plug-in ---- */
 
 struct host {

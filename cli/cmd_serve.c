@@ -1,5 +1,7 @@
 /* tada serve */
-#include "cli.h"
+#include "launch.h"
+
+#include <stdio.h>
 
 const char serve_help[] =
     "usage: tada serve [--cache SPEC] [--] [LLAMA_ARGS...]\n"
@@ -18,5 +20,15 @@ const char serve_help[] =
 
 int serve_main(const struct command *self, int argc, char **argv)
 {
-    return launch(self, "llama-server", false, argc, argv);
+    struct launch launch = {.self = self};
+    const struct launch_option options[] = {{0}};
+    int status = launch_parse(&launch, options, argc, argv);
+    if (status == 0 && launch.help) {
+        fputs(self->help, stdout);
+    } else if (status == 0) {
+        status = launch_find(&launch, "llama-server");
+        status = status == 0 ? launch_start(&launch) : status;
+    }
+    launch_free(&launch);
+    return status;
 }
