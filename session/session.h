@@ -1,0 +1,30 @@
+/*
+ * Sessions on disk in compressed form: packs the files in which llama.cpp saves the state of a sequence (slot
+ * saves of llama-server, llama_state_seq_save_file) or of a context (llama_state_save_file), without loss.
+ * doc/session.md describes the packed file.
+ *
+ * All of it may be used from several threads at once. No pointer may be NULL unless it says so.
+ */
+#ifndef TADA_SESSION_H
+#define TADA_SESSION_H
+
+#include "tada.h"
+
+/*
+ * Packs the file `from` into a file `to`, which appears whole or not at all (until then it has a temporary
+ * name in the same folder). Unpacking gives the same bytes, always; how small it gets depends on how many rows
+ * come out of a compressed cache. spec: the cache that wrote it, or NULL: TADA_CACHE, else "tada". A file that
+ * is not llama.cpp's: TADA_E_FILE.
+ */
+enum tada_status tada_session_pack(const char *from, const char *to, const char *spec, tada_error *error);
+
+/*
+ * Writes the file that was packed into `from` to a descriptor that is open for writing, from its offset on. On
+ * an error, what was written is worth nothing. A damaged file: TADA_E_FILE.
+ */
+enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *error);
+
+/* Whether a file begins as packed files do; false also for what cannot be read. */
+bool tada_session_is_packed(const char *path);
+
+#endif
