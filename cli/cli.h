@@ -10,6 +10,7 @@
 enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 #define PLUGIN_FILE "libggml-tada.so"
+#define SESSIONS_FILE "libtada-sessions.so"
 
 /* One row of the table in main.c. argv[0] is the name of the subcommand. */
 struct command {
@@ -42,6 +43,7 @@ struct place {
 
 bool find_tool(const char *tool, struct place *place);
 bool find_plugin(struct place *place);
+bool find_sessions_library(struct place *place);
 bool find_default_model(struct place *place);
 /* The value of an environment variable; NULL when unset or empty. */
 const char *environment(const char *name);

@@ -1,0 +1,26 @@
+/* What `tada serve` finds out before the server starts. */
+#ifndef TADA_SERVE_H
+#define TADA_SERVE_H
+
+#include "launch.h"
+#include "server_options.h"
+
+#include <limits.h>
+
+struct serve {
+    struct launch launch;
+    const char *plans; /* --plans; NULL: the usual folder */
+    double budget;     /* of f16's bytes that a plan may keep */
+    struct server_options server;
+    char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
+    char summary[PATH_MAX + 512];
+};
+
+/*
+ * Looks at the model: takes the plan that belongs to it, unless a cache was asked for, and writes the
+ * summary. Where it cannot, the cache is that of the launch, and the summary says what is known. `asked`: a
+ * cache was.
+ */
+void serve_look(struct serve *serve, bool asked);
+
+#endif
