@@ -18,7 +18,7 @@ struct command {
     int (*run)(const struct command *self, int argc, char **argv);
 };
 
-extern const char run_help[], serve_help[], doctor_help[];
+extern const char run_help[], serve_help[], doctor_help[], pack_help[], unpack_help[];
 int run_main(const struct command *self, int argc, char **argv);
 int serve_main(const struct command *self, int argc, char **argv);
 /* Only in a build with llama.cpp's headers. */
@@ -27,6 +27,8 @@ int calibrate_main(const struct command *self, int argc, char **argv);
 int inspect_main(const struct command *self, int argc, char **argv);
 int eval_main(const struct command *self, int argc, char **argv);
 int bench_main(const struct command *self, int argc, char **argv);
+int pack_main(const struct command *self, int argc, char **argv);
+int unpack_main(const struct command *self, int argc, char **argv);
 int doctor_main(const struct command *self, int argc, char **argv);
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */

@@ -58,8 +58,7 @@ static int check_server_options(const struct serve *serve)
         return cli_usage("serve",
                          "A plan is for one model, and a router has many: use a cache such as --cache tada.");
     }
-    /* With any number of layers, as far as that goes. */
-    if (server_options_layers(server, 1) == 0 && (!server->layers || atoi(server->layers) < 2)) {
+    if (server_options_layers(server, INT_MAX) == 0) {
         fprintf(stderr,
                 "tada: nothing is compressed: llama-server keeps the cache elsewhere with -ngl 0 or 1, "
                 "--no-kv-offload or a --device other than TADA; leave it out.\n");

@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
     {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
 #endif
+    {"pack", "make a saved session of llama.cpp as small as its compressed cache", pack_help, pack_main},
+    {"unpack", "give the saved session back, byte for byte", unpack_help, unpack_main},
     {"doctor", "check this computer, llama.cpp and the plug-in", doctor_help, doctor_main},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

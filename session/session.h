@@ -27,4 +27,27 @@ enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *er
 /* Whether a file begins as packed files do; false also for what cannot be read. */
 bool tada_session_is_packed(const char *path);
 
+/* ---- the same for long files, with more to tell ---- */
+
+/* What became of a file. */
+typedef struct tada_session_sizes {
+    uint64_t stock, packed;  /* bytes of the file of llama.cpp, of the packed one */
+    uint64_t rows, raw_rows; /* rows of f16 caches; those of them that are stored as they are */
+    uint64_t planes;         /* K or V of a layer that they are from */
+} tada_session_sizes;
+
+/* Called now and then; false: give up. */
+typedef struct tada_session_watch {
+    bool (*step)(void *context, uint64_t done, uint64_t total);
+    void *context;
+} tada_session_watch;
+
+/* watch, sizes: may be NULL. */
+enum tada_status tada_session_pack_file(const char *from, const char *to, const char *spec,
+                                        const tada_session_watch *watch, tada_session_sizes *sizes,
+                                        tada_error *error);
+/* Unpacks into a file, which appears whole or not at all. */
+enum tada_status tada_session_unpack_file(const char *from, const char *to, const tada_session_watch *watch,
+                                          tada_session_sizes *sizes, tada_error *error);
+
 #endif
