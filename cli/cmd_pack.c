@@ -119,8 +119,7 @@ static void print_sizes(const struct job *job, const tada_session_sizes *sizes)
     printf("%s: %.1f MiB, %.1f %% of %.1f MiB", job->packs ? job->to : job->from, (double)sizes->packed / mib,
            part, (double)sizes->stock / mib);
     if (sizes->rows > 0) {
-        printf("; %.1f %% of the rows as they are",
-               100.0 * (double)sizes->raw_rows / (double)sizes->rows);
+        printf("; %.1f %% of the rows as they are", 100.0 * (double)sizes->raw_rows / (double)sizes->rows);
     }
     printf("\n");
 }

@@ -134,7 +134,7 @@ static int start(struct serve *serve)
     serve_look(serve, asked);
 #else
     (void)asked;
-    snprintf(serve->summary, sizeof serve->summary, "cache %s", serve->launch.cache);
+    snprintf(serve->summary, sizeof serve->summary, "no plan, %s", serve->launch.cache);
 #endif
     if (!serve->launch.spec.stock) {
         status = check_server_options(serve);

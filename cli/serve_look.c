@@ -14,6 +14,7 @@
 struct memory {
     double bytes, f16; /* 0: unknown */
     bool at_most;
+    int layers, n_layers; /* the last ones are compressed */
 };
 
 /* ---- the plan ---- */
@@ -84,8 +85,9 @@ static bool is_f16(const char *type)
 static void measure(const struct serve *serve, const struct model_file *model,
                     const struct server_cache *cache, const tada_plan *plan, struct memory *memory)
 {
-    int first = model->n_layers - server_options_layers(&serve->server, model->n_layers);
-    *memory = (struct memory){.at_most = cache->at_most || model->windowed};
+    int n = server_options_layers(&serve->server, model->n_layers), first = model->n_layers - n;
+    *memory = (struct memory){
+        .at_most = cache->at_most || model->windowed, .layers = n, .n_layers = model->n_layers};
     /* What a type of llama.cpp takes is in its name. */
     if (serve->launch.spec.stock || !is_f16(serve->server.type_k) || !is_f16(serve->server.type_v)) {
         return;
@@ -130,9 +132,12 @@ static void summarise(struct serve *serve, const struct server_cache *cache, con
                    at_most, cache->cells, cache->slots);
     }
     if (memory->f16 > 0) {
-        used = add(serve, used, "; cache %s%.1f MiB instead of %.1f MiB in f16: %.0f %% saved",
+        used = add(serve, used, "; cache %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved",
                    memory->at_most ? "at most " : "", memory->bytes / 1048576, memory->f16 / 1048576,
                    100 * (1 - memory->bytes / memory->f16));
+        if (memory->layers < memory->n_layers) {
+            used = add(serve, used, " in %d of %d layers", memory->layers, memory->n_layers);
+        }
     }
     if (found->plan) {
         used = add(serve, used, "; plan %s", found->path);
@@ -140,7 +145,7 @@ static void summarise(struct serve *serve, const struct server_cache *cache, con
             add(serve, used, " (KL divergence %.5f at %.1f %%)", found->kld, 100 * found->memory);
         }
     } else {
-        add(serve, used, "; cache %s", serve->launch.cache);
+        add(serve, used, "; no plan, %s", serve->launch.cache);
     }
 }
 
