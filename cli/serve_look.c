@@ -23,7 +23,8 @@ static void take_plan(struct serve *serve, const char *folder, const struct mode
                       struct found_plan *found)
 {
     struct engine engine;
-    if (engine_open_plugin(&engine, serve->launch.tool.path, serve->launch.plugin.path) != 0) {
+    if (access(folder, R_OK) != 0 ||
+        engine_open_plugin(&engine, serve->launch.tool.path, serve->launch.plugin.path) != 0) {
         return; /* it said why; the server will, too */
     }
     plans_find(&engine, folder, model->fingerprint, serve->budget, found);
@@ -161,10 +162,8 @@ void serve_look(struct serve *serve, bool asked)
                        : *launch->model.path                        ? launch->model.path
                                                                     : serve->server.model;
     bool is_known = path && model_file_read(launch->tool.path, path, &model);
-    if (is_known && !asked && !launch->spec.stock &&
-        (serve->plans ? join_path(folder, sizeof folder, serve->plans, "") : plans_folder(folder)) &&
-        access(folder, R_OK) == 0) {
-        take_plan(serve, folder, &model, &found);
+    if (is_known && !asked && !launch->spec.stock && (serve->plans || plans_folder(folder))) {
+        take_plan(serve, serve->plans ? serve->plans : folder, &model, &found);
     } else if (asked && launch->spec.plan) {
         read_plan(serve, &found);
     }
