@@ -9,7 +9,7 @@
 #include <string.h>
 
 const char pack_help[] =
-    "usage: tada pack FILE [-o OUT] [--cache SPEC] [--json]\n"
+    "usage: tada pack FILE [-o OUT] [--json]\n"
     "\n"
     "Makes a small file of one that llama.cpp saved a sequence in (slot saves of llama-server, the prompt\n"
     "cache of llama-completion). 'tada unpack' gives the same file back, byte for byte. How much smaller\n"
@@ -18,7 +18,6 @@ const char pack_help[] =
     "\n"
     "options:\n"
     "  -o, --output OUT  the packed file (default: FILE.tada)\n"
-    "  --cache SPEC      the cache that FILE was saved from. Not needed: it is found from the rows\n"
     "  --json            print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}\n"
     "  -h, --help        print this help and exit\n"
     "\n"
@@ -44,7 +43,7 @@ static const char ending[] = ".tada";
 
 struct job {
     bool packs, json;
-    const char *from, *to, *spec;
+    const char *from, *to;
     char usual[PATH_MAX]; /* for `to` */
 };
 
@@ -76,16 +75,10 @@ static int parse(const struct command *self, int argc, char **argv, struct job *
     static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
                                                  {"json", no_argument, NULL, 'j'},
                                                  {"help", no_argument, NULL, 'h'},
-                                                 {"cache", required_argument, NULL, 'c'},
                                                  {NULL, 0, NULL, 0}};
-    /* Only packing knows --cache. */
-    struct option known[sizeof long_options / sizeof *long_options];
-    memcpy(known, long_options, sizeof known);
-    if (!job->packs) {
-        memset(&known[3], 0, sizeof known[3]);
-    }
     int option, status;
-    while ((status = next_option(self->name, argc, argv, ":ho:", known, &option)) == 0 && option != -1) {
+    while ((status = next_option(self->name, argc, argv, ":ho:", long_options, &option)) == 0 &&
+           option != -1) {
         if (option == 'h') {
             fputs(self->help, stdout);
             *helped = true;
@@ -94,7 +87,7 @@ static int parse(const struct command *self, int argc, char **argv, struct job *
         if (option == 'j') {
             job->json = true;
         } else {
-            *(option == 'o' ? &job->to : &job->spec) = optarg;
+            job->to = optarg;
         }
     }
     if (status != 0) {
@@ -138,9 +131,8 @@ static int work(const struct command *self, int argc, char **argv, bool packs)
     interrupt_watch();
     progress_start(&progress, self->name);
     const tada_session_watch watch = {step, &progress};
-    enum tada_status status = packs
-                                  ? tada_session_pack_file(job.from, job.to, job.spec, &watch, &sizes, &error)
-                                  : tada_session_unpack_file(job.from, job.to, &watch, &sizes, &error);
+    enum tada_status status = packs ? tada_session_pack_file(job.from, job.to, NULL, &watch, &sizes, &error)
+                                    : tada_session_unpack_file(job.from, job.to, &watch, &sizes, &error);
     progress_clear(&progress);
     if (status != TADA_OK) {
         cli_fail("%s", error.text);

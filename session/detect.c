@@ -1,6 +1,6 @@
 /*
- * On which grids the rows of a plane lie. Samples of them are tried with every axis, rotation and group that a
- * recipe may have, so that a session needs no plan and no model to be packed.
+ * On which grids the rows of a plane lie. Samples of them are tried with every axis, rotation and group that
+ * a recipe may have, so that a session needs no plan and no model to be packed.
  */
 #include "packed.h"
 
@@ -26,7 +26,8 @@ static int count_rows(const tada_grid *grid, const sample *samples, float *scrat
         }
         /* The first run begins anywhere, the second one where a tile does. */
         int first = tada_grid_longest(grid, s->rows, s->n, scratch);
-        int second = tada_grid_longest(grid, s->rows + (size_t)first * (size_t)grid->width, s->n - first, scratch);
+        int second =
+            tada_grid_longest(grid, s->rows + (size_t)first * (size_t)grid->width, s->n - first, scratch);
         /* Any one or two rows are on some grid in many columns. */
         count += (first > 3 ? first : 0) + (second > 3 ? second : 0);
     }

@@ -1,7 +1,8 @@
 /*
  * Rows that a compressed cache has decoded lie on grids: each value is a small integer times a scale that it
  * shares with its group, turned back by a rotation and rounded to f16 (doc/format.md). A run of such rows is
- * found again as integers, without knowing the recipe, and is stored in few bits. doc/session.md has the bytes.
+ * found again as integers, without knowing the recipe, and is stored in few bits. doc/session.md has the
+ * bytes.
  */
 #ifndef TADA_SESSION_GRID_H
 #define TADA_SESSION_GRID_H
@@ -30,16 +31,16 @@ size_t tada_grid_most_bytes(const tada_grid *grid);
 size_t tada_grid_scratch(const tada_grid *grid);
 
 /*
- * Which of n (1 to 64) f16 rows [n][width] lie on a grid; bit i is row i. Axis channel: all or none. Codes and
- * words are left in the scratch for tada_grid_put.
+ * Which of n (1 to 64) f16 rows [n][width] lie on a grid; bit i is row i. Axis channel: all or none. Codes
+ * and words are left in the scratch for tada_grid_put.
  */
 uint64_t tada_grid_fit(const tada_grid *grid, const uint16_t *rows, int n, float *scratch);
 
 /* How many of n rows, from the first on, lie on a grid of the axis channel together, at most 64. */
 int tada_grid_longest(const tada_grid *grid, const uint16_t *rows, int n, float *scratch);
 
-/* Writes rows first to first + n - 1 of those that were just fitted, all of which lie on a grid (axis channel:
- * all rows that there are). Returns the bytes of the run. */
+/* Writes rows first to first + n - 1 of those that were just fitted, all of which lie on a grid (axis
+ * channel: all rows that there are). Returns the bytes of the run. */
 size_t tada_grid_put(const tada_grid *grid, int first, int n, float *scratch, uint8_t *bytes);
 
 /* First bytes of a run that tell how many it has; how many a run of n rows that begins so has, 0: damaged. */

@@ -32,9 +32,9 @@ typedef struct plane {
     uint64_t raw_from, row; /* rows from raw_from on are still to be written, as they are; next row */
     int n_threads;
     size_t scratch_floats, run_bytes;
-    float *scratch;  /* of each thread */
-    uint16_t *rows;  /* of a batch */
-    uint8_t *bytes;  /* of a batch's runs */
+    float *scratch; /* of each thread */
+    uint16_t *rows; /* of a batch */
+    uint8_t *bytes; /* of a batch's runs */
     run runs[PACKED_BATCH_RUNS];
 } plane;
 
@@ -163,9 +163,9 @@ static int make_runs(plane *pl, size_t n)
 }
 
 /*
- * Tiles begin somewhere in a file, rows may be missing in them, and those of others may lie between: the next run
- * goes as far as rows lie on a grid together. Where there is none, so many rows as have been without one go as
- * they are, and no more than 64.
+ * Tiles begin somewhere in a file, rows may be missing in them, and those of others may lie between: the next
+ * run goes as far as rows lie on a grid together. Where there is none, so many rows as have been without one
+ * go as they are, and no more than 64.
  */
 static enum tada_status pack_channels(packing *p, plane *pl)
 {
@@ -227,8 +227,8 @@ static bool plane_memory(plane *pl)
 {
     int runs = packed_batch(&pl->grid);
     /* Every second row of a run may be one of its own, with a head each. */
-    pl->run_bytes = tada_grid_most_bytes(&pl->grid) +
-                    CELLS * (PACKED_CODED_HEAD + tada_grid_head_bytes(&pl->grid));
+    pl->run_bytes =
+        tada_grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + tada_grid_head_bytes(&pl->grid));
     pl->scratch_floats = (tada_grid_scratch(&pl->grid) + 15) / 16 * 16;
     pl->n_threads = tada_session_threads();
     pl->scratch = malloc(pl->scratch_floats * (size_t)pl->n_threads * sizeof *pl->scratch);
@@ -251,13 +251,12 @@ static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, tad
     p->sizes->planes++;
     if (status != TADA_OK || !found) {
         p->sizes->raw_rows += stock->rows;
-        return status != TADA_OK ? status
-                                 : put_bytes(p, stock->at, 2 * (uint64_t)stock->width * stock->rows);
+        return status != TADA_OK ? status : put_bytes(p, stock->at, 2 * (uint64_t)stock->width * stock->rows);
     }
     pl.grid = *grid;
     if (!plane_memory(&pl)) {
-        status = tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.",
-                           p->source->path);
+        status =
+            tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
     } else {
         uint8_t head[PACKED_PLANE_HEAD] = {PACKED_PLANE, grid->axis == TADA_AXIS_TOKEN};
         const uint16_t shorts[2] = {(uint16_t)grid->rotation, (uint16_t)grid->group};
@@ -352,14 +351,6 @@ static enum tada_status pack_to(packing *p, const tada_whole *whole)
                      p->source->path);
 }
 
-static enum tada_status check_spec(const char *spec, tada_error *error)
-{
-    tada_spec parsed;
-    const char *usual = getenv("TADA_CACHE");
-    spec = spec ? spec : usual && *usual ? usual : "tada";
-    return tada_spec_parse(spec, &parsed, error);
-}
-
 enum tada_status tada_session_pack_file(const char *from, const char *to, const char *spec,
                                         const tada_session_watch *watch, tada_session_sizes *sizes,
                                         tada_error *error)
@@ -370,7 +361,8 @@ enum tada_status tada_session_pack_file(const char *from, const char *to, const 
     tada_session_sizes unused;
     sizes = sizes ? sizes : &unused;
     memset(sizes, 0, sizeof *sizes);
-    enum tada_status status = check_spec(spec, error);
+    tada_spec parsed;
+    enum tada_status status = spec ? tada_spec_parse(spec, &parsed, error) : TADA_OK;
     status = status == TADA_OK ? tada_source_open(from, &source, error) : status;
     if (status != TADA_OK) {
         return status;

@@ -12,15 +12,15 @@
 
 /*
  * Packs the file `from` into a file `to`, which appears whole or not at all (until then it has a temporary
- * name in the same folder). Unpacking gives the same bytes, always; how small it gets depends on how many rows
- * come out of a compressed cache. spec: the cache that wrote it, or NULL: TADA_CACHE, else "tada". A file that
- * is not llama.cpp's: TADA_E_FILE.
+ * name in the same folder). Unpacking gives the same bytes, always; how small it gets depends on how many
+ * rows come out of a compressed cache. spec: NULL, or the cache that wrote it; it is checked, but not needed,
+ * as the rows tell. A file that is not llama.cpp's: TADA_E_FILE.
  */
 enum tada_status tada_session_pack(const char *from, const char *to, const char *spec, tada_error *error);
 
 /*
- * Writes the file that was packed into `from` to a descriptor that is open for writing, from its offset on. On
- * an error, what was written is worth nothing. A damaged file: TADA_E_FILE.
+ * Writes the file that was packed into `from` to a descriptor that is open for writing, from its offset on.
+ * On an error, what was written is worth nothing. A damaged file: TADA_E_FILE.
  */
 enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *error);
 

@@ -1,7 +1,8 @@
 /*
  * What llama.cpp's writers put into a file, one after the other (src/llama-context.cpp: state_save_file,
  * state_seq_save_file; src/llama-kv-cache.cpp: state_write and what it calls). A file does not say which kind
- * of memory wrote it, so caches are taken for what they look like, and a wrong guess costs size, nothing else.
+ * of memory wrote it, so caches are taken for what they look like, and a wrong guess costs size, nothing
+ * else.
  */
 #include "stock.h"
 
@@ -59,8 +60,8 @@ static bool add_plane(scan *s, uint32_t rows, uint32_t width, bool is_v)
         size_t capacity = s->capacity ? 2 * s->capacity : 64;
         tada_stock_plane *planes = realloc(s->planes, capacity * sizeof *planes);
         if (!planes) {
-            s->status = tada_fail(s->error, TADA_E_MEMORY, "Out of memory for the parts of %.150s.",
-                                  s->source->path);
+            s->status =
+                tada_fail(s->error, TADA_E_MEMORY, "Out of memory for the parts of %.150s.", s->source->path);
             return false;
         }
         s->planes = planes;
@@ -156,8 +157,7 @@ static bool scan_cache(scan *s, uint64_t extra)
     return good;
 }
 
-enum tada_status tada_stock_scan(tada_source *source, tada_stock_plane **planes, size_t *n,
-                                 tada_error *error)
+enum tada_status tada_stock_scan(tada_source *source, tada_stock_plane **planes, size_t *n, tada_error *error)
 {
     scan s = {.source = source, .error = error};
     uint32_t magic = 0, version = 0, n_tokens, length;

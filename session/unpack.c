@@ -202,10 +202,10 @@ static enum tada_status take_plane(const unpacking *u)
     b.scratch = malloc((size_t)b.n_threads * b.scratch_floats * sizeof *b.scratch);
     u->sizes->planes++;
     u->sizes->rows += longs[1];
-    status = b.packed && b.out && b.scratch
-                 ? take_runs(u, &b, longs[1])
-                 : tada_fail(u->error, TADA_E_MEMORY, "Out of memory while %.150s was unpacked.",
-                             u->source->path);
+    status =
+        b.packed && b.out && b.scratch
+            ? take_runs(u, &b, longs[1])
+            : tada_fail(u->error, TADA_E_MEMORY, "Out of memory while %.150s was unpacked.", u->source->path);
     free(b.packed);
     free(b.out);
     free(b.scratch);
@@ -269,8 +269,8 @@ static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32
         status = tada_source_read(source, at, chunk, n, error);
         sum = tada_crc_add(&crc, sum, chunk, n);
     }
-    status = status == TADA_OK ? tada_source_read(source, end - sizeof sums[0], sums, sizeof sums, error)
-                               : status;
+    status =
+        status == TADA_OK ? tada_source_read(source, end - sizeof sums[0], sums, sizeof sums, error) : status;
     if (status != TADA_OK) {
         return status;
     }
@@ -280,10 +280,11 @@ static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32
                          "%.150s is a packed session of version %u: use a tada that knows it.", source->path,
                          version);
     }
-    return sum == sums[1] ? TADA_OK
-                          : tada_fail(error, TADA_E_FILE,
-                                      "%.150s is damaged or cut off (its checksum is wrong): use another copy.",
-                                      source->path);
+    return sum == sums[1]
+               ? TADA_OK
+               : tada_fail(error, TADA_E_FILE,
+                           "%.150s is damaged or cut off (its checksum is wrong): use another copy.",
+                           source->path);
 }
 
 enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char *to,
@@ -305,8 +306,7 @@ enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char 
         status = tada_sink_open(to_fd, to, &sink, error);
         if (status == TADA_OK) {
             const uint8_t *header;
-            unpacking u = {&source,  &sink, watch, sizes, error, stock_bytes,
-                           source.size - PACKED_FOOTER};
+            unpacking u = {&source, &sink, watch, sizes, error, stock_bytes, source.size - PACKED_FOOTER};
             status = tada_source_take(&source, PACKED_HEADER, &header, error);
             status = status == TADA_OK ? take_records(&u) : status;
             status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
