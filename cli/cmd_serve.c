@@ -131,12 +131,12 @@ static int start(struct serve *serve)
     }
     server_options_read(&serve->server, serve->launch.pass, serve->launch.n_pass);
 #ifdef TADA_MEASURES
-    serve_look(serve, asked);
+    status = serve_look(serve, asked);
 #else
     (void)asked;
     snprintf(serve->summary, sizeof serve->summary, "no plan, %s", serve->launch.cache);
 #endif
-    if (!serve->launch.spec.stock) {
+    if (status == 0 && !serve->launch.spec.stock) {
         status = check_server_options(serve);
     }
     if (status != 0) {

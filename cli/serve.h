@@ -19,8 +19,8 @@ struct serve {
 /*
  * Looks at the model: takes the plan that belongs to it, unless a cache was asked for, and writes the
  * summary. Where it cannot, the cache is that of the launch, and the summary says what is known. `asked`: a
- * cache was.
+ * cache was. Prints what is wrong with a plan that was asked for, and returns an exit status.
  */
-void serve_look(struct serve *serve, bool asked);
+int serve_look(struct serve *serve, bool asked);
 
 #endif

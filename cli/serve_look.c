@@ -46,16 +46,27 @@ static void take_plan(struct serve *serve, const char *folder, const struct mode
     }
 }
 
-/* A plan that was asked for is read to know what it takes; what is wrong with it the plug-in says. */
-static void read_plan(struct serve *serve, struct found_plan *found)
+/* A plan that was asked for: what is wrong with it, the server would only say much later. Returns an exit
+ * status. */
+static int read_plan(struct serve *serve, const struct model_file *model, struct found_plan *found)
 {
     struct engine engine;
+    tada_error error = {""};
     const char *path = tada_spec_plan_path(serve->launch.cache);
-    if (path && engine_open_plugin(&engine, serve->launch.tool.path, serve->launch.plugin.path) == 0 &&
-        engine.plan_read(path, &found->plan, NULL) == TADA_OK) {
-        plan_measured(found->plan, &found->memory, &found->kld);
-        snprintf(found->path, sizeof found->path, "%s", path);
+    if (engine_open_plugin(&engine, serve->launch.tool.path, serve->launch.plugin.path) != 0) {
+        return 0; /* it said why; the server will, too */
     }
+    if (engine.plan_read(path, &found->plan, &error) != TADA_OK) {
+        return cli_usage("serve", "%s", error.text);
+    }
+    if (model->fingerprint && found->plan->fingerprint && model->fingerprint != found->plan->fingerprint) {
+        return cli_usage(
+            "serve", "The plan %s is for another model, %s: make one for this model with 'tada calibrate'.",
+            path, found->plan->model);
+    }
+    plan_measured(found->plan, &found->memory, &found->kld);
+    snprintf(found->path, sizeof found->path, "%s", path);
+    return 0;
 }
 
 /* ---- memory ---- */
@@ -150,26 +161,28 @@ static void summarise(struct serve *serve, const struct server_cache *cache, con
     }
 }
 
-void serve_look(struct serve *serve, bool asked)
+int serve_look(struct serve *serve, bool asked)
 {
     struct model_file model = {0};
     struct found_plan found = {.kld = INFINITY};
     struct server_cache cache;
     struct memory memory;
     char folder[PATH_MAX];
+    int status = 0;
     const struct launch *launch = &serve->launch;
-    const char *path = serve->server.models || serve->server.remote ? NULL
-                       : *launch->model.path                        ? launch->model.path
-                                                                    : serve->server.model;
-    bool is_known = path && model_file_read(launch->tool.path, path, &model);
-    if (is_known && !asked && !launch->spec.stock && (serve->plans || plans_folder(folder))) {
+    const struct server_options *server = &serve->server;
+    const char *path = *launch->model.path ? launch->model.path : server->model;
+    bool is_known =
+        path && !server->models && !server->remote && model_file_read(launch->tool.path, path, &model);
+    if (is_known && launch->spec.plan) {
+        status = read_plan(serve, &model, &found);
+    } else if (is_known && !asked && !launch->spec.stock && (serve->plans || plans_folder(folder))) {
         take_plan(serve, serve->plans ? serve->plans : folder, &model, &found);
-    } else if (asked && launch->spec.plan) {
-        read_plan(serve, &found);
     }
-    server_options_cache(&serve->server, model.n_ctx_train, &cache);
+    server_options_cache(server, model.n_ctx_train, &cache);
     measure(serve, &model, &cache, found.plan, &memory);
     summarise(serve, &cache, &memory, &found);
     tada_plan_free(found.plan);
     model_file_free(&model);
+    return status;
 }

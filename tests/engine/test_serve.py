@@ -181,6 +181,11 @@ def choice_of_plans(work):
     check("a draft model has no plan", "is left aside" in said and "; no plan, tada\n" in said, said)
     said = summary(*base, "--cache", f"tada:@{work}/tiny/good.plan", **data)
     check("a plan that is asked for is told", f"; plan {work}/tiny/good.plan (KL divergence 0.00450 at 27.1 %)" in said, said)
+    for name in ("foreign", "nan"):
+        result = subprocess.run([TADA, "serve", *base, "--cache", f"tada:@{work}/tiny/{name}.plan", "--version"], env=environment(),
+                                stderr=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
+        check(f"a plan that is asked for and {name} is refused", result.returncode == 2 and b"plan" in result.stderr
+              and not result.stdout, result)
     check("a model in a file that is none", "4 slots" in summary("-m", f"{work}/tiny/good.plan/x", **data))
 
 
