@@ -112,28 +112,27 @@ static struct saving *take_saving(const FILE *stream)
     return found;
 }
 
+static FILE *open_any(const char *name, _Atomic(open_function) *next, const char *path, const char *mode)
+{
+    FILE *stream;
+    if (!*next) {
+        open_function found;
+        find_next(name, &found);
+        *next = found;
+    }
+    return open_ours(path, mode, &stream) ? stream : (*next)(path, mode);
+}
+
 EXPORT FILE *fopen(const char *restrict path, const char *restrict mode)
 {
     static _Atomic(open_function) next;
-    FILE *stream;
-    if (!next) {
-        open_function found;
-        find_next("fopen", &found);
-        next = found;
-    }
-    return open_ours(path, mode, &stream) ? stream : next(path, mode);
+    return open_any("fopen", &next, path, mode);
 }
 
 EXPORT FILE *fopen64(const char *restrict path, const char *restrict mode)
 {
     static _Atomic(open_function) next;
-    FILE *stream;
-    if (!next) {
-        open_function found;
-        find_next("fopen64", &found);
-        next = found;
-    }
-    return open_ours(path, mode, &stream) ? stream : next(path, mode);
+    return open_any("fopen64", &next, path, mode);
 }
 
 EXPORT int fclose(FILE *stream)

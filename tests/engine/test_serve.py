@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """tada serve: the plan of the model, the summary, sessions that stay packed.   test_serve.py BIN_DIR MODEL"""
-import json
 import os
 import pathlib
 import random
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -15,7 +13,8 @@ import tempfile
 import threading
 import time
 import urllib.error
-import urllib.request
+
+from llama_server import Server, check, finish
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
 TADA = f"{BIN}/tada"
@@ -23,14 +22,6 @@ MAGIC = b"TADASESS"
 # Enough tokens that most of them leave the window.
 STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and the name of every ship into his book."
                  for n in range(1, 34)) + " 1, 2, 3, 4, 5, 6, 7, 8,"
-failures = 0
-
-
-def check(name, good, detail=""):
-    global failures
-    print(f"{'ok      ' if good else 'FAILED  '}{name}{'' if good else f': {detail}'}", flush=True)
-    failures += not good
-
 
 def environment():
     skipped = ("TADA_CACHE", "TADA_PLANS", "GGML_BACKEND_PATH", "LD_PRELOAD")
@@ -45,56 +36,14 @@ def summary(*arguments, **variables):
     return result.stdout.decode()
 
 
-class Server:
-    def __init__(self, work, *arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self.log = open(f"{work}/server.log", "w+", encoding="utf-8")
-        self.process = subprocess.Popen([TADA, "serve", "-m", MODEL, "-t", "2", "-c", "2048", "-np", "2", "-lv", "4",
-                                         "--no-warmup", "--port", str(port), "--slot-save-path", f"{work}/slots", *arguments],
-                                        env=environment(), stdout=self.log, stderr=subprocess.STDOUT)
+def serve(work, *arguments):
+    return Server([TADA, "serve", "-m", MODEL, "-t", "2", "-c", "2048", "-np", "2", "-lv", "4", "--no-warmup",
+                   "--slot-save-path", f"{work}/slots", *arguments], environment(), work)
 
-    def __enter__(self):
-        for _ in range(300):
-            try:
-                self.call("/health")
-                return self
-            except (OSError, urllib.error.URLError):
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.1)
-        raise SystemExit(f"llama-server did not start:\n{self.text()[-2000:]}")
 
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(30)
-
-    def text(self):
-        self.log.flush()
-        self.log.seek(0)
-        return self.log.read()
-
-    def call(self, path, **body):
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None,
-                                         {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.load(answer)
-
-    def complete(self, slot=0):
-        answer = self.call("/completion", prompt=STORY, n_predict=12, id_slot=slot, temperature=0, cache_prompt=True)
-        return answer["content"], answer["timings"]["prompt_n"]
-
-    def slot(self, action, name, slot=0):
-        return self.call(f"/slots/{slot}?action={action}", filename=name)
-
-    def is_refused(self, name):
-        try:
-            self.slot("restore", name, 1)
-        except urllib.error.HTTPError as error:
-            return error.code == 400
-        return False
+def complete(server, slot=0):
+    answer = server.complete(slot, STORY)
+    return answer["content"], answer["timings"]["prompt_n"]
 
 
 def read_fingerprint(path):
@@ -198,8 +147,8 @@ def read_fingerprint_of_ones(n):
 
 def sessions(work):
     slots = pathlib.Path(work, "slots")
-    with Server(work, "--cache", "f16") as server:
-        stock_answer = server.complete()[0]
+    with serve(work, "--cache", "f16") as server:
+        stock_answer = complete(server)[0]
         server.slot("save", "stock")
     stock = (slots / "stock").read_bytes()
     check("with a cache of llama.cpp sessions stay as they are", stock[:4] == b"qsgg", stock[:8])
@@ -210,7 +159,7 @@ def sessions(work):
         plans.mkdir()
         for name in ("good", "foreign"):
             shutil.copy(f"{work}/made/{name}.plan", plans / f"{name}.gguf")
-    with Server(work, *(("--plans", plans) if with_plans else ())) as server:
+    with serve(work, *(("--plans", plans) if with_plans else ())) as server:
         said = server.text()
         if with_plans:
             check("the plan of the model is taken", f"; plan {plans}/good.gguf" in said, said[:500])
@@ -219,38 +168,38 @@ def sessions(work):
         real = re.search(r"TADA KV buffer size = *([0-9.]+) MiB", said)
         check("... and the memory that it takes", told and real and abs(float(told[1]) / float(real[1]) - 1) < 0.01
               and float(told[2]) == 45, (told, real))
-        answer, n = server.complete()
+        answer, n = complete(server)
         saved = server.slot("save", "one")
         data = (slots / "one").read_bytes()
         check("a session is packed", data[:8] == MAGIC and n > 700, (data[:8], n))
         check("... to less than half of what llama.cpp writes", 0 < len(data) < saved["n_written"] / 2,
               (len(data), saved["n_written"]))
-        again = server.complete()
+        again = complete(server)
         server.slot("erase", "one")
         restored = server.slot("restore", "one")
         check("... and restored whole", restored["n_read"] == saved["n_written"] and restored["n_restored"] == saved["n_saved"],
               (restored, saved))
-        after = server.complete()
+        after = complete(server)
         check("... with the same answer", after[0] == again[0] and after[1] < 64 and "9, 10" in answer, (answer, again, after))
         server.slot("save", "two")
         server.slot("restore", "two", 1)
-        check("... into another slot, too", "9, 10" in server.complete(1)[0])
+        check("... into another slot, too", "9, 10" in complete(server, 1)[0])
         server.slot("restore", "stock", 1)
-        check("a session of a stock server is restored", "9, 10" in server.complete(1)[0] and "9, 10" in stock_answer)
+        check("a session of a stock server is restored", "9, 10" in complete(server, 1)[0] and "9, 10" in stock_answer)
         middle = len(data) // 2
         for name, content in (("cut", data[:middle]), ("flipped", data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1:]),
                               ("beginning", MAGIC), ("foreign", b"no state of any model " * 50), ("empty", b"")):
             (slots / name).write_bytes(content)
             check(f"a session that is {name} is refused", server.is_refused(name))
             (slots / name).unlink()
-        check("... and the server goes on", "9, 10" in server.complete()[0])
+        check("... and the server goes on", "9, 10" in complete(server)[0])
         opened = [os.readlink(f"/proc/{server.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.process.pid}/fd")]
         check("no file stays open", not [path for path in opened if "slots" in path or "memfd" in path], opened)
         check("nothing else is in the folder", {entry.name for entry in slots.iterdir()} == {"one", "two", "stock"},
               list(slots.iterdir()))
-    with Server(work, "--cache", "f16") as server:
+    with serve(work, "--cache", "f16") as server:
         server.slot("restore", "one")
-        check("a cache of llama.cpp takes packed sessions", "9, 10" in server.complete()[0])
+        check("a cache of llama.cpp takes packed sessions", "9, 10" in complete(server)[0])
 
 
 def killed(work, seed):
@@ -258,7 +207,7 @@ def killed(work, seed):
     slots = pathlib.Path(work, "slots")
     whole = leftovers = 0
     for _ in range(4):
-        with Server(work, "--cache", "tada:4:window=0") as server:
+        with serve(work, "--cache", "tada:4:window=0") as server:
             leftovers += any(entry.name.startswith(".") for entry in slots.iterdir())
             server.slot("restore", "one")
 
@@ -291,4 +240,4 @@ with tempfile.TemporaryDirectory() as folder:
         choice_of_plans(folder)
     sessions(folder)
     killed(folder, random.Random(number))
-sys.exit(failures > 0)
+finish()

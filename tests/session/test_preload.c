@@ -114,6 +114,11 @@ static bool is_direct(const char *name, const char *mode)
 
 static void test_others(void)
 {
+    unlink(path_of("slots/one"));
+    FILE *ours = fopen(path_of("slots/one"), "wb");
+    check("closing another file leaves it open", ours && put("other", "w", "new") && !is_there("slots/one"));
+    check("... until it is closed",
+          ours && fputs("new", ours) >= 0 && fclose(ours) == 0 && holds("slots/one", "new"));
     mkdir(path_of("slots/below"), 0777);
     mkdir(path_of("slots2"), 0777);
     check("a file elsewhere is not touched", is_direct("other", "wb"));
