@@ -103,7 +103,7 @@ enum tada_status tada_session_detect(const tada_source *source, uint64_t at, uin
         double cost =
             guess->cost < 1 && tada_grid_check(&guess->grid) ? cost_of(&guess->grid, samples, scratch) : 1;
         guess->cost =
-            cost <= guess->cost * 1.1 && cost < 1 ? guess->cost : search(&guess->grid, samples, scratch);
+            cost <= guess->cost * 1.25 && cost < 1 ? guess->cost : search(&guess->grid, samples, scratch);
     }
     free(all);
     free(scratch);
