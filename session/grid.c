@@ -127,19 +127,14 @@ static const uint8_t *get_span(const uint8_t *from, int bits, uint8_t *codes)
     return from;
 }
 
-static size_t widths_bytes(const tada_grid *g)
+size_t tada_grid_head_bytes(const tada_grid *g)
 {
     return g->axis == TADA_AXIS_CHANNEL ? (size_t)g->width / (2 * SPAN) : 1;
 }
 
-size_t tada_grid_head_bytes(const tada_grid *g)
-{
-    return widths_bytes(g);
-}
-
 size_t tada_grid_most_bytes(const tada_grid *g)
 {
-    return widths_bytes(g) + 2 * words_of(g, CELLS) + (size_t)CELLS * (size_t)g->width;
+    return tada_grid_head_bytes(g) + 2 * words_of(g, CELLS) + (size_t)CELLS * (size_t)g->width;
 }
 
 static int width_of(const tada_grid *g, const uint8_t *head, int span)
@@ -157,38 +152,55 @@ size_t tada_grid_run_bytes(const tada_grid *g, int n, const uint8_t *head)
         bits += (size_t)width_of(g, head, s);
     }
     /* 8 codes to a span: its bits of all of them are as many bytes. */
-    return widths_bytes(g) + 2 * words_of(g, n) + (size_t)n * bits;
+    return tada_grid_head_bytes(g) + 2 * words_of(g, n) + (size_t)n * bits;
+}
+
+/* The head of a run: the least widths that its codes need. */
+static void make_head(const tada_grid *g, const uint8_t *codes, int n, uint8_t *head)
+{
+    memset(head, 0, tada_grid_head_bytes(g));
+    for (int s = 0; s < g->width / SPAN; s++) {
+        unsigned all = 0;
+        for (int t = 0; t < n; t++) {
+            const uint8_t *span = codes + (size_t)t * (size_t)g->width + (size_t)(s * SPAN);
+            for (int i = 0; i < SPAN; i++) {
+                all |= span[i];
+            }
+        }
+        int bits = bit_length(all);
+        if (g->axis == TADA_AXIS_CHANNEL) {
+            head[s / 2] = (uint8_t)(head[s / 2] | bits << s % 2 * 4);
+        } else {
+            head[0] = bits > head[0] ? (uint8_t)bits : head[0];
+        }
+    }
+}
+
+static const uint8_t *codes_from(const tada_grid *g, const tada_grid_work *w, int first)
+{
+    return w->codes + (size_t)first * (size_t)g->width;
+}
+
+size_t tada_grid_bytes(const tada_grid *g, int first, int n, float *scratch)
+{
+    tada_grid_work w = tada_grid_work_make(g, scratch);
+    make_head(g, codes_from(g, &w, first), n, w.lane_codes);
+    return tada_grid_run_bytes(g, n, w.lane_codes);
 }
 
 size_t tada_grid_put(const tada_grid *g, int first, int n, float *scratch, uint8_t *bytes)
 {
     tada_grid_work w = tada_grid_work_make(g, scratch);
-    const uint8_t *codes = w.codes + (size_t)first * (size_t)g->width;
-    uint8_t *to = bytes;
-    memset(to, 0, widths_bytes(g));
-    for (int s = 0; s < g->width / SPAN; s++) {
-        unsigned all = 0;
-        for (int t = 0; t < n; t++) {
-            for (int i = 0; i < SPAN; i++) {
-                all |= codes[(size_t)t * (size_t)g->width + (size_t)(s * SPAN + i)];
-            }
-        }
-        int bits = bit_length(all);
-        if (g->axis == TADA_AXIS_CHANNEL) {
-            to[s / 2] = (uint8_t)(to[s / 2] | bits << s % 2 * 4);
-        } else {
-            to[0] = bits > to[0] ? (uint8_t)bits : to[0];
-        }
-    }
-    const uint8_t *head = to;
-    to += widths_bytes(g);
+    const uint8_t *codes = codes_from(g, &w, first);
     const uint16_t *words = w.words + (g->axis == TADA_AXIS_TOKEN ? words_of(g, first) : 0);
+    uint8_t *to = bytes + tada_grid_head_bytes(g);
+    make_head(g, codes, n, bytes);
     memcpy(to, words, 2 * words_of(g, n));
     to += 2 * words_of(g, n);
     for (int t = 0; t < n; t++) {
         for (int s = 0; s < g->width / SPAN; s++) {
-            to =
-                put_span(codes + (size_t)t * (size_t)g->width + (size_t)(s * SPAN), width_of(g, head, s), to);
+            to = put_span(codes, width_of(g, bytes, s), to);
+            codes += SPAN;
         }
     }
     return (size_t)(to - bytes);
@@ -197,13 +209,14 @@ size_t tada_grid_put(const tada_grid *g, int first, int n, float *scratch, uint8
 void tada_grid_get(const tada_grid *g, int n, const uint8_t *bytes, uint16_t *rows, float *scratch)
 {
     tada_grid_work w = tada_grid_work_make(g, scratch);
-    const uint8_t *head = bytes, *from = bytes + widths_bytes(g);
+    const uint8_t *from = bytes + tada_grid_head_bytes(g);
+    uint8_t *codes = w.codes;
     memcpy(w.words, from, 2 * words_of(g, n));
     from += 2 * words_of(g, n);
     for (int t = 0; t < n; t++) {
         for (int s = 0; s < g->width / SPAN; s++) {
-            from = get_span(from, width_of(g, head, s),
-                            w.codes + (size_t)t * (size_t)g->width + (size_t)(s * SPAN));
+            from = get_span(from, width_of(g, bytes, s), codes);
+            codes += SPAN;
         }
     }
     tada_grid_decode(g, n, &w, rows);

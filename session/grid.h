@@ -36,12 +36,18 @@ size_t tada_grid_scratch(const tada_grid *grid);
  */
 uint64_t tada_grid_fit(const tada_grid *grid, const uint16_t *rows, int n, float *scratch);
 
-/* How many of n rows, from the first on, lie on a grid of the axis channel together, at most 64. */
-int tada_grid_longest(const tada_grid *grid, const uint16_t *rows, int n, float *scratch);
+/* Bytes that tada_grid_put would write. */
+size_t tada_grid_bytes(const tada_grid *grid, int first, int n, float *scratch);
 
 /* Writes rows first to first + n - 1 of those that were just fitted, all of which lie on a grid (axis
  * channel: all rows that there are). Returns the bytes of the run. */
 size_t tada_grid_put(const tada_grid *grid, int first, int n, float *scratch, uint8_t *bytes);
+
+/*
+ * How many of n f16 rows, from the first on, should be one run of the axis channel; 0: the first one is
+ * better left as it is. *bytes: of that run.
+ */
+int tada_grid_cut(const tada_grid *grid, const uint16_t *rows, int n, float *scratch, size_t *bytes);
 
 /* First bytes of a run that tell how many it has; how many a run of n rows that begins so has, 0: damaged. */
 size_t tada_grid_head_bytes(const tada_grid *grid);

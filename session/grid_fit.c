@@ -201,20 +201,3 @@ uint64_t tada_grid_fit(const tada_grid *g, const uint16_t *rows, int n, float *s
     bool all = exact == UINT64_MAX >> (CELLS - n);
     return all || g->axis == TADA_AXIS_TOKEN ? exact : 0;
 }
-
-int tada_grid_longest(const tada_grid *g, const uint16_t *rows, int n, float *scratch)
-{
-    int least = 0,
-        most =
-            n < CELLS
-                ? n
-                : CELLS; /* `least` rows lie on one: those that lie on a grid do so without the last, too */
-    for (int next = most; least < most; next = (least + most + 1) / 2) {
-        if (tada_grid_fit(g, rows, next, scratch)) {
-            least = next;
-        } else {
-            most = next - 1;
-        }
-    }
-    return least;
-}

@@ -7,7 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CELLS = TADA_TILE_CELLS, SHORTEST_RUN = 4 };
+enum { CELLS = TADA_TILE_CELLS, FEW_ROWS = 16, UNKNOWN = 255 };
+
+/* The runs of the axis channel, as far as the planes before have shown them: all layers have the same cells.
+ */
+typedef struct run_cuts {
+    uint32_t stream;
+    uint8_t *length; /* of the run that begins with a row; 0: the row stays as it is; or UNKNOWN */
+} run_cuts;
 
 /* One file being packed. */
 typedef struct packing {
@@ -20,6 +27,8 @@ typedef struct packing {
 
 /* What became of up to 64 rows of a batch. */
 typedef struct run {
+    size_t first;  /* row of the batch */
+    int n;         /* rows */
     uint64_t fits; /* bit i: row i is coded */
     size_t size;   /* of all of its runs in `bytes`, heads included */
     uint8_t *bytes;
@@ -35,7 +44,9 @@ typedef struct plane {
     float *scratch; /* of each thread */
     uint16_t *rows; /* of a batch */
     uint8_t *bytes; /* of a batch's runs */
+    int n_runs;
     run runs[PACKED_BATCH_RUNS];
+    run_cuts *cuts;
 } plane;
 
 static enum tada_status copy_bytes(packing *p, uint64_t at, uint64_t n)
@@ -93,14 +104,14 @@ static enum tada_status put_raw(packing *p, plane *pl)
     return status;
 }
 
-/* The runs of n rows: those that lie on a grid, and nothing of the others. */
-static void make_run(const plane *pl, const uint16_t *rows, int n, float *scratch, run *r)
+/* The coded runs of up to 64 rows: those that lie on a grid, and nothing of the others. */
+static void make_run(const plane *pl, float *scratch, run *r)
 {
-    r->fits = tada_grid_fit(&pl->grid, rows, n, scratch);
+    r->fits = tada_grid_fit(&pl->grid, pl->rows + r->first * (size_t)pl->grid.width, r->n, scratch);
     r->size = 0;
-    for (int first = 0; first < n;) {
+    for (int first = 0; first < r->n;) {
         int count = 0;
-        while (first + count < n && r->fits >> (first + count) & 1) {
+        while (first + count < r->n && r->fits >> (first + count) & 1) {
             count++;
         }
         if (count > 0) {
@@ -114,28 +125,40 @@ static void make_run(const plane *pl, const uint16_t *rows, int n, float *scratc
     }
 }
 
-/* Writes what make_run has made of the next n rows. */
-static enum tada_status put_run(packing *p, plane *pl, int n, const run *r)
+/* Those of a batch, whose rows are in memory. */
+static void make_runs(plane *pl)
+{
+#pragma omp parallel for num_threads(pl->n_threads) schedule(dynamic, 1) if (pl->n_runs > 1)
+    for (int i = 0; i < pl->n_runs; i++) {
+        make_run(pl, pl->scratch + pl->scratch_floats * (size_t)omp_get_thread_num(), &pl->runs[i]);
+    }
+}
+
+/* Writes what make_run has made of the next rows. */
+static enum tada_status put_run(packing *p, plane *pl, const run *r)
 {
     enum tada_status status = TADA_OK;
     const uint8_t *from = r->bytes;
-    uint64_t end = pl->row + (uint64_t)n;
-    for (int i = 0; i < n && status == TADA_OK;) {
-        if (!(r->fits >> i & 1)) {
+    uint64_t end = pl->row + (uint64_t)r->n;
+    while (pl->row < end && status == TADA_OK) {
+        if (!(r->fits >> (r->n - (int)(end - pl->row)) & 1)) {
             pl->row++;
-            i++;
             continue;
         }
         size_t size = PACKED_CODED_HEAD + tada_grid_run_bytes(&pl->grid, from[1], from + PACKED_CODED_HEAD);
         status = put_raw(p, pl);
         status = status == TADA_OK ? tada_sink_put(p->sink, from, size, p->error) : status;
-        i += from[1];
         pl->row += from[1];
         pl->raw_from = pl->row;
         from += size;
     }
-    pl->row = end;
     return status;
+}
+
+static size_t rows_left(const plane *pl, size_t most)
+{
+    uint64_t left = pl->stock->rows - pl->row;
+    return most < left ? most : (size_t)left;
 }
 
 static enum tada_status read_rows(const packing *p, const plane *pl, size_t n)
@@ -144,80 +167,98 @@ static enum tada_status read_rows(const packing *p, const plane *pl, size_t n)
                             p->error);
 }
 
-static int rows_of_run(const plane *pl, size_t n, int i)
-{
-    (void)pl;
-    return n - (size_t)i * CELLS < CELLS ? (int)(n - (size_t)i * CELLS) : CELLS;
-}
-
-/* Runs of 64 of the next n rows, which are in memory. Returns their number. */
-static int make_runs(plane *pl, size_t n)
-{
-    int n_runs = (int)((n + CELLS - 1) / CELLS);
-#pragma omp parallel for num_threads(pl->n_threads) schedule(dynamic, 1) if (n_runs > 1)
-    for (int i = 0; i < n_runs; i++) {
-        make_run(pl, pl->rows + (size_t)i * CELLS * (size_t)pl->grid.width, rows_of_run(pl, n, i),
-                 pl->scratch + pl->scratch_floats * (size_t)omp_get_thread_num(), &pl->runs[i]);
-    }
-    return n_runs;
-}
-
-/*
- * Tiles begin somewhere in a file, rows may be missing in them, and those of others may lie between: the next
- * run goes as far as rows lie on a grid together. Where there is none, so many rows as have been without one
- * go as they are, and no more than 64.
- */
-static enum tada_status pack_channels(packing *p, plane *pl)
-{
-    enum tada_status status = TADA_OK;
-    int batch = 1, most = packed_batch(&pl->grid), skip = 1;
-    while (pl->row < pl->stock->rows && status == TADA_OK) {
-        uint64_t left = pl->stock->rows - pl->row;
-        size_t n = (uint64_t)batch * CELLS < left ? (size_t)batch * CELLS : (size_t)left;
-        status = read_rows(p, pl, n);
-        if (status != TADA_OK) {
-            break;
-        }
-        int n_runs = make_runs(pl, n), done = 0;
-        while (done < n_runs && pl->runs[done].fits && status == TADA_OK) {
-            status = put_run(p, pl, rows_of_run(pl, n, done), &pl->runs[done]);
-            done++;
-        }
-        skip = done > 0 ? 1 : skip;
-        if (done == n_runs) {
-            batch = 2 * batch < most ? 2 * batch : most;
-            continue;
-        }
-        const uint16_t *rows = pl->rows + (size_t)done * CELLS * (size_t)pl->grid.width;
-        int here = rows_of_run(pl, n, done), length = tada_grid_longest(&pl->grid, rows, here, pl->scratch);
-        batch = 1;
-        if (length >= SHORTEST_RUN && status == TADA_OK) {
-            make_run(pl, rows, length, pl->scratch, &pl->runs[done]);
-            status = put_run(p, pl, length, &pl->runs[done]);
-            skip = 1;
-        } else {
-            pl->row += (uint64_t)(skip < here ? skip : here);
-            skip = 2 * skip < CELLS ? 2 * skip : CELLS;
-        }
-    }
-    return status;
-}
-
 /* Each row stands for itself. */
 static enum tada_status pack_tokens(packing *p, plane *pl)
 {
     enum tada_status status = TADA_OK;
     size_t most = (size_t)packed_batch(&pl->grid) * CELLS;
     while (pl->row < pl->stock->rows && status == TADA_OK) {
-        uint64_t left = pl->stock->rows - pl->row;
-        size_t n = most < left ? most : (size_t)left;
+        size_t n = rows_left(pl, most);
+        status = read_rows(p, pl, n);
+        pl->n_runs = 0;
+        for (size_t first = 0; first < n && status == TADA_OK; first += CELLS) {
+            run *r = &pl->runs[pl->n_runs++];
+            r->first = first;
+            r->n = n - first < CELLS ? (int)(n - first) : CELLS;
+        }
+        make_runs(pl);
+        for (int i = 0; i < pl->n_runs && status == TADA_OK; i++) {
+            status = put_run(p, pl, &pl->runs[i]);
+        }
+    }
+    return status;
+}
+
+/* ---- axis channel ---- */
+
+/* Up to `most` runs of the next n rows, as far as can be foreseen. */
+static void plan_runs(plane *pl, size_t n, int most)
+{
+    size_t first = 0;
+    for (pl->n_runs = 0; pl->n_runs < most && first < n; pl->n_runs++) {
+        int length = pl->cuts->length[pl->row + first];
+        length = length == UNKNOWN ? CELLS : length;
+        if (length == 0) {
+            break;
+        }
+        run *r = &pl->runs[pl->n_runs];
+        r->first = first;
+        r->n = n - first < (size_t)length ? (int)(n - first) : length;
+        first += (size_t)r->n;
+    }
+}
+
+/* Whether a run is one that is known to be, or as small as the last one for which the best end was looked
+ * for. */
+static bool is_good(const plane *pl, const run *r, double usual)
+{
+    return r->fits && (pl->cuts->length[pl->row] == r->n || (double)r->size <= 1.2 * usual * r->n);
+}
+
+/*
+ * Runs end where tiles do, and go on to the next one. Where none begins, one row after the other goes as it
+ * is, and the longer there is none, the more of them at once.
+ */
+static enum tada_status pack_channels(packing *p, plane *pl)
+{
+    enum tada_status status = TADA_OK;
+    int batch = 1, most = packed_batch(&pl->grid), without = 0;
+    double usual = 0; /* bytes of a row */
+    while (pl->row < pl->stock->rows && status == TADA_OK) {
+        size_t n = rows_left(pl, (size_t)batch * CELLS);
+        uint64_t start = pl->row;
         status = read_rows(p, pl, n);
         if (status != TADA_OK) {
             break;
         }
-        int n_runs = make_runs(pl, n);
-        for (int i = 0; i < n_runs && status == TADA_OK; i++) {
-            status = put_run(p, pl, rows_of_run(pl, n, i), &pl->runs[i]);
+        plan_runs(pl, n, batch);
+        make_runs(pl);
+        int done = 0;
+        while (done < pl->n_runs && is_good(pl, &pl->runs[done], usual) && status == TADA_OK) {
+            pl->cuts->length[pl->row] = (uint8_t)pl->runs[done].n;
+            status = put_run(p, pl, &pl->runs[done++]);
+        }
+        size_t first = (size_t)(pl->row - start), size;
+        without = done > 0 ? 0 : without;
+        batch = done < pl->n_runs || done == 0 ? 1 : 2 * batch < most ? 2 * batch : most;
+        if (first == n || (done > 0 && done == pl->n_runs) || status != TADA_OK) {
+            continue;
+        }
+        run *r = &pl->runs[0];
+        *r = (run){.first = first, .bytes = r->bytes};
+        r->n = tada_grid_cut(&pl->grid, pl->rows + first * (size_t)pl->grid.width, (int)(n - first),
+                             pl->scratch, &size);
+        pl->cuts->length[pl->row] = (uint8_t)r->n;
+        if (r->n > 0) {
+            make_run(pl, pl->scratch, r);
+            status = put_run(p, pl, r);
+            usual = (double)r->size / r->n;
+            without = 0;
+        } else {
+            size_t skip = without < FEW_ROWS ? 1 : (size_t)(without - FEW_ROWS + 2);
+            skip = skip < CELLS ? skip : CELLS;
+            pl->row += skip < n - first ? skip : n - first;
+            without += (int)skip;
         }
     }
     return status;
@@ -240,20 +281,21 @@ static bool plane_memory(plane *pl)
     return pl->scratch && pl->rows && pl->bytes;
 }
 
-/* A record of a plane. grid: the likeliest one, and then its own. */
-static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, tada_grid *grid)
+/* A record of a plane. guess: that of a plane before, and then its own. */
+static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run_cuts *cuts,
+                                  tada_session_guess *guess)
 {
-    plane pl = {.stock = stock};
-    bool found = false;
-    grid->width = (int)stock->width;
-    enum tada_status status = tada_session_detect(p->source, stock->at, stock->rows, grid, &found, p->error);
+    plane pl = {.stock = stock, .cuts = cuts};
+    const tada_grid *grid = &pl.grid;
+    guess->grid.width = (int)stock->width;
+    enum tada_status status = tada_session_detect(p->source, stock->at, stock->rows, guess, p->error);
     p->sizes->rows += stock->rows;
     p->sizes->planes++;
-    if (status != TADA_OK || !found) {
+    if (status != TADA_OK || guess->cost >= 1) {
         p->sizes->raw_rows += stock->rows;
         return status != TADA_OK ? status : put_bytes(p, stock->at, 2 * (uint64_t)stock->width * stock->rows);
     }
-    pl.grid = *grid;
+    pl.grid = guess->grid;
     if (!plane_memory(&pl)) {
         status =
             tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
@@ -286,13 +328,30 @@ static enum tada_status put_header(packing *p)
     return tada_sink_put(p->sink, header, sizeof header, p->error);
 }
 
+/* Those of the plane's stream; unknown ones when it is a new one. */
+static enum tada_status cuts_for(const packing *p, const tada_stock_plane *stock, run_cuts *cuts)
+{
+    if (cuts->length && cuts->stream == stock->stream) {
+        return TADA_OK;
+    }
+    free(cuts->length);
+    *cuts = (run_cuts){stock->stream, malloc(stock->rows)};
+    if (!cuts->length) {
+        return tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
+    }
+    memset(cuts->length, UNKNOWN, stock->rows);
+    return TADA_OK;
+}
+
 static enum tada_status put_records(packing *p)
 {
     tada_stock_plane *planes;
     size_t n;
     uint64_t at = 0;
-    /* Of K and of V, with what is to be expected where nothing is known yet. */
-    tada_grid grids[2] = {{TADA_AXIS_CHANNEL, 16, 1, 0}, {TADA_AXIS_TOKEN, 16, 64, 64}};
+    run_cuts cuts = {0};
+    /* Of K and of V. */
+    tada_session_guess guesses[2] = {{.grid = {.rotation = 1}, .cost = 1},
+                                     {.grid = {.rotation = 1}, .cost = 1}};
     enum tada_status status = tada_stock_scan(p->source, &planes, &n, p->error);
     if (status != TADA_OK) {
         return status;
@@ -301,9 +360,11 @@ static enum tada_status put_records(packing *p)
     for (size_t i = 0; i < n && status == TADA_OK; i++) {
         status = put_bytes(p, at, planes[i].at - at);
         at = planes[i].at + 2 * (uint64_t)planes[i].width * planes[i].rows;
-        status = status == TADA_OK ? put_plane(p, &planes[i], &grids[planes[i].is_v]) : status;
+        status = status == TADA_OK ? cuts_for(p, &planes[i], &cuts) : status;
+        status = status == TADA_OK ? put_plane(p, &planes[i], &cuts, &guesses[planes[i].is_v]) : status;
     }
     free(planes);
+    free(cuts.length);
     return status == TADA_OK ? put_bytes(p, at, p->source->size - at) : status;
 }
 

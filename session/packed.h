@@ -46,9 +46,15 @@ enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char 
                                         const tada_session_watch *watch, tada_session_sizes *sizes,
                                         uint32_t *sum, tada_error *error);
 
-/* detect.c: whether rows of a plane of the source lie on grids; `grid` is first the likeliest one and then
- * theirs. */
-enum tada_status tada_session_detect(const tada_source *source, uint64_t at, uint64_t rows, tada_grid *grid,
-                                     bool *found, tada_error *error);
+/* Grids of the planes of one kind. */
+typedef struct tada_session_guess {
+    tada_grid grid;
+    double cost; /* bytes over those of f16 rows; 1: no grid is known */
+} tada_session_guess;
+
+/* detect.c: finds on which grid rows of a plane of the source lie; cost 1: on none. *guess: first that of
+ * another plane, but for the width. */
+enum tada_status tada_session_detect(const tada_source *source, uint64_t at, uint64_t rows,
+                                     tada_session_guess *guess, tada_error *error);
 
 #endif
