@@ -133,8 +133,10 @@ static int start(struct serve *serve)
 #ifdef TADA_MEASURES
     status = serve_look(serve, asked);
 #else
+    struct server_cache cache;
     (void)asked;
-    snprintf(serve->summary, sizeof serve->summary, "no plan, %s", serve->launch.cache);
+    server_options_cache(&serve->server, 0, &cache);
+    serve_summarise(serve, &cache, &(struct serve_memory){.bytes = 0}, &(struct found_plan){.plan = NULL});
 #endif
     if (status == 0 && !serve->launch.spec.stock) {
         status = check_server_options(serve);

@@ -3,6 +3,7 @@
 #define TADA_SERVE_H
 
 #include "launch.h"
+#include "plans.h"
 #include "server_options.h"
 
 #include <limits.h>
@@ -15,6 +16,17 @@ struct serve {
     char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
     char summary[PATH_MAX + 512];
 };
+
+/* Bytes of the cache. */
+struct serve_memory {
+    double bytes, f16; /* 0: unknown */
+    bool at_most;
+    int layers, n_layers; /* the last ones are compressed */
+};
+
+/* Writes the summary. */
+void serve_summarise(struct serve *serve, const struct server_cache *cache, const struct serve_memory *memory,
+                     const struct found_plan *found);
 
 /*
  * Looks at the model: takes the plan that belongs to it, unless a cache was asked for, and writes the

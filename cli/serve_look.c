@@ -5,17 +5,10 @@
 #include "serve.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-struct memory {
-    double bytes, f16; /* 0: unknown */
-    bool at_most;
-    int layers, n_layers; /* the last ones are compressed */
-};
 
 /* ---- the plan ---- */
 
@@ -72,7 +65,7 @@ static int read_plan(struct serve *serve, const struct model_file *model, struct
 /* ---- memory ---- */
 
 static void add_plane(const struct serve *serve, const struct server_cache *cache, const tada_plan *plan,
-                      int plane, int width, bool ours, struct memory *memory)
+                      int plane, int width, bool ours, struct serve_memory *memory)
 {
     tada_shape shape = {.kind = plane % 2 ? TADA_V : TADA_K,
                         .width = width,
@@ -95,10 +88,10 @@ static bool is_f16(const char *type)
 }
 
 static void measure(const struct serve *serve, const struct model_file *model,
-                    const struct server_cache *cache, const tada_plan *plan, struct memory *memory)
+                    const struct server_cache *cache, const tada_plan *plan, struct serve_memory *memory)
 {
     int n = server_options_layers(&serve->server, model->n_layers), first = model->n_layers - n;
-    *memory = (struct memory){
+    *memory = (struct serve_memory){
         .at_most = cache->at_most || model->windowed, .layers = n, .n_layers = model->n_layers};
     /* What a type of llama.cpp takes is in its name. */
     if (serve->launch.spec.stock || !is_f16(serve->server.type_k) || !is_f16(serve->server.type_v)) {
@@ -111,62 +104,12 @@ static void measure(const struct serve *serve, const struct model_file *model,
     }
 }
 
-/* ---- the summary ---- */
-
-static int add(struct serve *serve, int used, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int add(struct serve *serve, int used, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    size_t room = sizeof serve->summary - (size_t)used;
-    int n = vsnprintf(serve->summary + used, room, format, arguments);
-    va_end(arguments);
-    return n < 0 || (size_t)n >= room ? (int)sizeof serve->summary - 1 : used + n;
-}
-
-static void summarise(struct serve *serve, const struct server_cache *cache, const struct memory *memory,
-                      const struct found_plan *found)
-{
-    int used = 0;
-    const char *at_most = cache->at_most ? "at most " : "";
-    if (serve->server.models) {
-        used = add(serve, used, "a router, which starts a server for each model");
-    } else if (cache->cells == 0) {
-        used = add(serve, used, "context as the model says, %d slot%s", cache->slots,
-                   cache->slots > 1 ? "s" : "");
-    } else if (cache->slots == 1) {
-        used = add(serve, used, "context %s%lld, 1 slot", at_most, cache->cells);
-    } else {
-        used = add(serve, used,
-                   cache->unified ? "context %s%lld, shared by %d slots (unified cache)"
-                                  : "context %s%lld each for %d slots (split cache)",
-                   at_most, cache->cells, cache->slots);
-    }
-    if (memory->f16 > 0) {
-        used = add(serve, used, "; cache %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved",
-                   memory->at_most ? "at most " : "", memory->bytes / 1048576, memory->f16 / 1048576,
-                   100 * (1 - memory->bytes / memory->f16));
-        if (memory->layers < memory->n_layers) {
-            used = add(serve, used, " in %d of %d layers", memory->layers, memory->n_layers);
-        }
-    }
-    if (found->plan) {
-        used = add(serve, used, "; plan %s", found->path);
-        if (isfinite(found->kld)) {
-            add(serve, used, " (KL divergence %.5f at %.1f %%)", found->kld, 100 * found->memory);
-        }
-    } else {
-        add(serve, used, "; no plan, %s", serve->launch.cache);
-    }
-}
-
 int serve_look(struct serve *serve, bool asked)
 {
     struct model_file model = {0};
     struct found_plan found = {.kld = INFINITY};
     struct server_cache cache;
-    struct memory memory;
+    struct serve_memory memory;
     char folder[PATH_MAX];
     int status = 0;
     const struct launch *launch = &serve->launch;
@@ -181,7 +124,7 @@ int serve_look(struct serve *serve, bool asked)
     }
     server_options_cache(server, model.n_ctx_train, &cache);
     measure(serve, &model, &cache, found.plan, &memory);
-    summarise(serve, &cache, &memory, &found);
+    serve_summarise(serve, &cache, &memory, &found);
     tada_plan_free(found.plan);
     model_file_free(&model);
     return status;
