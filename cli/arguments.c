@@ -37,6 +37,18 @@ int take_int(const char *command, const char *option, const char *text, int leas
     return status;
 }
 
+int take_share(const char *command, const char *text, double *share)
+{
+    char *end;
+    double percent = strtod(text, &end);
+    end += *end == '%';
+    if (end == text || *end || !(percent >= 5 && percent <= 100)) {
+        return cli_usage(command, "--budget takes percents of the f16 cache from 5 to 100, not '%s'.", text);
+    }
+    *share = percent / 100;
+    return 0;
+}
+
 static bool is_listed(const char *const *caches, int n, const char *spec)
 {
     for (int i = 0; i < n; i++) {

@@ -1,4 +1,4 @@
-/* Arguments of the commands that measure. */
+/* Arguments that several commands take. */
 #ifndef TADA_ARGUMENTS_H
 #define TADA_ARGUMENTS_H
 
@@ -18,6 +18,9 @@ int next_option(const char *command, int argc, char **argv, const char *letters,
 int take_number(const char *command, const char *option, const char *text, long long least, long long most,
                 long long *number);
 int take_int(const char *command, const char *option, const char *text, int least, int most, int *number);
+
+/* --budget: percents of the f16 cache, with or without their sign. */
+int take_share(const char *command, const char *text, double *share);
 
 /* Adds the specs of a list "SPEC,SPEC..." to caches[0...*n - 1], at most `most` in all; each once, and f16
  * never, as it is always measured. `list` is changed and must live on: the specs are parts of it. */

@@ -10,6 +10,7 @@
 enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 #define PLUGIN_FILE "libggml-tada.so"
+#define SESSIONS_FILE "libtada-sessions.so"
 
 /* One row of the table in main.c. argv[0] is the name of the subcommand. */
 struct command {
@@ -17,7 +18,7 @@ struct command {
     int (*run)(const struct command *self, int argc, char **argv);
 };
 
-extern const char run_help[], serve_help[], doctor_help[];
+extern const char run_help[], serve_help[], doctor_help[], pack_help[], unpack_help[];
 int run_main(const struct command *self, int argc, char **argv);
 int serve_main(const struct command *self, int argc, char **argv);
 /* Only in a build with llama.cpp's headers. */
@@ -26,6 +27,8 @@ int calibrate_main(const struct command *self, int argc, char **argv);
 int inspect_main(const struct command *self, int argc, char **argv);
 int eval_main(const struct command *self, int argc, char **argv);
 int bench_main(const struct command *self, int argc, char **argv);
+int pack_main(const struct command *self, int argc, char **argv);
+int unpack_main(const struct command *self, int argc, char **argv);
 int doctor_main(const struct command *self, int argc, char **argv);
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
@@ -42,17 +45,12 @@ struct place {
 
 bool find_tool(const char *tool, struct place *place);
 bool find_plugin(struct place *place);
+bool find_sessions_library(struct place *place);
 bool find_default_model(struct place *place);
 /* The value of an environment variable; NULL when unset or empty. */
 const char *environment(const char *name);
 /* Writes `folder/rest`; false when it does not fit. */
 bool join_path(char *path, size_t size, const char *folder, const char *rest);
-
-/* ---- launch.c: `tada run` and `tada serve` ---- */
-
-/* Replaces this process by a llama.cpp tool. `tool` is its full name; the user may choose another if
- * may_choose. */
-int launch(const struct command *self, const char *tool, bool may_choose, int argc, char **argv);
 
 /* ---- host.c: the installed llama.cpp and the plug-in ---- */
 

@@ -1,5 +1,8 @@
 /* tada run */
-#include "cli.h"
+#include "launch.h"
+
+#include <stdio.h>
+#include <string.h>
 
 const char run_help[] =
     "usage: tada run [--cache SPEC] [--tool NAME] [--] [LLAMA_ARGS...]\n"
@@ -33,7 +36,39 @@ const char run_help[] =
     "The tools are looked for in $TADA_LLAMA_BIN if set, else beside tada, else in PATH; the plug-in at\n"
     "$TADA_PLUGIN if set, else beside tada, else in ../lib. 'tada doctor' tells what is found.\n";
 
+/* Full name of the tool: "completion" and "llama-completion" are the same. */
+static bool name_tool(const struct launch *launch, const char *chosen, char *name, size_t size)
+{
+    static const char *const no_chat[] = {"-no-cnv", "--no-conversation", NULL};
+    const char *tool = chosen ? chosen : "llama-cli";
+    /* llama-cli only chats, and sends those who do not want to to llama-completion. */
+    for (int i = 0; !chosen && i < launch->n_pass; i++) {
+        if (equals_any(launch->pass[i], no_chat)) {
+            tool = "llama-completion";
+        }
+    }
+    int length = snprintf(name, size, "%s%s", strncmp(tool, "llama-", 6) == 0 ? "" : "llama-", tool);
+    return *tool && !strchr(tool, '/') && length > 0 && (size_t)length < size;
+}
+
 int run_main(const struct command *self, int argc, char **argv)
 {
-    return launch(self, "llama-cli", true, argc, argv);
+    const char *chosen = NULL;
+    char tool[64];
+    struct launch launch = {.self = self};
+    const struct launch_option options[] = {{"--tool", "completion", &chosen}, {0}};
+    int status = launch_parse(&launch, options, argc, argv);
+    if (status == 0 && launch.help) {
+        fputs(self->help, stdout);
+    } else if (status == 0 && !name_tool(&launch, chosen, tool, sizeof tool)) {
+        status = cli_usage(self->name,
+                           "'%s' is not the name of a llama.cpp tool: use one such as cli, completion or "
+                           "bench.",
+                           chosen);
+    } else if (status == 0) {
+        status = launch_find(&launch, tool);
+        status = status == 0 ? launch_start(&launch) : status;
+    }
+    launch_free(&launch);
+    return status;
 }

@@ -38,19 +38,15 @@ static int find_functions(struct engine *engine, void *llama)
     return 0;
 }
 
-/* Its CPU back-ends, and the plug-in from where tada finds it. What ggml depends on is found through it. */
-static int load_backends(struct engine *engine, void *ggml, const char *plugin)
+/* The plug-in and what is used of it. What ggml depends on is found through it. */
+static int load_plugin(struct engine *engine, void *ggml, const char *plugin)
 {
-    void (*load_all)(const char *);
     ggml_backend_reg_t (*load)(const char *);
     void *(*get_proc)(ggml_backend_reg_t, const char *);
-    if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all) ||
-        !host_find_symbol(ggml, "ggml_backend_load", &load) ||
+    if (!host_find_symbol(ggml, "ggml_backend_load", &load) ||
         !host_find_symbol(ggml, "ggml_backend_reg_get_proc_address", &get_proc)) {
         return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
     }
-    unsetenv("GGML_BACKEND_PATH");
-    load_all(engine->folder);
     /* The plug-in counts as a device only with a cache of ours. */
     setenv("TADA_CACHE", "tada", 1);
     ggml_backend_reg_t registry = load(plugin);
@@ -67,6 +63,27 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
 #undef X
     engine->set_cache("tada"); /* from now on it knows that contexts without its cache are meant */
     return 0;
+}
+
+int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin)
+{
+    char why[1024];
+    memset(engine, 0, sizeof *engine);
+    void *ggml = host_open_library(tool, "libggml", why, sizeof why);
+    return ggml ? load_plugin(engine, ggml, plugin)
+                : cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+}
+
+/* Its CPU back-ends, and the plug-in from where tada finds it. */
+static int load_backends(struct engine *engine, void *ggml, const char *plugin)
+{
+    void (*load_all)(const char *);
+    if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all)) {
+        return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
+    }
+    unsetenv("GGML_BACKEND_PATH");
+    load_all(engine->folder);
+    return load_plugin(engine, ggml, plugin);
 }
 
 int engine_open(struct engine *engine)

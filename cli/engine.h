@@ -115,6 +115,9 @@ struct cache {
 
 /* Loads the library and the plug-in. Once in a process: neither can be unloaded. */
 int engine_open(struct engine *engine);
+/* Loads only the plug-in, with ggml from beside a tool: what is used of it works, and nothing of llama.cpp.
+ */
+int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin);
 /* A file that cannot be loaded: EXIT_USAGE. */
 int model_open(struct engine *engine, const char *path, struct model *model);
 void model_close(struct model *model);

@@ -1,6 +1,5 @@
 /* Starts a llama.cpp tool with the plug-in, or with a stock cache type. */
-#include "cli.h"
-#include "tada.h"
+#include "launch.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,14 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct request {
-    const char *cache, *tool; /* NULL: not given */
-    bool help;
-    char **pass; /* the other arguments, in order */
-    int n_pass;
-};
-
-static bool equals_any(const char *text, const char *const *list)
+bool equals_any(const char *text, const char *const *list)
 {
     for (int i = 0; list[i]; i++) {
         if (strcmp(text, list[i]) == 0) {
@@ -46,33 +38,53 @@ static int take_option(const char *name, int argc, char **argv, int *i, const ch
     return 1;
 }
 
+/* The option that argv[*i] is, or NULL; `taken` tells what take_option says. */
+static const struct launch_option *find_option(const struct launch_option *options, int argc, char **argv,
+                                               int *i, int *taken)
+{
+    *taken = 0;
+    for (; options->name; options++) {
+        *taken = take_option(options->name, argc, argv, i, options->value);
+        if (*taken != 0) {
+            return options;
+        }
+    }
+    return NULL;
+}
+
 /*
  * Not getopt: the options of llama.cpp are unknown here, and "-no-cnv" must not be read as a bundle of
- * letters. pass has room for argc entries. Returns 0 or an exit status.
+ * letters.
  */
-static int parse(const struct command *self, bool may_choose, int argc, char **argv, struct request *request)
+int launch_parse(struct launch *launch, const struct launch_option *options, int argc, char **argv)
 {
+    const struct launch_option cache[] = {{"--cache", "tada:4", &launch->cache}, {0}};
+    launch->pass = calloc((size_t)argc + 1, sizeof *argv);
+    if (!launch->pass) {
+        return cli_fail("Memory is short: close other programs and try again.");
+    }
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--") == 0) {
             for (i++; i < argc; i++) {
-                request->pass[request->n_pass++] = argv[i];
+                launch->pass[launch->n_pass++] = argv[i];
             }
             return 0;
         }
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            request->help = true;
+            launch->help = true;
             return 0;
         }
-        int taken = take_option("--cache", argc, argv, &i, &request->cache);
-        if (taken == 0 && may_choose) {
-            taken = take_option("--tool", argc, argv, &i, &request->tool);
+        int taken;
+        const struct launch_option *option = find_option(cache, argc, argv, &i, &taken);
+        if (!option) {
+            option = find_option(options, argc, argv, &i, &taken);
         }
         if (taken < 0) {
-            return cli_usage(self->name, "%s needs a value, such as %s.", argv[i],
-                             strcmp(argv[i], "--cache") == 0 ? "--cache tada:4" : "--tool completion");
+            return cli_usage(launch->self->name, "%s needs a value, such as %s %s.", argv[i], option->name,
+                             option->example);
         }
-        if (taken == 0) {
-            request->pass[request->n_pass++] = argv[i];
+        if (!option) {
+            launch->pass[launch->n_pass++] = argv[i];
         }
     }
     return 0;
@@ -80,7 +92,7 @@ static int parse(const struct command *self, bool may_choose, int argc, char **a
 
 /* True when the arguments or the environment say which model to load, so that the default one must stay away.
  */
-static bool names_model(const struct request *request)
+static bool names_model(const struct launch *launch)
 {
     static const char *const options[] = {
         "-m",   "--model",   "-mu",          "--model-url",     "-dr", "--docker-repo", "-hf",
@@ -93,8 +105,8 @@ static bool names_model(const struct request *request)
                                             "LLAMA_ARG_MODELS_PRESET",
                                             NULL};
     static const char preset[] = "-default"; /* such as --gpt-oss-20b-default */
-    for (int i = 0; i < request->n_pass; i++) {
-        const char *argument = request->pass[i];
+    for (int i = 0; i < launch->n_pass; i++) {
+        const char *argument = launch->pass[i];
         size_t length = strlen(argument);
         if (equals_any(argument, options) ||
             (strncmp(argument, "--", 2) == 0 && strcmp(argument, "--spec-default") != 0 &&
@@ -108,22 +120,6 @@ static bool names_model(const struct request *request)
         }
     }
     return false;
-}
-
-/* Full name of the tool: "completion" and "llama-completion" are the same. */
-static bool name_tool(const struct request *request, const char *usual, bool may_choose, char *name,
-                      size_t size)
-{
-    static const char *const no_chat[] = {"-no-cnv", "--no-conversation", NULL};
-    const char *tool = request->tool ? request->tool : usual;
-    /* llama-cli only chats, and sends those who do not want to to llama-completion. */
-    for (int i = 0; may_choose && !request->tool && i < request->n_pass; i++) {
-        if (equals_any(request->pass[i], no_chat)) {
-            tool = "llama-completion";
-        }
-    }
-    int length = snprintf(name, size, "%s%s", strncmp(tool, "llama-", 6) == 0 ? "" : "llama-", tool);
-    return *tool && !strchr(tool, '/') && length > 0 && (size_t)length < size;
 }
 
 static bool set_plugin(const char *cache, const char *plugin)
@@ -145,75 +141,65 @@ static bool unset_plugin(void)
            unsetenv("TADA_CACHE") == 0;
 }
 
-static int start(const struct command *self, const char *usual, bool may_choose, struct request *request,
-                 char **arguments)
+int launch_find(struct launch *launch, const char *tool)
 {
-    struct place tool, plugin, model;
-    char name[64];
-    if (!name_tool(request, usual, may_choose, name, sizeof name)) {
-        return cli_usage(self->name,
-                         "'%s' is not the name of a llama.cpp tool: use one such as cli, completion or "
-                         "bench.",
-                         request->tool);
-    }
     const char *set = environment("TADA_CACHE");
-    const char *cache = request->cache ? request->cache : set ? set : "tada";
-    tada_spec spec;
+    const char *from = launch->cache ? "" : "TADA_CACHE: ";
     tada_error error = {""};
-    if (tada_spec_parse(cache, &spec, &error) != TADA_OK) {
-        return cli_usage(self->name, "%s%s", request->cache ? "" : "TADA_CACHE: ", error.text);
+    launch->cache = launch->cache ? launch->cache : set ? set : "tada";
+    if (tada_spec_parse(launch->cache, &launch->spec, &error) != TADA_OK) {
+        return cli_usage(launch->self->name, "%s%s", from, error.text);
     }
-    const char *plan = tada_spec_plan_path(cache);
+    const char *plan = tada_spec_plan_path(launch->cache);
     if (plan && access(plan, R_OK) != 0) {
-        return cli_usage(self->name, "The plan %s cannot be read (%s): check its path.", plan,
+        return cli_usage(launch->self->name, "The plan %s cannot be read (%s): check its path.", plan,
                          strerror(errno));
     }
-    if (!find_tool(name, &tool)) {
-        return cli_fail("%s", tool.why);
+    if (!find_tool(tool, &launch->tool)) {
+        return cli_fail("%s", launch->tool.why);
     }
-    if (!spec.stock && !find_plugin(&plugin)) {
-        return cli_fail("%s To run without it, add --cache f16.", plugin.why);
+    if (!launch->spec.stock && !find_plugin(&launch->plugin)) {
+        return cli_fail("%s To run without it, add --cache f16.", launch->plugin.why);
     }
-    if (spec.stock ? !unset_plugin() : !set_plugin(cache, plugin.path)) {
+    if (names_model(launch) || !find_default_model(&launch->model)) {
+        launch->model.path[0] = '\0';
+    }
+    return 0;
+}
+
+int launch_start(const struct launch *launch)
+{
+    enum { MORE = 8 }; /* tool, -ctk K -ctv V, -m MODEL, NULL */
+    const tada_spec *spec = &launch->spec;
+    const char **arguments = calloc((size_t)launch->n_pass + MORE, sizeof *arguments);
+    if (!arguments || (spec->stock ? !unset_plugin() : !set_plugin(launch->cache, launch->plugin.path))) {
+        free(arguments);
         return cli_fail("The environment could not be set: free some memory and try again.");
     }
     int n = 0;
-    arguments[n++] = tool.path;
+    arguments[n++] = launch->tool.path;
     /* Ours come first: llama.cpp lets a later option win, so the user's own -ctk does. */
-    if (spec.stock) {
+    if (spec->stock) {
         arguments[n++] = "-ctk";
-        arguments[n++] = spec.stock_k;
+        arguments[n++] = spec->stock_k;
         arguments[n++] = "-ctv";
-        arguments[n++] = spec.stock_v;
+        arguments[n++] = spec->stock_v;
     }
-    if (!names_model(request) && find_default_model(&model)) {
+    if (*launch->model.path) {
         arguments[n++] = "-m";
-        arguments[n++] = model.path;
+        arguments[n++] = launch->model.path;
     }
-    memcpy(arguments + n, request->pass, (size_t)request->n_pass * sizeof *arguments);
-    arguments[n + request->n_pass] = NULL;
-    execv(tool.path, arguments);
-    return cli_fail("%s could not be started (%s): check that it was built for this computer.", tool.path,
-                    strerror(errno));
+    memcpy(arguments + n, launch->pass, (size_t)launch->n_pass * sizeof *arguments);
+    /* execv changes none of them; its type is older than const. */
+    execv(launch->tool.path, (char *const *)arguments);
+    int why = errno;
+    free(arguments);
+    return cli_fail("%s could not be started (%s): check that it was built for this computer.",
+                    launch->tool.path, strerror(why));
 }
 
-int launch(const struct command *self, const char *tool, bool may_choose, int argc, char **argv)
+void launch_free(struct launch *launch)
 {
-    enum { MORE = 8 }; /* tool, -ctk K -ctv V, -m MODEL, NULL */
-    struct request request = {.pass = calloc((size_t)argc, sizeof *argv)};
-    char **arguments = calloc((size_t)argc + MORE, sizeof *arguments);
-    int status;
-    if (!request.pass || !arguments) {
-        status = cli_fail("Memory is short: close other programs and try again.");
-    } else {
-        status = parse(self, may_choose, argc, argv, &request);
-    }
-    if (status == 0 && request.help) {
-        fputs(self->help, stdout);
-    } else if (status == 0) {
-        status = start(self, tool, may_choose, &request, arguments);
-    }
-    free(arguments);
-    free(request.pass);
-    return status;
+    free(launch->pass);
+    launch->pass = NULL;
 }

@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
     {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
 #endif
+    {"pack", "make a saved session of llama.cpp as small as its compressed cache", pack_help, pack_main},
+    {"unpack", "give the saved session back, byte for byte", unpack_help, unpack_main},
     {"doctor", "check this computer, llama.cpp and the plug-in", doctor_help, doctor_main},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
@@ -105,6 +107,7 @@ static void print_help(FILE *stream)
           "environment:\n"
           "  TADA_CACHE      cache spec when --cache is not given; see 'tada help run'\n"
           "  TADA_LLAMA_BIN  folder with the llama.cpp tools\n"
+          "  TADA_PLANS      folder of plans; see 'tada help serve'\n"
           "  TADA_PLUGIN     path of " PLUGIN_FILE "\n"
           "  TADA_KERNELS    use slower kernels than the CPU allows: scalar, avx2, neon...\n"
           "\n"

@@ -141,16 +141,6 @@ tada_spec tada_plugin_spec_of(int layer, tada_shape *shape)
     return tada_plan_spec(plan, layer, shape->kind);
 }
 
-/* FNV-1a of 64 bits. */
-static uint64_t hash_of(const void *data, size_t size)
-{
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < size; i++) {
-        hash = (hash ^ ((const uint8_t *)data)[i]) * 1099511628211u;
-    }
-    return hash;
-}
-
 /* Norms stay as they are however the other weights are quantised, so one of them tells the model. */
 void tada_plugin_see_model(const struct ggml_tensor *op)
 {
@@ -160,7 +150,7 @@ void tada_plugin_see_model(const struct ggml_tensor *op)
         !norm->buffer || !ggml_backend_buffer_is_host(norm->buffer) || !norm->data) {
         return;
     }
-    model_fingerprint = hash_of(norm->data, ggml_nbytes(norm));
+    model_fingerprint = tada_model_fingerprint(norm->data, ggml_nbytes(norm));
     const tada_plan *plan = spec_of_process.plan;
     if (plan && plan->fingerprint && plan->fingerprint != model_fingerprint) {
         tada_plugin_refuse("the plan is for another model: make one for this model with 'tada calibrate'");

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from llama_server import Server, free_port
+from llama_server import PluggedServer, check, finish, free_port
 from metrics_text import Metrics
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
@@ -22,13 +22,6 @@ SPEC = "tada:4:window=64:sinks=4"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TADA_", "GGML_"))}
 ENVIRONMENT["OMP_WAIT_POLICY"] = "passive"
 PATIENCE = 30  # seconds; nothing here depends on how fast it goes
-failures = 0
-
-
-def check(name, good, detail=""):
-    global failures
-    print(f"{'ok      ' if good else 'FAILED  '}{name}{'' if good else f': {detail}'}", flush=True)
-    failures += not good
 
 
 def fetch(port, path="/metrics", method="GET"):
@@ -242,8 +235,8 @@ def odd_names(folder):
 
 
 def serve(folder, target, *arguments):
-    return Server(BIN, MODEL, folder, {"TADA_CACHE": "tada:4:window=0", "TADA_METRICS": str(target)}, "-np", "1",
-                  "-lv", "3", *arguments)
+    return PluggedServer(BIN, "tada:4:window=0", f"{folder}/server.log", "-m", MODEL, "-t", "2", "--slot-save-path",
+                         f"{folder}/", "-np", "1", "-lv", "3", *arguments, TADA_METRICS=str(target))
 
 
 def save(server):
@@ -368,4 +361,4 @@ with tempfile.TemporaryDirectory() as work:
     odd_names(work)
     serve_file(work)
     serve_port(work)
-sys.exit(failures > 0)
+finish()
