@@ -7,20 +7,27 @@
 #include <exception>
 
 /* llama_get_memory_breakdown(llama_context const *), as the C++ ABI of Itanium spells it. */
-static const char symbol_name[] = "_Z26llama_get_memory_breakdownPK13llama_context";
+static const char breakdown_symbol[] = "_Z26llama_get_memory_breakdownPK13llama_context";
+
+template <typename Function> static bool find(void *library, const char *name, Function &function)
+{
+    void *symbol = dlsym(library, name);
+    std::memcpy(&function, &symbol, sizeof function);
+    return symbol != nullptr;
+}
 
 bool breakdown_get(void *library, const struct llama_context *context, struct breakdown *breakdown)
 {
     decltype(&llama_get_memory_breakdown) get;
-    void *symbol = dlsym(library, symbol_name);
-    if (!symbol) {
+    decltype(&ggml_backend_buft_is_host) is_host; /* in what libllama depends on */
+    *breakdown = {};
+    if (!find(library, breakdown_symbol, get) || !find(library, "ggml_backend_buft_is_host", is_host)) {
         return false;
     }
-    std::memcpy(&get, &symbol, sizeof get);
-    *breakdown = {};
     try {
         for (const auto &entry : get(context)) {
             breakdown->weights += entry.second.model;
+            breakdown->repacked += is_host(entry.first) ? 0 : entry.second.model;
             breakdown->cache += entry.second.context;
             breakdown->compute += entry.second.compute;
         }

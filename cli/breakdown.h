@@ -9,7 +9,9 @@ struct llama_context;
 
 /* Bytes of buffers. */
 struct breakdown {
-    size_t weights, cache, compute;
+    size_t weights;  /* all of them */
+    size_t repacked; /* of these, in a layout of their own, copied from the file */
+    size_t cache, compute;
 };
 
 #ifdef __cplusplus

@@ -29,6 +29,8 @@ const char size_help[] =
     "  -h, --help            print this help and exit\n"
     "\n"
     "weights           as loaded, in the layouts that llama.cpp's CPU kernels want\n"
+    "the file, mapped  weights that are there a second time in such a layout; with the plug-in, or with llama.cpp's\n"
+    "                  --load-mode none, the file is not mapped\n"
     "KV cache          codes and scales, exact recent tokens (hot window) and first ones (sinks), tables; rows:\n"
     "                  what llama.cpp keeps in types of its own\n"
     "recurrent states  of layers that have such instead of a KV cache\n"
@@ -41,7 +43,7 @@ const char size_help[] =
     "\n"
     "JSON: {\"version\", \"model\", \"n_ctx_train\", \"n_ctx\", \"parallel\", \"kv_unified\", \"ubatch\", "
     "\"threads\",\n"
-    "\"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", \"kv_bytes\", \"memory_ratio\", \"kv\": "
+    "\"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", \"mapped_bytes\", \"kv_bytes\", \"memory_ratio\", \"kv\": "
     "{\"codes_bytes\",\n"
     "\"window_bytes\", \"sinks_bytes\", \"tables_bytes\", \"rows_bytes\"}, \"recurrent_bytes\", "
     "\"compute_bytes\",\n"
@@ -66,6 +68,7 @@ struct request {
     const char *json_path;
     const char *caches[SIZE_MAX_CACHES];
     int n_caches;
+    bool names_caches;
     uint64_t budget;
     bool help;
 };
@@ -88,6 +91,7 @@ static int take_option(int code, char *value, struct request *request, bool *spl
     case 't':
         return take_int("size", "--threads", value, 1, MAX_THREADS, &options->n_threads);
     case OPTION_CACHE:
+        request->names_caches = true;
         return take_caches("size", value, request->caches, &request->n_caches, SIZE_MAX_CACHES);
     case OPTION_MEMORY:
         return take_bytes("size", "--memory", value, &request->budget);
@@ -141,7 +145,7 @@ static int parse(int argc, char **argv, struct request *request)
 static int complete(struct request *request, struct place *place)
 {
     static const char *const usual[] = {"q8_0", "q4_0", "tada"};
-    if (request->n_caches == 0) {
+    if (!request->names_caches) {
         request->n_caches = sizeof usual / sizeof *usual;
         memcpy(request->caches, usual, sizeof usual);
     }

@@ -158,6 +158,7 @@ int model_open_sizes(struct engine *engine, const char *path, bool plugin, struc
     struct llama_model_params params = engine->llama_model_default_params();
     params.no_alloc = true;
     params.load_mode = LLAMA_LOAD_MODE_NONE; /* mapping a file is no simulation */
+    params.load_mtp = false; /* as llama-server without speculation by the model's own layers */
     params.devices = plugin ? NULL : none;
     return load(engine, path, params, model);
 }

@@ -23,6 +23,7 @@
     X(llama_model_get_vocab)                                                                                 \
     X(llama_model_n_ctx_train)                                                                               \
     X(llama_model_n_params)                                                                                  \
+    X(llama_model_size)                                                                                      \
     X(llama_model_has_encoder)                                                                               \
     X(llama_model_chat_template)                                                                             \
     X(llama_chat_apply_template)                                                                             \

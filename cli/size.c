@@ -13,7 +13,8 @@ size_t size_kv(const struct size_parts *parts)
 
 size_t size_total(const struct size_parts *parts)
 {
-    return parts->weights + size_kv(parts) + parts->recurrent + parts->compute + parts->output + parts->scratch;
+    return parts->weights + parts->mapped + size_kv(parts) + parts->recurrent + parts->compute + parts->output +
+           parts->scratch;
 }
 
 int size_step(const struct size_options *options)
@@ -60,6 +61,7 @@ static struct llama_context_params context_params(const struct size_cache *cache
     params.n_outputs_max_per_seq = 1;
     params.kv_unified = options->unified;
     params.n_threads = params.n_threads_batch = options->n_threads;
+    params.swa_full = false;
     params.no_perf = true;
     if (cache->parsed.stock) {
         params.type_k = cache_stock_type(cache->parsed.stock_k);
@@ -88,6 +90,14 @@ static void divide_cache(const struct breakdown *breakdown, const tada_plane_par
         parts->recurrent = left; /* the difference is rounding: nothing else is there */
     }
     parts->rows = left - parts->recurrent;
+}
+
+/* Without the plug-in, llama.cpp maps the file from the first to the last tensor that it uses as it is. */
+static size_t mapped_beside(const struct model *model, const struct breakdown *breakdown)
+{
+    size_t in_file = (size_t)model->engine->llama_model_size(model->llama);
+    size_t as_they_are = breakdown->weights - breakdown->repacked;
+    return breakdown->repacked > 0 && in_file > as_they_are ? in_file - as_they_are : 0;
 }
 
 int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
@@ -122,6 +132,7 @@ int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
         return cli_fail("libllama does not tell sizes: use the llama.cpp that TaDA was built for.");
     }
     parts->weights = breakdown.weights;
+    parts->mapped = cache->parsed.stock ? mapped_beside(model, &breakdown) : 0;
     parts->compute = breakdown.compute;
     parts->output = bytes_of(engine->output_mib);
     parts->scratch = scratch;

@@ -20,6 +20,9 @@ struct size_options {
 struct size_parts {
     int n_ctx; /* llama.cpp may round it up */
     size_t weights;
+    /* Of the file, where it is mapped: weights whose copies in another layout are used. The system can have these
+     * pages back at any time. */
+    size_t mapped;
     /* The cache: those of a plane (tada_plane_parts), and rows as llama.cpp has them with what aligns tensors. */
     size_t codes, window, sinks, tables, rows;
     size_t recurrent; /* states of layers that have no KV cache */

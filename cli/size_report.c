@@ -45,6 +45,7 @@ struct row {
         return parts->name;                                                                                  \
     }
 PART(weights)
+PART(mapped)
 PART(codes)
 PART(window)
 PART(sinks)
@@ -56,7 +57,8 @@ PART(output)
 PART(scratch)
 
 static const struct row table_rows[] = {
-    {"weights", get_weights, false},          {"KV cache", size_kv, false},
+    {"weights", get_weights, false},          {"the file, mapped", get_mapped, true},
+    {"KV cache", size_kv, false},
     {"  codes and scales", get_codes, true},  {"  hot window", get_window, true},
     {"  sinks", get_sinks, true},             {"  tables of tiles", get_tables, true},
     {"  rows", get_rows, true},               {"recurrent states", get_recurrent, true},
@@ -158,6 +160,7 @@ static cJSON *json_of(const struct size_report *report, const struct size_result
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "cache", result->spec);
     add(object, "weights_bytes", parts->weights);
+    add(object, "mapped_bytes", parts->mapped);
     report_add_memory(object, size_kv(parts), size_kv(&report->results[0].parts));
     cJSON *kv = cJSON_AddObjectToObject(object, "kv");
     add(kv, "codes_bytes", parts->codes);

@@ -293,8 +293,8 @@ TADA_API enum tada_status tada_attention_run(const tada_attention *attention, ta
                                              tada_error *error);
 
 /*
- * Bytes of working memory that tada_attention_run takes from the pool for up to n_queries queries of each
- * stream. Only sizes count: the planes are given by their specs and shapes (with the head size that they
+ * Bytes of working memory that tada_attention_run takes from the pool at most for up to n_queries queries of each
+ * of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail. Only sizes count: the planes are given by their specs and shapes (with the head size that they
  * have), and no pointer is looked at but whether there is a mask.
  */
 TADA_API size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,

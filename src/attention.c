@@ -457,6 +457,28 @@ static size_t workspace_bytes(const workspace *w, int n_threads)
     return (w->shares + w->each * (size_t)n_threads + w->heads + w->partial + w->views) * sizeof(float);
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Over any number of cells up to a.n_cells. Few queries are cut into ranges, whose number rises with that of the
+ * tiles only once they are as long as they may be. */
+static size_t largest_workspace(tada_attention a, int n_threads)
+{
+    int64_t n_tiles = (a.n_cells + CELLS - 1) / CELLS;
+    int64_t uneven = MANY_ITEMS * RANGE_TILES / (a.n_heads_kv * a.n_streams) + TADA_BATCH;
+    size_t most = 0;
+    for (int64_t tiles = n_tiles; tiles > 0 && (a.n_queries <= FEW_QUERIES || tiles == n_tiles);
+         tiles = tiles > uneven ? uneven : tiles - 1) {
+        a.n_cells = tiles * CELLS;
+        run r = run_make(&a);
+        workspace w = workspace_make(&r, n_threads);
+        most = larger(most, workspace_bytes(&w, n_threads));
+    }
+    return most;
+}
+
 size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,
                             const tada_shape *k_shape, const tada_spec *v_spec, const tada_shape *v_shape,
                             int n_threads)
@@ -472,13 +494,12 @@ size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_
     if (problem(&a)) {
         return 0;
     }
-    /* Few queries are cut into ranges, whose number does not rise with that of the queries. */
     for (int64_t n = attention->n_queries; n > 0; n = n > FEW_QUERIES ? FEW_QUERIES : n - 1) {
         a.n_queries = n;
-        run r = run_make(&a);
-        workspace w = workspace_make(&r, n_threads);
-        size_t bytes = workspace_bytes(&w, n_threads);
-        most = bytes > most ? bytes : most;
+        a.n_streams = attention->n_streams;
+        most = larger(most, largest_workspace(a, n_threads));
+        a.n_streams = 1;
+        most = larger(most, largest_workspace(a, n_threads));
     }
     return tada_pool_rounded(most);
 }
