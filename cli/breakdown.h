@@ -1,4 +1,5 @@
-/* What llama.cpp says that a context takes, or would take: its only function for it is of C++, hence this file. */
+/* What llama.cpp says that a context takes, or would take: its only function for it is of C++, hence this
+ * file. */
 #ifndef TADA_BREAKDOWN_H
 #define TADA_BREAKDOWN_H
 

@@ -10,17 +10,21 @@
 const char size_help[] =
     "usage: tada size [-m MODEL] [-c N] [--parallel P] [--cache SPEC,...] [--memory 8G]\n"
     "\n"
-    "Tells how much memory llama-server will take with each cache, part by part, without loading the weights;\n"
-    "and with --memory the largest context that fits. f16 is always shown; other caches are compared with it.\n"
+    "Tells how much memory llama-server will take with each cache, part by part, without loading the "
+    "weights;\n"
+    "and with --memory the largest context that fits. f16 is always shown; other caches are compared with "
+    "it.\n"
     "\n"
     "options:\n"
     "  -m, --model MODEL     GGUF file (default: the model that the TaDA build fetched)\n"
-    "  -c, --ctx-size N      cells of all sequences together (default: the context that the model was trained\n"
+    "  -c, --ctx-size N      cells of all sequences together (default: the context that the model was "
+    "trained\n"
     "                        on; with --memory, also the largest context that is of interest)\n"
     "  -np, --parallel P     sequences (slots) at once (default: as llama-server, 4 that share their cells)\n"
     "  -kvu, --kv-unified    all sequences share the cells;\n"
     "  -no-kvu, --no-kv-unified  each has its own (default with --parallel)\n"
-    "  -ub, --ubatch N       tokens that are computed at once (default: 512; llama-server needs -b as well for\n"
+    "  -ub, --ubatch N       tokens that are computed at once (default: 512; llama-server needs -b as well "
+    "for\n"
     "                        more than 2048)\n"
     "  -t, --threads N       threads (default: as many as this process has CPUs)\n"
     "  --cache SPEC,...      caches, as in 'tada help run'; may be repeated (default: q8_0,q4_0,tada)\n"
@@ -29,21 +33,27 @@ const char size_help[] =
     "  -h, --help            print this help and exit\n"
     "\n"
     "weights           as loaded, in the layouts that llama.cpp's CPU kernels want\n"
-    "the file, mapped  weights that are there a second time in such a layout; with the plug-in, or with llama.cpp's\n"
+    "the file, mapped  weights that are there a second time in such a layout; with the plug-in, or with "
+    "llama.cpp's\n"
     "                  --load-mode none, the file is not mapped\n"
-    "KV cache          codes and scales, exact recent tokens (hot window) and first ones (sinks), tables; rows:\n"
+    "KV cache          codes and scales, exact recent tokens (hot window) and first ones (sinks), tables; "
+    "rows:\n"
     "                  what llama.cpp keeps in types of its own\n"
     "recurrent states  of layers that have such instead of a KV cache\n"
     "compute buffers   intermediate results; output buffer: logits of one token a sequence\n"
-    "scratch           what the plug-in takes when it works: the rows of a batch and its attention, for a full\n"
-    "                  context; grows with threads and --ubatch. Restoring a saved slot can take as much again.\n"
+    "scratch           what the plug-in takes when it works: the rows of a batch and its attention, for a "
+    "full\n"
+    "                  context; grows with threads and --ubatch. Restoring a saved slot can take as much "
+    "again.\n"
     "\n"
-    "Not in the total: the program, the vocabulary and llama.cpp's table of cells (some 50 bytes a cell, up to\n"
+    "Not in the total: the program, the vocabulary and llama.cpp's table of cells (some 50 bytes a cell, up "
+    "to\n"
     "150 when it is full), saved prompts (--cache-ram), a draft model or a projector for images.\n"
     "\n"
     "JSON: {\"version\", \"model\", \"n_ctx_train\", \"n_ctx\", \"parallel\", \"kv_unified\", \"ubatch\", "
     "\"threads\",\n"
-    "\"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", \"mapped_bytes\", \"kv_bytes\", \"memory_ratio\", \"kv\": "
+    "\"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", \"mapped_bytes\", \"kv_bytes\", "
+    "\"memory_ratio\", \"kv\": "
     "{\"codes_bytes\",\n"
     "\"window_bytes\", \"sinks_bytes\", \"tables_bytes\", \"rows_bytes\"}, \"recurrent_bytes\", "
     "\"compute_bytes\",\n"
@@ -169,8 +179,7 @@ static int size_one(struct size_model *model, const struct request *request, str
         return status;
     }
     report->model = cache.parsed.stock ? model->models[0].name : model->models[1].name;
-    report->n_ctx_train =
-        model->engine->llama_model_n_ctx_train(model->models[!cache.parsed.stock].llama);
+    report->n_ctx_train = model->engine->llama_model_n_ctx_train(model->models[!cache.parsed.stock].llama);
     status = size_of(&cache, request->options.n_ctx, &result->parts);
     if (status == 0 && request->budget > 0) {
         int most = request->options.n_ctx > 0 ? result->parts.n_ctx : MOST_SOUGHT;
@@ -187,10 +196,11 @@ static int nothing_fits(const struct size_report *report)
         const struct size_result *result = &report->results[i];
         least = size_total(&result->at_most) < size_total(&least->at_most) ? result : least;
     }
-    cli_fail("Not even a context of %d tokens fits in %.0f MiB: with the cache %s it takes %.1f MiB, of which the "
-             "weights are %.1f. Give more memory or a smaller model.",
-             least->at_most.n_ctx, (double)report->budget / 1048576, least->spec,
-             (double)size_total(&least->at_most) / 1048576, (double)least->at_most.weights / 1048576);
+    cli_fail(
+        "Not even a context of %d tokens fits in %.0f MiB: with the cache %s it takes %.1f MiB, of which the "
+        "weights are %.1f. Give more memory or a smaller model.",
+        least->at_most.n_ctx, (double)report->budget / 1048576, least->spec,
+        (double)size_total(&least->at_most) / 1048576, (double)least->at_most.weights / 1048576);
     return EXIT_USAGE;
 }
 

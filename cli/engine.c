@@ -118,7 +118,8 @@ int engine_open(struct engine *engine)
 
 /* ---- models ---- */
 
-static int load(struct engine *engine, const char *path, struct llama_model_params params, struct model *model)
+static int load(struct engine *engine, const char *path, struct llama_model_params params,
+                struct model *model)
 {
     memset(model, 0, sizeof *model);
     FILE *file = fopen(path, "rb");

@@ -13,8 +13,8 @@ size_t size_kv(const struct size_parts *parts)
 
 size_t size_total(const struct size_parts *parts)
 {
-    return parts->weights + parts->mapped + size_kv(parts) + parts->recurrent + parts->compute + parts->output +
-           parts->scratch;
+    return parts->weights + parts->mapped + size_kv(parts) + parts->recurrent + parts->compute +
+           parts->output + parts->scratch;
 }
 
 int size_step(const struct size_options *options)
@@ -110,8 +110,7 @@ int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
     engine->rs_mib = engine->output_mib = 0;
     engine->complaint[0] = '\0';
     engine->measure_begin(cache->model->options.n_threads);
-    struct llama_context *context =
-        engine->llama_init_from_model(model->llama, context_params(cache, n_ctx));
+    struct llama_context *context = engine->llama_init_from_model(model->llama, context_params(cache, n_ctx));
     engine->measure_planes();
     bool got = context && breakdown_get(engine->library, context, &breakdown);
     const char *refused = engine->measure_end(&planes, &scratch);
@@ -123,7 +122,7 @@ int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
     if (!context || refused) {
         cli_fail("%s cannot have the cache %s (%s): choose another cache or a smaller context.", model->name,
                  cache->spec,
-                 refused             ? refused
+                 refused              ? refused
                  : *engine->complaint ? engine->complaint
                                       : "llama.cpp does not say why");
         return EXIT_USAGE;
@@ -150,7 +149,8 @@ static int guess(int low, int high, const struct size_parts *at_low, const struc
     return middle <= low ? low + 1 : middle >= high ? high - 1 : middle;
 }
 
-int size_largest(const struct size_cache *cache, int most, uint64_t budget, struct size_parts *parts, int *n_ctx)
+int size_largest(const struct size_cache *cache, int most, uint64_t budget, struct size_parts *parts,
+                 int *n_ctx)
 {
     int step = size_step(&cache->model->options), low = 1, high = most / step;
     struct size_parts at_high;

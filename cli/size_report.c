@@ -57,13 +57,19 @@ PART(output)
 PART(scratch)
 
 static const struct row table_rows[] = {
-    {"weights", get_weights, false},          {"the file, mapped", get_mapped, true},
+    {"weights", get_weights, false},
+    {"the file, mapped", get_mapped, true},
     {"KV cache", size_kv, false},
-    {"  codes and scales", get_codes, true},  {"  hot window", get_window, true},
-    {"  sinks", get_sinks, true},             {"  tables of tiles", get_tables, true},
-    {"  rows", get_rows, true},               {"recurrent states", get_recurrent, true},
-    {"compute buffers", get_compute, false},  {"output buffer", get_output, false},
-    {"scratch, at most", get_scratch, true},  {"total", size_total, false},
+    {"  codes and scales", get_codes, true},
+    {"  hot window", get_window, true},
+    {"  sinks", get_sinks, true},
+    {"  tables of tiles", get_tables, true},
+    {"  rows", get_rows, true},
+    {"recurrent states", get_recurrent, true},
+    {"compute buffers", get_compute, false},
+    {"output buffer", get_output, false},
+    {"scratch, at most", get_scratch, true},
+    {"total", size_total, false},
 };
 
 static void print_row(const struct size_report *report, const struct row *row)
@@ -141,7 +147,8 @@ void size_report_print(const struct size_report *report)
         print_largest(report);
     }
     if (beyond_training(report)) {
-        printf("\nThe model was trained on contexts of %d tokens: longer ones take this memory, but may not be of "
+        printf("\nThe model was trained on contexts of %d tokens: longer ones take this memory, but may not "
+               "be of "
                "use.\n",
                report->n_ctx_train);
     }

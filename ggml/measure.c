@@ -1,7 +1,7 @@
 /*
- * Sizes before anything is allocated. llama.cpp simulates its allocations (no_alloc of llama_model_params): it
- * shows its worst graphs while a context is made, and asks for the size of each cache tensor once when it is
- * asked for sums. While it lays out graphs it asks, too, but more than once.
+ * Sizes before anything is allocated. llama.cpp simulates its allocations (no_alloc of llama_model_params):
+ * it shows its worst graphs while a context is made, and asks for the size of each cache tensor once when it
+ * is asked for sums. While it lays out graphs it asks, too, but more than once.
  */
 #include "plugin.h"
 

@@ -193,8 +193,8 @@ TADA_API bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape,
 
 /*
  * Bytes that tada_plane_write borrows from the pool for n_rows rows at once, evenly from all streams and to
- * consecutive cells of each, when the plane's own hot tiles are taken: the usual case. Rows that are scattered
- * need more, a tile for each at worst. 0: bad shape, or a plane that is not compressed.
+ * consecutive cells of each, when the plane's own hot tiles are taken: the usual case. Rows that are
+ * scattered need more, a tile for each at worst. 0: bad shape, or a plane that is not compressed.
  */
 TADA_API size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, int64_t n_rows);
 
@@ -293,9 +293,10 @@ TADA_API enum tada_status tada_attention_run(const tada_attention *attention, ta
                                              tada_error *error);
 
 /*
- * Bytes of working memory that tada_attention_run takes from the pool at most for up to n_queries queries of each
- * of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail. Only sizes count: the planes are given by their specs and shapes (with the head size that they
- * have), and no pointer is looked at but whether there is a mask.
+ * Bytes of working memory that tada_attention_run takes from the pool at most for up to n_queries queries of
+ * each of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail. Only sizes
+ * count: the planes are given by their specs and shapes (with the head size that they have), and no pointer
+ * is looked at but whether there is a mask.
  */
 TADA_API size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,
                                      const tada_shape *k_shape, const tada_spec *v_spec,

@@ -462,8 +462,8 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Over any number of cells up to a.n_cells. Few queries are cut into ranges, whose number rises with that of the
- * tiles only once they are as long as they may be. */
+/* Over any number of cells up to a.n_cells. Few queries are cut into ranges, whose number rises with that of
+ * the tiles only once they are as long as they may be. */
 static size_t largest_workspace(tada_attention a, int n_threads)
 {
     int64_t n_tiles = (a.n_cells + CELLS - 1) / CELLS;

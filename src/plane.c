@@ -99,8 +99,8 @@ size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, in
 }
 
 /* Everything of a plane but its memory. */
-static enum tada_status describe(const tada_spec *spec, const tada_shape *shape, plane_map *map, tada_plane *p,
-                                 tada_error *error)
+static enum tada_status describe(const tada_spec *spec, const tada_shape *shape, plane_map *map,
+                                 tada_plane *p, tada_error *error)
 {
     *map = (plane_map){0};
     if (!map_make(spec, shape, map)) {

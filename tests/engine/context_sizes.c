@@ -1,9 +1,9 @@
 /*
- * What a real context takes: makes one as llama-server does, computes in it, and prints a line of bytes: weights,
- * KV cache, recurrent states, compute and output buffers as llama.cpp logs them, and the scratch of the plug-in.
- *   context_sizes BIN_DIR PLUGIN|- MODEL TYPE_K TYPE_V CONTEXT PARALLEL UNIFIED UBATCH THREADS TOKENS
- * PLUGIN: with the cache that TADA_CACHE names; -: without. TOKENS: of all sequences together, half of them in
- * batches of UBATCH and half in small ones, which attention cuts in another way.
+ * What a real context takes: makes one as llama-server does, computes in it, and prints a line of bytes:
+ * weights, KV cache, recurrent states, compute and output buffers as llama.cpp logs them, and the scratch of
+ * the plug-in. context_sizes BIN_DIR PLUGIN|- MODEL TYPE_K TYPE_V CONTEXT PARALLEL UNIFIED UBATCH THREADS
+ * TOKENS PLUGIN: with the cache that TADA_CACHE names; -: without. TOKENS: of all sequences together, half of
+ * them in batches of UBATCH and half in small ones, which attention cuts in another way.
  */
 #include "ggml-backend.h"
 #include "llama.h"

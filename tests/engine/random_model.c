@@ -210,7 +210,8 @@ bool random_model_write(const model_shape *s, const char *path)
     writer w = {ggml_init(params), gguf_init_empty(), names[s->family], 12345};
     header(&w, s);
     tensor(&w, -1, "token_embd.weight", EMBD, MODEL_VOCAB, 1, s->family == FAMILY_GEMMA2 ? 0.15f : 1.7f);
-    tensor(&w, -1, s->family == FAMILY_HYBRID ? "token_embd_norm.weight" : "output_norm.weight", EMBD, 1, 1, -1);
+    tensor(&w, -1, s->family == FAMILY_HYBRID ? "token_embd_norm.weight" : "output_norm.weight", EMBD, 1, 1,
+           -1);
     if (s->family != FAMILY_GEMMA2) {
         matrix(&w, -1, "output.weight", EMBD, MODEL_VOCAB, 2);
     }

@@ -71,7 +71,7 @@ agrees() { # MODEL SPEC CONTEXT PARALLEL UNIFIED UBATCH THREADS TOKENS
 }
 agrees "$work/llama.gguf" tada 2048 1 0 512 2 2048
 agrees "$work/llama.gguf" tada:4/3:window=0:sinks=0 2048 4 1 128 2 2048
-agrees "$work/llama.gguf" tada:paper 2048 4 0 512 1 2048
+agrees "$work/llama.gguf" tada:paper 4096 2 0 512 1 4096
 agrees "$work/llama.gguf" "tada:@$work/good.plan" 2048 2 1 256 1 2048
 agrees "$work/llama.gguf" tada:high 256 1 1 512 2 0
 agrees "$work/llama.gguf" tada 131072 4 1 512 2 1024
