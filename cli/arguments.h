@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <getopt.h>
+#include <stdint.h>
 
 enum { MAX_THREADS = 512 };
 
@@ -21,6 +22,8 @@ int take_int(const char *command, const char *option, const char *text, int leas
 
 /* --budget: percents of the f16 cache, with or without their sign. */
 int take_share(const char *command, const char *text, double *share);
+/* At least one byte: a number, with K, M, G or T for powers of 1024. */
+int take_bytes(const char *command, const char *option, const char *text, uint64_t *bytes);
 
 /* Adds the specs of a list "SPEC,SPEC..." to caches[0...*n - 1], at most `most` in all; each once, and f16
  * never, as it is always measured. `list` is changed and must live on: the specs are parts of it. */

@@ -22,13 +22,14 @@ extern const char run_help[], serve_help[], doctor_help[], pack_help[], unpack_h
 int run_main(const struct command *self, int argc, char **argv);
 int serve_main(const struct command *self, int argc, char **argv);
 /* Only in a build with llama.cpp's headers. */
-extern const char eval_help[], bench_help[], calibrate_help[], inspect_help[];
+extern const char eval_help[], bench_help[], calibrate_help[], inspect_help[], size_help[];
 int calibrate_main(const struct command *self, int argc, char **argv);
 int inspect_main(const struct command *self, int argc, char **argv);
 int eval_main(const struct command *self, int argc, char **argv);
 int bench_main(const struct command *self, int argc, char **argv);
 int pack_main(const struct command *self, int argc, char **argv);
 int unpack_main(const struct command *self, int argc, char **argv);
+int size_main(const struct command *self, int argc, char **argv);
 int doctor_main(const struct command *self, int argc, char **argv);
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */

@@ -16,6 +16,7 @@ static const struct command commands[] = {
     {"inspect", "show what a plan says, layer by layer", inspect_help, inspect_main},
     {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
     {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
+    {"size", "tell how much memory a model and a cache will take", size_help, size_main},
 #endif
     {"pack", "make a saved session of llama.cpp as small as its compressed cache", pack_help, pack_main},
     {"unpack", "give the saved session back, byte for byte", unpack_help, unpack_main},

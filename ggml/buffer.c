@@ -61,8 +61,7 @@ bool tada_is_cache(const struct ggml_tensor *tensor)
     return tada_is_kept(tensor) && strncmp(tada_root(tensor)->name, "cache_", 6) == 0;
 }
 
-/* The shape and spec of the plane that a tensor gets; false: it is none. */
-static bool plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec, int *layer)
+bool tada_plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec, int *layer)
 {
     if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 ||
         !cache_name(tensor->name, &shape->kind, layer)) {
@@ -83,7 +82,7 @@ bool tada_is_plane(const struct ggml_tensor *tensor)
     tada_shape shape;
     tada_spec spec;
     int layer;
-    return tada_is_cache(tensor) && plane_shape(tada_root(tensor), &shape, &spec, &layer);
+    return tada_is_cache(tensor) && tada_plane_shape(tada_root(tensor), &shape, &spec, &layer);
 }
 
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor)
@@ -258,7 +257,7 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
     if (tensor->view_src || buffer->usage == GGML_BACKEND_BUFFER_USAGE_COMPUTE) {
         return GGML_STATUS_SUCCESS;
     }
-    if (!plane_shape(tensor, &shape, &spec, &layer)) {
+    if (!tada_plane_shape(tensor, &shape, &spec, &layer)) {
         enum tada_kind kind;
         static atomic_flag told = ATOMIC_FLAG_INIT;
         if (cache_name(tensor->name, &kind, &layer) && !atomic_flag_test_and_set(&told)) {
@@ -374,9 +373,13 @@ static size_t type_alloc_size(ggml_backend_buffer_type_t type, const struct ggml
     tada_spec spec;
     int layer;
     (void)type;
-    if (plane_shape(tensor, &shape, &spec, &layer)) {
-        /* A new cache: what was seen of the graphs of an earlier one no longer counts. */
-        tada_plugin_refuse(NULL);
+    if (tada_plane_shape(tensor, &shape, &spec, &layer)) {
+        if (tada_measure_is_on()) {
+            tada_measure_add_plane(&spec, &shape);
+        } else {
+            /* A new cache: what was seen of the graphs of an earlier one no longer counts. */
+            tada_plugin_refuse(NULL);
+        }
         return tada_plane_bytes(&spec, &shape);
     }
     return ggml_nbytes(tensor);

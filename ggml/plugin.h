@@ -68,6 +68,8 @@ bool tada_is_cache(const struct ggml_tensor *tensor);
 /* Is, or is a view of, a compressed cache tensor, going by name and type (also before anything is allocated).
  */
 bool tada_is_plane(const struct ggml_tensor *tensor);
+/* The shape and spec of the plane that the owner of some memory gets; false: none. */
+bool tada_plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec, int *layer);
 /* A plane has been made in this process. */
 bool tada_has_planes(void);
 /* Its plane, or NULL. */
@@ -80,6 +82,9 @@ bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, s
 ggml_backend_t tada_backend_make(ggml_backend_dev_t device);
 void tada_backend_set_threads(ggml_backend_t backend, int n_threads);
 bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
+/* What an operation of attention over K and V that have planes reads and writes, but for the planes
+ * themselves; before anything is allocated, the sizes. False: the library cannot do it as it is. */
+bool tada_attention_of(const struct ggml_tensor *op, tada_attention *attention);
 /* A plane that goes away must not be settled any more. */
 void tada_backend_forget(cache_plane *cache);
 /* Compresses what a plane holds beyond its window. */
@@ -103,6 +108,18 @@ void tada_statistics_watch(bool on);
 /* False: nothing was seen of the layer. q_squares stay the plug-in's, until tada_statistics_watch. */
 bool tada_statistics_get(int layer, tada_layer_statistics *statistics);
 void tada_statistics_add(int layer, const tada_attention *attention, int k_width, int v_width);
+
+/* measure.c: for programs that ask for sizes before anything is allocated */
+/* From now on attention that llama.cpp asks about counts, with so many threads, and after tada_measure_planes
+ * the planes do: each time that it asks for the size of one. */
+void tada_measure_begin(int n_threads);
+void tada_measure_planes(void);
+/* Ends it: the parts of all planes, and the scratch at its most. NULL, or why such a cache would be refused.
+ */
+const char *tada_measure_end(tada_plane_parts *parts, size_t *scratch);
+bool tada_measure_is_on(void);
+void tada_measure_add_plane(const tada_spec *spec, const tada_shape *shape);
+void tada_measure_add_attention(const struct ggml_tensor *op);
 
 /* generic.c: runs any op on cache tensors through the CPU backend, on decoded rows. */
 enum ggml_status tada_generic_compute(ggml_backend_t cpu, struct ggml_tensor *op, int n_threads);

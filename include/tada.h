@@ -183,6 +183,25 @@ typedef struct tada_shape {
  * 0: bad shape. */
 TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape);
 
+/* The same, part by part, each with what aligns it: their sum is tada_plane_bytes. */
+typedef struct tada_plane_parts {
+    size_t codes;  /* of cold tiles, with their scales, means and widths */
+    size_t window; /* hot tiles: all rows of a plane that is not compressed */
+    size_t sinks;
+    size_t table; /* of tiles */
+    bool compressed;
+} tada_plane_parts;
+
+/* False: bad shape, and all parts are 0. */
+TADA_API bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape, tada_plane_parts *parts);
+
+/*
+ * Bytes that tada_plane_write borrows from the pool for n_rows rows at once, evenly from all streams and to
+ * consecutive cells of each, when the plane's own hot tiles are taken: the usual case. Rows that are
+ * scattered need more, a tile for each at worst. 0: bad shape, or a plane that is not compressed.
+ */
+TADA_API size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, int64_t n_rows);
+
 /*
  * Makes a plane in `memory` (64-byte aligned, at least tada_plane_bytes; owned by the caller; need not be
  * zeroed, is not touched beyond the tile table). All cells start unwritten and read as zeros. Free with
@@ -297,6 +316,16 @@ TADA_API int64_t tada_attention_sinks(const tada_attention *attention, int64_t *
  * zeros. */
 TADA_API enum tada_status tada_attention_run(const tada_attention *attention, tada_pool *pool, int n_threads,
                                              tada_error *error);
+
+/*
+ * Bytes of working memory that tada_attention_run takes from the pool at most for up to n_queries queries of
+ * each of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail. Only sizes
+ * count: the planes are given by their specs and shapes (with the head size that they have), and no pointer
+ * is looked at but whether there is a mask.
+ */
+TADA_API size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,
+                                     const tada_shape *k_shape, const tada_spec *v_spec,
+                                     const tada_shape *v_shape, int n_threads);
 
 #ifdef __cplusplus
 }

@@ -74,51 +74,95 @@ size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
     return map_make(spec, shape, &map) ? map.bytes : 0;
 }
 
-enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes,
-                                   tada_plane **plane, tada_error *error)
+bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape, tada_plane_parts *parts)
 {
     plane_map map;
-    if (!map_make(spec, shape, &map)) {
+    bool sound = map_make(spec, shape, &map);
+    *parts = (tada_plane_parts){0};
+    if (sound) {
+        *parts = (tada_plane_parts){.codes = map.bytes - map.cold_at,
+                                    .window = map.sinks_at - map.slots_at,
+                                    .sinks = map.cold_at - map.sinks_at,
+                                    .table = map.slots_at,
+                                    .compressed = map.compressed};
+    }
+    return sound;
+}
+
+size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, int64_t n_rows)
+{
+    plane_map map;
+    if (n_rows < 1 || !map_make(spec, shape, &map) || !map.compressed) {
+        return 0;
+    }
+    int64_t rows = (n_rows + shape->n_streams - 1) / shape->n_streams;
+    int64_t tiles = shape->n_streams * ((rows + CELLS - 1) / CELLS);
+    return (size_t)(tiles < map.n_tiles ? tiles : map.n_tiles) * map.slot_bytes;
+}
+
+/* Everything of a plane but its memory. */
+static enum tada_status describe(const tada_spec *spec, const tada_shape *shape, plane_map *map,
+                                 tada_plane *p, tada_error *error)
+{
+    *map = (plane_map){0};
+    if (!map_make(spec, shape, map)) {
         return tada_fail(
             error, TADA_E_ARGUMENT,
             "A plane needs a sound recipe and at least one cell, one stream and one value a row, "
             "and a head size that is 0 or a multiple of 16 that divides the row.");
     }
-    if (bytes < map.bytes || (uintptr_t)memory % 64 != 0) {
-        return tada_fail(error, TADA_E_ARGUMENT,
-                         "The plane needs %zu bytes of 64-byte aligned memory, but got %zu.", map.bytes,
-                         bytes);
-    }
-    tada_plane *p = calloc(1, sizeof *p);
-    if (!p) {
-        return tada_fail(error, TADA_E_MEMORY, "Out of memory for a plane: free some and try again.");
-    }
-    p->shape = *shape;
-    p->codec.kind = shape->kind;
-    p->codec.recipe = *recipe_of(spec, shape);
-    p->compressed = map.compressed;
-    p->tiles_per_stream = map.tiles_per_stream;
-    p->n_tiles = map.n_tiles;
-    p->n_slots = (int)map.n_slots;
-    p->n_sinks = map.n_sinks;
-    p->tiles = memory;
-    p->used = (uint8_t *)memory + map.used_at;
-    p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
-    p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
-    p->cold = (uint8_t *)memory + map.cold_at;
-    p->slot_values = map.slot_bytes / 2;
-    p->bytes = map.bytes;
+    *p = (tada_plane){.shape = *shape,
+                      .codec = {.kind = shape->kind, .recipe = *recipe_of(spec, shape)},
+                      .compressed = map->compressed,
+                      .tiles_per_stream = map->tiles_per_stream,
+                      .n_tiles = map->n_tiles,
+                      .n_slots = (int)map->n_slots,
+                      .n_sinks = map->n_sinks,
+                      .slot_values = map->slot_bytes / 2,
+                      .bytes = map->bytes};
     if (p->compressed) {
         p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width,
                                            shape->head_dim ? shape->head_dim : shape->width);
         if (p->codec.layout.group > TADA_GROUP_MAX) {
-            free(p);
             return tada_fail(error, TADA_E_UNSUPPORTED,
                              "Rows of %d values cannot be cut into groups: use scale axis "
                              "channel for this model.",
                              shape->width);
         }
     }
+    return TADA_OK;
+}
+
+bool tada_plane_describe(const tada_spec *spec, const tada_shape *shape, tada_plane *plane)
+{
+    plane_map map;
+    return describe(spec, shape, &map, plane, NULL) == TADA_OK;
+}
+
+enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes,
+                                   tada_plane **plane, tada_error *error)
+{
+    plane_map map;
+    tada_plane described;
+    enum tada_status status = describe(spec, shape, &map, &described, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    if (bytes < map.bytes || (uintptr_t)memory % 64 != 0) {
+        return tada_fail(error, TADA_E_ARGUMENT,
+                         "The plane needs %zu bytes of 64-byte aligned memory, but got %zu.", map.bytes,
+                         bytes);
+    }
+    tada_plane *p = malloc(sizeof *p);
+    if (!p) {
+        return tada_fail(error, TADA_E_MEMORY, "Out of memory for a plane: free some and try again.");
+    }
+    *p = described;
+    p->tiles = memory;
+    p->used = (uint8_t *)memory + map.used_at;
+    p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
+    p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
+    p->cold = (uint8_t *)memory + map.cold_at;
     tada_plane_clear(p);
     *plane = p;
     return TADA_OK;

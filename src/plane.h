@@ -45,6 +45,9 @@ struct tada_plane {
     _Atomic int64_t compressions, reopens;
 };
 
+/* A plane without memory, of which only the sizes count. False: it cannot be made. */
+bool tada_plane_describe(const tada_spec *spec, const tada_shape *shape, tada_plane *plane);
+
 static inline tada_cold tada_plane_cold(const tada_plane *plane, int64_t tile)
 {
     const tada_layout *l = &plane->codec.layout;

@@ -76,12 +76,17 @@ void tada_pool_return(tada_pool *pool, void *block)
     }
 }
 
+size_t tada_pool_rounded(size_t bytes)
+{
+    return (bytes + 4095) / 4096 * 4096;
+}
+
 void *tada_pool_workspace(tada_pool *pool, size_t bytes)
 {
     if (bytes > pool->workspace_bytes) {
         free(pool->workspace);
         pool->bytes -= pool->workspace_bytes;
-        pool->workspace_bytes = (bytes + 4095) / 4096 * 4096;
+        pool->workspace_bytes = tada_pool_rounded(bytes);
         pool->workspace = aligned_alloc(4096, pool->workspace_bytes);
         if (!pool->workspace) {
             pool->workspace_bytes = 0;

@@ -93,6 +93,9 @@ if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llam
     call 0 help inspect; has "usage: tada inspect"
     call 2 inspect; has "one plan file"
     call 2 inspect --nonsense x; has "--nonsense"
+    call 0 help size; has "usage: tada size"
+    call 2 size --memory 8X; has "takes bytes"
+    call 2 size --parallel; has "needs a value"
     call 0 eval -h
     checks=$((checks + 1))
     longest=$("$tada" help eval | awk '{ if (length > n) n = length } END { print n + 0 }')

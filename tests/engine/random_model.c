@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EMBD = 128, FF = 192, EXPERTS = 2, ROPE_MLA = 32, RANK_Q = 64, RANK_KV = 96 };
+enum { EMBD = 128, FF = 192, EXPERTS = 2, ROPE_MLA = 32, RANK_Q = 64, RANK_KV = 96, CONVOLUTION = 3 };
 
 typedef struct writer {
     struct ggml_context *tensors;
@@ -77,6 +77,12 @@ static void share(writer *w, int64_t in, int64_t dim, int64_t heads, float commo
     }
 }
 
+/* Every other layer of a hybrid model has attention. */
+static bool has_attention(const model_shape *s, int layer)
+{
+    return s->family != FAMILY_HYBRID || layer % 2 == 1;
+}
+
 static void header(writer *w, const model_shape *s)
 {
     bool rms = s->family != FAMILY_MPT;
@@ -90,7 +96,16 @@ static void header(writer *w, const model_shape *s)
     number(w, "block_count", MODEL_LAYERS);
     number(w, "feed_forward_length", FF);
     number(w, "attention.head_count", (uint32_t)s->heads);
-    number(w, "attention.head_count_kv", (uint32_t)s->kv_heads);
+    if (s->family == FAMILY_HYBRID) {
+        uint32_t kv_heads[MODEL_LAYERS];
+        for (int l = 0; l < MODEL_LAYERS; l++) {
+            kv_heads[l] = has_attention(s, l) ? (uint32_t)s->kv_heads : 0;
+        }
+        gguf_set_arr_data(w->file, "lfm2.attention.head_count_kv", GGUF_TYPE_UINT32, kv_heads, MODEL_LAYERS);
+        number(w, "shortconv.l_cache", CONVOLUTION);
+    } else {
+        number(w, "attention.head_count_kv", (uint32_t)s->kv_heads);
+    }
     real(w, rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", 1e-5f);
     if (s->family == FAMILY_MLA) {
         number(w, "attention.key_length", RANK_KV + ROPE_MLA);
@@ -150,10 +165,22 @@ static void attention(writer *w, const model_shape *s, int l)
         share(w, EMBD, value_dim, s->kv_heads, s->common);
     }
     matrix(w, l, "attn_output.weight", s->heads * dim, EMBD, 1);
+    if (s->family == FAMILY_HYBRID) {
+        tensor(w, l, "attn_q_norm.weight", dim, 1, 1, -1);
+        tensor(w, l, "attn_k_norm.weight", dim, 1, 1, -1);
+    }
     if (s->family == FAMILY_SINKS) {
         tensor(w, l, "attn_sinks.weight", s->heads, 1, 1, 3);
         tensor(w, l, "attn_output.bias", EMBD, 1, 1, 0.1f);
     }
+}
+
+/* A short convolution in place of attention. */
+static void convolution(writer *w, int l)
+{
+    matrix(w, l, "shortconv.conv.weight", CONVOLUTION, EMBD, 1);
+    matrix(w, l, "shortconv.in_proj.weight", EMBD, 3 * EMBD, 1);
+    matrix(w, l, "shortconv.out_proj.weight", EMBD, EMBD, 1);
 }
 
 static void feed_forward(writer *w, const model_shape *s, int l)
@@ -178,18 +205,23 @@ static void feed_forward(writer *w, const model_shape *s, int l)
 
 bool random_model_write(const model_shape *s, const char *path)
 {
-    static const char *const names[] = {"llama", "gemma2", "mpt", "deepseek2", "gpt-oss"};
+    static const char *const names[] = {"llama", "gemma2", "mpt", "deepseek2", "gpt-oss", "lfm2"};
     struct ggml_init_params params = {(size_t)64 << 20, NULL, false};
     writer w = {ggml_init(params), gguf_init_empty(), names[s->family], 12345};
     header(&w, s);
     tensor(&w, -1, "token_embd.weight", EMBD, MODEL_VOCAB, 1, s->family == FAMILY_GEMMA2 ? 0.15f : 1.7f);
-    tensor(&w, -1, "output_norm.weight", EMBD, 1, 1, -1);
+    tensor(&w, -1, s->family == FAMILY_HYBRID ? "token_embd_norm.weight" : "output_norm.weight", EMBD, 1, 1,
+           -1);
     if (s->family != FAMILY_GEMMA2) {
         matrix(&w, -1, "output.weight", EMBD, MODEL_VOCAB, 2);
     }
     for (int l = 0; l < MODEL_LAYERS; l++) {
         tensor(&w, l, "attn_norm.weight", EMBD, 1, 1, -1);
-        attention(&w, s, l);
+        if (has_attention(s, l)) {
+            attention(&w, s, l);
+        } else {
+            convolution(&w, l);
+        }
         if (s->family != FAMILY_SINKS) {
             tensor(&w, l, "ffn_norm.weight", EMBD, 1, 1, -1);
         }

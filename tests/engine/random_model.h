@@ -14,6 +14,7 @@ enum model_family {
     FAMILY_MPT,    /* ALiBi, no RoPE */
     FAMILY_MLA,    /* DeepSeek 2: V is a view of K */
     FAMILY_SINKS,  /* gpt-oss: a logit per head that takes part in the softmax, and sliding windows */
+    FAMILY_HYBRID, /* LFM 2: every other layer has a KV cache, the others a recurrent state; 4 heads of 32 */
 };
 
 typedef struct model_shape {
