@@ -65,7 +65,7 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
     memcpy(&engine->name, &name, sizeof name);
     ENGINE_PROCS(X)
 #undef X
-    engine->set_cache("tada"); /* from now on it knows that contexts without its cache are meant */
+    engine->set_cache("tada", NULL); /* from now on it knows that contexts without its cache are meant */
     return 0;
 }
 
@@ -236,7 +236,7 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     } else if (options->plan) {
         engine->set_plan(options->plan);
     } else {
-        engine->set_cache(options->spec);
+        engine->set_cache(options->spec, NULL);
     }
     engine->kv_mib = 0;
     engine->complaint[0] = '\0';

@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Fetches the pinned llama.cpp (inside the source archive of a Python package), checks it and builds its shared
-# libraries and tools, once.  get_llama.sh BUILD_DIR  ->  BUILD_DIR/llama.cpp (source), BUILD_DIR/llama (build)
+# libraries and tools, once.  get_llama.sh [--source] BUILD_DIR  ->  BUILD_DIR/llama.cpp (source), BUILD_DIR/llama (build)
+#   --source    only the source
 set -euo pipefail
 package=llama-cpp-python version=0.3.36
 sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 tools=(llama-cli llama-completion llama-server llama-bench llama-perplexity llama-quantize llama-speculative-simple)
 
-[ $# -eq 1 ] || { echo "usage: get_llama.sh BUILD_DIR" >&2; exit 2; }
+only_source=
+if [ "${1:-}" = --source ]; then
+    only_source=1
+    shift
+fi
+[ $# -eq 1 ] || { echo "usage: get_llama.sh [--source] BUILD_DIR" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1/bin"
 build=$(cd "$1" && pwd)
@@ -21,6 +27,7 @@ if [ ! -f "$source/.complete-$version" ]; then
     touch "$source.part/.complete-$version"
     mv "$source.part" "$source"
 fi
+[ -z "$only_source" ] || exit 0
 if [ ! -f "$build/llama/.complete-$version" ]; then
     echo "Building llama.cpp (once, some 10 minutes on 2 cores)..." >&2
     generator=()
