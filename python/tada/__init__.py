@@ -9,7 +9,7 @@ import contextlib
 import functools
 import warnings
 
-from .host import Error, Host, host
+from .host import Error, Host, get_host
 
 __all__ = ["Error", "Memory", "doctor", "memory", "use"]
 __version__ = "0.1.0"
@@ -45,7 +45,7 @@ def use(cache="tada"):
 
 def memory():
     """Bytes that the compressed caches of all Llama objects occupy now: their buffers, and their scratch."""
-    return Memory(host().bytes_of("cache"), host().bytes_of("scratch"))
+    return Memory(get_host().bytes_of("cache"), get_host().bytes_of("scratch"))
 
 
 def doctor():
@@ -66,10 +66,10 @@ def doctor():
 def _activate(cache):
     global _current
     if cache is not None:
-        host().register(cache)
-        _hook(host().llama_cpp.Llama)
+        get_host().register(cache)
+        _hook(get_host().llama_cpp.Llama)
     elif _current is not None:
-        host().unregister()
+        get_host().unregister()
     _current = cache
 
 
@@ -80,10 +80,10 @@ def _options(options):
         if not options.setdefault(name, True):
             raise Error(f"The cache {_current} needs {name}=True: leave {name} away, or call tada.use(None) first.")
     for name in ("type_k", "type_v"):
-        if options.get(name) not in (None, host().llama_cpp.GGML_TYPE_F16):
+        if options.get(name) not in (None, get_host().llama_cpp.GGML_TYPE_F16):
             raise Error(f"{name} chooses a cache of llama.cpp, but tada.use('{_current}') one of TaDA: leave one of them away.")
     # The layers' device is ours, which takes their caches; their weights and all else stay on the CPU.
-    return {**options, "n_gpu_layers": -1, "split_mode": host().llama_cpp.LLAMA_SPLIT_MODE_LAYER}
+    return {**options, "n_gpu_layers": -1, "split_mode": get_host().llama_cpp.LLAMA_SPLIT_MODE_LAYER}
 
 
 def _hook(llama_class):
@@ -97,15 +97,15 @@ def _hook(llama_class):
             original(self, *args, **options)
             return
         self._stack = contextlib.ExitStack()  # which a Llama that was never made closes, too
-        before = host().bytes_of("cache")
+        before = get_host().bytes_of("cache")
         try:
             original(self, *args, **_options(options))
         except ValueError as error:
-            reason = host().refusal()
+            reason = get_host().refusal()
             if reason:
                 raise Error(f"The cache {_current} cannot be used: {reason}") from error
             raise
-        if host().bytes_of("cache") == before:
+        if get_host().bytes_of("cache") == before:
             warnings.warn(f"This model has no KV cache that {_current} could compress.", stacklevel=2)
 
     init._tada = True

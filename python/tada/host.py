@@ -72,8 +72,9 @@ class Host:
             self.plugin = ctypes.CDLL(str(self.path))
             built_for = declare(self.plugin, "tada_plugin_built_for", ctypes.c_char_p)().decode()
         except (OSError, AttributeError) as error:
+            unset = "unset TADA_PLUGIN, " if os.environ.get("TADA_PLUGIN") else ""
             raise Error(f"The plug-in does not load into llama-cpp-python {version}, ggml {ggml} ({error}): "
-                        f"{other}") from None
+                        f"{unset}{other}") from None
         report("built for", built_for)
         if declare(self.plugin, "ggml_backend_score", ctypes.c_int)() == 0:
             raise Error(f"llama-cpp-python {version} has ggml {ggml} ({commit}), the plug-in is for {built_for}: {other}")
@@ -100,7 +101,11 @@ class Host:
 
     def register(self, cache):
         """Contexts that are made from now on have this cache; models, a device that asks for it."""
-        if not self.registered:
+        registered = self.registered
+        if not registered:
+            # Where GGML_BACKEND_PATH made ggml load it before, it may have no device.
+            by_name = declare(self.library, "ggml_backend_reg_by_name", ctypes.c_void_p, ctypes.c_char_p)
+            self._unload(by_name(b"TADA"))
             before = os.environ.get("TADA_CACHE")
             os.environ["TADA_CACHE"] = "tada"  # with a cache of llama.cpp there the plug-in has no device
             try:
@@ -116,13 +121,19 @@ class Host:
             self.registered = True
         why = ctypes.create_string_buffer(256)
         if not self._proc("tada_set_cache", ctypes.c_bool, ctypes.c_char_p, ctypes.c_char_p)(cache.encode(), why):
+            if not registered:
+                self.unregister()
             raise Error(why.value.decode(errors="replace"))
 
     def unregister(self):
         """Models that are loaded from now on do not see the plug-in; those that are there keep their caches."""
         if self.registered:
-            declare(self.library, "ggml_backend_unload", None, ctypes.c_void_p)(self.registry)
+            self._unload(self.registry)
             self.registered = False
+
+    def _unload(self, registry):
+        if registry:
+            declare(self.library, "ggml_backend_unload", None, ctypes.c_void_p)(registry)
 
     def refusal(self):
         """Why the plug-in refused the last context, or None."""
@@ -135,6 +146,6 @@ class Host:
 
 
 @functools.lru_cache(maxsize=None)
-def host():
+def get_host():
     """The one of this process. Raises Error, and tries again the next time."""
     return Host()
