@@ -71,7 +71,7 @@ static int load_plugin(struct engine *engine, void *ggml, const char *plugin)
     memcpy(&engine->name, &name, sizeof name);
     ENGINE_PROCS(X)
 #undef X
-    engine->set_cache("tada"); /* from now on it knows that contexts without its cache are meant */
+    engine->set_cache("tada", NULL); /* from now on it knows that contexts without its cache are meant */
     return 0;
 }
 
@@ -264,7 +264,7 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
     if (plan) {
         engine->set_plan(plan);
     } else if (!parsed->stock) {
-        engine->set_cache(spec);
+        engine->set_cache(spec, NULL);
     }
     return 0;
 }

@@ -57,7 +57,7 @@ struct layer_statistics {
 /* What is used of the plug-in: type, name without its "tada_", arguments. */
 #define ENGINE_PROCS(X)                                                                                      \
     /* The cache that contexts get which are made from now on: a spec, or a plan that must outlive them. */  \
-    X(bool, set_cache, (const char *spec))                                                                   \
+    X(bool, set_cache, (const char *spec, tada_error *error))                                                \
     X(bool, set_plan, (const tada_plan *plan))                                                               \
     /* What all caches that are open hold beside their buffers. */                                           \
     X(size_t, scratch_bytes, (void))                                                                         \

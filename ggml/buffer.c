@@ -22,10 +22,16 @@ typedef struct cache_buffer {
 } cache_buffer;
 
 static atomic_bool has_planes;
+static atomic_size_t planes_bytes;
 
 bool tada_has_planes(void)
 {
     return has_planes;
+}
+
+size_t tada_cache_bytes(void)
+{
+    return planes_bytes;
 }
 
 const struct ggml_tensor *tada_root(const struct ggml_tensor *tensor)
@@ -268,13 +274,14 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
     }
     cache_plane *c = calloc(1, sizeof *c);
     tada_error error = {"out of memory"};
-    if (!c || tada_plane_create(&spec, &shape, tensor->data, tada_plane_bytes(&spec, &shape), &c->plane,
-                                &error) != TADA_OK) {
+    size_t bytes = tada_plane_bytes(&spec, &shape);
+    if (!c || tada_plane_create(&spec, &shape, tensor->data, bytes, &c->plane, &error) != TADA_OK) {
         tada_plugin_log("%s: %s", tensor->name, error.text);
         free(c);
         return GGML_STATUS_ALLOC_FAILED;
     }
     c->kind = shape.kind;
+    planes_bytes += c->bytes = bytes;
     c->layer = layer;
     c->width = shape.width;
     c->n_cells = shape.n_cells;
@@ -296,6 +303,7 @@ static void buffer_free(ggml_backend_buffer_t buffer)
         b->planes = c->next;
         tada_backend_forget(c);
         tada_metrics_remove(c);
+        planes_bytes -= c->bytes;
         tada_plane_free(c->plane);
         free(c);
     }

@@ -288,12 +288,19 @@ static ggml_backend_dev_t registry_device(ggml_backend_reg_t reg, size_t index)
     return &device;
 }
 
-/* For programs that measure: caches that are made from now on follow this spec. False: it is not one of ours.
- */
-static bool set_cache(const char *text)
+/* For programs: caches that are made from now on follow this spec. False, and why in error, which may be
+ * NULL: it cannot be used or is not one of ours. */
+static bool set_cache(const char *text, tada_error *error)
 {
     plugin_spec spec;
-    if (!load_spec(text, &spec, NULL) || spec.spec.stock) {
+    if (!load_spec(text, &spec, error)) {
+        return false;
+    }
+    if (spec.spec.stock) {
+        if (error) {
+            snprintf(error->text, sizeof error->text,
+                     "'%.64s' is a cache of llama.cpp: give one of TaDA, such as tada.", text);
+        }
         return false;
     }
     spec.by_program = true;
@@ -311,7 +318,9 @@ static void *registry_proc(ggml_backend_reg_t reg, const char *name)
         {"ggml_backend_set_n_threads", (void *)tada_backend_set_threads},
         {"tada_set_cache", (void *)set_cache},
         {"tada_set_plan", (void *)set_plan},
+        {"tada_cache_bytes", (void *)tada_cache_bytes},
         {"tada_scratch_bytes", (void *)tada_plugin_scratch_bytes},
+        {"tada_refusal", (void *)tada_plugin_refusal},
         {"tada_measure_begin", (void *)tada_measure_begin},
         {"tada_measure_planes", (void *)tada_measure_planes},
         {"tada_measure_end", (void *)tada_measure_end},

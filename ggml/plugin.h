@@ -15,6 +15,7 @@ typedef struct cache_plane {
     tada_plane *plane;
     int layer;
     int64_t width, n_cells, n_streams;
+    size_t bytes;
     struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
     tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
     struct cache_plane *next;
@@ -72,6 +73,8 @@ bool tada_is_plane(const struct ggml_tensor *tensor);
 bool tada_plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec, int *layer);
 /* A plane has been made in this process. */
 bool tada_has_planes(void);
+/* What all planes occupy now. */
+size_t tada_cache_bytes(void);
 /* Its plane, or NULL. */
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor);
 /* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */
