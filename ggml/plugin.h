@@ -79,6 +79,12 @@ void tada_backend_forget(cache_plane *cache);
 /* Compresses what a graph has left uncompressed. */
 void tada_backend_settle(cache_plane *cache);
 
+void tada_cpu_set_threads(ggml_backend_t cpu, int n_threads);
+
+/* shift.c: a ROPE in place on all of K. */
+bool tada_shift_fits(const struct ggml_tensor *op);
+enum tada_status tada_shift_run(const struct ggml_tensor *op, int n_threads, tada_error *error);
+
 /* plan_file.c: the caller frees *plan with tada_plan_free. */
 enum tada_status tada_plan_read(const char *path, tada_plan **plan, tada_error *error);
 /* Under a temporary name first. */

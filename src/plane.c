@@ -223,8 +223,8 @@ static size_t sinks_bytes(const tada_plane *p)
     return (size_t)p->n_sinks * (size_t)p->shape.width * 2;
 }
 
-/* Makes the codes of a hot tile. Sinks are left out, as rows of their size would spoil the scales. */
-static void encode(tada_plane *p, int64_t index, float *scratch)
+/* Sinks are left out, as rows of their size would spoil the scales. */
+void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
 {
     tada_tile *tile = &p->tiles[index];
     uint64_t coded = tada_plane_coded(p, index);
@@ -281,15 +281,6 @@ static int cell_in_tile(const tada_plane *p, int64_t cell)
     return (int)(cell % p->shape.n_cells % CELLS);
 }
 
-static bool all_zero(const uint16_t *row, int n)
-{
-    uint16_t bits = 0;
-    for (int i = 0; i < n; i++) {
-        bits |= row[i];
-    }
-    return (bits & 0x7fff) == 0;
-}
-
 enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *rows, enum tada_type type,
                                   size_t stride, const int64_t *cells, int64_t n, tada_error *error)
 {
@@ -321,7 +312,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         } else {
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
-        if (all_zero(row, p->shape.width)) {
+        if (tada_row_is_zero(row, p->shape.width)) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);
         } else {
@@ -382,7 +373,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
             float *mine = scratch + scratch_floats * (size_t)omp_get_thread_num();
 #pragma omp for schedule(dynamic, 1)
             for (int64_t i = keep; i < n_hot; i++) {
-                encode(p, hot[i].index, mine);
+                tada_plane_encode(p, hot[i].index, mine);
             }
         }
         for (int64_t i = keep; i < n_hot; i++) {

@@ -57,8 +57,20 @@ static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
     return tada_plane_sinks(plane, tile) ? mask & ~(UINT64_MAX >> (TADA_TILE_CELLS - plane->n_sinks)) : mask;
 }
 
+static inline bool tada_row_is_zero(const uint16_t *row, int n)
+{
+    uint16_t bits = 0;
+    for (int i = 0; i < n; i++) {
+        bits |= row[i];
+    }
+    return (bits & 0x7fff) == 0;
+}
+
 /* The f16 rows [64][width] of a cold tile; cells that are unwritten become zeros. scratch:
  * tada_tile_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
+
+/* Makes the codes of a hot tile, whose rows are the caller's to free. scratch: tada_tile_encode_scratch. */
+void tada_plane_encode(tada_plane *plane, int64_t tile, float *scratch);
 
 #endif
