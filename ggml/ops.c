@@ -100,6 +100,7 @@ void tada_backend_settle(cache_plane *c)
 {
     tada_backend *b = c->unsettled_in;
     if (b) {
+        tada_planes_touch();
         tada_plane_settle(c->plane, b->n_threads);
         tada_backend_forget(c);
     }
@@ -295,6 +296,7 @@ static enum ggml_status backend_compute(ggml_backend_t backend, struct ggml_cgra
 {
     tada_backend *b = backend->context;
     enum ggml_status status = GGML_STATUS_SUCCESS;
+    tada_planes_touch();
     for (int i = 0; i < ggml_graph_n_nodes(graph) && status == GGML_STATUS_SUCCESS; i++) {
         struct ggml_tensor *op = ggml_graph_node(graph, i);
         if (is_view_op(op->op) || ggml_is_empty(op) || !(op->flags & GGML_TENSOR_FLAG_COMPUTE)) {

@@ -17,6 +17,7 @@ typedef struct cache_plane {
     int64_t width, n_cells, n_streams;
     struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
     tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
+    struct read_tile *last_read;       /* the buffer's */
     struct cache_plane *next;
 } cache_plane;
 
@@ -66,6 +67,8 @@ bool tada_is_plane(const struct ggml_tensor *tensor);
 bool tada_has_planes(void);
 /* Its plane, or NULL. */
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor);
+/* Rows of some plane may have changed. */
+void tada_planes_touch(void);
 /* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */
 bool tada_plane_get_bytes(cache_plane *cache, size_t offset, void *data, size_t size, int n_threads);
 bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, size_t size, int n_threads);
