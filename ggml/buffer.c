@@ -14,8 +14,8 @@
 
 enum { CHUNK_ROWS = 1024 };
 
-/* The tile that was read last from outside: sequences that were decoded side by side are saved cell by cell, and
- * would have each tile decoded once a cell. */
+/* The tile that was read last from outside: sequences that were decoded side by side are saved cell by cell,
+ * and would have each tile decoded once a cell. */
 typedef struct read_tile {
     const cache_plane *cache; /* NULL: none yet */
     int64_t first, n;         /* its cells */
@@ -152,8 +152,9 @@ bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size
             int64_t in_tile = TADA_TILE_CELLS - cell % c->n_cells % TADA_TILE_CELLS;
             bool few = n < TADA_TILE_CELLS && n <= in_tile && cell % c->n_cells + n <= c->n_cells;
             part = (size_t)n * row_bytes;
-            done = few ? read_few(c, cell, n, to)
-                       : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, n_threads, NULL) == TADA_OK;
+            done =
+                few ? read_few(c, cell, n, to)
+                    : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, n_threads, NULL) == TADA_OK;
         } else {
             part = row_bytes - within < size ? row_bytes - within : size;
             row = row ? row : malloc(row_bytes);

@@ -141,8 +141,8 @@ void tada_cpu_set_threads(ggml_backend_t cpu, int n_threads)
 
 static ggml_backend_t cpu_backend(tada_backend *b)
 {
-    b->cpu = b->cpu ? b->cpu
-                    : ggml_backend_dev_init(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), NULL);
+    b->cpu =
+        b->cpu ? b->cpu : ggml_backend_dev_init(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), NULL);
     if (b->cpu) {
         tada_cpu_set_threads(b->cpu, b->n_threads);
     }
@@ -289,7 +289,8 @@ static enum ggml_status shift(tada_backend *b, struct ggml_tensor *op)
     tada_error error;
     settle_others(b, -1);
     tada_backend_settle(tada_plane_of(op));
-    return tada_shift_run(op, b->n_threads, &error) == TADA_OK ? GGML_STATUS_SUCCESS : failed(op->name, &error);
+    return tada_shift_run(op, b->n_threads, &error) == TADA_OK ? GGML_STATUS_SUCCESS
+                                                               : failed(op->name, &error);
 }
 
 static enum ggml_status backend_compute(ggml_backend_t backend, struct ggml_cgraph *graph)

@@ -1,6 +1,7 @@
 /*
- * K-shift: llama.cpp turns the keys of a cache to new positions by a ROPE in place on a view of all of K. Tile
- * by tile, on all threads, with the CPU backend's ROPE on the rows that move; the others keep their codes.
+ * K-shift: llama.cpp turns the keys of a cache to new positions by a ROPE in place on a view of all of K.
+ * Tile by tile, on all threads, with the CPU backend's ROPE on the rows that move; the others keep their
+ * codes.
  */
 #include "plugin.h"
 
@@ -29,8 +30,9 @@ typedef struct shift {
 static bool covers_rows(const struct ggml_tensor *t, const cache_plane *c)
 {
     size_t row = (size_t)c->width * 2, offset = t->view_src ? t->view_offs : 0;
-    return t->type == GGML_TYPE_F16 && t->nb[0] == 2 && t->nb[2] == row && t->nb[1] * (size_t)t->ne[1] == row &&
-           t->ne[2] == c->n_cells * c->n_streams && t->ne[3] == 1 && offset + (size_t)t->ne[0] * 2 <= t->nb[1];
+    return t->type == GGML_TYPE_F16 && t->nb[0] == 2 && t->nb[2] == row &&
+           t->nb[1] * (size_t)t->ne[1] == row && t->ne[2] == c->n_cells * c->n_streams && t->ne[3] == 1 &&
+           offset + (size_t)t->ne[0] * 2 <= t->nb[1];
 }
 
 bool tada_shift_fits(const struct ggml_tensor *op)
