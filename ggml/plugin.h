@@ -33,7 +33,7 @@ typedef struct plugin_spec {
 /* device.c */
 const plugin_spec *tada_plugin_spec(void);
 /* The spec that a plane follows, by its kind and width; sets the head size when a plan knows it. One that the
- * plan does not have gets the spec of the process, and the context is refused. */
+ * plan does not have gets the spec "tada", and the context is refused, unless the plan's model was seen. */
 tada_spec tada_plugin_spec_of(int layer, tada_shape *shape);
 /* Why the next compute buffer is to be refused; NULL: it is not. The text must live on. */
 void tada_plugin_refuse(const char *reason);
