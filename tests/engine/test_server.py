@@ -1,16 +1,13 @@
 #!/usr/bin/env python3
 """llama-server with the plug-in: four slots at once, slots saved and restored.   test_server.py BIN_DIR MODEL"""
 import concurrent.futures
-import json
 import os
 import pathlib
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
-import urllib.request
+
+import llama_server
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
 STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and the name of every ship into his book."
@@ -27,43 +24,10 @@ def check(name, good, detail=""):
     failures += not good
 
 
-class Server:
+class Server(llama_server.Server):
     def __init__(self, spec, folder, *arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        environment = dict(os.environ, GGML_BACKEND_PATH=f"{BIN}/libggml-tada.so", TADA_CACHE=spec)
-        self.log = open(f"{folder}/server.log", "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [f"{BIN}/llama-server", "-m", MODEL, "-t", "2", "-np", "4", "-lv", "4", "--port", self.url.split(":")[-1],
-             "--slot-save-path", f"{folder}/", *arguments],
-            env=environment, stdout=self.log, stderr=subprocess.STDOUT)
-
-    def __enter__(self):
-        for _ in range(300):
-            try:
-                self.call("/health")
-                return self
-            except (OSError, urllib.error.URLError):
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.2)
-        raise SystemExit(f"llama-server did not start:\n{self.text()[-2000:]}")
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(30)
-
-    def text(self):
-        self.log.flush()
-        self.log.seek(0)
-        return self.log.read()
-
-    def call(self, path, **body):
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None,
-                                         {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.load(answer)
+        super().__init__(BIN, spec, f"{folder}/server.log", "-m", MODEL, "-t", "2", "-np", "4", "-lv", "4",
+                         "--slot-save-path", f"{folder}/", *arguments)
 
     def complete(self, slot, prompt, n=12):
         return self.call("/completion", prompt=prompt, n_predict=n, id_slot=slot, temperature=0, cache_prompt=True)
