@@ -1,5 +1,7 @@
 #include "plane.h"
 
+#include "sinks.h"
+
 #include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -163,7 +165,12 @@ void tada_plane_clear(tada_plane *p)
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_slots);
+    tada_sinks_free(p);
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        tada_sinks_reset(p, i);
+    }
     p->frozen = false;
+    p->opened = false;
 }
 
 enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
@@ -217,34 +224,21 @@ static uint16_t *acquire(tada_plane *p, tada_pool *pool, int64_t tile)
     return hot;
 }
 
-/* Of one stream. */
-static size_t sinks_bytes(const tada_plane *p)
-{
-    return (size_t)p->n_sinks * (size_t)p->shape.width * 2;
-}
-
 /* Sinks are left out, as rows of their size would spoil the scales. */
 void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
 {
     tada_tile *tile = &p->tiles[index];
     uint64_t coded = tada_plane_coded(p, index);
     tada_cold cold = tada_plane_cold(p, index);
-    uint16_t *sinks = tada_plane_sinks(p, index);
-    if (sinks) {
-        /* Those that are not written are zeros in the tile, too. */
-        memcpy(sinks, tile->hot, sinks_bytes(p));
-    }
+    tada_sinks_keep(p, index);
     tile->mask &= ~coded | tada_tile_encode(&p->codec, tile->hot, coded, &cold, scratch);
 }
 
 void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)
 {
     tada_cold cold = tada_plane_cold(p, index);
-    const uint16_t *sinks = tada_plane_sinks(p, index);
     tada_tile_decode(&p->codec, &cold, tada_plane_coded(p, index), rows, scratch);
-    if (sinks) {
-        memcpy(rows, sinks, sinks_bytes(p));
-    }
+    tada_sinks_restore(p, index, rows);
 }
 
 /* Makes a tile hot, decoding it when it was cold. */
@@ -264,6 +258,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     }
     bool done = hot && (scratch || !tile->mask);
     tile->hot = hot;
+    p->opened = p->opened || p->compressed;
     if (!done) {
         release(p, tile);
     }
@@ -312,6 +307,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         } else {
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
+        tada_sinks_unmark(p, tile_of(p, cells[i]), t);
         if (tada_row_is_zero(row, p->shape.width)) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);
@@ -325,30 +321,51 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
 
 bool tada_plane_unsettled(const tada_plane *p)
 {
-    return p->n_borrowed > 0;
+    return p->n_borrowed > 0 || p->opened;
 }
 
 typedef struct hot_tile {
     uint64_t stamp;
-    int64_t index;
+    int64_t index, stream;
 } hot_tile;
 
-static int later_first(const void *a, const void *b)
+static int by_stream_later_first(const void *a, const void *b)
 {
     const hot_tile *x = a, *y = b;
+    if (x->stream != y->stream) {
+        return x->stream < y->stream ? -1 : 1;
+    }
     return x->stamp < y->stamp ? 1 : x->stamp > y->stamp ? -1 : 0;
+}
+
+/* Brings the tiles that stay hot to the front: of each stream the last written ones, as many as its window
+ * has, whatever the other streams do. Returns how many. */
+static int64_t keep_windows(const tada_plane *p, hot_tile *hot, int64_t n)
+{
+    int64_t quota = p->n_slots / p->shape.n_streams, kept = 0, stream = -1, of_stream = 0;
+    qsort(hot, (size_t)n, sizeof *hot, by_stream_later_first);
+    for (int64_t i = 0; i < n; i++) {
+        hot_tile tile = hot[i];
+        of_stream = tile.stream == stream ? of_stream + 1 : 1;
+        stream = tile.stream;
+        if (of_stream <= quota) {
+            hot[i] = hot[kept];
+            hot[kept++] = tile;
+        }
+    }
+    return kept;
 }
 
 enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
 {
-    if (p->n_borrowed == 0) {
+    if (!tada_plane_unsettled(p)) {
         return TADA_OK;
     }
-    int64_t n_hot = 0, keep = p->n_slots;
+    int64_t n_hot = 0;
     for (int64_t i = 0; i < p->n_tiles; i++) {
         n_hot += p->tiles[i].hot != NULL;
     }
-    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot);
+    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot + 1);
     size_t scratch_floats = (tada_tile_encode_scratch(&p->codec) + 15) / 16 * 16;
     float *scratch = malloc(scratch_floats * (size_t)n_threads * sizeof *scratch);
     if (!hot || !scratch) {
@@ -362,10 +379,10 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         if (tile->hot && !tile->mask) {
             release(p, tile);
         } else if (tile->hot) {
-            hot[n_hot++] = (hot_tile){tile->stamp, i};
+            hot[n_hot++] = (hot_tile){tile->stamp, i, i / p->tiles_per_stream};
         }
     }
-    qsort(hot, (size_t)n_hot, sizeof *hot, later_first);
+    int64_t keep = keep_windows(p, hot, n_hot);
     if (n_hot > keep) {
         p->frozen = true;
 #pragma omp parallel num_threads(n_threads) if (n_hot - keep > 1)
@@ -381,7 +398,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
             p->compressions++;
         }
     }
-    for (int64_t i = 0; i < n_hot && i < keep; i++) {
+    for (int64_t i = 0; i < keep; i++) {
         tada_tile *tile = &p->tiles[hot[i].index];
         if (is_own(p, tile->hot)) {
             continue;
@@ -393,6 +410,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         p->used[slot] = 1;
         tile->hot = own;
     }
+    p->opened = false;
     free(hot);
     free(scratch);
     return TADA_OK;
@@ -470,15 +488,14 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
             if (source->mask) {
                 tada_cold copy = tada_plane_cold(p, index);
                 tada_cold original = tada_plane_cold(p, origin);
-                const uint16_t *sinks = tada_plane_sinks(p, origin);
                 tada_cold_copy(&p->codec, &original, &copy);
-                if (sinks) {
-                    memcpy(tada_plane_sinks(p, index), sinks, sinks_bytes(p));
-                }
             }
         }
         target->mask = source->mask;
         target->stamp = source->stamp;
+        if (!tada_sinks_copy(p, origin, index)) {
+            status = TADA_E_MEMORY;
+        }
     }
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;
@@ -491,7 +508,7 @@ void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
     *stats = (tada_plane_stats){.tiles = p->n_tiles,
                                 .compressions = p->compressions,
                                 .reopens = p->reopens,
-                                .bytes = p->bytes,
+                                .bytes = p->bytes + (size_t)p->marked_rows * (size_t)p->shape.width * 2,
                                 .bytes_f16 = (size_t)(p->shape.n_cells * p->shape.n_streams) *
                                              (size_t)p->shape.width * 2};
     for (int64_t i = 0; i < p->n_tiles; i++) {

@@ -9,19 +9,23 @@ import urllib.error
 import urllib.request
 
 
+def tool(bin_dir, name):
+    """The path of a tool of llama.cpp."""
+    return f"{os.environ.get('TADA_LLAMA_BIN') or os.path.abspath(bin_dir)}/{name}"
+
+
 class Server:
     """One llama-server; `with` waits until it answers, and ends it."""
 
-    def __init__(self, bin_dir, spec, log, *arguments, tools=None, **environment):
+    def __init__(self, bin_dir, spec, log, *arguments, **environment):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         environment = dict(os.environ, GGML_BACKEND_PATH=f"{bin_dir}/libggml-tada.so", TADA_CACHE=spec, **environment)
         self.log = open(log, "w+", encoding="utf-8", errors="replace")
-        tool = f"{tools or os.environ.get('TADA_LLAMA_BIN') or bin_dir}/llama-server"
-        self.process = subprocess.Popen([tool, *arguments, "--port", str(self.port)], env=environment, stdout=self.log,
-                                        stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen([tool(bin_dir, "llama-server"), *arguments, "--port", str(self.port)],
+                                        env=environment, stdout=self.log, stderr=subprocess.STDOUT)
 
     def __enter__(self):
         for _ in range(300):
