@@ -65,10 +65,14 @@ def tokens(rng, n):
     return [rng.randrange(FIRST_TOKEN, VOCABULARY) for _ in range(n)]
 
 
-def complete(server, prompt, n, slot=-1, **more):
-    """The tokens of a greedy answer."""
-    request = dict(prompt=prompt, n_predict=n, id_slot=slot, temperature=0, ignore_eos=True, return_tokens=True)
-    return server.call("/completion", **{**request, **more})["tokens"]
+def ask(server, prompt, n, slot=-1, **more):
+    """A greedy answer."""
+    return server.call("/completion", prompt=prompt, n_predict=n, id_slot=slot, temperature=0, ignore_eos=True,
+                       return_tokens=True, **more)
+
+
+def complete(server, prompt, n, slot, **more):
+    return ask(server, prompt, n, slot, **more)["tokens"]
 
 
 def may_refuse(server, what, path, codes=(400,), **body):
@@ -83,6 +87,12 @@ def may_refuse(server, what, path, codes=(400,), **body):
 
 # ---- busy: everything at once ----
 
+def is_usual(error):
+    """The cache that all slots share is full, or one of two answers is too long: the engine ends what it computes."""
+    return isinstance(error, urllib.error.HTTPError) and error.code == 500 and any(
+        reason in body for body in [error.read()] for reason in (b"Context size has", b"context shift cannot be used"))
+
+
 def busy_worker(server, index):
     rng = random.Random(options.seed * 1000 + index)
     shared = [tokens(random.Random(options.seed + i), 150) for i in range(3)]
@@ -96,10 +106,15 @@ def busy_worker(server, index):
                   2: skipped + tokens(rng, 20), 3: repeated * rng.randrange(2, 20)}.get(kind % 4)
         try:
             if kind < 5:
-                complete(server, prompt, rng.randrange(1, 60))
+                timings = ask(server, prompt, rng.randrange(1, 60))["timings"]
                 count("busy: answers")
+                # More than what both prompts begin with.
+                if kind % 4 == 2 and timings["cache_n"] > 41:
+                    count("busy: pieces of prompts reused")
+                if timings.get("draft_n_accepted"):
+                    count("busy: answers with accepted drafts")
             elif kind == 5:
-                complete(server, prompt, CONTEXT + rng.randrange(300))
+                ask(server, prompt, CONTEXT + rng.randrange(300))
                 count("busy: answers beyond the context")
             elif kind == 6:
                 server.cancel("/completion", rng.randrange(12), prompt=prompt, n_predict=300, temperature=0.8,
@@ -116,9 +131,11 @@ def busy_worker(server, index):
                 may_refuse(server, "busy: slots restored", f"/slots/{rng.randrange(SLOTS)}?action=restore",
                            filename=f"busy{rng.randrange(3)}")
         except (OSError, urllib.error.URLError, ValueError) as error:
-            if time.monotonic() < end:
+            if is_usual(error):
+                count("busy: ended for want of room")
+            elif time.monotonic() < end:
                 fail(f"busy: {error!r}")
-            return
+                return
 
 
 # ---- exact: answers that must be those of a single slot ----
@@ -203,9 +220,10 @@ def run(work, model):
     def server(name, *more):
         return llama_server.Server(os.path.abspath(options.bin_dir), options.spec, f"{work}/{name}.log", *common, *more,
                                    TADA_DEBUG="1", OMP_WAIT_POLICY="passive")
-    with server("busy", "-np", str(SLOTS), "-c", str(CONTEXT * 3), "--kv-unified", "--context-shift", "--cache-reuse", "16",
-                "--cache-ram", str(RAM_CACHE), "-ub", "64", "--spec-type", "ngram-simple",
-                "--spec-ngram-simple-size-n", "4", "--spec-ngram-simple-size-m", "8") as busy, \
+    with server("busy", "-np", str(SLOTS), "-c", str(CONTEXT * 3), "--kv-unified", "--kv-unified-per-slot", str(CONTEXT),
+                "--context-shift", "--cache-reuse", "16", "--cache-ram", str(RAM_CACHE), "-ub", "64",
+                "--spec-type", "ngram-simple", "--spec-ngram-simple-size-n", "4",
+                "--spec-ngram-simple-size-m", "8") as busy, \
             server("exact", "-np", str(SLOTS), "-c", str(CONTEXT * SLOTS), *exact) as several, \
             server("single", "-np", "1", "-c", str(CONTEXT), *exact) as single:
         servers = {"busy": busy, "exact": several, "single": single}
@@ -244,13 +262,14 @@ with tempfile.TemporaryDirectory() as folder:
         maker = pathlib.Path(options.bin_dir).parent / "tests" / "make_model"
         subprocess.run([str(maker), f"{folder}/exact.gguf", "shape", "gqa-64"], check=True)
         # The CPU multiplies by weights of this type row by row; of others several rows at once, in another order.
-        subprocess.run([llama_server.tool(options.bin_dir, "llama-quantize"), f"{folder}/exact.gguf", file, "Q4_1"], check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run([llama_server.tool(options.bin_dir, "llama-quantize"), f"{folder}/exact.gguf", file, "Q4_1"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     run(folder, file)
 for what, many in sorted(counts.items()):
     print(f"{many:8} {what}")
 for needed in ("busy: answers", "busy: answers beyond the context", "busy: cancelled", "busy: slots restored",
-               "exact: answers compared", "exact: slots restored", "exact: cancelled"):
+               "busy: pieces of prompts reused", "busy: answers with accepted drafts", "exact: answers compared",
+               "exact: slots restored", "exact: cancelled"):
     if not counts.get(needed):
         fail(f"never happened: {needed}")
 print(f"{len(failures)} failures (seed {options.seed})")
