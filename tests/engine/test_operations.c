@@ -220,12 +220,33 @@ static void shift(struct llama_model *model, const model_shape *shape)
     pair_done(&p, shape);
 }
 
+static uint8_t *state_of_seq(struct llama_context *c, int seq, size_t *size)
+{
+    *size = llama_state_seq_get_size(c, seq);
+    uint8_t *data = malloc(*size);
+    *size = llama_state_seq_get_data(c, data, *size, seq);
+    return data;
+}
+
 static uint8_t *state_of(struct llama_context *c, size_t *size)
 {
-    *size = llama_state_seq_get_size(c, 0);
-    uint8_t *data = malloc(*size);
-    *size = llama_state_seq_get_data(c, data, *size, 0);
-    return data;
+    return state_of_seq(c, 0, size);
+}
+
+/* A state ends with the last layer's row of the last token. Cells that lie among those of other sequences are
+ * read one by one: from what is there now, not from what was there when they were read last. */
+static void fresh_rows(pair *p, const model_shape *shape, int seq, int pos)
+{
+    static const uint8_t none[32];
+    size_t size;
+    bool fresh = true;
+    for (int i = 0; i < 3; i++) {
+        step(p, seq, 1, pos + i, 1, 9);
+        uint8_t *state = state_of_seq(p->ours, seq, &size);
+        fresh = fresh && size > sizeof none && memcmp(state + size - sizeof none, none, sizeof none) != 0;
+        free(state);
+    }
+    report(fresh, "%s: a state has the rows that were written last", shape->name);
 }
 
 /* Makes the shift happen that was asked for: it waits for the next batch. Another sequence's token, which
@@ -311,6 +332,9 @@ static void sequences(struct llama_model *model, const model_shape *shape, bool 
     prefill(&p, 0, 4, 0, 130, 0);
     for (int i = 0; i < 30; i++) {
         step(&p, 0, 4, 130 + i, 1, 0);
+    }
+    if (unified && shape->family == FAMILY_LLAMA) {
+        fresh_rows(&p, shape, 3, 160);
     }
     remove_both(&p, 2, -1, -1);
     llama_memory_seq_cp(llama_get_memory(p.stock), 1, 2, -1, -1);
