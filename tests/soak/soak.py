@@ -12,6 +12,9 @@ go on, are cancelled before, or are saved and restored in between; so each finis
 one slot that computes the whole prompt. Not asked for: prompts that part from what a slot holds in the middle. A tile
 is compressed as a whole, so the rows that were there leave a trace in those that stay.
 
+`busy` has room for all slots: a stock llama-server whose shared cache is full while it copies a prompt to a second answer
+gets its positions wrong, and ends all answers ("Invalid input batch").
+
 Both must live to the end, without an operation on the slow path, and after the first third their resident memory must not
 grow by more than GROWTH.
 """
@@ -75,23 +78,21 @@ def complete(server, prompt, n, slot, **more):
     return ask(server, prompt, n, slot, **more)["tokens"]
 
 
+def reason_of(error):
+    return error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else repr(error)
+
+
 def may_refuse(server, what, path, codes=(400,), **body):
     try:
         server.call(path, **body)
         count(what)
     except urllib.error.HTTPError as error:
         if error.code not in codes:
-            fail(f"{what}: status {error.code}")
+            fail(f"{what}: {reason_of(error)}")
         count(f"{what}, refused")
 
 
 # ---- busy: everything at once ----
-
-def is_usual(error):
-    """The cache that all slots share is full, or one of two answers is too long: the engine ends what it computes."""
-    return isinstance(error, urllib.error.HTTPError) and error.code == 500 and any(
-        reason in body for body in [error.read()] for reason in (b"Context size has", b"context shift cannot be used"))
-
 
 def busy_worker(server, index):
     rng = random.Random(options.seed * 1000 + index)
@@ -131,10 +132,11 @@ def busy_worker(server, index):
                 may_refuse(server, "busy: slots restored", f"/slots/{rng.randrange(SLOTS)}?action=restore",
                            filename=f"busy{rng.randrange(3)}")
         except (OSError, urllib.error.URLError, ValueError) as error:
-            if is_usual(error):
-                count("busy: ended for want of room")
+            reason = reason_of(error)
+            if "context shift cannot be used" in reason:
+                count("busy: two answers, too long to be shifted")
             elif time.monotonic() < end:
-                fail(f"busy: {error!r}")
+                fail(f"busy: {reason}")
                 return
 
 
@@ -174,7 +176,7 @@ def exact_worker(server, index, answered):
             conversation(server, rng, index, answered)
         except (OSError, urllib.error.URLError, ValueError) as error:
             if time.monotonic() < end:
-                fail(f"exact: {error!r}")
+                fail(f"exact: {reason_of(error)}")
             return
 
 
@@ -220,7 +222,7 @@ def run(work, model):
     def server(name, *more):
         return llama_server.Server(os.path.abspath(options.bin_dir), options.spec, f"{work}/{name}.log", *common, *more,
                                    TADA_DEBUG="1", OMP_WAIT_POLICY="passive")
-    with server("busy", "-np", str(SLOTS), "-c", str(CONTEXT * 3), "--kv-unified", "--kv-unified-per-slot", str(CONTEXT),
+    with server("busy", "-np", str(SLOTS), "-c", str(CONTEXT * SLOTS), "--kv-unified", "--kv-unified-per-slot", str(CONTEXT),
                 "--context-shift", "--cache-reuse", "16", "--cache-ram", str(RAM_CACHE), "-ub", "64",
                 "--spec-type", "ngram-simple", "--spec-ngram-simple-size-n", "4",
                 "--spec-ngram-simple-size-m", "8") as busy, \
