@@ -401,19 +401,19 @@ static void streams_apart(void **state)
     static float x[STREAMS][LENGTH * WIDTH];
     static uint16_t alone[CELLS * WIDTH], beside[CELLS * WIDTH];
     tada_pool *pool = tada_pool_create();
-    test_plane first = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, 1, 0);
+    test_plane single = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, 1, 0);
     test_plane all = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, STREAMS, 0);
     int written[STREAMS] = {0};
     for (int s = 0; s < STREAMS; s++) {
         random_rows(x[s], LENGTH);
     }
-    write_rows(first.plane, pool, x[0], TADA_F32, WIDTH, 0, FIRST, 1);
+    write_rows(single.plane, pool, x[0], TADA_F32, WIDTH, 0, FIRST, 1);
     write_rows(all.plane, pool, x[0], TADA_F32, WIDTH, 0, FIRST, 1);
     written[0] = FIRST;
-    tada_plane_read(first.plane, 0, CELLS, alone, 1, NULL);
+    tada_plane_read(single.plane, 0, CELLS, alone, 1, NULL);
     tada_plane_read(all.plane, 0, CELLS, beside, 1, NULL);
     assert_memory_equal(alone, beside, sizeof alone);
-    plane_done(&first);
+    plane_done(&single);
     for (;;) {
         int s = random_below(STREAMS), left = LENGTH - written[s];
         int n = left < 1 ? 0 : 1 + random_below(left < 40 ? left : 40);
