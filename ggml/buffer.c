@@ -14,15 +14,27 @@
 
 enum { CHUNK_ROWS = 1024 };
 
+/* The tile that was read last from outside: sequences that were decoded side by side are saved cell by cell,
+ * and would have each tile decoded once a cell. */
+typedef struct read_tile {
+    const cache_plane *cache; /* NULL: none yet */
+    int64_t first, n;         /* its cells */
+    uint64_t touches;         /* of all planes, when it was read */
+    uint16_t *rows;
+    size_t bytes;
+} read_tile;
+
 typedef struct cache_buffer {
     void *base;
     size_t size;
     cache_plane *planes;
     tada_pool *pool;
+    read_tile last_read;
 } cache_buffer;
 
 static atomic_bool has_planes;
 static atomic_size_t planes_bytes;
+static atomic_uint_fast64_t touches;
 
 bool tada_has_planes(void)
 {
@@ -99,6 +111,37 @@ cache_plane *tada_plane_of(const struct ggml_tensor *tensor)
 
 /* ---- the f16 tensor that a plane stands for ---- */
 
+void tada_planes_touch(void)
+{
+    touches++;
+}
+
+/* Rows of cells [cell, cell + n) of one tile, by way of the tile that was read last. */
+static bool read_few(cache_plane *c, int64_t cell, int64_t n, void *rows)
+{
+    read_tile *t = c->last_read;
+    size_t row_bytes = (size_t)c->width * 2;
+    if (t->cache != c || t->touches != touches || cell < t->first || cell + n > t->first + t->n) {
+        int64_t within = cell % c->n_cells / TADA_TILE_CELLS * TADA_TILE_CELLS;
+        size_t bytes = row_bytes * TADA_TILE_CELLS;
+        t->cache = NULL;
+        if (t->bytes < bytes) {
+            free(t->rows);
+            t->rows = malloc(bytes);
+            t->bytes = t->rows ? bytes : 0;
+        }
+        t->first = cell - cell % c->n_cells + within;
+        t->n = c->n_cells - within < TADA_TILE_CELLS ? c->n_cells - within : TADA_TILE_CELLS;
+        t->touches = touches;
+        if (!t->rows || tada_plane_read(c->plane, t->first, t->n, t->rows, 1, NULL) != TADA_OK) {
+            return false;
+        }
+        t->cache = c;
+    }
+    memcpy(rows, t->rows + (size_t)(cell - t->first) * (size_t)c->width, (size_t)n * row_bytes);
+    return true;
+}
+
 bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size, int n_threads)
 {
     size_t row_bytes = (size_t)c->width * 2;
@@ -110,9 +153,13 @@ bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size
         int64_t cell = (int64_t)(offset / row_bytes);
         /* The caller's memory may have any alignment; the library's rows may not. */
         if (within == 0 && size >= row_bytes && (uintptr_t)to % 2 == 0) {
-            part = size / row_bytes * row_bytes;
-            done = tada_plane_read(c->plane, cell, (int64_t)(part / row_bytes), (uint16_t *)(void *)to,
-                                   n_threads, NULL) == TADA_OK;
+            int64_t n = (int64_t)(size / row_bytes);
+            int64_t in_tile = TADA_TILE_CELLS - cell % c->n_cells % TADA_TILE_CELLS;
+            bool few = n < TADA_TILE_CELLS && n <= in_tile && cell % c->n_cells + n <= c->n_cells;
+            part = (size_t)n * row_bytes;
+            done =
+                few ? read_few(c, cell, n, to)
+                    : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, n_threads, NULL) == TADA_OK;
         } else {
             part = row_bytes - within < size ? row_bytes - within : size;
             row = row ? row : malloc(row_bytes);
@@ -137,6 +184,7 @@ bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_
     uint16_t *row = malloc(row_bytes);
     bool done = row != NULL;
     tada_backend_settle(c);
+    tada_planes_touch();
     while (size > 0 && done) {
         size_t within = offset % row_bytes, part;
         int64_t n = 1;
@@ -235,6 +283,7 @@ static bool buffer_copy(ggml_backend_buffer_t buffer, const struct ggml_tensor *
         return false;
     }
     tada_backend_settle(c);
+    tada_planes_touch();
     return tada_plane_copy_stream(c->plane, c->pool, (int64_t)(view_offset(from) / stream),
                                   (int64_t)(view_offset(to) / stream), outside_threads(), NULL) == TADA_OK;
 }
@@ -242,6 +291,7 @@ static bool buffer_copy(ggml_backend_buffer_t buffer, const struct ggml_tensor *
 static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
 {
     cache_buffer *b = buffer->context;
+    tada_planes_touch();
     for (cache_plane *c = b->planes; c; c = c->next) {
         tada_backend_forget(c);
         tada_plane_clear(c->plane);
@@ -287,6 +337,7 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
     c->n_cells = shape.n_cells;
     c->n_streams = shape.n_streams;
     c->pool = b->pool;
+    c->last_read = &b->last_read;
     c->next = b->planes;
     b->planes = c;
     tensor->extra = c;
@@ -309,6 +360,7 @@ static void buffer_free(ggml_backend_buffer_t buffer)
     }
     tada_plugin_pool_free(b->pool);
     munmap(b->base, b->size);
+    free(b->last_read.rows);
     free(b);
 }
 

@@ -13,6 +13,7 @@
 static plugin_spec spec_of_process;
 static _Atomic(const char *) refusal;
 static atomic_uint_fast64_t model_fingerprint;
+static atomic_bool plan_in_use; /* the model that the plan is for has been seen */
 
 void tada_plugin_log(const char *format, ...)
 {
@@ -123,6 +124,19 @@ const char *tada_plugin_refusal(void)
 
 /* ---- plans ---- */
 
+/* A model that the plan is not for. Beside the one that it is for, it is a draft model or the like. */
+static void meet_other_model(const char *reason)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (!plan_in_use) {
+        tada_plugin_refuse(reason);
+    } else if (!atomic_flag_test_and_set(&told)) {
+        tada_plugin_log(
+            "a model beside the plan's (a draft, say): layers that the plan does not fit have the "
+            "cache 'tada'");
+    }
+}
+
 tada_spec tada_plugin_spec_of(int layer, tada_shape *shape)
 {
     const tada_plan *plan = spec_of_process.plan;
@@ -133,8 +147,8 @@ tada_spec tada_plugin_spec_of(int layer, tada_shape *shape)
     const tada_plan_plane *plane =
         layer < plan->n_layers ? &plan->planes[2 * layer + (shape->kind == TADA_V)] : NULL;
     if (!plane || plane->width != shape->width) {
-        tada_plugin_refuse("the plan is for a model with other layers: make one for this model with 'tada "
-                           "calibrate'");
+        meet_other_model("the plan is for a model with other layers: make one for this model with 'tada "
+                         "calibrate'");
         return spec_of_process.spec;
     }
     shape->head_dim = plane->head_dim;
@@ -153,7 +167,9 @@ void tada_plugin_see_model(const struct ggml_tensor *op)
     model_fingerprint = tada_model_fingerprint(norm->data, ggml_nbytes(norm));
     const tada_plan *plan = spec_of_process.plan;
     if (plan && plan->fingerprint && plan->fingerprint != model_fingerprint) {
-        tada_plugin_refuse("the plan is for another model: make one for this model with 'tada calibrate'");
+        meet_other_model("the plan is for another model: make one for this model with 'tada calibrate'");
+    } else if (plan && plan->fingerprint && !refusal) {
+        plan_in_use = true;
     }
 }
 
@@ -187,6 +203,7 @@ static bool set_plan(const tada_plan *plan)
         return false;
     }
     spec_of_process = (plugin_spec){.plan = plan, .text = "a plan in memory", .by_program = true};
+    plan_in_use = false;
     tada_spec_parse("tada", &spec_of_process.spec, NULL);
     return true;
 }
@@ -305,6 +322,7 @@ static bool set_cache(const char *text, tada_error *error)
     }
     spec.by_program = true;
     spec_of_process = spec;
+    plan_in_use = false;
     return true;
 }
 

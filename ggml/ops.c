@@ -109,6 +109,7 @@ void tada_backend_settle(cache_plane *c)
 {
     tada_backend *b = c->unsettled_in;
     if (b) {
+        tada_planes_touch();
         tada_backend_encode(c, b->n_threads);
         tada_backend_forget(c);
     }
@@ -138,16 +139,21 @@ static void note_unsettled(tada_backend *b, cache_plane *c)
 
 /* ---- ops ---- */
 
+void tada_cpu_set_threads(ggml_backend_t cpu, int n_threads)
+{
+    ggml_backend_set_n_threads_t set = (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(ggml_backend_get_device(cpu)), "ggml_backend_set_n_threads");
+    if (set) {
+        set(cpu, n_threads);
+    }
+}
+
 static ggml_backend_t cpu_backend(tada_backend *b)
 {
-    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    b->cpu = b->cpu ? b->cpu : ggml_backend_dev_init(device, NULL);
+    b->cpu =
+        b->cpu ? b->cpu : ggml_backend_dev_init(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), NULL);
     if (b->cpu) {
-        ggml_backend_set_n_threads_t set = (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(
-            ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads");
-        if (set) {
-            set(b->cpu, b->n_threads);
-        }
+        tada_cpu_set_threads(b->cpu, b->n_threads);
     }
     return b->cpu;
 }
@@ -307,10 +313,20 @@ static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
     return GGML_STATUS_SUCCESS;
 }
 
+static enum ggml_status shift(tada_backend *b, struct ggml_tensor *op)
+{
+    tada_error error;
+    settle_others(b, -1);
+    tada_backend_settle(tada_plane_of(op));
+    return tada_shift_run(op, b->n_threads, &error) == TADA_OK ? GGML_STATUS_SUCCESS
+                                                               : failed(op->name, &error);
+}
+
 static enum ggml_status backend_compute(ggml_backend_t backend, struct ggml_cgraph *graph)
 {
     tada_backend *b = backend->context;
     enum ggml_status status = GGML_STATUS_SUCCESS;
+    tada_planes_touch();
     for (int i = 0; i < ggml_graph_n_nodes(graph) && status == GGML_STATUS_SUCCESS; i++) {
         struct ggml_tensor *op = ggml_graph_node(graph, i);
         if (is_view_op(op->op) || ggml_is_empty(op) || !(op->flags & GGML_TENSOR_FLAG_COMPUTE)) {
@@ -323,6 +339,8 @@ static enum ggml_status backend_compute(ggml_backend_t backend, struct ggml_cgra
             status = set_rows(b, op);
         } else if (op->op == GGML_OP_FLASH_ATTN_EXT) {
             status = flash_attention(b, op);
+        } else if (tada_shift_fits(op)) {
+            status = shift(b, op);
         } else {
             status = generic(b, op);
         }

@@ -18,6 +18,7 @@ typedef struct cache_plane {
     size_t bytes;
     struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
     tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
+    struct read_tile *last_read;       /* the buffer's */
     struct cache_plane *next;
     enum tada_kind kind;
     struct counted_cache *counted_in; /* metrics.c; NULL without metrics */
@@ -37,7 +38,7 @@ typedef struct plugin_spec {
 /* device.c */
 const plugin_spec *tada_plugin_spec(void);
 /* The spec that a plane follows, by its kind and width; sets the head size when a plan knows it. One that the
- * plan does not have gets the spec of the process, and the context is refused. */
+ * plan does not have gets the spec "tada", and the context is refused, unless the plan's model was seen. */
 tada_spec tada_plugin_spec_of(int layer, tada_shape *shape);
 /* Why the next compute buffer is to be refused; NULL: it is not. The text must live on. */
 void tada_plugin_refuse(const char *reason);
@@ -77,6 +78,8 @@ bool tada_has_planes(void);
 size_t tada_cache_bytes(void);
 /* Its plane, or NULL. */
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor);
+/* Rows of some plane may have changed. */
+void tada_planes_touch(void);
 /* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */
 bool tada_plane_get_bytes(cache_plane *cache, size_t offset, void *data, size_t size, int n_threads);
 bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, size_t size, int n_threads);
@@ -94,6 +97,12 @@ void tada_backend_forget(cache_plane *cache);
 enum tada_status tada_backend_encode(cache_plane *cache, int n_threads);
 /* Compresses what a graph has left uncompressed. */
 void tada_backend_settle(cache_plane *cache);
+
+void tada_cpu_set_threads(ggml_backend_t cpu, int n_threads);
+
+/* shift.c: a ROPE in place on all of K. */
+bool tada_shift_fits(const struct ggml_tensor *op);
+enum tada_status tada_shift_run(const struct ggml_tensor *op, int n_threads, tada_error *error);
 
 /* plan_file.c: the caller frees *plan with tada_plan_free. */
 enum tada_status tada_plan_read(const char *path, tada_plan **plan, tada_error *error);

@@ -241,17 +241,31 @@ TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, c
  */
 TADA_API void tada_plane_mark_sinks(tada_plane *plane, const int64_t *cells, int64_t n);
 
-/* True when the plane holds borrowed tiles, that is when tada_plane_settle has something to do. */
+/* True when tiles have become hot since tada_plane_settle was called last. */
 TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 
-/* Compresses the least recently written tiles until the plane holds no borrowed tile. n_threads >= 1; the
- * result is the same bit for bit with any number of threads. */
+/* Compresses the least recently written tiles of each stream until no more than its window (and the tile that
+ * is being written) are hot, and none is borrowed. What a stream keeps does not depend on the others.
+ * n_threads >= 1; the result is the same bit for bit with any number of threads. */
 TADA_API enum tada_status tada_plane_settle(tada_plane *plane, int n_threads);
 
 /* Decodes cells [first, first + n) to f16 rows of `width` values, densely packed. Unwritten cells read as
  * zeros. */
 TADA_API enum tada_status tada_plane_read(const tada_plane *plane, int64_t first, int64_t n, uint16_t *rows,
                                           int n_threads, tada_error *error);
+
+/* Changes rows [n][width] of the given cells (in order, all of one tile) where they are. thread: 0 to
+ * n_threads - 1. False: it could not. */
+typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n, uint16_t *rows);
+
+/*
+ * Lets `edit` change the written cells for which chosen [n_cells * n_streams] is not 0, tile by tile, on
+ * n_threads threads at once: hot tiles stay hot, cold ones cold, and those without a chosen cell keep their
+ * bytes. Other cells of a cold tile that is changed are compressed again with it. A row that becomes zeros
+ * makes its cell unwritten. On an error some of the tiles have been changed.
+ */
+TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
+                                          void *context, int n_threads, tada_error *error);
 
 /* Copies all cells of a stream to another one of the same plane. Cold tiles are copied as they are. Settles
  * first. */

@@ -178,24 +178,6 @@ static bool is_own(const tada_plane *p, const uint16_t *hot)
     return hot >= p->slots && hot < p->slots + (size_t)p->n_slots * p->slot_values;
 }
 
-/* No atomic addition, as nobody else adds. */
-static void add(_Atomic int64_t *counter, int64_t n)
-{
-    if (n != 0) {
-        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
-                              memory_order_relaxed);
-    }
-}
-
-/* Counts a tile as what it is now, and no longer as what it was. */
-static void recount(tada_plane *p, const tada_tile *tile, uint64_t mask_before, bool hot_before)
-{
-    bool hot = tile->hot != NULL;
-    add(&p->n_written, __builtin_popcountll(tile->mask) - __builtin_popcountll(mask_before));
-    add(&p->n_hot, (hot && tile->mask) - (hot_before && mask_before));
-    add(&p->n_cold, (!hot && tile->mask) - (!hot_before && mask_before));
-}
-
 static void release(tada_plane *p, tada_tile *tile)
 {
     if (!tile->hot) {
@@ -233,6 +215,7 @@ void tada_plane_clear(tada_plane *p)
     }
     p->n_written = p->n_hot = p->n_cold = 0;
     p->frozen = false;
+    p->opened = false;
 }
 
 enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
@@ -286,8 +269,8 @@ static uint16_t *acquire(tada_plane *p, tada_pool *pool, int64_t tile)
     return hot;
 }
 
-/* Makes the codes of a hot tile. Sinks are left out, as rows of their size would spoil the scales. */
-static void encode(tada_plane *p, int64_t index, float *scratch)
+/* Sinks are left out, as rows of their size would spoil the scales. */
+void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
 {
     tada_tile *tile = &p->tiles[index];
     uint64_t coded = tada_plane_coded(p, index);
@@ -314,16 +297,17 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
         tada_plane_decode(p, index, hot, scratch);
-        add(&p->reopens, 1);
+        tada_count(&p->reopens, 1);
     } else if (hot && !tile->mask) {
         memset(hot, 0, p->slot_values * 2);
     }
     bool done = hot && (scratch || !tile->mask);
     tile->hot = hot;
+    p->opened = p->opened || p->compressed;
     if (!done) {
         release(p, tile);
     }
-    recount(p, tile, tile->mask, false);
+    tada_plane_recount(p, tile, tile->mask, false);
     free(scratch);
     return done;
 }
@@ -336,15 +320,6 @@ static int64_t tile_of(const tada_plane *p, int64_t cell)
 static int cell_in_tile(const tada_plane *p, int64_t cell)
 {
     return (int)(cell % p->shape.n_cells % CELLS);
-}
-
-static bool all_zero(const uint16_t *row, int n)
-{
-    uint16_t bits = 0;
-    for (int i = 0; i < n; i++) {
-        bits |= row[i];
-    }
-    return (bits & 0x7fff) == 0;
 }
 
 enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *rows, enum tada_type type,
@@ -380,13 +355,13 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
         tada_sinks_unmark(p, tile_of(p, cells[i]), t);
-        if (all_zero(row, p->shape.width)) {
+        if (tada_row_is_zero(row, p->shape.width)) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);
         } else {
             tile->mask |= (uint64_t)1 << t;
         }
-        recount(p, tile, mask_before, true);
+        tada_plane_recount(p, tile, mask_before, true);
         tile->stamp = ++p->clock;
     }
     return TADA_OK;
@@ -394,30 +369,51 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
 
 bool tada_plane_unsettled(const tada_plane *p)
 {
-    return p->n_borrowed > 0;
+    return p->n_borrowed > 0 || p->opened;
 }
 
 typedef struct hot_tile {
     uint64_t stamp, mask;
-    int64_t index;
+    int64_t index, stream;
 } hot_tile;
 
-static int later_first(const void *a, const void *b)
+static int by_stream_later_first(const void *a, const void *b)
 {
     const hot_tile *x = a, *y = b;
+    if (x->stream != y->stream) {
+        return x->stream < y->stream ? -1 : 1;
+    }
     return x->stamp < y->stamp ? 1 : x->stamp > y->stamp ? -1 : 0;
+}
+
+/* Brings the tiles that stay hot to the front: of each stream the last written ones, as many as its window
+ * has, whatever the other streams do. Returns how many. */
+static int64_t keep_windows(const tada_plane *p, hot_tile *hot, int64_t n)
+{
+    int64_t quota = p->n_slots / p->shape.n_streams, kept = 0, stream = -1, of_stream = 0;
+    qsort(hot, (size_t)n, sizeof *hot, by_stream_later_first);
+    for (int64_t i = 0; i < n; i++) {
+        hot_tile tile = hot[i];
+        of_stream = tile.stream == stream ? of_stream + 1 : 1;
+        stream = tile.stream;
+        if (of_stream <= quota) {
+            hot[i] = hot[kept];
+            hot[kept++] = tile;
+        }
+    }
+    return kept;
 }
 
 enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
 {
-    if (p->n_borrowed == 0) {
+    if (!tada_plane_unsettled(p)) {
         return TADA_OK;
     }
-    int64_t n_hot = 0, keep = p->n_slots;
+    int64_t n_hot = 0;
     for (int64_t i = 0; i < p->n_tiles; i++) {
         n_hot += p->tiles[i].hot != NULL;
     }
-    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot);
+    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot + 1);
     size_t scratch_floats = (tada_tile_encode_scratch(&p->codec) + 15) / 16 * 16;
     float *scratch = malloc(scratch_floats * (size_t)n_threads * sizeof *scratch);
     if (!hot || !scratch) {
@@ -431,10 +427,10 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         if (tile->hot && !tile->mask) {
             release(p, tile);
         } else if (tile->hot) {
-            hot[n_hot++] = (hot_tile){tile->stamp, tile->mask, i};
+            hot[n_hot++] = (hot_tile){tile->stamp, tile->mask, i, i / p->tiles_per_stream};
         }
     }
-    qsort(hot, (size_t)n_hot, sizeof *hot, later_first);
+    int64_t keep = keep_windows(p, hot, n_hot);
     if (n_hot > keep) {
         p->frozen = true;
 #pragma omp parallel num_threads(n_threads) if (n_hot - keep > 1)
@@ -442,16 +438,16 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
             float *mine = scratch + scratch_floats * (size_t)omp_get_thread_num();
 #pragma omp for schedule(dynamic, 1)
             for (int64_t i = keep; i < n_hot; i++) {
-                encode(p, hot[i].index, mine);
+                tada_plane_encode(p, hot[i].index, mine);
             }
         }
         for (int64_t i = keep; i < n_hot; i++) {
             release(p, &p->tiles[hot[i].index]);
-            recount(p, &p->tiles[hot[i].index], hot[i].mask, true);
-            add(&p->compressions, 1);
+            tada_plane_recount(p, &p->tiles[hot[i].index], hot[i].mask, true);
+            tada_count(&p->compressions, 1);
         }
     }
-    for (int64_t i = 0; i < n_hot && i < keep; i++) {
+    for (int64_t i = 0; i < keep; i++) {
         tada_tile *tile = &p->tiles[hot[i].index];
         if (is_own(p, tile->hot)) {
             continue;
@@ -463,6 +459,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         p->used[slot] = 1;
         tile->hot = own;
     }
+    p->opened = false;
     free(hot);
     free(scratch);
     return TADA_OK;
@@ -550,36 +547,10 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         if (!tada_sinks_copy(p, origin, index)) {
             status = TADA_E_MEMORY;
         }
-        recount(p, target, mask_before, hot_before);
+        tada_plane_recount(p, target, mask_before, hot_before);
     }
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;
     return status == TADA_OK ? TADA_OK
                              : tada_fail(error, status, "Out of memory while a sequence was copied.");
-}
-
-static int64_t count_of(const _Atomic int64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
-void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
-{
-    const uint8_t *begin = (const uint8_t *)p->tiles, *slots = (const uint8_t *)p->slots,
-                  *sinks = (const uint8_t *)p->sinks;
-    int64_t cells = p->shape.n_cells * p->shape.n_streams;
-    size_t marked = (size_t)count_of(&p->marked_rows) * (size_t)p->shape.width * 2;
-    *stats = (tada_plane_stats){.cells = cells,
-                                .written = count_of(&p->n_written),
-                                .tiles = p->n_tiles,
-                                .hot = count_of(&p->n_hot),
-                                .cold = count_of(&p->n_cold),
-                                .compressions = count_of(&p->compressions),
-                                .reopens = count_of(&p->reopens),
-                                .bytes = p->bytes + marked,
-                                .bytes_f16 = (size_t)cells * (size_t)p->shape.width * 2,
-                                .bytes_table = (size_t)(slots - begin),
-                                .bytes_hot = (size_t)(sinks - slots),
-                                .bytes_sinks = (size_t)(p->cold - sinks) + marked,
-                                .bytes_cold = p->bytes - (size_t)(p->cold - begin)};
 }

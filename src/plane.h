@@ -5,6 +5,8 @@
 #include "pool.h"
 #include "tile.h"
 
+#include <stdatomic.h>
+
 typedef struct tada_tile {
     uint64_t mask;  /* cells written */
     uint64_t stamp; /* of the last write; larger is later */
@@ -39,6 +41,7 @@ struct tada_plane {
     size_t slot_values, bytes;
     tada_pool *pool; /* where the borrowed tiles come from; NULL when there are none */
     int64_t n_borrowed;
+    bool opened; /* a tile has become hot since all streams were within their windows */
     uint64_t clock;
     /* Other threads read them at any time; only the one that uses the plane changes them. */
     _Atomic int64_t n_written, n_hot, n_cold; /* cells with a row; hot and cold tiles with such cells */
@@ -62,8 +65,26 @@ static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
     return plane->tiles[tile].mask & ~plane->tiles[tile].sinks;
 }
 
+static inline bool tada_row_is_zero(const uint16_t *row, int n)
+{
+    uint16_t bits = 0;
+    for (int i = 0; i < n; i++) {
+        bits |= row[i];
+    }
+    return (bits & 0x7fff) == 0;
+}
+
 /* The f16 rows [64][width] of a cold tile; cells that are unwritten become zeros. scratch:
  * tada_tile_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
+
+/* Makes the codes of a hot tile, whose rows are the caller's to free. scratch: tada_tile_encode_scratch. */
+void tada_plane_encode(tada_plane *plane, int64_t tile, float *scratch);
+
+/* For tada_plane_get_stats: adds to a counter; counts a tile as what it is now, and no longer as what it was;
+ * counts all tiles anew. One thread at a time. */
+void tada_count(_Atomic int64_t *counter, int64_t n);
+void tada_plane_recount(tada_plane *plane, const tada_tile *tile, uint64_t mask_before, bool hot_before);
+void tada_plane_recount_all(tada_plane *plane);
 
 #endif

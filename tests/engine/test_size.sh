@@ -27,8 +27,9 @@ refused() { # NAME WORDS ARGS...: status 2, the words on standard error, nothing
         [ ! -e '$work/refused.json' ]"
 }
 
-for family in llama gemma2 mla hybrid; do
-    "$bin/../tests/make_model" "$work/$family.gguf" 3 0 $family
+"$bin/../tests/make_model" "$work/llama.gguf" 3 0
+for shape in window-64 mla conv; do
+    "$bin/../tests/make_model" "$work/$shape.gguf" shape $shape
 done
 "$bin/../tests/make_plan" "$tools" "$bin/libggml-tada.so" "$work" 3 96 0 > "$work/out" 2>&1
 
@@ -52,7 +53,7 @@ def near(name, a, b, more=0):
     assert abs(a - b) <= 0.01 * b + more, (name, a, b)
 buffers = weights + kv + states + compute + output
 near("weights", said["weights_bytes"] + said["mapped_bytes"], weights, rounding)
-near("cache", said["kv_bytes"], kv, 0.0051 * 1048576 * (2 if "gemma2" in model else 1))
+near("cache", said["kv_bytes"], kv, 0.0051 * 1048576 * (2 if "window-64" in model else 1))
 near("states", said["recurrent_bytes"], states, 0.0051 * 1048576)
 near("compute", said["compute_bytes"], compute, 0.0101 * 1048576)
 near("output", said["output_bytes"], output, 0.0051 * 1048576)
@@ -76,11 +77,11 @@ agrees "$work/llama.gguf" "tada:@$work/good.plan" 2048 2 1 256 1 2048
 agrees "$work/llama.gguf" tada:high 256 1 1 512 2 0
 agrees "$work/llama.gguf" tada 131072 4 1 512 2 1024
 agrees "$work/llama.gguf" q8_0/q4_0 131072 1 0 512 1 0
-agrees "$work/gemma2.gguf" tada:compact 2048 1 0 512 2 2048
-agrees "$work/gemma2.gguf" q8_0 2000 3 0 64 1 300
+agrees "$work/window-64.gguf" tada:compact 2048 1 0 512 2 2048
+agrees "$work/window-64.gguf" q8_0 2000 3 0 64 1 300
 agrees "$work/mla.gguf" tada 2048 1 0 512 1 2048
-agrees "$work/hybrid.gguf" tada 2048 4 0 512 2 2048
-agrees "$work/hybrid.gguf" q4_0 2048 64 1 512 1 0
+agrees "$work/conv.gguf" tada 2048 4 0 512 2 2048
+agrees "$work/conv.gguf" q4_0 2048 64 1 512 1 0
 ln -s "$model" "$work/smollm2.gguf"
 agrees "$work/smollm2.gguf" tada 8192 4 1 512 2 96
 agrees "$work/smollm2.gguf" q8_0/q4_0 256 1 0 512 2 32
@@ -150,7 +151,7 @@ size -m "$model" --cache tada --json -
 check "JSON in place of the table" python3 -c "import json; assert len(json.load(open('$work/out'))['results']) == 2"
 size -m "$model" --cache f16
 check "f16 alone" bash -c "[ $status -eq 0 ] && grep -qE '^KV cache +180.00\$' '$work/out' && [ ! -s '$work/err' ]"
-size -m "$work/hybrid.gguf"
+size -m "$work/conv.gguf"
 check "the usual caches, and states of a hybrid model" bash -c "
     grep -qE '^cache +f16 +q8_0 +q4_0 +tada\$' '$work/out' && grep -q '^recurrent states' '$work/out'"
 
