@@ -212,6 +212,14 @@ static bool view_of(const struct ggml_tensor *t, plane_view *view)
            (t->ne[3] == 1 || t->nb[3] == row * (size_t)c->n_cells);
 }
 
+/* Sequences that begin in the middle of a stream have sinks, too. */
+static void mark_sinks(const tada_attention *a, cache_plane *k, cache_plane *v)
+{
+    int64_t cells[256], n = tada_attention_sinks(a, cells, sizeof cells / sizeof *cells);
+    tada_plane_mark_sinks(k->plane, cells, n);
+    tada_plane_mark_sinks(v->plane, cells, n);
+}
+
 static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
 {
     const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3],
@@ -269,6 +277,7 @@ static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
     if (tada_attention_run(&a, b->pool, b->n_threads, &error) != TADA_OK) {
         return failed(op->name, &error);
     }
+    mark_sinks(&a, kv.cache, vv.cache);
     tada_backend_settle(kv.cache);
     tada_backend_settle(vv.cache);
     if (!b->told_scratch && tada_plugin_wants("TADA_LOG")) {

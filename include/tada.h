@@ -100,7 +100,8 @@ typedef struct tada_recipe {
 typedef struct tada_spec {
     tada_recipe k, v;
     int window; /* recent cells per stream that stay f16, a multiple of 64 */
-    int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to */
+    int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to (see
+                   tada_plane_mark_sinks for those of other sequences) */
     bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
     char stock_k[16], stock_v[16];
     bool plan; /* each plane has its own: see tada_spec_plan_path; the rest is that of "tada" */
@@ -202,12 +203,21 @@ enum tada_type { TADA_F32, TADA_F16 };
 /*
  * Writes rows to cells, in order (a later row for the same cell wins). rows: n rows of `width` values of
  * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A cold tile that is written into is
- * reopened. Rows stay exact until tada_plane_settle, those of sinks for ever. Tiles beyond the plane's own
- * hot tiles borrow memory from `pool` until then. A cell out of range: TADA_E_ARGUMENT, nothing written.
+ * reopened. Rows stay exact until tada_plane_settle, those of sinks until they are written again. Tiles
+ * beyond the plane's own hot tiles borrow memory from `pool` until then. A cell out of range:
+ * TADA_E_ARGUMENT, nothing written.
  */
 TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, const void *rows,
                                            enum tada_type type, size_t stride, const int64_t *cells,
                                            int64_t n, tada_error *error);
+
+/*
+ * Makes cells sinks, like the first ones of each stream: their rows stay exact until they are written again.
+ * For the first cells of sequences that begin elsewhere in a stream (tada_attention_sinks). Only cells of hot
+ * tiles become sinks; of a plane without sinks, or when they take more memory than 1/64 of the cells (and 64
+ * cells) do in f16, none. The plane takes the memory from malloc; it counts in tada_plane_get_stats.
+ */
+TADA_API void tada_plane_mark_sinks(tada_plane *plane, const int64_t *cells, int64_t n);
 
 /* True when the plane holds borrowed tiles, that is when tada_plane_settle has something to do. */
 TADA_API bool tada_plane_unsettled(const tada_plane *plane);
@@ -267,6 +277,13 @@ typedef struct tada_attention {
     float *out;                     /* v_dim values, contiguous */
     size_t out_query, out_head, out_stream;
 } tada_attention;
+
+/*
+ * Where sequences begin: the cells that queries see which see no more of them than a stream of the planes has
+ * sinks. Up to `capacity` go to `cells`, possibly several times; returns how many. None without a mask, or
+ * with one for each head. For tada_plane_mark_sinks, between writing and settling.
+ */
+TADA_API int64_t tada_attention_sinks(const tada_attention *attention, int64_t *cells, int64_t capacity);
 
 /* Runs it on n_threads threads. The result does not depend on their number. A query with no visible cell:
  * zeros. */

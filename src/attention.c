@@ -4,7 +4,7 @@
  *
  * A work item is a block of queries of one KV head over a range of tiles. The ranges follow from the shape
  * alone, so that the result does not depend on the number of threads. Cold tiles stay rotated: q is rotated
- * once before, the sum of values once after. Hot tiles and the first cells of a stream (the sinks of a spec)
+ * once before, the sum of values once after. Hot tiles and sinks
  * are not, hence two copies of both where a plane rotates.
  */
 #include "attention_mask.h"
@@ -186,7 +186,6 @@ static tada_tiles next_tiles(const run *r, const item *i, int64_t *tile, bool *w
     int rows = (int)(i->n_queries * r->group);
     tada_tiles tiles;
     tiles.n = 0;
-    tiles.first = 0;
     *whole = true;
     for (; *tile < i->end_tile && tiles.n < r->batch; ++*tile) {
         enum tada_view view = view_at(r, i, *tile);
@@ -217,7 +216,6 @@ static tada_tiles in_plane(const tada_tiles *tiles, const run *r, const tada_sid
     int64_t first = (r->a->first_stream + i->stream) * s->plane->tiles_per_stream;
     tada_tiles shifted;
     shifted.n = tiles->n;
-    shifted.first = tiles->first + first;
     shifted.next_head = tiles->next_head;
     shifted.next = tiles->next + first;
     for (int j = 0; j < tiles->n; j++) {
@@ -409,6 +407,7 @@ static run run_make(const tada_attention *a)
     r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
     r.block_queries = TADA_ROWS / r.group > 1 ? TADA_ROWS / r.group : 1;
     r.block_queries = r.block_queries < a->n_queries ? r.block_queries : a->n_queries;
+    r.block_queries = tada_mask_block(a, r.block_queries, r.group);
     r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
     r.batch = TADA_BATCH_ROWS / (int)block_rows(&r);
     r.batch = r.batch < 1 ? 1 : r.batch < TADA_BATCH ? r.batch : TADA_BATCH;

@@ -1,5 +1,7 @@
 #include "plane.h"
 
+#include "sinks.h"
+
 #include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -163,6 +165,10 @@ void tada_plane_clear(tada_plane *p)
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_slots);
+    tada_sinks_free(p);
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        tada_sinks_reset(p, i);
+    }
     p->frozen = false;
 }
 
@@ -217,34 +223,21 @@ static uint16_t *acquire(tada_plane *p, tada_pool *pool, int64_t tile)
     return hot;
 }
 
-/* Of one stream. */
-static size_t sinks_bytes(const tada_plane *p)
-{
-    return (size_t)p->n_sinks * (size_t)p->shape.width * 2;
-}
-
 /* Makes the codes of a hot tile. Sinks are left out, as rows of their size would spoil the scales. */
 static void encode(tada_plane *p, int64_t index, float *scratch)
 {
     tada_tile *tile = &p->tiles[index];
     uint64_t coded = tada_plane_coded(p, index);
     tada_cold cold = tada_plane_cold(p, index);
-    uint16_t *sinks = tada_plane_sinks(p, index);
-    if (sinks) {
-        /* Those that are not written are zeros in the tile, too. */
-        memcpy(sinks, tile->hot, sinks_bytes(p));
-    }
+    tada_sinks_keep(p, index);
     tile->mask &= ~coded | tada_tile_encode(&p->codec, tile->hot, coded, &cold, scratch);
 }
 
 void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)
 {
     tada_cold cold = tada_plane_cold(p, index);
-    const uint16_t *sinks = tada_plane_sinks(p, index);
     tada_tile_decode(&p->codec, &cold, tada_plane_coded(p, index), rows, scratch);
-    if (sinks) {
-        memcpy(rows, sinks, sinks_bytes(p));
-    }
+    tada_sinks_restore(p, index, rows);
 }
 
 /* Makes a tile hot, decoding it when it was cold. */
@@ -321,6 +314,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         } else {
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
+        tada_sinks_unmark(p, tile_of(p, cells[i]), t);
         if (all_zero(row, p->shape.width)) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);
@@ -479,15 +473,14 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
             if (source->mask) {
                 tada_cold copy = tada_plane_cold(p, index);
                 tada_cold original = tada_plane_cold(p, origin);
-                const uint16_t *sinks = tada_plane_sinks(p, origin);
                 tada_cold_copy(&p->codec, &original, &copy);
-                if (sinks) {
-                    memcpy(tada_plane_sinks(p, index), sinks, sinks_bytes(p));
-                }
             }
         }
         target->mask = source->mask;
         target->stamp = source->stamp;
+        if (!tada_sinks_copy(p, origin, index)) {
+            status = TADA_E_MEMORY;
+        }
     }
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;
@@ -500,7 +493,7 @@ void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
     *stats = (tada_plane_stats){.tiles = p->n_tiles,
                                 .compressions = p->compressions,
                                 .reopens = p->reopens,
-                                .bytes = p->bytes,
+                                .bytes = p->bytes + (size_t)p->marked_rows * (size_t)p->shape.width * 2,
                                 .bytes_f16 = (size_t)(p->shape.n_cells * p->shape.n_streams) *
                                              (size_t)p->shape.width * 2};
     for (int64_t i = 0; i < p->n_tiles; i++) {
