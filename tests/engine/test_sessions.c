@@ -3,18 +3,13 @@
  * bit. test_sessions LIB_DIR PLUGIN SPEC                 on tiny random models test_sessions LIB_DIR PLUGIN
  * SPEC MODEL TEXT N    what restoring into other cells costs after N tokens of a text
  */
+#include "../unit/folder.h"
+#include "checks.h"
 #include "random_model.h"
 #include "session.h"
 
-#include "ggml-backend.h"
-#include "llama.h"
-
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PROMPT = 700, FOLLOW = 10, UBATCH = 32, MOST = 512 };
 
@@ -24,31 +19,6 @@ static const model_shape shapes[] = {
     {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0},
     {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0},
 };
-
-static int failures;
-static char folder[] = "sessions-XXXXXX";
-
-static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void report(bool good, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    printf("%s", good ? "ok      " : "FAILED  ");
-    vprintf(format, arguments);
-    printf("\n");
-    fflush(stdout);
-    va_end(arguments);
-    failures += !good;
-}
-
-static const char *path_of(const char *name)
-{
-    static char paths[4][64];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 /* ---- contexts ---- */
 
@@ -392,26 +362,13 @@ static void real_model(const char *path, const char *text, int n)
     llama_model_free(model);
 }
 
-static void quiet(enum ggml_log_level level, const char *text, void *data)
-{
-    (void)data;
-    if (level == GGML_LOG_LEVEL_ERROR && getenv("TADA_DEBUG")) {
-        fputs(text, stderr);
-    }
-}
-
 int main(int argc, char **argv)
 {
     if (argc != 4 && argc != 7) {
         fprintf(stderr, "usage: test_sessions LIB_DIR PLUGIN SPEC [MODEL TEXT N]\n");
         return 2;
     }
-    setenv("GGML_BACKEND_PATH", argv[2], 1);
-    setenv("TADA_CACHE", argv[3], 1);
-    llama_log_set(quiet, NULL);
-    ggml_backend_load_all_from_path(argv[1]);
-    if (!ggml_backend_dev_by_name("TADA") || !mkdtemp(folder)) {
-        fprintf(stderr, "the plug-in %s was not loaded, or there is no room for files\n", argv[2]);
+    if (!load_plugin(argv[1], argv[2], argv[3]) || !make_folder()) {
         return 1;
     }
     if (argc == 7) {
@@ -419,7 +376,5 @@ int main(int argc, char **argv)
     } else {
         random_models();
     }
-    char command[64];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command) != 0 || failures > 0;
+    return !remove_folder() || failures > 0;
 }
