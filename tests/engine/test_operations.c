@@ -3,15 +3,10 @@
  * logits must stay together.  test_operations LIB_DIR PLUGIN SPEC BOUND    (BOUND: of the relative error of
  * the logits)
  */
+#include "checks.h"
 #include "random_model.h"
 
-#include "ggml-backend.h"
-#include "llama.h"
-
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,21 +20,7 @@ typedef struct pair {
     int n_vocab;
 } pair;
 
-static int failures;
 static double bound;
-
-static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void report(bool good, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    printf("%s", good ? "ok      " : "FAILED  ");
-    vprintf(format, arguments);
-    printf("\n");
-    fflush(stdout);
-    va_end(arguments);
-    failures += !good;
-}
 
 /* The token that a sequence has at a position, the same in every run. */
 static llama_token token_at(int seq, int pos, int salt)
@@ -435,27 +416,14 @@ static void cleared(struct llama_model *model, const model_shape *shape)
     pair_done(&p, shape);
 }
 
-static void quiet(enum ggml_log_level level, const char *text, void *data)
-{
-    (void)data;
-    if (level == GGML_LOG_LEVEL_ERROR && getenv("TADA_DEBUG")) {
-        fputs(text, stderr);
-    }
-}
-
 int main(int argc, char **argv)
 {
     if (argc < 5) {
         fprintf(stderr, "usage: test_operations LIB_DIR PLUGIN SPEC BOUND [SHAPE]\n");
         return 2;
     }
-    setenv("GGML_BACKEND_PATH", argv[2], 1);
-    setenv("TADA_CACHE", argv[3], 1);
     bound = atof(argv[4]);
-    llama_log_set(quiet, NULL);
-    ggml_backend_load_all_from_path(argv[1]);
-    if (!ggml_backend_dev_by_name("TADA")) {
-        fprintf(stderr, "the plug-in %s was not loaded\n", argv[2]);
+    if (!load_plugin(argv[1], argv[2], argv[3])) {
         return 1;
     }
     for (int i = 0; random_model_shape(i); i++) {

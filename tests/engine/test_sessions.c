@@ -3,18 +3,13 @@
  * bit. test_sessions LIB_DIR PLUGIN SPEC                 on tiny random models test_sessions LIB_DIR PLUGIN
  * SPEC MODEL TEXT N    what restoring into other cells costs after N tokens of a text
  */
+#include "../unit/folder.h"
+#include "checks.h"
 #include "random_model.h"
 #include "session.h"
 
-#include "ggml-backend.h"
-#include "llama.h"
-
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PROMPT = 700, FOLLOW = 10, UBATCH = 32, MOST = 512 };
 
@@ -24,31 +19,6 @@ static const model_shape shapes[] = {
     {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0},
     {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0},
 };
-
-static int failures;
-static char folder[] = "sessions-XXXXXX";
-
-static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void report(bool good, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    printf("%s", good ? "ok      " : "FAILED  ");
-    vprintf(format, arguments);
-    printf("\n");
-    fflush(stdout);
-    va_end(arguments);
-    failures += !good;
-}
-
-static const char *path_of(const char *name)
-{
-    static char paths[4][64];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 /* ---- contexts ---- */
 
@@ -286,11 +256,79 @@ static bool read_text(const char *path, struct llama_model *model, int most, spe
     return s->n >= most;
 }
 
+enum { TURNS = 6, AFTER = 64 };
+
+/* One cache that is looked at, and how far the next tokens are from those of the f16 cache. */
+typedef struct look {
+    struct llama_context *c;
+    const speech *s;
+    const float *want; /* log probabilities [AFTER][n_vocab] */
+    int n, n_vocab;
+} look;
+
+static double look_on(const look *l)
+{
+    float *logits = follow(l->c, l->s, 0, l->n, AFTER);
+    double kld = divergence(l->want, logits, AFTER, l->n_vocab);
+    free(logits);
+    return kld;
+}
+
+/* An empty cache, but for so many cells of another sequence. */
+static void begin_at(const look *l, int cell)
+{
+    llama_memory_clear(llama_get_memory(l->c), true);
+    decode(l->c, l->s, 1, 1, 0, cell);
+}
+
 /* Each turn restores the session behind as many cells of another sequence, and saves it from there. */
+static void take_turns(const look *l)
+{
+    static const int offsets[TURNS] = {37, 5, 50, 21, 60, 13};
+    printf("first cell  computed there  restored there once  saved and restored in turn\n");
+    for (int turn = 0; turn < TURNS; turn++) {
+        begin_at(l, offsets[turn]);
+        decode(l->c, l->s, 0, 1, 0, l->n);
+        double computed = look_on(l);
+        begin_at(l, offsets[turn]);
+        bool good = restore(l->c, 0, path_of("saved"));
+        double once = look_on(l);
+        begin_at(l, offsets[turn]);
+        good = good && restore(l->c, 0, path_of("back")) && save(l->c, 0, path_of("back"));
+        if (!good) {
+            report(false, "a session is restored and saved");
+            return;
+        }
+        printf("%10d  %14.6f  %19.6f  %26.6f\n", offsets[turn], computed, once, look_on(l));
+        fflush(stdout);
+    }
+}
+
+/* Ten tokens less at a third of the sequence, and the later ones moved there. */
+static void shift(const look *l)
+{
+    llama_memory_t memory = llama_get_memory(l->c);
+    int from = l->n / 3;
+    begin_at(l, 0);
+    restore(l->c, 0, path_of("saved"));
+    llama_memory_seq_rm(memory, 0, from, from + 10);
+    llama_memory_seq_add(memory, 0, from + 10, -1, -10);
+    look moved = *l;
+    moved.n = l->n - 10;
+    /* The shift happens when something is computed next. */
+    decode(l->c, l->s, 0, 1, moved.n, moved.n + 1);
+    llama_memory_seq_rm(memory, 0, moved.n, -1);
+    save(l->c, 0, path_of("back"));
+    round_trip("a session that was shifted", path_of("back"), path_of("again"));
+    double before = look_on(&moved);
+    begin_at(l, 0);
+    restore(l->c, 0, path_of("again"));
+    printf("shifted by 10: %.6f, saved, restored: %.6f (from f16 without the shift)\n", before,
+           look_on(&moved));
+}
+
 static void real_model(const char *path, const char *text, int n)
 {
-    enum { TURNS = 10, AFTER = 128 };
-    static const int offsets[TURNS] = {37, 5, 50, 21, 60, 13, 44, 30, 2, 55};
     struct llama_model *model = llama_model_load_from_file(path, llama_model_default_params());
     speech s;
     if (!model || !read_text(text, model, n + 2 * AFTER, &s)) {
@@ -298,50 +336,30 @@ static void real_model(const char *path, const char *text, int n)
         return;
     }
     int n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model)), n_cells = n + 2 * AFTER + 256;
-    struct llama_context *f16 = context(model, false, n_cells), *ours = context(model, true, n_cells);
+    struct llama_context *f16 = context(model, false, n_cells);
     decode(f16, &s, 0, 1, 0, n);
-    decode(ours, &s, 0, 1, 0, n);
-    save(ours, 0, path_of("saved"));
-    round_trip("a session", path_of("saved"), path_of("back"));
     float *want = follow(f16, &s, 0, n, AFTER);
     for (int i = 0; i < AFTER; i++) {
         to_log_probabilities(want + (size_t)i * (size_t)n_vocab, n_vocab);
     }
-    float *got = follow(ours, &s, 0, n, AFTER);
-    printf("KL divergence from f16 of the next %d tokens:\nnever saved            %.6f\n", AFTER,
-           divergence(want, got, AFTER, n_vocab));
-    for (int turn = -1; turn < TURNS; turn++) {
-        llama_memory_clear(llama_get_memory(ours), true);
-        if (turn >= 0) {
-            decode(ours, &s, 1, 1, 0, offsets[turn]);
-        }
-        if (!restore(ours, 0, path_of("back")) || !save(ours, 0, path_of("back"))) {
-            report(false, "a session is restored and saved");
-            break;
-        }
-        float *now = follow(ours, &s, 0, n, AFTER);
-        printf("%s, cell %2d   %.6f%s\n", turn < 0 ? "same cells" : "others    ",
-               turn < 0 ? 0 : offsets[turn], divergence(want, now, AFTER, n_vocab),
-               turn < 0 && memcmp(got, now, (size_t)AFTER * (size_t)n_vocab * sizeof *got) == 0
-                   ? "  (the same bits)"
-                   : "");
-        fflush(stdout);
-        free(now);
-    }
-    free(got);
+    llama_free(f16);
+    look l = {context(model, true, n_cells), &s, want, n, n_vocab};
+    decode(l.c, &s, 0, 1, 0, n);
+    save(l.c, 0, path_of("saved"));
+    round_trip("a session", path_of("saved"), path_of("back"));
+    double never = look_on(&l);
+    begin_at(&l, 0);
+    restore(l.c, 0, path_of("back"));
+    printf(
+        "mean KL divergence from f16 of the next %d tokens: never saved %.6f, restored into the same cells "
+        "%.6f\n",
+        AFTER, never, look_on(&l));
+    take_turns(&l);
+    shift(&l);
     free(want);
     free(s.tokens);
-    llama_free(f16);
-    llama_free(ours);
+    llama_free(l.c);
     llama_model_free(model);
-}
-
-static void quiet(enum ggml_log_level level, const char *text, void *data)
-{
-    (void)data;
-    if (level == GGML_LOG_LEVEL_ERROR && getenv("TADA_DEBUG")) {
-        fputs(text, stderr);
-    }
 }
 
 int main(int argc, char **argv)
@@ -350,12 +368,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: test_sessions LIB_DIR PLUGIN SPEC [MODEL TEXT N]\n");
         return 2;
     }
-    setenv("GGML_BACKEND_PATH", argv[2], 1);
-    setenv("TADA_CACHE", argv[3], 1);
-    llama_log_set(quiet, NULL);
-    ggml_backend_load_all_from_path(argv[1]);
-    if (!ggml_backend_dev_by_name("TADA") || !mkdtemp(folder)) {
-        fprintf(stderr, "the plug-in %s was not loaded, or there is no room for files\n", argv[2]);
+    if (!load_plugin(argv[1], argv[2], argv[3]) || !make_folder()) {
         return 1;
     }
     if (argc == 7) {
@@ -363,7 +376,5 @@ int main(int argc, char **argv)
     } else {
         random_models();
     }
-    char command[64];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command) != 0 || failures > 0;
+    return !remove_folder() || failures > 0;
 }

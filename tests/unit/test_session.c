@@ -1,21 +1,11 @@
 /* Packed sessions: every file comes back as it was, and those of compressed caches become small. */
+#include "folder.h"
 #include "session.h"
 #include "session_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char folder[] = "session-XXXXXX";
-
-static const char *path_of(const char *name)
-{
-    static char paths[4][64];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 /* Packs, unpacks, compares; returns packed bytes over stock bytes. */
 static double round_trip(const char *what, const bytes *b, tada_session_sizes *sizes)
@@ -345,12 +335,10 @@ static void test_kernels(void **state)
     free(b.data);
 }
 
-static int remove_folder(void **state)
+static int clean_up(void **state)
 {
-    char command[64];
     (void)state;
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
+    return remove_folder() ? 0 : -1;
 }
 
 int main(void)
@@ -361,8 +349,8 @@ int main(void)
         cmocka_unit_test(test_refused), cmocka_unit_test(test_stopped),  cmocka_unit_test(test_kernels),
     };
     random_init();
-    if (!mkdtemp(folder)) {
+    if (!make_folder()) {
         return 1;
     }
-    return cmocka_run_group_tests(tests, NULL, remove_folder);
+    return cmocka_run_group_tests(tests, NULL, clean_up);
 }
