@@ -13,19 +13,11 @@ import sys
 import tempfile
 
 import llama_server
+from llama_server import check
 
 BIN = os.path.abspath(sys.argv[1])
 MAKE = pathlib.Path(BIN).parent / "tests" / "make_model"
 SPEC = "tada:4:window=64"
-failures = 0
-
-
-def check(name, good, detail=""):
-    global failures
-    print(f"{'ok      ' if good else 'FAILED  '}{name}{'' if good else f': {detail}'}", flush=True)
-    failures += not good
-
-
 def make(folder, kind, shape):
     path = f"{folder}/{shape}.{kind}.gguf"
     if not os.path.exists(path):
@@ -38,7 +30,7 @@ def tokens(seed, n):
     return [rng.randrange(3, 256) for _ in range(n)]
 
 
-class Server(llama_server.Server):
+class Server(llama_server.PluggedServer):
     """With four slots, on the model of that shape."""
 
     def __init__(self, name, folder, shape, *arguments, spec=SPEC):
@@ -164,4 +156,4 @@ with tempfile.TemporaryDirectory() as work:
     with Server("adapter", work, "gqa-64", "--lora", make(work, "adapter", "gqa-64")) as one:
         adapters(one)
     embeddings(work)
-sys.exit(failures > 0)
+llama_server.finish()

@@ -220,7 +220,7 @@ def run(work, model):
     exact = ["--no-kv-unified", "-b", "64", "-ub", "1", "--cache-ram", "0"]
 
     def server(name, *more):
-        return llama_server.Server(os.path.abspath(options.bin_dir), options.spec, f"{work}/{name}.log", *common, *more,
+        return llama_server.PluggedServer(os.path.abspath(options.bin_dir), options.spec, f"{work}/{name}.log", *common, *more,
                                    TADA_DEBUG="1", OMP_WAIT_POLICY="passive")
     with server("busy", "-np", str(SLOTS), "-c", str(CONTEXT * SLOTS), "--kv-unified", "--kv-unified-per-slot", str(CONTEXT),
                 "--context-shift", "--cache-reuse", "16", "--cache-ram", str(RAM_CACHE), "-ub", "64",
