@@ -310,7 +310,11 @@ def talk(port, data):
 
 def other_addresses():
     """Those that this machine has beside loopback."""
-    addresses = {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    addresses = set()
+    try:
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    except OSError:
+        pass  # a name that nothing knows
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing; finds the way that it would take
