@@ -150,6 +150,20 @@ static void recount(tada_plane *p, const tada_tile *tile, uint64_t mask_before, 
     add(&p->n_cold, (!hot && tile->mask) - (!hot_before && mask_before));
 }
 
+void tada_plane_recount(tada_plane *p)
+{
+    int64_t written = 0, hot = 0, cold = 0;
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        const tada_tile *tile = &p->tiles[i];
+        written += __builtin_popcountll(tile->mask);
+        hot += tile->hot && tile->mask;
+        cold += !tile->hot && tile->mask;
+    }
+    atomic_store_explicit(&p->n_written, written, memory_order_relaxed);
+    atomic_store_explicit(&p->n_hot, hot, memory_order_relaxed);
+    atomic_store_explicit(&p->n_cold, cold, memory_order_relaxed);
+}
+
 static void release(tada_plane *p, tada_tile *tile)
 {
     if (!tile->hot) {
@@ -181,7 +195,7 @@ void tada_plane_clear(tada_plane *p)
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_slots);
-    p->n_written = p->n_hot = p->n_cold = 0;
+    tada_plane_recount(p);
     p->frozen = false;
 }
 
@@ -360,7 +374,7 @@ bool tada_plane_unsettled(const tada_plane *p)
 }
 
 typedef struct hot_tile {
-    uint64_t stamp, mask;
+    uint64_t stamp;
     int64_t index;
 } hot_tile;
 
@@ -393,7 +407,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         if (tile->hot && !tile->mask) {
             release(p, tile);
         } else if (tile->hot) {
-            hot[n_hot++] = (hot_tile){tile->stamp, tile->mask, i};
+            hot[n_hot++] = (hot_tile){tile->stamp, i};
         }
     }
     qsort(hot, (size_t)n_hot, sizeof *hot, later_first);
@@ -409,9 +423,9 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         }
         for (int64_t i = keep; i < n_hot; i++) {
             release(p, &p->tiles[hot[i].index]);
-            recount(p, &p->tiles[hot[i].index], hot[i].mask, true);
             add(&p->compressions, 1);
         }
+        tada_plane_recount(p);
     }
     for (int64_t i = 0; i < n_hot && i < keep; i++) {
         tada_tile *tile = &p->tiles[hot[i].index];
@@ -488,8 +502,6 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         int64_t origin = from * p->tiles_per_stream + i, index = to * p->tiles_per_stream + i;
         const tada_tile *source = &p->tiles[origin];
         tada_tile *target = &p->tiles[index];
-        uint64_t mask_before = target->mask;
-        bool hot_before = target->hot != NULL;
         if (source->hot) {
             if (!target->hot) {
                 target->hot = acquire(p, pool, index);
@@ -513,8 +525,8 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         }
         target->mask = source->mask;
         target->stamp = source->stamp;
-        recount(p, target, mask_before, hot_before);
     }
+    tada_plane_recount(p);
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;
     return status == TADA_OK ? TADA_OK

@@ -59,6 +59,9 @@ static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
     return tada_plane_sinks(plane, tile) ? mask & ~(UINT64_MAX >> (TADA_TILE_CELLS - plane->n_sinks)) : mask;
 }
 
+/* Counts cells and tiles anew: after changes to many tiles, or from several threads. */
+void tada_plane_recount(tada_plane *plane);
+
 /* The f16 rows [64][width] of a cold tile; cells that are unwritten become zeros. scratch:
  * tada_tile_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);

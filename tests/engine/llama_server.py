@@ -1,4 +1,5 @@
-"""llama-server with the plug-in, for the tests that talk to it."""
+"""llama-server as the tests in Python start it and talk to it; nothing but the standard library."""
+import http.client
 import json
 import os
 import socket
@@ -8,23 +9,23 @@ import urllib.error
 import urllib.request
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def tool(bin_dir, name):
+    """The path of a tool of llama.cpp."""
+    return f"{os.environ.get('TADA_LLAMA_BIN') or os.path.abspath(bin_dir)}/{name}"
 
 
 class Server:
-    """Keeps its log in `folder`, and its slots, too. environment: what is set beside or instead of os.environ."""
+    """One llama-server; `with` waits until it answers, and ends it."""
 
-    def __init__(self, binaries, model, folder, environment, *arguments):
-        self.port = free_port()
-        self.log = open(f"{folder}/server.log", "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [f"{binaries}/llama-server", "-m", model, "-t", "2", "--port", str(self.port), "--slot-save-path",
-             f"{folder}/", *arguments],
-            env=dict(os.environ, GGML_BACKEND_PATH=f"{binaries}/libggml-tada.so", **environment),
-            stdout=self.log, stderr=subprocess.STDOUT)
+    def __init__(self, bin_dir, spec, log, *arguments, **environment):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = dict(os.environ, GGML_BACKEND_PATH=f"{bin_dir}/libggml-tada.so", TADA_CACHE=spec, **environment)
+        self.log = open(log, "w+", encoding="utf-8", errors="replace")
+        self.process = subprocess.Popen([tool(bin_dir, "llama-server"), *arguments, "--port", str(self.port)],
+                                        env=environment, stdout=self.log, stderr=subprocess.STDOUT)
 
     def __enter__(self):
         for _ in range(300):
@@ -44,20 +45,37 @@ class Server:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise
+            self.process.wait()
+        self.log.close()
 
     def text(self):
+        """What it has logged."""
         self.log.flush()
-        self.log.seek(0)
-        return self.log.read()
+        with open(self.log.name, encoding="utf-8", errors="replace") as log:
+            return log.read()
 
-    def call(self, path, **body):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}",
-                                         json.dumps(body).encode() if body else None,
+    def alive(self):
+        return self.process.poll() is None
+
+    def resident_kib(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+    def call(self, path, timeout=120, **body):
+        """The JSON of the answer; urllib.error.HTTPError for a refusal."""
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None,
                                          {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)
 
-    def complete(self, slot, prompt, n=12, **more):
-        return self.call("/completion", prompt=prompt, n_predict=n, id_slot=slot, temperature=0, cache_prompt=True,
-                         **more)
+    def cancel(self, path, n_chunks, timeout=120, **body):
+        """Asks for an answer in pieces and closes the connection after so many."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("POST", path, json.dumps(dict(body, stream=True)), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            for _ in range(n_chunks):
+                if not answer.readline():
+                    break
+        finally:
+            connection.close()

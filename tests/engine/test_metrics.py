@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from llama_server import Server, free_port
+from llama_server import Server
 from metrics_text import Metrics
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
@@ -29,6 +29,12 @@ def check(name, good, detail=""):
     global failures
     print(f"{'ok      ' if good else 'FAILED  '}{name}{'' if good else f': {detail}'}", flush=True)
     failures += not good
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def fetch(port, path="/metrics", method="GET"):
@@ -242,8 +248,13 @@ def odd_names(folder):
 
 
 def serve(folder, target, *arguments):
-    return Server(BIN, MODEL, folder, {"TADA_CACHE": "tada:4:window=0", "TADA_METRICS": str(target)}, "-np", "1",
-                  "-lv", "3", *arguments)
+    log = f"{folder}/{len(os.listdir(folder))}.log"
+    return Server(BIN, "tada:4:window=0", log, "-m", MODEL, "-t", "2", "-np", "1", "-lv", "3", "--slot-save-path",
+                  f"{folder}/", *arguments, TADA_METRICS=str(target))
+
+
+def complete(server, prompt, n):
+    return server.call("/completion", prompt=prompt, n_predict=n, id_slot=0, temperature=0, ignore_eos=True)
 
 
 def save(server):
@@ -260,8 +271,7 @@ def serve_file(folder):
     with serve(folder, source.target, "-c", "256", "--context-shift", "--cache-ram", "0") as server:
         source.until("server: a cache of 256 cells", lambda m: m.at("cells", "0") == 256 and layers_of(m) > 0 and
                      m.at("cells_used", "0") == 0)
-        answer = server.complete(0, "The keeper of the lighthouse wrote the weather into his book. " * 12, 20,
-                                 ignore_eos=True)
+        answer = complete(server, "The keeper of the lighthouse wrote the weather into his book. " * 12, 20)
         # The last token of an answer is not computed on.
         tokens = answer["timings"]["prompt_n"] + answer["timings"]["predicted_n"] - 1
         source.until("server: tokens", lambda m: m.at("tokens_written_total", "0") > 0)
@@ -284,7 +294,7 @@ def serve_file(folder):
         source.until("server: a restore shows", lambda m: each_by_kind(m, "state_rows_written_total", restored,
                                                                        restored))
         before = source.last
-        server.complete(0, "Day after day he wrote", 300, ignore_eos=True)
+        complete(server, "Day after day he wrote", 300)
         more = rows + layers * save(server)
         source.until("server: another save", lambda m: each_by_kind(m, "state_rows_read_total", more, more))
         after = source.last
@@ -331,7 +341,7 @@ def serve_port(folder):
         source.until("port: metrics", lambda m: m.at("cells", "0") == 256)
         before = source.read()
         check("port: the warm-up leaves no cells", before.at("cells_used", "0") == 0, dict(before))
-        answer = server.complete(0, "One two three", 30, ignore_eos=True)
+        answer = complete(server, "One two three", 30)
         tokens = answer["timings"]["prompt_n"] + answer["timings"]["predicted_n"] - 1
         check("port: cells used are the tokens, at once", source.read().at("cells_used", "0") == tokens and
               source.last.at("tokens_written_total", "0") - before.at("tokens_written_total", "0") == tokens,
@@ -360,7 +370,7 @@ def serve_port(folder):
         check(f"port: not on {len(addresses)} other addresses", not reached, reached)
         source.until("port: it goes on", lambda m: m.at("cells", "0") == 256)
         with serve(folder, source.target, "-c", "256") as second:
-            check("port taken: the second server lives", second.complete(0, "One two three", 4)["content"] != "")
+            check("port taken: the second server lives", complete(second, "One two three", 4)["content"] != "")
             lines = [line for line in second.text().splitlines() if "TADA_METRICS" in line]
             check("port taken: one line", len(lines) == 1 and "Address already in use" in lines[0], lines)
         check("port taken: the first goes on", source.read().at("cells", "0") == 256)

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """llama-server with the plug-in: four slots at once, slots saved and restored.   test_server.py BIN_DIR MODEL"""
 import concurrent.futures
+import json
 import os
 import pathlib
+import socket
+import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
-
-from llama_server import Server
+import urllib.request
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
 STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and the name of every ship into his book."
@@ -24,8 +27,46 @@ def check(name, good, detail=""):
     failures += not good
 
 
-def serve(spec, folder, *arguments):
-    return Server(BIN, MODEL, folder, {"TADA_CACHE": spec}, "-np", "4", "-lv", "4", *arguments)
+class Server:
+    def __init__(self, spec, folder, *arguments):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        environment = dict(os.environ, GGML_BACKEND_PATH=f"{BIN}/libggml-tada.so", TADA_CACHE=spec)
+        self.log = open(f"{folder}/server.log", "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [f"{BIN}/llama-server", "-m", MODEL, "-t", "2", "-np", "4", "-lv", "4", "--port", self.url.split(":")[-1],
+             "--slot-save-path", f"{folder}/", *arguments],
+            env=environment, stdout=self.log, stderr=subprocess.STDOUT)
+
+    def __enter__(self):
+        for _ in range(300):
+            try:
+                self.call("/health")
+                return self
+            except (OSError, urllib.error.URLError):
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.2)
+        raise SystemExit(f"llama-server did not start:\n{self.text()[-2000:]}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(30)
+
+    def text(self):
+        self.log.flush()
+        self.log.seek(0)
+        return self.log.read()
+
+    def call(self, path, **body):
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None,
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def complete(self, slot, prompt, n=12):
+        return self.call("/completion", prompt=prompt, n_predict=n, id_slot=slot, temperature=0, cache_prompt=True)
 
 
 def prompts(topic):
@@ -66,11 +107,11 @@ def slots(server, folder):
 
 
 with tempfile.TemporaryDirectory() as work:
-    with serve("tada:4:widths=equal:window=0:sinks=0", work, "-c", "4096") as server:
+    with Server("tada:4:widths=equal:window=0:sinks=0", work, "-c", "4096") as server:
         parallel(server, "split")
         slots(server, work)
         check("the cache is ours", "TADA KV buffer size" in server.text())
-    with serve("tada:window=64", work, "-c", "4096", "-kvu") as server:
+    with Server("tada:window=64", work, "-c", "4096", "-kvu") as server:
         parallel(server, "unified")
         parallel(server, "again")
 sys.exit(failures > 0)
