@@ -15,7 +15,7 @@ from llama_server import Server
 from metrics_text import Metrics
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
-LIBRARIES = os.path.dirname(os.path.realpath(f"{BIN}/llama-server"))
+LIBRARIES = os.environ.get("TADA_LLAMA_BIN") or os.path.dirname(os.path.realpath(f"{BIN}/llama-server"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = f"{BIN}/libggml-tada.so"
 SPEC = "tada:4:window=64:sinks=4"
