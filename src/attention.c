@@ -397,17 +397,22 @@ static const char *problem(const tada_attention *a)
     return NULL;
 }
 
-/* How the work is cut; nothing of it depends on the number of threads. */
-static run run_make(const tada_attention *a)
+static int64_t largest_block(const tada_attention *a)
 {
-    run r = {.a = a, .group = a->n_heads / a->n_heads_kv};
+    int64_t most = TADA_ROWS / (a->n_heads / a->n_heads_kv);
+    most = most > 1 ? most : 1;
+    return most < a->n_queries ? most : a->n_queries;
+}
+
+/* How the work is cut when so many queries are attended to together; nothing of it depends on the number of
+ * threads. */
+static run run_make(const tada_attention *a, int64_t block_queries)
+{
+    run r = {.a = a, .group = a->n_heads / a->n_heads_kv, .block_queries = block_queries};
     r.k = tada_side_make(a->k, TADA_K, a->k_column, a->k_dim, a->k_head_stride);
     r.v = tada_side_make(a->v, TADA_V, a->v_column, a->v_dim, a->v_head_stride);
     r.first_tile = a->first_cell / CELLS;
     r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
-    r.block_queries = TADA_ROWS / r.group > 1 ? TADA_ROWS / r.group : 1;
-    r.block_queries = r.block_queries < a->n_queries ? r.block_queries : a->n_queries;
-    r.block_queries = tada_mask_block(a, r.block_queries, r.group);
     r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
     r.batch = TADA_BATCH_ROWS / (int)block_rows(&r);
     r.batch = r.batch < 1 ? 1 : r.batch < TADA_BATCH ? r.batch : TADA_BATCH;
@@ -461,6 +466,16 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Whatever the mask says about how many queries are attended to together: a pool keeps the largest workspace
+ * anyway, and what it takes can be told before there is a mask. */
+static size_t any_workspace(const tada_attention *a, int n_threads)
+{
+    run largest = run_make(a, largest_block(a)), single = run_make(a, 1);
+    workspace w = workspace_make(&largest, n_threads), one = workspace_make(&single, n_threads);
+    size_t bytes = workspace_bytes(&w, n_threads);
+    return tada_mask_may_split(a) ? larger(bytes, workspace_bytes(&one, n_threads)) : bytes;
+}
+
 /* Over any number of cells up to a.n_cells. Few queries are cut into ranges, whose number rises with that of
  * the tiles only once they are as long as they may be. */
 static size_t largest_workspace(tada_attention a, int n_threads)
@@ -471,9 +486,7 @@ static size_t largest_workspace(tada_attention a, int n_threads)
     for (int64_t tiles = n_tiles; tiles > 0 && (a.n_queries <= FEW_QUERIES || tiles == n_tiles);
          tiles = tiles > uneven ? uneven : tiles - 1) {
         a.n_cells = tiles * CELLS;
-        run r = run_make(&a);
-        workspace w = workspace_make(&r, n_threads);
-        most = larger(most, workspace_bytes(&w, n_threads));
+        most = larger(most, any_workspace(&a, n_threads));
     }
     return most;
 }
@@ -513,9 +526,10 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
     if (a->n_queries == 0 || a->n_streams == 0) {
         return TADA_OK;
     }
-    run r = run_make(a);
+    run r = run_make(a, tada_mask_block(a, largest_block(a), a->n_heads / a->n_heads_kv));
     workspace size = workspace_make(&r, n_threads);
-    float *memory = tada_pool_workspace(pool, workspace_bytes(&size, n_threads));
+    float *memory =
+        tada_pool_workspace(pool, larger(workspace_bytes(&size, n_threads), any_workspace(a, n_threads)));
     if (!memory) {
         return tada_fail(error, TADA_E_MEMORY,
                          "Out of memory for attention: use a smaller ubatch or fewer threads.");

@@ -76,11 +76,16 @@ enum {
     TILE_COST = 4       /* of reading and unpacking a tile, in rows of queries */
 };
 
+bool tada_mask_may_split(const tada_attention *a)
+{
+    return a->mask && a->mask_heads <= 1 && a->n_queries > 1 && a->n_queries <= BLOCK_QUERIES;
+}
+
 int64_t tada_mask_block(const tada_attention *a, int64_t largest, int group)
 {
     int64_t first = (a->first_cell + CELLS - 1) / CELLS, end = (a->first_cell + a->n_cells) / CELLS;
     int64_t n = a->n_queries, step = (end - first) / BLOCK_TILES + 1, best = largest, least = INT64_MAX;
-    if (!a->mask || a->mask_heads > 1 || n > BLOCK_QUERIES || largest < 2 || end - first < 2) {
+    if (!tada_mask_may_split(a) || largest < 2 || end - first < 2) {
         return largest;
     }
     uint64_t seen[BLOCK_QUERIES] = {0}; /* of the first stream; the others have the same number of queries */

@@ -18,6 +18,9 @@ enum tada_view tada_mask_view(const tada_attention *attention, int64_t stream, i
  */
 int64_t tada_mask_block(const tada_attention *attention, int64_t largest, int group);
 
+/* Whether that can be fewer than as many as there may be; says so without looking at the mask. */
+bool tada_mask_may_split(const tada_attention *attention);
+
 /* What tada_mask_view tells, as numbers to add to the scores: rows of 64, `stride` floats apart; -infinity
  * where nothing is seen. */
 void tada_mask_load(const tada_attention *attention, int64_t stream, int head, int64_t query,

@@ -15,7 +15,7 @@ from llama_server import PluggedServer, check, finish, free_port
 from metrics_text import Metrics
 
 BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
-LIBRARIES = os.path.dirname(os.path.realpath(f"{BIN}/llama-server"))
+LIBRARIES = os.environ.get("TADA_LLAMA_BIN") or os.path.dirname(os.path.realpath(f"{BIN}/llama-server"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = f"{BIN}/libggml-tada.so"
 SPEC = "tada:4:window=64:sinks=4"
@@ -235,8 +235,13 @@ def odd_names(folder):
 
 
 def serve(folder, target, *arguments):
-    return PluggedServer(BIN, "tada:4:window=0", f"{folder}/server.log", "-m", MODEL, "-t", "2", "--slot-save-path",
-                         f"{folder}/", "-np", "1", "-lv", "3", *arguments, TADA_METRICS=str(target))
+    log = f"{folder}/{len(os.listdir(folder))}.log"
+    return PluggedServer(BIN, "tada:4:window=0", log, "-m", MODEL, "-t", "2", "-np", "1", "-lv", "3", "--slot-save-path",
+                  f"{folder}/", *arguments, TADA_METRICS=str(target))
+
+
+def complete(server, prompt, n):
+    return server.call("/completion", prompt=prompt, n_predict=n, id_slot=0, temperature=0, ignore_eos=True)
 
 
 def save(server):
@@ -253,8 +258,7 @@ def serve_file(folder):
     with serve(folder, source.target, "-c", "256", "--context-shift", "--cache-ram", "0") as server:
         source.until("server: a cache of 256 cells", lambda m: m.at("cells", "0") == 256 and layers_of(m) > 0 and
                      m.at("cells_used", "0") == 0)
-        answer = server.complete(0, "The keeper of the lighthouse wrote the weather into his book. " * 12, 20,
-                                 ignore_eos=True)
+        answer = complete(server, "The keeper of the lighthouse wrote the weather into his book. " * 12, 20)
         # The last token of an answer is not computed on.
         tokens = answer["timings"]["prompt_n"] + answer["timings"]["predicted_n"] - 1
         source.until("server: tokens", lambda m: m.at("tokens_written_total", "0") > 0)
@@ -277,7 +281,7 @@ def serve_file(folder):
         source.until("server: a restore shows", lambda m: each_by_kind(m, "state_rows_written_total", restored,
                                                                        restored))
         before = source.last
-        server.complete(0, "Day after day he wrote", 300, ignore_eos=True)
+        complete(server, "Day after day he wrote", 300)
         more = rows + layers * save(server)
         source.until("server: another save", lambda m: each_by_kind(m, "state_rows_read_total", more, more))
         after = source.last
@@ -302,8 +306,19 @@ def talk(port, data):
 
 
 def other_addresses():
-    found = subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()
-    return [address for address in found if ":" not in address]
+    """Those that this machine has beside loopback."""
+    addresses = set()
+    try:
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    except OSError:
+        pass  # a name that nothing knows
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; finds the way that it would take
+            addresses.add(probe.getsockname()[0])
+        except OSError:
+            pass
+    return sorted(address for address in addresses if not address.startswith("127."))
 
 
 def serve_port(folder):
@@ -313,7 +328,7 @@ def serve_port(folder):
         source.until("port: metrics", lambda m: m.at("cells", "0") == 256)
         before = source.read()
         check("port: the warm-up leaves no cells", before.at("cells_used", "0") == 0, dict(before))
-        answer = server.complete(0, "One two three", 30, ignore_eos=True)
+        answer = complete(server, "One two three", 30)
         tokens = answer["timings"]["prompt_n"] + answer["timings"]["predicted_n"] - 1
         check("port: cells used are the tokens, at once", source.read().at("cells_used", "0") == tokens and
               source.last.at("tokens_written_total", "0") - before.at("tokens_written_total", "0") == tokens,
@@ -332,8 +347,7 @@ def serve_port(folder):
         check("port: a request without end", talk(port, b"GET /metrics HTTP/1.1\r\n") == "")
         for _ in range(20):
             socket.create_connection(("127.0.0.1", port)).close()
-        addresses = other_addresses()
-        reached = []
+        addresses, reached = other_addresses(), []
         for address in addresses:
             try:
                 socket.create_connection((address, port), timeout=PATIENCE).close()
@@ -343,7 +357,7 @@ def serve_port(folder):
         check(f"port: not on {len(addresses)} other addresses", not reached, reached)
         source.until("port: it goes on", lambda m: m.at("cells", "0") == 256)
         with serve(folder, source.target, "-c", "256") as second:
-            check("port taken: the second server lives", second.complete(0, "One two three", 4)["content"] != "")
+            check("port taken: the second server lives", complete(second, "One two three", 4)["content"] != "")
             lines = [line for line in second.text().splitlines() if "TADA_METRICS" in line]
             check("port taken: one line", len(lines) == 1 and "Address already in use" in lines[0], lines)
         check("port taken: the first goes on", source.read().at("cells", "0") == 256)
