@@ -292,7 +292,9 @@ static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
     } else if (madvise(b->base, b->size, MADV_DONTNEED) != 0) {
         memset(b->base, 0, b->size);
     }
-    /* Pages given back read as zeros, which is what a cleared tile table is, too. */
+    for (cache_plane *c = b->planes; c; c = c->next) {
+        tada_plane_clear(c->plane); /* again: the tables of its tiles are gone, too */
+    }
 }
 
 static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor)
