@@ -102,8 +102,11 @@ int main(int argc, char **argv)
         check(name, same_in_pieces(k, pieces[i], false) && same_in_pieces(k, pieces[i], true));
     }
     check("a row that was written between two reads", fresh_after_write(k, 130) && fresh_after_write(k, 970));
-    ggml_backend_tensor_get(k, back, 0, ROW);
+    ggml_backend_tensor_get(k, back, CELLS * ROW, ROW);
     ggml_backend_tensor_copy(from, to);
+    ggml_backend_tensor_get(k, back, CELLS * ROW, ROW);
+    ggml_backend_tensor_get(k, back + WIDTH, 0, ROW);
+    check("a row of a stream that has been copied over", memcmp(back, back + WIDTH, ROW) == 0);
     ggml_backend_tensor_get(k, back, 0, BYTES);
     check("a stream that was copied", memcmp(back, back + CELLS * WIDTH, BYTES / 2) == 0);
     check("... also row by row", same_in_pieces(k, ROW, false));
