@@ -1,0 +1,128 @@
+/*
+ * The rows that others see of a compressed cache tensor, through ggml alone: read at once, row by row and in
+ * odd pieces they are the same, also when they have just been written.  test_buffer LIB_DIR PLUGIN
+ */
+#include "ggml-alloc.h"
+#include "ggml-backend.h"
+#include "ggml.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WIDTH = 128, CELLS = 500, STREAMS = 2, TOTAL = CELLS * STREAMS, ROW = WIDTH * 2, BYTES = TOTAL * ROW };
+
+static int failures;
+
+static void check(const char *name, bool good)
+{
+    printf("%s%s\n", good ? "ok      " : "FAILED  ", name);
+    failures += !good;
+}
+
+static void random_rows(uint16_t *rows, int64_t n, unsigned seed)
+{
+    srand(seed);
+    for (int64_t i = 0; i < n * WIDTH; i++) {
+        rows[i] = ggml_fp32_to_fp16((float)(rand() % 2001 - 1000) / 500.0f);
+    }
+}
+
+/* In pieces of so many bytes, from the end to the beginning or the other way round. */
+static bool same_in_pieces(const struct ggml_tensor *tensor, size_t piece, bool backwards)
+{
+    char *whole = malloc(BYTES), *parts = malloc(BYTES);
+    size_t n = (BYTES + piece - 1) / piece;
+    ggml_backend_tensor_get(tensor, whole, 0, BYTES);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = (backwards ? n - 1 - i : i) * piece, size = BYTES - at < piece ? BYTES - at : piece;
+        ggml_backend_tensor_get(tensor, parts + at, at, size);
+    }
+    bool same = memcmp(whole, parts, BYTES) == 0;
+    free(whole);
+    free(parts);
+    return same;
+}
+
+/* Rows that were read, written and read again, one by one: what is hot comes back as it was written. */
+static bool fresh_after_write(struct ggml_tensor *tensor, int64_t cell)
+{
+    uint16_t before[WIDTH], rows[2 * WIDTH], after[WIDTH];
+    random_rows(rows, 2, (unsigned)cell + 7);
+    ggml_backend_tensor_get(tensor, before, (size_t)cell * ROW, ROW);
+    ggml_backend_tensor_set(tensor, rows, (size_t)cell * ROW, 2 * ROW);
+    ggml_backend_tensor_get(tensor, after, (size_t)cell * ROW, ROW);
+    return memcmp(before, after, ROW) != 0 && memcmp(rows, after, ROW) == 0;
+}
+
+static bool all_zero(const struct ggml_tensor *tensor, int64_t cell)
+{
+    static const uint16_t none[WIDTH];
+    uint16_t row[WIDTH];
+    ggml_backend_tensor_get(tensor, row, (size_t)cell * ROW, ROW);
+    return memcmp(row, none, ROW) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: test_buffer LIB_DIR PLUGIN\n");
+        return 2;
+    }
+    setenv("GGML_BACKEND_PATH", argv[2], 1);
+    setenv("TADA_CACHE", "tada:4:window=64", 1);
+    ggml_backend_load_all_from_path(argv[1]);
+    ggml_backend_dev_t device = ggml_backend_dev_by_name("TADA");
+    if (!device) {
+        fprintf(stderr, "the plug-in %s was not loaded\n", argv[2]);
+        return 1;
+    }
+    struct ggml_context *context =
+        ggml_init((struct ggml_init_params){.mem_size = 8 * ggml_tensor_overhead(), .no_alloc = true});
+    struct ggml_tensor *k = ggml_new_tensor_3d(context, GGML_TYPE_F16, WIDTH, CELLS, STREAMS);
+    ggml_set_name(k, "cache_k_l0");
+    struct ggml_tensor *from = ggml_view_2d(context, k, WIDTH, CELLS, k->nb[1], 0);
+    struct ggml_tensor *to = ggml_view_2d(context, k, WIDTH, CELLS, k->nb[1], k->nb[2]);
+    ggml_backend_buffer_t buffer =
+        ggml_backend_alloc_ctx_tensors_from_buft(context, ggml_backend_dev_buffer_type(device));
+    ggml_backend_buffer_clear(buffer, 0);
+    check("less memory than f16", buffer && ggml_backend_buffer_get_size(buffer) < BYTES * 3 / 4);
+
+    uint16_t *rows = malloc(BYTES), *back = malloc(BYTES);
+    random_rows(rows, TOTAL, 1);
+    ggml_backend_tensor_set(k, rows, 0, BYTES);
+    ggml_backend_tensor_get(k, back, 0, BYTES);
+    check("the first cells of each stream are exact",
+          memcmp(rows, back, 4 * ROW) == 0 &&
+              memcmp(rows + CELLS * WIDTH, back + CELLS * WIDTH, 4 * ROW) == 0);
+    const size_t pieces[] = {ROW, 3 * ROW, 63 * ROW, 64 * ROW, 65 * ROW, 100, ROW + 2};
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "the same in pieces of %zu bytes", pieces[i]);
+        check(name, same_in_pieces(k, pieces[i], false) && same_in_pieces(k, pieces[i], true));
+    }
+    check("a row that was written between two reads", fresh_after_write(k, 130) && fresh_after_write(k, 970));
+    ggml_backend_tensor_get(k, back, CELLS * ROW, ROW);
+    ggml_backend_tensor_copy(from, to);
+    ggml_backend_tensor_get(k, back, CELLS * ROW, ROW);
+    ggml_backend_tensor_get(k, back + WIDTH, 0, ROW);
+    check("a row of a stream that has been copied over", memcmp(back, back + WIDTH, ROW) == 0);
+    ggml_backend_tensor_get(k, back, 0, BYTES);
+    check("a stream that was copied", memcmp(back, back + CELLS * WIDTH, BYTES / 2) == 0);
+    check("... also row by row", same_in_pieces(k, ROW, false));
+    ggml_backend_buffer_clear(buffer, 0);
+    check("a cleared tensor", all_zero(k, 999) && all_zero(k, 0));
+    /* What was read last is of a time before. */
+    ggml_backend_tensor_set(k, rows, 0, BYTES);
+    ggml_backend_tensor_get(k, back, 0, ROW);
+    ggml_backend_buffer_clear(buffer, 0);
+    check("... which was full when it was read last", all_zero(k, 0));
+    ggml_backend_tensor_set(k, rows, 0, BYTES);
+    ggml_backend_tensor_get(k, back, 0, BYTES);
+    check("the first cells are exact after that, too", memcmp(rows, back, 4 * ROW) == 0);
+    free(rows);
+    free(back);
+    ggml_backend_buffer_free(buffer);
+    ggml_free(context);
+    return failures > 0;
+}
