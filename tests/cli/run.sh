@@ -8,7 +8,7 @@ fi
 binary=$(readlink -f "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_LLAMA_BIN TADA_KERNELS GGML_BACKEND_PATH XDG_CACHE_HOME
+unset TADA_CACHE TADA_PLUGIN TADA_LLAMA_BIN TADA_LLAMA_LIB TADA_KERNELS GGML_BACKEND_PATH XDG_CACHE_HOME
 unset "${!LLAMA_ARG_@}"
 export HOME=$work/home
 
