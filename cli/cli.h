@@ -48,6 +48,9 @@ bool find_tool(const char *tool, struct place *place);
 bool find_plugin(struct place *place);
 bool find_sessions_library(struct place *place);
 bool find_default_model(struct place *place);
+/* For what needs no tools: libllama.so in the folder TADA_LLAMA_LIB, where llama-cpp-python has it without
+ * them. place->why stays as it is. */
+bool find_llama_library(struct place *place);
 /* The value of an environment variable; NULL when unset or empty. */
 const char *environment(const char *name);
 /* Writes `folder/rest`; false when it does not fit. */
@@ -55,16 +58,18 @@ bool join_path(char *path, size_t size, const char *folder, const char *rest);
 
 /* ---- host.c: the installed llama.cpp and the plug-in ---- */
 
+/* The version that `TOOL --version` tells; empty: it tells none. */
+void host_ask_version(const char *tool, char *version, size_t size);
+
 struct host {
-    char version[256]; /* first line of `TOOL --version`; empty: it printed none */
-    char ggml[160];    /* "ggml VERSION (COMMIT)"; empty: why_ggml */
+    char ggml[160]; /* "ggml VERSION (COMMIT)"; empty: why_ggml */
     char why_ggml[1024];
     char built_for[160]; /* what the plug-in says of itself; empty: why_plugin */
     char why_plugin[1024];
     bool fits; /* only when ggml and built_for are known */
 };
 
-/* Looks at a tool and a plug-in; either path may be NULL. */
+/* Looks at the libraries beside a tool, and at a plug-in; either path may be NULL. */
 void host_probe(const char *tool, const char *plugin, struct host *host);
 
 /* Opens a library of llama.cpp that lies near a tool, for the rest of the process. NULL: `why` says why not.

@@ -120,11 +120,11 @@ static void check_environment(struct report *report)
     }
 }
 
-/* True and its path in place when the tool is there. */
-static bool check_tool(struct report *report, const char *tool, struct place *place)
+/* True and its path in place when the tool is there; missing: how bad that is. */
+static bool check_tool(struct report *report, const char *tool, enum verdict missing, struct place *place)
 {
     bool found = find_tool(tool, place);
-    struct check *check = add(report, tool, found ? FINE : PROBLEM, "%s", found ? place->path : "not found");
+    struct check *check = add(report, tool, found ? FINE : missing, "%s", found ? place->path : "not found");
     if (!found) {
         set_fix(check, "%s", place->why);
     }
@@ -150,13 +150,22 @@ static void check_fit(struct report *report, const struct host *host)
 
 static void check_host(struct report *report)
 {
-    struct place tool, other, plugin;
-    bool has_tool = check_tool(report, "llama-cli", &tool);
-    bool has_server = check_tool(report, "llama-server", &other);
+    struct place tool, other, library, plugin;
+    char version[256] = "";
+    bool has_library = find_llama_library(&library);
+    enum verdict missing = has_library ? WARNING : PROBLEM; /* measuring needs no tools */
+    bool has_tool = check_tool(report, "llama-cli", missing, &tool);
+    bool has_server = check_tool(report, "llama-server", missing, &other);
     if (!has_tool && has_server) {
         tool = other;
     }
     has_tool = has_tool || has_server;
+    if (has_tool) {
+        host_ask_version(tool.path, version, sizeof version);
+    } else if (has_library) {
+        tool = library;
+        add(report, "libllama", FINE, "%s", library.path);
+    }
     bool has_plugin = find_plugin(&plugin);
     struct check *check =
         add(report, "plug-in", has_plugin ? FINE : PROBLEM, "%s", has_plugin ? plugin.path : "not found");
@@ -164,16 +173,17 @@ static void check_host(struct report *report)
         set_fix(check, "%s", plugin.why);
     }
     struct host host;
-    host_probe(has_tool ? tool.path : NULL, has_plugin ? plugin.path : NULL, &host);
-    if (has_tool && *host.version) {
-        add(report, "llama.cpp", FINE, "%s", host.version);
+    bool has_host = has_tool || has_library;
+    host_probe(has_host ? tool.path : NULL, has_plugin ? plugin.path : NULL, &host);
+    if (*version) {
+        add(report, "llama.cpp", FINE, "%s", version);
     } else if (has_tool) {
         set_fix(add(report, "llama.cpp", PROBLEM, "no version"),
                 "'%s --version' does not work: run it to see why, and install llama.cpp anew.", tool.path);
     }
-    if (has_tool && *host.ggml) {
+    if (has_host && *host.ggml) {
         add(report, "ggml", FINE, "%s", host.ggml);
-    } else if (has_tool) {
+    } else if (has_host) {
         set_fix(
             add(report, "ggml", PROBLEM, "%s", host.why_ggml),
             "TaDA needs a llama.cpp with shared libraries (cmake -DBUILD_SHARED_LIBS=ON) and libggml-base.so "
@@ -181,7 +191,7 @@ static void check_host(struct report *report)
     }
     if (has_plugin && *host.built_for) {
         add(report, "built for", FINE, "%s", host.built_for);
-    } else if (has_plugin && has_tool) {
+    } else if (has_plugin && has_host) {
         set_fix(add(report, "built for", PROBLEM, "%s", host.why_plugin),
                 "The plug-in does not load into this llama.cpp: build TaDA against it.");
     } else if (has_plugin) {

@@ -102,7 +102,7 @@ int engine_open(struct engine *engine)
     struct host host;
     char why[1024], resolved[PATH_MAX];
     memset(engine, 0, sizeof *engine);
-    if (!find_tool("llama-bench", &tool)) {
+    if (!find_tool("llama-bench", &tool) && !find_llama_library(&tool)) {
         return cli_fail("%s", tool.why);
     }
     if (!find_plugin(&plugin)) {

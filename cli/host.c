@@ -27,11 +27,12 @@ static text_function find_function(void *library, const char *name)
     return host_find_symbol(library, name, &function) ? function : NULL;
 }
 
-/* Runs `tool --version` and keeps the line with the version; it goes to stdout or stderr, by release. */
-static void read_version(const char *tool, char *line, size_t size)
+/* The line with the version goes to stdout or stderr, by release. */
+void host_ask_version(const char *tool, char *version, size_t size)
 {
     enum { PATIENCE_S = 30 };
     int ends[2];
+    *version = '\0';
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return;
     }
@@ -53,8 +54,8 @@ static void read_version(const char *tool, char *line, size_t size)
         char text[256];
         while (fgets(text, sizeof text, output)) {
             text[strcspn(text, "\r\n")] = '\0';
-            if (strncmp(text, "version:", 8) == 0 && !*line) {
-                snprintf(line, size, "%s", text + 8 + strspn(text + 8, " "));
+            if (strncmp(text, "version:", 8) == 0 && !*version) {
+                snprintf(version, size, "%s", text + 8 + strspn(text + 8, " "));
             }
         }
         fclose(output);
@@ -134,7 +135,6 @@ void host_probe(const char *tool, const char *plugin, struct host *host)
     memset(host, 0, sizeof *host);
     void *base = NULL;
     if (tool) {
-        read_version(tool, host->version, sizeof host->version);
         const char *folder = libraries_of(tool, resolved);
         base = open_near(folder, "libggml-base", host->why_ggml, sizeof host->why_ggml);
         text_function version = base ? find_function(base, "ggml_version") : NULL;

@@ -108,6 +108,7 @@ static void print_help(FILE *stream)
           "environment:\n"
           "  TADA_CACHE      cache spec when --cache is not given; see 'tada help run'\n"
           "  TADA_LLAMA_BIN  folder with the llama.cpp tools\n"
+          "  TADA_LLAMA_LIB  folder with libllama.so, for measuring without those tools\n"
           "  TADA_PLANS      folder of plans; see 'tada help serve'\n"
           "  TADA_PLUGIN     path of " PLUGIN_FILE "\n"
           "  TADA_KERNELS    use slower kernels than the CPU allows: scalar, avx2, neon...\n"

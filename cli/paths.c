@@ -138,6 +138,12 @@ bool find_sessions_library(struct place *place)
     return found;
 }
 
+bool find_llama_library(struct place *place)
+{
+    const char *folder = environment("TADA_LLAMA_LIB");
+    return folder && find_in(folder, "libllama.so", R_OK, place);
+}
+
 bool find_default_model(struct place *place)
 {
     char folder[PATH_MAX];

@@ -305,8 +305,8 @@ static ggml_backend_dev_t registry_device(ggml_backend_reg_t reg, size_t index)
     return &device;
 }
 
-/* For programs: caches that are made from now on follow this spec. False, and why in error, which may be
- * NULL: it cannot be used or is not one of ours. */
+/* For programs: caches that are made from now on follow this spec. False, and why in `error`, which may be
+ * NULL: it cannot be used, or is not one of ours. */
 static bool set_cache(const char *text, tada_error *error)
 {
     plugin_spec spec;

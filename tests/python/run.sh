@@ -10,7 +10,7 @@ work=$build/python
 skip() { echo "skipped: $1"; exit 77; }
 # Threads that wait must not take the cores of those that work.
 export OMP_WAIT_POLICY=passive
-unset TADA_CACHE TADA_PLUGIN TADA_LLAMA_BUILD GGML_BACKEND_PATH TADA_LOG PYTHONPATH
+unset TADA_LLAMA_BIN TADA_CACHE TADA_PLUGIN TADA_LLAMA_BUILD GGML_BACKEND_PATH TADA_LOG PYTHONPATH
 
 mkdir -p "$work"
 if [ ! -x "$work/venv/bin/pip" ]; then

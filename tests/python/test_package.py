@@ -80,11 +80,18 @@ def stock_text(spec, prompt, n):
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=True).stdout
 
 
-def installed():
+def installed(work):
     check("nothing is wrong", tada.doctor())
     command = pathlib.Path(sys.executable).parent / "tada"
-    said = subprocess.run([command, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout
-    check("the command tada is that of the package", tada.__version__ in said, said)
+    make_model(work)
+    for name, arguments, words in (
+            ("the command tada is that of the package", ["--version"], tada.__version__),
+            ("... finds llama-cpp-python's llama.cpp", ["doctor"], "libllama .*" + os.environ["LLAMA_CPP_LIB_PATH"]),
+            ("... and measures with it", ["bench", "-m", work / "heads.gguf", "-t", "2", "--depth", "64", "--decode", "2",
+                                          "--prefill", "16", "--repeat", "1", "--cache", "tada"], "(?m)^tada ")):
+        said = subprocess.run([command, *arguments], text=True, env=dict(os.environ, PATH="/usr/bin:/bin"),
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+        check(name, said.returncode == 0 and re.search(words, said.stdout), said)
     plugin = pathlib.Path(tada.__file__).parent / "lib/libggml-tada.so"
     said = subprocess.run(["readelf", "-d", plugin], text=True, stdout=subprocess.PIPE, check=True).stdout
     check("the plug-in can be moved", "RPATH" not in said and "RUNPATH" not in said, said)
@@ -164,15 +171,17 @@ def several():
     llamas[0].close()
 
 
+def make_model(work):
+    """A model of 32 heads, whose cache is far larger than the rest."""
+    subprocess.run([BUILD / "tests/make_model", work / "heads.gguf", "32", "0"], check=True)
+
+
 def memory(work):
-    """A model of 32 heads whose cache is far larger than the rest."""
-    model = work / "heads.gguf"
-    subprocess.run([BUILD / "tests/make_model", model, "32", "0"], check=True)
     tokens = [i * 7 % 250 + 1 for i in range(3000)]
     grown = {}
     for cache in ("f16", "tada"):
         before = resident()
-        llama = make(None if cache == "f16" else cache, model, n_ctx=4096, flash_attn=True)
+        llama = make(None if cache == "f16" else cache, work / "heads.gguf", n_ctx=4096, flash_attn=True)
         llama.eval(tokens)
         grown[cache] = resident() - before
         said = tada.memory()
@@ -238,7 +247,7 @@ def errors(work):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    installed()
+    installed(pathlib.Path(folder))
     errors(pathlib.Path(folder))
     texts()
     states()
