@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { CHUNK_ROWS = 1024 };
+enum { CHUNK_ROWS = 1024, SESSION_ROWS = 16 };
 
 /* The tile that was read last from outside: sequences that were decoded side by side are saved cell by cell,
  * and would have each tile decoded once a cell. */
@@ -176,13 +176,22 @@ bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size
     return done;
 }
 
+/* Many rows at once are a saved sequence that is restored: the first ones are its sinks, and would be spoilt
+ * where the sequence does not begin with the stream. */
+static void mark_restored(const cache_plane *c, const int64_t *cells, int64_t n)
+{
+    if (n >= SESSION_ROWS) {
+        tada_plane_mark_sinks(c->plane, cells, c->n_sinks < n ? c->n_sinks : n);
+    }
+}
+
 bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_t size, int n_threads)
 {
     size_t row_bytes = (size_t)c->width * 2;
     const char *from = data;
     int64_t cells[CHUNK_ROWS];
     uint16_t *row = malloc(row_bytes);
-    bool done = row != NULL;
+    bool done = row != NULL, begins = true;
     tada_backend_settle(c);
     tada_planes_touch();
     while (size > 0 && done) {
@@ -202,9 +211,13 @@ bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_
             memcpy((char *)row + within, from, part);
             rows = row;
         }
-        done = done &&
-               tada_plane_write(c->plane, c->pool, rows, TADA_F16, row_bytes, cells, n, NULL) == TADA_OK &&
-               tada_backend_encode(c, n_threads) == TADA_OK;
+        done =
+            done && tada_plane_write(c->plane, c->pool, rows, TADA_F16, row_bytes, cells, n, NULL) == TADA_OK;
+        if (done && begins) {
+            mark_restored(c, cells, n);
+        }
+        done = done && tada_backend_encode(c, n_threads) == TADA_OK;
+        begins = false;
         from += part;
         offset += part;
         size -= part;
@@ -339,6 +352,7 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
     c->width = shape.width;
     c->n_cells = shape.n_cells;
     c->n_streams = shape.n_streams;
+    c->n_sinks = spec.sinks;
     c->pool = b->pool;
     c->last_read = &b->last_read;
     c->next = b->planes;

@@ -305,26 +305,42 @@ static void take_turns(const look *l)
 }
 
 /* Ten tokens less at a third of the sequence, and the later ones moved there. */
-static void shift(const look *l)
+static void move(struct llama_context *c, const speech *s, int n)
 {
-    llama_memory_t memory = llama_get_memory(l->c);
-    int from = l->n / 3;
-    begin_at(l, 0);
-    restore(l->c, 0, path_of("saved"));
-    llama_memory_seq_rm(memory, 0, from, from + 10);
-    llama_memory_seq_add(memory, 0, from + 10, -1, -10);
+    llama_memory_t memory = llama_get_memory(c);
+    llama_memory_seq_rm(memory, 0, n / 3, n / 3 + 10);
+    llama_memory_seq_add(memory, 0, n / 3 + 10, -1, -10);
+    /* It happens when something is computed next. */
+    decode(c, s, 0, 1, n - 10, n - 9);
+    llama_memory_seq_rm(memory, 0, n - 10, -1);
+}
+
+/* want: of the f16 cache after the same shift. */
+static void shift(const look *l, const float *want)
+{
     look moved = *l;
     moved.n = l->n - 10;
-    /* The shift happens when something is computed next. */
-    decode(l->c, l->s, 0, 1, moved.n, moved.n + 1);
-    llama_memory_seq_rm(memory, 0, moved.n, -1);
+    moved.want = want;
+    begin_at(l, 0);
+    restore(l->c, 0, path_of("saved"));
+    move(l->c, l->s, l->n);
     save(l->c, 0, path_of("back"));
     round_trip("a session that was shifted", path_of("back"), path_of("again"));
     double before = look_on(&moved);
     begin_at(l, 0);
     restore(l->c, 0, path_of("again"));
-    printf("shifted by 10: %.6f, saved, restored: %.6f (from f16 without the shift)\n", before,
-           look_on(&moved));
+    double after = look_on(&moved);
+    printf("shifted: never saved %.6f, restored into the same cells %.6f\n", before, after);
+}
+
+/* Log probabilities of the next tokens. */
+static float *next_of(struct llama_context *c, const speech *s, int n, int n_vocab)
+{
+    float *logits = follow(c, s, 0, n, AFTER);
+    for (int i = 0; i < AFTER; i++) {
+        to_log_probabilities(logits + (size_t)i * (size_t)n_vocab, n_vocab);
+    }
+    return logits;
 }
 
 static void real_model(const char *path, const char *text, int n)
@@ -338,10 +354,10 @@ static void real_model(const char *path, const char *text, int n)
     int n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model)), n_cells = n + 2 * AFTER + 256;
     struct llama_context *f16 = context(model, false, n_cells);
     decode(f16, &s, 0, 1, 0, n);
-    float *want = follow(f16, &s, 0, n, AFTER);
-    for (int i = 0; i < AFTER; i++) {
-        to_log_probabilities(want + (size_t)i * (size_t)n_vocab, n_vocab);
-    }
+    float *want = next_of(f16, &s, n, n_vocab);
+    llama_memory_seq_rm(llama_get_memory(f16), 0, n, -1);
+    move(f16, &s, n);
+    float *want_moved = next_of(f16, &s, n - 10, n_vocab);
     llama_free(f16);
     look l = {context(model, true, n_cells), &s, want, n, n_vocab};
     decode(l.c, &s, 0, 1, 0, n);
@@ -355,8 +371,9 @@ static void real_model(const char *path, const char *text, int n)
         "%.6f\n",
         AFTER, never, look_on(&l));
     take_turns(&l);
-    shift(&l);
+    shift(&l, want_moved);
     free(want);
+    free(want_moved);
     free(s.tokens);
     llama_free(l.c);
     llama_model_free(model);
