@@ -16,7 +16,7 @@ typedef struct cache_plane {
     int layer;
     int64_t width, n_cells, n_streams;
     size_t bytes;
-    int n_sinks; /* that its spec asks for */
+    int n_sinks;                       /* that its spec asks for */
     struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
     tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
     struct read_tile *last_read;       /* the buffer's */
