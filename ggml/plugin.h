@@ -17,8 +17,20 @@ typedef struct cache_plane {
     int64_t width, n_cells, n_streams;
     struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
     tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
+    const char *base;                  /* where the f16 tensor is that it stands for */
+    void *memory;                      /* its own (mmap); NULL: it lies where the tensor is */
+    size_t memory_bytes;
     struct cache_plane *next;
 } cache_plane;
+
+/* The context of a buffer of ours; one of no bytes has none. */
+typedef struct cache_buffer {
+    void *base;
+    size_t size;
+    cache_plane *planes;
+    tada_pool *pool;
+    bool told; /* why a cache in it is not compressed */
+} cache_buffer;
 
 /* The spec of this process, from its environment unless a program that measures sets others; problem: why
  * TADA_CACHE cannot be used, or "". */
@@ -66,6 +78,13 @@ bool tada_is_plane(const struct ggml_tensor *tensor);
 bool tada_has_planes(void);
 /* Its plane, or NULL. */
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor);
+/* Where a tensor starts in the f16 tensor that its plane stands for, in bytes. */
+size_t tada_plane_offset(const cache_plane *cache, const struct ggml_tensor *tensor);
+/* The shape and spec of the plane that a tensor gets; false: it is none. */
+bool tada_plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec, int *layer);
+/* Makes one for a tensor that is no view; NULL: memory is short, and the log says so. */
+cache_plane *tada_buffer_add_plane(cache_buffer *buffer, const struct ggml_tensor *tensor, int layer,
+                                   const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes);
 /* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */
 bool tada_plane_get_bytes(cache_plane *cache, size_t offset, void *data, size_t size, int n_threads);
 bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, size_t size, int n_threads);
@@ -74,6 +93,7 @@ bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, s
 ggml_backend_t tada_backend_make(ggml_backend_dev_t device);
 void tada_backend_set_threads(ggml_backend_t backend, int n_threads);
 bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
+bool tada_is_view_op(enum ggml_op op);
 /* A plane that goes away must not be settled any more. */
 void tada_backend_forget(cache_plane *cache);
 /* Compresses what a graph has left uncompressed. */
@@ -95,6 +115,23 @@ void tada_statistics_watch(bool on);
 /* False: nothing was seen of the layer. q_squares stay the plug-in's, until tada_statistics_watch. */
 bool tada_statistics_get(int layer, tada_layer_statistics *statistics);
 void tada_statistics_add(int layer, const tada_attention *attention, int k_width, int v_width);
+
+/* whole.c: TADA_DEVICE=all, the device runs all of a model. */
+/* Reads the environment. Why that cannot be used, or NULL. */
+const char *tada_whole_init(void);
+bool tada_whole(void);
+/* Threads for what is read and written outside a graph. */
+void tada_whole_set_threads(int n_threads);
+int tada_whole_threads(void);
+/* Goes by the address of a tensor. */
+cache_plane *tada_whole_plane_of(const struct ggml_tensor *tensor);
+/* Makes the planes of the caches that attention reads in a graph that is about to run. */
+void tada_whole_prepare(const struct ggml_cgraph *graph);
+/* How many nodes from `first` on have nothing to do with a plane. */
+int tada_whole_run(const struct ggml_cgraph *graph, int first);
+enum ggml_status tada_whole_compute(ggml_backend_t cpu, struct ggml_cgraph *graph, int first, int n);
+/* What an op on planes reads and writes lies within its tensors and their planes; else the log names it. */
+bool tada_whole_allows(const struct ggml_tensor *op);
 
 /* generic.c: runs any op on cache tensors through the CPU backend, on decoded rows. */
 enum ggml_status tada_generic_compute(ggml_backend_t cpu, struct ggml_tensor *op, int n_threads);
