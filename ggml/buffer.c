@@ -93,6 +93,11 @@ size_t tada_plane_offset(const cache_plane *c, const struct ggml_tensor *tensor)
     return (size_t)((const char *)tensor->data - c->base);
 }
 
+size_t tada_plane_bytes_f16(const cache_plane *c)
+{
+    return (size_t)(c->width * c->n_cells * c->n_streams) * 2;
+}
+
 /* ---- the f16 tensor that a plane stands for ---- */
 
 bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size, int n_threads)
@@ -170,6 +175,18 @@ static int outside_threads(void)
     return n < 1 ? 1 : n > 8 ? 8 : (int)n;
 }
 
+/* What is asked for lies within the plane. Only a client of an RPC server can ask for anything else. */
+static bool is_within(const cache_plane *c, const struct ggml_tensor *tensor, size_t offset, size_t size)
+{
+    size_t all = tada_plane_bytes_f16(c), start = tada_plane_offset(c, tensor);
+    bool within = start <= all && offset <= all - start && size <= all - start - offset;
+    if (!within) {
+        tada_plugin_log("rows of %s that are asked for lie beyond it: they are neither read nor written",
+                        tensor->name);
+    }
+    return within;
+}
+
 static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor, const void *data,
                        size_t offset, size_t size)
 {
@@ -177,7 +194,9 @@ static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor,
     cache_plane *c = tada_plane_of(tensor);
     if (!c) {
         memcpy((char *)tensor->data + offset, data, size);
-    } else if (!tada_plane_set_bytes(c, tada_plane_offset(c, tensor) + offset, data, size, outside_threads())) {
+    } else if (is_within(c, tensor, offset, size) &&
+               !tada_plane_set_bytes(c, tada_plane_offset(c, tensor) + offset, data, size,
+                                     outside_threads())) {
         tada_plugin_log("out of memory while rows were written to %s: they are not stored", tensor->name);
     }
 }
@@ -189,7 +208,10 @@ static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *t
     cache_plane *c = tada_plane_of(tensor);
     if (!c) {
         memcpy(data, (const char *)tensor->data + offset, size);
-    } else if (!tada_plane_get_bytes(c, tada_plane_offset(c, tensor) + offset, data, size, outside_threads())) {
+    } else if (!is_within(c, tensor, offset, size)) {
+        memset(data, 0, size);
+    } else if (!tada_plane_get_bytes(c, tada_plane_offset(c, tensor) + offset, data, size,
+                                     outside_threads())) {
         tada_plugin_log("out of memory while rows were read from %s: they read as zeros", tensor->name);
         memset(data, 0, size);
     }
@@ -199,8 +221,12 @@ static void buffer_memset(ggml_backend_buffer_t buffer, struct ggml_tensor *tens
                           size_t offset, size_t size)
 {
     char chunk[4096];
-    if (!tada_plane_of(tensor)) {
+    const cache_plane *c = tada_plane_of(tensor);
+    if (!c) {
         memset((char *)tensor->data + offset, value, size);
+        return;
+    }
+    if (!is_within(c, tensor, offset, size)) {
         return;
     }
     memset(chunk, value, sizeof chunk);
@@ -288,8 +314,8 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
         }
         return GGML_STATUS_SUCCESS;
     }
-    cache_plane *c = tada_buffer_add_plane(b, tensor, layer, &spec, &shape, tensor->data,
-                                           tada_plane_bytes(&spec, &shape));
+    cache_plane *c =
+        tada_buffer_add_plane(b, tensor, layer, &spec, &shape, tensor->data, tada_plane_bytes(&spec, &shape));
     tensor->extra = c;
     return c ? GGML_STATUS_SUCCESS : GGML_STATUS_ALLOC_FAILED;
 }
@@ -352,7 +378,8 @@ static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t 
     }
     cache_buffer *b = calloc(1, sizeof *b);
     tada_pool *pool = tada_plugin_pool_create();
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (tada_whole() ? MAP_NORESERVE : 0), -1, 0);
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | (tada_whole() ? MAP_NORESERVE : 0), -1, 0);
     if (base != MAP_FAILED) {
         /* Attention reads all of it for every token, and is held up by the translation of addresses. */
         (void)madvise(base, size, MADV_HUGEPAGE);

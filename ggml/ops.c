@@ -345,7 +345,8 @@ void tada_backend_set_threads(ggml_backend_t backend, int n_threads)
 {
     static atomic_flag told = ATOMIC_FLAG_INIT;
     tada_whole_set_threads(n_threads > 0 ? n_threads : 1);
-    if (!tada_whole() && !tada_has_planes() && !tada_plugin_spec()->by_program && !atomic_flag_test_and_set(&told)) {
+    if (!tada_whole() && !tada_has_planes() && !tada_plugin_spec()->by_program &&
+        !atomic_flag_test_and_set(&told)) {
         tada_plugin_log(
             "no KV cache is compressed: llama.cpp keeps it elsewhere (-ngl 0, --no-kv-offload, another "
             "device), or has none of type f16");

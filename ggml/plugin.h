@@ -80,11 +80,14 @@ bool tada_has_planes(void);
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor);
 /* Where a tensor starts in the f16 tensor that its plane stands for, in bytes. */
 size_t tada_plane_offset(const cache_plane *cache, const struct ggml_tensor *tensor);
+/* Bytes of that tensor. */
+size_t tada_plane_bytes_f16(const cache_plane *cache);
 /* The shape and spec of the plane that a tensor gets; false: it is none. */
 bool tada_plane_shape(const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec, int *layer);
 /* Makes one for a tensor that is no view; NULL: memory is short, and the log says so. */
 cache_plane *tada_buffer_add_plane(cache_buffer *buffer, const struct ggml_tensor *tensor, int layer,
-                                   const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes);
+                                   const tada_spec *spec, const tada_shape *shape, void *memory,
+                                   size_t bytes);
 /* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */
 bool tada_plane_get_bytes(cache_plane *cache, size_t offset, void *data, size_t size, int n_threads);
 bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, size_t size, int n_threads);

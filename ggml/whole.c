@@ -25,8 +25,8 @@ static atomic_int n_threads_of_server = 1;
 const char *tada_whole_init(void)
 {
     const char *device = getenv("TADA_DEVICE");
-    whole = device && strcmp(device, "all") == 0;
-    return !device || !*device || whole || strcmp(device, "cache") == 0
+    whole = device && *device && strcmp(device, "cache") != 0;
+    return !whole || strcmp(device, "all") == 0
                ? NULL
                : "TADA_DEVICE must be 'cache' or 'all' (for an RPC server): set it to one of them";
 }
@@ -48,11 +48,6 @@ int tada_whole_threads(void)
 
 /* ---- planes ---- */
 
-static size_t bytes_f16(const cache_plane *c)
-{
-    return (size_t)(c->width * c->n_cells * c->n_streams) * 2;
-}
-
 /* What a tensor's own buffer knows of it; NULL: it is not ours, or of no bytes. */
 static cache_buffer *buffer_of(const struct ggml_tensor *tensor)
 {
@@ -64,7 +59,7 @@ static cache_buffer *buffer_of(const struct ggml_tensor *tensor)
 static cache_plane *plane_at(const cache_buffer *b, const char *from, size_t size)
 {
     for (cache_plane *c = b->planes; c; c = c->next) {
-        if (from < c->base + bytes_f16(c) && c->base < from + size) {
+        if (from < c->base + tada_plane_bytes_f16(c) && c->base < from + size) {
             return c;
         }
     }
@@ -88,7 +83,8 @@ static void tell(cache_buffer *b, const char *name, const char *why)
 /* Rows that were there before the plane was, such as a state that was restored first of all. */
 static bool move_in(cache_plane *c, char *raw)
 {
-    size_t size = bytes_f16(c), page = (size_t)sysconf(_SC_PAGESIZE), chunk = (size_t)c->width * 2 * 64;
+    size_t size = tada_plane_bytes_f16(c), page = (size_t)sysconf(_SC_PAGESIZE),
+           chunk = (size_t)c->width * 2 * 64;
     bool done = true;
     for (size_t at = 0; at < size && done; at += chunk) {
         size_t n = size - at < chunk ? size - at : chunk;
@@ -158,7 +154,7 @@ static void report(const cache_buffer *b)
     int n = 0, first = b->planes->layer, last = first;
     for (const cache_plane *c = b->planes; c; c = c->next) {
         bytes += c->memory_bytes;
-        f16 += bytes_f16(c);
+        f16 += tada_plane_bytes_f16(c);
         first = c->layer < first ? c->layer : first;
         last = c->layer > last ? c->layer : last;
         n++;
@@ -261,7 +257,7 @@ static bool attention_is_sound(const struct ggml_tensor *op)
 static bool is_within(const struct ggml_tensor *tensor)
 {
     const cache_plane *c = tada_plane_of(tensor);
-    return !c || tada_plane_offset(c, tensor) + ggml_nbytes(tensor) <= bytes_f16(c);
+    return !c || tada_plane_offset(c, tensor) + ggml_nbytes(tensor) <= tada_plane_bytes_f16(c);
 }
 
 bool tada_whole_allows(const struct ggml_tensor *op)
