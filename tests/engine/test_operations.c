@@ -1,7 +1,7 @@
 /*
  * Everything that llama.cpp does to a KV cache, done to the stock f16 cache and to ours in one process: the
- * logits must stay together.  test_operations LIB_DIR PLUGIN SPEC BOUND    (BOUND: of the relative error of
- * the logits)
+ * logits must stay together.  test_operations LIB_DIR PLUGIN SPEC BOUND [SHAPE]    (BOUND: of the relative
+ * error of the logits; PLUGIN may be rpc:HOST:PORT, an RPC server that has the plug-in and this spec)
  */
 #include "random_model.h"
 
@@ -354,19 +354,38 @@ static void quiet(enum ggml_log_level level, const char *text, void *data)
     }
 }
 
+/* Makes the devices of an RPC server those of this process. */
+static bool add_server(const char *endpoint)
+{
+    ggml_backend_reg_t rpc = ggml_backend_reg_by_name("RPC");
+    ggml_backend_reg_t (*add)(const char *) = NULL;
+    if (rpc) {
+        *(void **)&add = ggml_backend_reg_get_proc_address(rpc, "ggml_backend_rpc_add_server");
+    }
+    ggml_backend_reg_t server = add ? add(endpoint) : NULL;
+    if (server) {
+        ggml_backend_register(server);
+    }
+    return server != NULL;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 5) {
         fprintf(stderr, "usage: test_operations LIB_DIR PLUGIN SPEC BOUND [SHAPE]\n");
         return 2;
     }
-    setenv("GGML_BACKEND_PATH", argv[2], 1);
+    const char *server = strncmp(argv[2], "rpc:", 4) == 0 ? argv[2] + 4 : NULL;
+    if (!server) {
+        setenv("GGML_BACKEND_PATH", argv[2], 1);
+    }
     setenv("TADA_CACHE", argv[3], 1);
     bound = atof(argv[4]);
     llama_log_set(quiet, NULL);
     ggml_backend_load_all_from_path(argv[1]);
-    if (!ggml_backend_dev_by_name("TADA")) {
-        fprintf(stderr, "the plug-in %s was not loaded\n", argv[2]);
+    if (server ? !add_server(server) : !ggml_backend_dev_by_name("TADA")) {
+        fprintf(stderr, server ? "the server %s cannot be used\n" : "the plug-in %s was not loaded\n",
+                argv[2]);
         return 1;
     }
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
