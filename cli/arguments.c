@@ -1,9 +1,11 @@
 #include "arguments.h"
 #include "tada.h"
 
+#include <ctype.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 int next_option(const char *command, int argc, char **argv, const char *letters, const struct option *known,
                 int *option)
@@ -35,6 +37,36 @@ int take_int(const char *command, const char *option, const char *text, int leas
     int status = take_number(command, option, text, least, most, &wide);
     *number = (int)wide;
     return status;
+}
+
+int take_share(const char *command, const char *text, double *share)
+{
+    char *end;
+    double percent = strtod(text, &end);
+    end += *end == '%';
+    if (end == text || *end || !(percent >= 5 && percent <= 100)) {
+        return cli_usage(command, "--budget takes percents of the f16 cache from 5 to 100, not '%s'.", text);
+    }
+    *share = percent / 100;
+    return 0;
+}
+
+int take_bytes(const char *command, const char *option, const char *text, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    double value = strtod(text, &end);
+    if (end != text && *end && strchr(units, toupper((unsigned char)*end))) {
+        value *= (double)(1ull << 10 * (strchr(units, toupper((unsigned char)*end)) - units + 1));
+        end++;
+        end += strcasecmp(end, "B") == 0 || strcasecmp(end, "iB") == 0 ? strlen(end) : 0;
+    }
+    bool good = isdigit((unsigned char)*text) && !*end && value >= 1 && value < 0x1p60;
+    if (!good) {
+        return cli_usage(command, "%s takes bytes, such as 8G, 1.5G or 800M, not '%s'.", option, text);
+    }
+    *bytes = (uint64_t)value;
+    return 0;
 }
 
 static bool is_listed(const char *const *caches, int n, const char *spec)

@@ -10,6 +10,7 @@
 enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 #define PLUGIN_FILE "libggml-tada.so"
+#define SESSIONS_FILE "libtada-sessions.so"
 
 /* One row of the table in main.c. argv[0] is the name of the subcommand. */
 struct command {
@@ -17,16 +18,19 @@ struct command {
     int (*run)(const struct command *self, int argc, char **argv);
 };
 
-extern const char run_help[], serve_help[], rpc_help[], doctor_help[];
+extern const char run_help[], serve_help[], rpc_help[], doctor_help[], pack_help[], unpack_help[];
 int run_main(const struct command *self, int argc, char **argv);
 int serve_main(const struct command *self, int argc, char **argv);
 int rpc_main(const struct command *self, int argc, char **argv);
 /* Only in a build with llama.cpp's headers. */
-extern const char eval_help[], bench_help[], calibrate_help[], inspect_help[];
+extern const char eval_help[], bench_help[], calibrate_help[], inspect_help[], size_help[];
 int calibrate_main(const struct command *self, int argc, char **argv);
 int inspect_main(const struct command *self, int argc, char **argv);
 int eval_main(const struct command *self, int argc, char **argv);
 int bench_main(const struct command *self, int argc, char **argv);
+int pack_main(const struct command *self, int argc, char **argv);
+int unpack_main(const struct command *self, int argc, char **argv);
+int size_main(const struct command *self, int argc, char **argv);
 int doctor_main(const struct command *self, int argc, char **argv);
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
@@ -43,6 +47,7 @@ struct place {
 
 bool find_tool(const char *tool, struct place *place);
 bool find_plugin(struct place *place);
+bool find_sessions_library(struct place *place);
 bool find_default_model(struct place *place);
 /* The value of an environment variable; NULL when unset or empty. */
 const char *environment(const char *name);

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "eval.h"
 #include "output.h"
+#include "plans.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@
 #include <string.h>
 
 const char calibrate_help[] =
-    "usage: tada calibrate [-m MODEL] [-f TEXT] [--budget PERCENT | --max-kld X] -o PLAN.gguf [OPTIONS...]\n"
+    "usage: tada calibrate [-m MODEL] [-f TEXT] [--budget PERCENT | --max-kld X] [-o PLAN.gguf] "
+    "[OPTIONS...]\n"
     "\n"
     "Finds the best cache for a model and a budget: measures how sensitive each layer is, shares the bits\n"
     "out, and writes a plan. Use it as --cache tada:@PLAN.gguf or TADA_CACHE=tada:@PLAN.gguf. The first\n"
@@ -23,7 +25,9 @@ const char calibrate_help[] =
     "  -f, --file TEXT     text to learn from (default: text that the model writes itself)\n"
     "  --budget PERCENT    memory, of that of the f16 cache, everything counted (default: 25%)\n"
     "  --max-kld X         instead: the smallest cache whose mean KL divergence is at most X nats\n"
-    "  -o, --output FILE   the plan\n"
+    "  -o, --output FILE   the plan (default: one named after the model and the budget in the folder of "
+    "plans,\n"
+    "                      where 'tada serve' finds it; see 'tada help serve')\n"
     "  --report FILE.html  a page that shows the plan and what it was compared with\n"
     "  -c, --ctx-size N    context that the budget is for, a multiple of 256 (default: 4096)\n"
     "  --sample N          tokens that each layer is measured on (default: 2048, or 1024 from 300 million\n"
@@ -51,19 +55,6 @@ enum option_code {
 };
 
 /* ---- options ---- */
-
-static int take_share(const char *text, double *share)
-{
-    char *end;
-    double percent = strtod(text, &end);
-    end += *end == '%';
-    if (end == text || *end || !(percent >= 5 && percent <= 100)) {
-        return cli_usage("calibrate", "--budget takes percents of the f16 cache from 5 to 100, not '%s'.",
-                         text);
-    }
-    *share = percent / 100;
-    return 0;
-}
 
 static int take_divergence(const char *text, double *kld)
 {
@@ -102,7 +93,7 @@ static int set_option(struct calibrate_options *options, int option, char *value
         options->from_path = value;
         return 0;
     case OPT_BUDGET:
-        return take_share(value, &options->budget);
+        return take_share("calibrate", value, &options->budget);
     case OPT_MAX_KLD:
         return take_divergence(value, &options->max_kld);
     case OPT_TRIALS:
@@ -154,11 +145,25 @@ static int parse_arguments(int argc, char **argv, struct calibrate_options *opti
     return status;
 }
 
-static int check_options(struct calibrate_options *options, struct place *default_model)
+/* A plan that is given no place goes to where `tada serve` looks for it. */
+static int take_default_plan(struct calibrate_options *options, char path[PATH_MAX])
 {
-    if (!options->plan_path) {
-        return cli_usage("calibrate", "Where the plan goes is missing: give a file with -o.");
+    char budget[32];
+    if (options->plan_path) {
+        return 0;
     }
+    if (options->max_kld > 0) {
+        snprintf(budget, sizeof budget, "kld%g", options->max_kld);
+    } else {
+        snprintf(budget, sizeof budget, "%g", 100 * options->budget);
+    }
+    options->plan_path = path;
+    return plans_new_path(options->model_path, budget, path);
+}
+
+static int check_options(struct calibrate_options *options, struct place *default_model,
+                         char default_plan[PATH_MAX])
+{
     if (options->budget > 0 && options->max_kld > 0) {
         return cli_usage("calibrate", "--budget and --max-kld exclude each other: give one.");
     }
@@ -174,6 +179,9 @@ static int check_options(struct calibrate_options *options, struct place *defaul
     }
     options->n_threads = options->n_threads ? options->n_threads : count_cpus();
     int status = take_default_model("calibrate", &options->model_path, default_model);
+    if (status == 0) {
+        status = take_default_plan(options, default_plan);
+    }
     if (status == 0) {
         status = output_check(options->plan_path);
     }
@@ -266,6 +274,7 @@ int calibrate_main(const struct command *self, int argc, char **argv)
 {
     struct calibrate_options options = {.n_ctx = 4096, .n_trials = 32, .seed = 1};
     struct place default_model;
+    char default_plan[PATH_MAX];
     struct engine engine;
     bool help = false;
     int status = parse_arguments(argc, argv, &options, &help);
@@ -274,7 +283,7 @@ int calibrate_main(const struct command *self, int argc, char **argv)
         return 0;
     }
     if (status == 0) {
-        status = check_options(&options, &default_model);
+        status = check_options(&options, &default_model, default_plan);
     }
     if (status == 0) {
         status = engine_open(&engine);

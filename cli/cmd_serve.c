@@ -1,34 +1,173 @@
 /* tada serve */
-#include "launch.h"
+#include "arguments.h"
+#include "serve.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 const char serve_help[] =
-    "usage: tada serve [--cache SPEC] [--] [LLAMA_ARGS...]\n"
+    "usage: tada serve [--cache SPEC | --plans DIR --budget PERCENT] [--] [LLAMA_ARGS...]\n"
     "\n"
     "Starts llama-server with the TaDA cache. Other arguments go to it unchanged. Without a model\n"
-    "among them, the one that the TaDA build fetched is used, if it is there.\n"
+    "among them, the one that the TaDA build fetched is used, if it is there. Before it starts, one line\n"
+    "says what the cache will be, and what of the arguments cannot be had with it.\n"
+    "\n"
+    "Without --cache and $TADA_CACHE, the plan that belongs to the model is used, if there is one in the\n"
+    "folder of plans, where 'tada calibrate' puts them; else the cache is tada. Of several plans it is\n"
+    "the one with the least KL divergence.\n"
+    "\n"
+    "The sessions that llama-server saves in --slot-save-path are packed there to the size of the cache,\n"
+    "and unpacked when they are restored; those of a stock llama-server can be restored, too.\n"
     "\n"
     "options:\n"
-    "  --cache SPEC  how to keep keys and values (default: $TADA_CACHE, else tada); see 'tada help run'\n"
-    "  --            what follows goes to llama-server even if it looks like an option of tada\n"
-    "  -h, --help    print this help; for that of llama-server: tada serve -- --help\n"
+    "  --cache SPEC      how to keep keys and values (see 'tada help run')\n"
+    "  --plans DIR       folder of plans (default: $TADA_PLANS, else $XDG_DATA_HOME/tada/plans, else\n"
+    "                    ~/.local/share/tada/plans)\n"
+    "  --budget PERCENT  of the memory of an f16 cache: plans that keep more are left aside\n"
+    "  --                what follows goes to llama-server even if it looks like an option of tada\n"
+    "  -h, --help        print this help; for that of llama-server: tada serve -- --help\n"
     "\n"
     "examples:\n"
     "  tada serve -m model.gguf -c 65536 --parallel 8\n"
-    "  tada serve --cache tada:4/3 -m model.gguf --port 8081\n";
+    "  tada serve --cache tada:4/3 -m model.gguf --port 8081 --slot-save-path sessions\n";
+
+/* ---- what cannot be had ---- */
+
+static bool is_compressed(const char *type)
+{
+    return !type || strcmp(type, "f16") == 0;
+}
+
+/* Prints what of the arguments cannot be had with a cache of ours. Returns an exit status: that of what
+ * llama-server would fail of later. */
+static int check_server_options(const struct serve *serve)
+{
+    const struct server_options *server = &serve->server;
+    if (server_option_is_off(server->flash)) {
+        return cli_usage(
+            "serve", "The compressed cache needs flash attention: leave out -fa off, or add --cache f16.");
+    }
+    if (server->draft && serve->launch.spec.plan) {
+        return cli_usage(
+            "serve", "A plan is for one model, and the draft model is another: use a cache such as --cache "
+                     "tada, or no draft model.");
+    }
+    if (server->models && serve->launch.spec.plan) {
+        return cli_usage("serve",
+                         "A plan is for one model, and a router has many: use a cache such as --cache tada.");
+    }
+    if (server_options_layers(server, INT_MAX) == 0) {
+        fprintf(stderr,
+                "tada: nothing is compressed: llama-server keeps the cache elsewhere with -ngl 0 or 1, "
+                "--no-kv-offload or a --device other than TADA; leave it out.\n");
+    } else if (!is_compressed(server->type_k) || !is_compressed(server->type_v)) {
+        fprintf(stderr,
+                "tada: %s stay as they are: of caches only those of type f16 are compressed; leave out "
+                "-ctk and -ctv.\n",
+                is_compressed(server->type_k)   ? "values"
+                : is_compressed(server->type_v) ? "keys"
+                                                : "keys and values");
+    }
+    return 0;
+}
+
+/* ---- sessions ---- */
+
+/* Our library comes before those that the user loads. */
+static bool preload(const char *library)
+{
+    const char *others = environment("LD_PRELOAD");
+    char *list = NULL;
+    if (asprintf(&list, "%s%s%s", library, others ? ":" : "", others ? others : "") < 0) {
+        return false;
+    }
+    bool done = setenv("LD_PRELOAD", list, 1) == 0;
+    free(list);
+    return done;
+}
+
+static void keep_sessions_packed(const struct serve *serve)
+{
+    struct place library;
+    struct stat status;
+    char folder[PATH_MAX];
+    if (!serve->server.sessions || !realpath(serve->server.sessions, folder) || stat(folder, &status) != 0 ||
+        !S_ISDIR(status.st_mode)) {
+        return; /* llama-server says so */
+    }
+    if (!find_sessions_library(&library)) {
+        fprintf(stderr, "tada: sessions are not packed: %s\n", library.why);
+    } else if (strpbrk(library.path, ": ")) {
+        fprintf(stderr,
+                "tada: sessions are not packed: the loader cannot take the path %s: put it into one without "
+                "blanks and colons.\n",
+                library.path);
+    } else if (setenv("TADA_SESSIONS", folder, 1) != 0 ||
+               (serve->server.models && setenv("TADA_SESSIONS_INHERIT", "1", 1) != 0) ||
+               !preload(library.path)) {
+        fprintf(stderr, "tada: sessions are not packed: memory is short.\n");
+    }
+}
+
+/* ---- the command ---- */
+
+static int take_options(struct serve *serve, const char *budget)
+{
+    struct stat status;
+    if (serve->plans && (stat(serve->plans, &status) != 0 || !S_ISDIR(status.st_mode))) {
+        return cli_usage("serve", "%s is not a folder: give one with --plans.", serve->plans);
+    }
+    return budget ? take_share("serve", budget, &serve->budget) : 0;
+}
+
+static int start(struct serve *serve)
+{
+    bool asked = serve->launch.cache || environment("TADA_CACHE");
+    int status = launch_find(&serve->launch, "llama-server");
+    if (status != 0) {
+        return status;
+    }
+    server_options_read(&serve->server, serve->launch.pass, serve->launch.n_pass);
+#ifdef TADA_MEASURES
+    status = serve_look(serve, asked);
+#else
+    struct server_cache cache;
+    (void)asked;
+    server_options_cache(&serve->server, 0, &cache);
+    serve_summarise(serve, &cache, &(struct serve_memory){.bytes = 0}, &(struct found_plan){.plan = NULL});
+#endif
+    if (status == 0 && !serve->launch.spec.stock) {
+        status = check_server_options(serve);
+    }
+    if (status != 0) {
+        return status;
+    }
+    fprintf(stderr, "tada: %s\n", serve->summary);
+    keep_sessions_packed(serve);
+    return launch_start(&serve->launch);
+}
 
 int serve_main(const struct command *self, int argc, char **argv)
 {
-    struct launch launch = {.self = self};
-    const struct launch_option options[] = {{0}};
-    int status = launch_parse(&launch, options, argc, argv);
-    if (status == 0 && launch.help) {
+    struct serve *serve = calloc(1, sizeof *serve);
+    if (!serve) {
+        return cli_fail("Memory is short: close other programs and try again.");
+    }
+    const char *budget = NULL;
+    serve->launch.self = self;
+    serve->budget = 1;
+    const struct launch_option options[] = {
+        {"--plans", "plans", &serve->plans}, {"--budget", "27%", &budget}, {0}};
+    int status = launch_parse(&serve->launch, options, argc, argv);
+    if (status == 0 && serve->launch.help) {
         fputs(self->help, stdout);
     } else if (status == 0) {
-        status = launch_find(&launch, "llama-server");
-        status = status == 0 ? launch_start(&launch) : status;
+        status = take_options(serve, budget);
+        status = status == 0 ? start(serve) : status;
     }
-    launch_free(&launch);
+    launch_free(&serve->launch);
+    free(serve);
     return status;
 }

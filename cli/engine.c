@@ -8,15 +8,25 @@
 
 /* ---- the library ---- */
 
+/* Adds the number of a line that has what comes before "%lf" in the format. */
+static void add_size(const char *text, const char *format, double *sum)
+{
+    char words[32];
+    double mib;
+    snprintf(words, sizeof words, "%.*s", (int)strcspn(format, "="), format);
+    const char *at = strstr(text, words);
+    if (at && sscanf(at, format, &mib) == 1) {
+        *sum += mib;
+    }
+}
+
 /* llama.cpp tells sizes and reasons only in its log. */
 static void keep_log(enum ggml_log_level level, const char *text, void *user)
 {
     struct engine *engine = user;
-    const char *size = strstr(text, "KV buffer size =");
-    double mib;
-    if (size && sscanf(size, "KV buffer size = %lf", &mib) == 1) {
-        engine->kv_mib += mib;
-    }
+    add_size(text, "KV buffer size = %lf", &engine->kv_mib);
+    add_size(text, "RS buffer size = %lf", &engine->rs_mib);
+    add_size(text, "output buffer size = %lf", &engine->output_mib);
     if (level == GGML_LOG_LEVEL_ERROR && !*engine->complaint) {
         snprintf(engine->complaint, sizeof engine->complaint, "%s", text);
         engine->complaint[strcspn(engine->complaint, "\r\n")] = '\0';
@@ -38,19 +48,15 @@ static int find_functions(struct engine *engine, void *llama)
     return 0;
 }
 
-/* Its CPU back-ends, and the plug-in from where tada finds it. What ggml depends on is found through it. */
-static int load_backends(struct engine *engine, void *ggml, const char *plugin)
+/* The plug-in and what is used of it. What ggml depends on is found through it. */
+static int load_plugin(struct engine *engine, void *ggml, const char *plugin)
 {
-    void (*load_all)(const char *);
     ggml_backend_reg_t (*load)(const char *);
     void *(*get_proc)(ggml_backend_reg_t, const char *);
-    if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all) ||
-        !host_find_symbol(ggml, "ggml_backend_load", &load) ||
+    if (!host_find_symbol(ggml, "ggml_backend_load", &load) ||
         !host_find_symbol(ggml, "ggml_backend_reg_get_proc_address", &get_proc)) {
         return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
     }
-    unsetenv("GGML_BACKEND_PATH");
-    load_all(engine->folder);
     /* The plug-in counts as a device only with a cache of ours. */
     setenv("TADA_CACHE", "tada", 1);
     ggml_backend_reg_t registry = load(plugin);
@@ -65,8 +71,29 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
     memcpy(&engine->name, &name, sizeof name);
     ENGINE_PROCS(X)
 #undef X
-    engine->set_cache("tada"); /* from now on it knows that contexts without its cache are meant */
+    engine->set_cache("tada", NULL); /* from now on it knows that contexts without its cache are meant */
     return 0;
+}
+
+int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin)
+{
+    char why[1024];
+    memset(engine, 0, sizeof *engine);
+    void *ggml = host_open_library(tool, "libggml", why, sizeof why);
+    return ggml ? load_plugin(engine, ggml, plugin)
+                : cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+}
+
+/* Its CPU back-ends, and the plug-in from where tada finds it. */
+static int load_backends(struct engine *engine, void *ggml, const char *plugin)
+{
+    void (*load_all)(const char *);
+    if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all)) {
+        return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
+    }
+    unsetenv("GGML_BACKEND_PATH");
+    load_all(engine->folder);
+    return load_plugin(engine, ggml, plugin);
 }
 
 int engine_open(struct engine *engine)
@@ -94,6 +121,7 @@ int engine_open(struct engine *engine)
     if (!llama) {
         return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
     }
+    engine->library = llama;
     int status = find_functions(engine, llama);
     if (status == 0) {
         engine->llama_log_set(keep_log, engine);
@@ -107,7 +135,8 @@ int engine_open(struct engine *engine)
 
 /* ---- models ---- */
 
-int model_open(struct engine *engine, const char *path, struct model *model)
+static int load(struct engine *engine, const char *path, struct llama_model_params params,
+                struct model *model)
 {
     memset(model, 0, sizeof *model);
     FILE *file = fopen(path, "rb");
@@ -116,7 +145,6 @@ int model_open(struct engine *engine, const char *path, struct model *model)
         return EXIT_USAGE;
     }
     fclose(file);
-    struct llama_model_params params = engine->llama_model_default_params();
     engine->complaint[0] = '\0';
     model->engine = engine;
     model->llama = engine->llama_model_load_from_file(path, params);
@@ -135,6 +163,22 @@ int model_open(struct engine *engine, const char *path, struct model *model)
         return EXIT_USAGE;
     }
     return 0;
+}
+
+int model_open(struct engine *engine, const char *path, struct model *model)
+{
+    return load(engine, path, engine->llama_model_default_params(), model);
+}
+
+int model_open_sizes(struct engine *engine, const char *path, bool plugin, struct model *model)
+{
+    static ggml_backend_dev_t none[] = {NULL};
+    struct llama_model_params params = engine->llama_model_default_params();
+    params.no_alloc = true;
+    params.load_mode = LLAMA_LOAD_MODE_NONE; /* mapping a file is no simulation */
+    params.load_mtp = false; /* as llama-server without speculation by the model's own layers */
+    params.devices = plugin ? NULL : none;
+    return load(engine, path, params, model);
 }
 
 void model_close(struct model *model)
@@ -186,7 +230,7 @@ void model_append_piece(const struct model *model, llama_token token, char *text
 
 /* ---- caches ---- */
 
-static enum ggml_type stock_type(const char *name)
+enum ggml_type cache_stock_type(const char *name)
 {
     static const struct {
         const char *name;
@@ -202,23 +246,37 @@ static enum ggml_type stock_type(const char *name)
     return GGML_TYPE_COUNT;
 }
 
+int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed)
+{
+    tada_error error = {""};
+    if (tada_spec_parse(plan ? "tada" : spec, parsed, &error) != TADA_OK) {
+        cli_fail("%s", error.text);
+        return EXIT_USAGE;
+    }
+    if (parsed->plan) {
+        tada_plan *read;
+        if (engine->plan_read(tada_spec_plan_path(spec), &read, &error) != TADA_OK) {
+            cli_fail("%s", error.text);
+            return EXIT_USAGE;
+        }
+        tada_plan_free(read);
+    }
+    if (plan) {
+        engine->set_plan(plan);
+    } else if (!parsed->stock) {
+        engine->set_cache(spec, NULL);
+    }
+    return 0;
+}
+
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache)
 {
     struct engine *engine = model->engine;
     tada_spec spec;
-    tada_error error = {""};
     memset(cache, 0, sizeof *cache);
-    if (tada_spec_parse(options->plan ? "tada" : options->spec, &spec, &error) != TADA_OK) {
-        cli_fail("%s", error.text);
-        return EXIT_USAGE;
-    }
-    if (spec.plan) {
-        tada_plan *plan;
-        if (engine->plan_read(tada_spec_plan_path(options->spec), &plan, &error) != TADA_OK) {
-            cli_fail("%s", error.text);
-            return EXIT_USAGE;
-        }
-        tada_plan_free(plan);
+    int status = cache_choose(engine, options->spec, options->plan, &spec);
+    if (status != 0) {
+        return status;
     }
     struct llama_context_params params = engine->llama_context_default_params();
     params.n_ctx = (uint32_t)options->n_ctx;
@@ -231,12 +289,8 @@ int cache_open(const struct model *model, const struct cache_options *options, s
      * plug-in were not there. */
     params.offload_kqv = !spec.stock;
     if (spec.stock) {
-        params.type_k = stock_type(spec.stock_k);
-        params.type_v = stock_type(spec.stock_v);
-    } else if (options->plan) {
-        engine->set_plan(options->plan);
-    } else {
-        engine->set_cache(options->spec);
+        params.type_k = cache_stock_type(spec.stock_k);
+        params.type_v = cache_stock_type(spec.stock_v);
     }
     engine->kv_mib = 0;
     engine->complaint[0] = '\0';

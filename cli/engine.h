@@ -23,11 +23,13 @@
     X(llama_model_get_vocab)                                                                                 \
     X(llama_model_n_ctx_train)                                                                               \
     X(llama_model_n_params)                                                                                  \
+    X(llama_model_size)                                                                                      \
     X(llama_model_has_encoder)                                                                               \
     X(llama_model_chat_template)                                                                             \
     X(llama_chat_apply_template)                                                                             \
     X(llama_context_default_params)                                                                          \
     X(llama_init_from_model)                                                                                 \
+    X(llama_n_ctx)                                                                                           \
     X(llama_free)                                                                                            \
     X(llama_get_memory)                                                                                      \
     X(llama_memory_clear)                                                                                    \
@@ -55,13 +57,18 @@ struct layer_statistics {
 /* What is used of the plug-in: type, name without its "tada_", arguments. */
 #define ENGINE_PROCS(X)                                                                                      \
     /* The cache that contexts get which are made from now on: a spec, or a plan that must outlive them. */  \
-    X(bool, set_cache, (const char *spec))                                                                   \
+    X(bool, set_cache, (const char *spec, tada_error *error))                                                \
     X(bool, set_plan, (const tada_plan *plan))                                                               \
     /* What all caches that are open hold beside their buffers. */                                           \
     X(size_t, scratch_bytes, (void))                                                                         \
     /* Statistics of the attention: begin (forgetting all) or end, and what was seen of a layer. */          \
     X(void, statistics_watch, (bool on))                                                                     \
     X(bool, statistics_get, (int layer, struct layer_statistics *statistics))                                \
+    /* Sizes before anything is allocated: of the attention of a context that is made after _begin, and of   \
+     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */           \
+    X(void, measure_begin, (int n_threads))                                                                  \
+    X(void, measure_planes, (void))                                                                          \
+    X(const char *, measure_end, (tada_plane_parts * parts, size_t * scratch))                               \
     /* Plan files. */                                                                                        \
     X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
     X(enum tada_status, plan_write, (const tada_plan *plan, const char *path, tada_error *error))            \
@@ -76,9 +83,12 @@ struct engine {
     ENGINE_PROCS(X)
 #undef X
     char folder[PATH_MAX]; /* of llama.cpp's tools */
+    void *library;         /* libllama */
     /* What llama.cpp logged since this was last cleared: */
     char complaint[512]; /* its first error, one line */
     double kv_mib;       /* sum of "KV buffer size" */
+    double rs_mib;       /* of recurrent states, sum of "RS buffer size" */
+    double output_mib;   /* sum of "output buffer size" */
 };
 
 struct model {
@@ -115,9 +125,20 @@ struct cache {
 
 /* Loads the library and the plug-in. Once in a process: neither can be unloaded. */
 int engine_open(struct engine *engine);
+/* Loads only the plug-in, with ggml from beside a tool: what is used of it works, and nothing of llama.cpp.
+ */
+int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin);
 /* A file that cannot be loaded: EXIT_USAGE. */
 int model_open(struct engine *engine, const char *path, struct model *model);
+/* The same without weights: llama.cpp then only simulates its allocations, and a context of such a model is
+ * good for sizes alone. plugin: as it would be with the plug-in, else as without. */
+int model_open_sizes(struct engine *engine, const char *path, bool plugin, struct model *model);
 void model_close(struct model *model);
+/* The type of llama.cpp that a stock spec names. */
+enum ggml_type cache_stock_type(const char *name);
+/* Has the caches that are made from now on follow a spec, or `plan` when it is not NULL. EXIT_USAGE: a plan
+ * that cannot be read. */
+int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed);
 /* A cache that this model cannot have: EXIT_USAGE. */
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache);
 void cache_close(struct cache *cache); /* of zeros, or closed already: fine */

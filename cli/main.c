@@ -17,7 +17,10 @@ static const struct command commands[] = {
     {"inspect", "show what a plan says, layer by layer", inspect_help, inspect_main},
     {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
     {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
+    {"size", "tell how much memory a model and a cache will take", size_help, size_main},
 #endif
+    {"pack", "make a saved session of llama.cpp as small as its compressed cache", pack_help, pack_main},
+    {"unpack", "give the saved session back, byte for byte", unpack_help, unpack_main},
     {"doctor", "check this computer, llama.cpp and the plug-in", doctor_help, doctor_main},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
@@ -106,6 +109,7 @@ static void print_help(FILE *stream)
           "environment:\n"
           "  TADA_CACHE      cache spec when --cache is not given; see 'tada help run'\n"
           "  TADA_LLAMA_BIN  folder with the llama.cpp tools\n"
+          "  TADA_PLANS      folder of plans; see 'tada help serve'\n"
           "  TADA_PLUGIN     path of " PLUGIN_FILE "\n"
           "  TADA_KERNELS    use slower kernels than the CPU allows: scalar, avx2, neon...\n"
           "\n"

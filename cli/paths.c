@@ -93,11 +93,23 @@ bool find_tool(const char *tool, struct place *place)
     return false;
 }
 
+/* A library of ours, from where this program was built or installed. */
+static bool find_library(const char *file, struct place *place)
+{
+    static const char *const beside[] = {".", "../lib", "../lib64", NULL};
+    char own[PATH_MAX], folder[PATH_MAX];
+    for (int i = 0; own_folder(own, sizeof own) && beside[i]; i++) {
+        if (join_path(folder, sizeof folder, own, beside[i]) && find_in(folder, file, R_OK, place)) {
+            char resolved[PATH_MAX];
+            return realpath(place->path, resolved) && strcpy(place->path, resolved);
+        }
+    }
+    return false;
+}
+
 bool find_plugin(struct place *place)
 {
-    static const char *const beside[] = {PLUGIN_FILE, "../lib/" PLUGIN_FILE, "../lib64/" PLUGIN_FILE, NULL};
     const char *chosen = environment("TADA_PLUGIN");
-    char folder[PATH_MAX];
     if (chosen) {
         /* ggml takes only a path it can open from any folder. */
         if (realpath(chosen, place->path) && is_file(place->path, R_OK)) {
@@ -108,18 +120,22 @@ bool find_plugin(struct place *place)
                  chosen);
         return false;
     }
-    if (own_folder(folder, sizeof folder)) {
-        for (int i = 0; beside[i]; i++) {
-            if (find_in(folder, beside[i], R_OK, place)) {
-                return true;
-            }
-        }
+    if (find_library(PLUGIN_FILE, place)) {
+        return true;
     }
     snprintf(place->why, sizeof place->why,
              "The plug-in " PLUGIN_FILE
              " was not found: put it beside tada or into ../lib, or set TADA_PLUGIN to "
              "its path.");
     return false;
+}
+
+bool find_sessions_library(struct place *place)
+{
+    bool found = find_library(SESSIONS_FILE, place);
+    snprintf(place->why, sizeof place->why,
+             SESSIONS_FILE " was not found: put it beside tada or into ../lib.");
+    return found;
 }
 
 bool find_default_model(struct place *place)

@@ -3,7 +3,7 @@
  * sees the f16 rows that it stands for. Everything else that is put here (results, recurrent states, caches
  * of other types) is kept as it is.
  */
-#include "plugin.h"
+#include "metrics.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,10 +15,17 @@
 enum { CHUNK_ROWS = 1024 };
 
 static atomic_bool has_planes;
+static atomic_size_t planes_bytes;
+static atomic_uint_fast64_t touches;
 
 bool tada_has_planes(void)
 {
     return has_planes;
+}
+
+size_t tada_cache_bytes(void)
+{
+    return planes_bytes;
 }
 
 const struct ggml_tensor *tada_root(const struct ggml_tensor *tensor)
@@ -100,6 +107,37 @@ size_t tada_plane_bytes_f16(const cache_plane *c)
 
 /* ---- the f16 tensor that a plane stands for ---- */
 
+void tada_planes_touch(void)
+{
+    touches++;
+}
+
+/* Rows of cells [cell, cell + n) of one tile, by way of the tile that was read last. */
+static bool read_few(cache_plane *c, int64_t cell, int64_t n, void *rows)
+{
+    read_tile *t = c->last_read;
+    size_t row_bytes = (size_t)c->width * 2;
+    if (t->cache != c || t->touches != touches || cell < t->first || cell + n > t->first + t->n) {
+        int64_t within = cell % c->n_cells / TADA_TILE_CELLS * TADA_TILE_CELLS;
+        size_t bytes = row_bytes * TADA_TILE_CELLS;
+        t->cache = NULL;
+        if (t->bytes < bytes) {
+            free(t->rows);
+            t->rows = malloc(bytes);
+            t->bytes = t->rows ? bytes : 0;
+        }
+        t->first = cell - cell % c->n_cells + within;
+        t->n = c->n_cells - within < TADA_TILE_CELLS ? c->n_cells - within : TADA_TILE_CELLS;
+        t->touches = touches;
+        if (!t->rows || tada_plane_read(c->plane, t->first, t->n, t->rows, 1, NULL) != TADA_OK) {
+            return false;
+        }
+        t->cache = c;
+    }
+    memcpy(rows, t->rows + (size_t)(cell - t->first) * (size_t)c->width, (size_t)n * row_bytes);
+    return true;
+}
+
 bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size, int n_threads)
 {
     size_t row_bytes = (size_t)c->width * 2;
@@ -111,9 +149,13 @@ bool tada_plane_get_bytes(cache_plane *c, size_t offset, void *data, size_t size
         int64_t cell = (int64_t)(offset / row_bytes);
         /* The caller's memory may have any alignment; the library's rows may not. */
         if (within == 0 && size >= row_bytes && (uintptr_t)to % 2 == 0) {
-            part = size / row_bytes * row_bytes;
-            done = tada_plane_read(c->plane, cell, (int64_t)(part / row_bytes), (uint16_t *)(void *)to,
-                                   n_threads, NULL) == TADA_OK;
+            int64_t n = (int64_t)(size / row_bytes);
+            int64_t in_tile = TADA_TILE_CELLS - cell % c->n_cells % TADA_TILE_CELLS;
+            bool few = n < TADA_TILE_CELLS && n <= in_tile && cell % c->n_cells + n <= c->n_cells;
+            part = (size_t)n * row_bytes;
+            done =
+                few ? read_few(c, cell, n, to)
+                    : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, n_threads, NULL) == TADA_OK;
         } else {
             part = row_bytes - within < size ? row_bytes - within : size;
             row = row ? row : malloc(row_bytes);
@@ -138,6 +180,7 @@ bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_
     uint16_t *row = malloc(row_bytes);
     bool done = row != NULL;
     tada_backend_settle(c);
+    tada_planes_touch();
     while (size > 0 && done) {
         size_t within = offset % row_bytes, part;
         int64_t n = 1;
@@ -157,7 +200,7 @@ bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_
         }
         done = done &&
                tada_plane_write(c->plane, c->pool, rows, TADA_F16, row_bytes, cells, n, NULL) == TADA_OK &&
-               tada_plane_settle(c->plane, n_threads) == TADA_OK;
+               tada_backend_encode(c, n_threads) == TADA_OK;
         from += part;
         offset += part;
         size -= part;
@@ -194,10 +237,16 @@ static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor,
     cache_plane *c = tada_plane_of(tensor);
     if (!c) {
         memcpy((char *)tensor->data + offset, data, size);
-    } else if (is_within(c, tensor, offset, size) &&
-               !tada_plane_set_bytes(c, tada_plane_offset(c, tensor) + offset, data, size,
-                                     outside_threads())) {
+        return;
+    }
+    if (!is_within(c, tensor, offset, size)) {
+        return;
+    }
+    offset += tada_plane_offset(c, tensor);
+    if (!tada_plane_set_bytes(c, offset, data, size, outside_threads())) {
         tada_plugin_log("out of memory while rows were written to %s: they are not stored", tensor->name);
+    } else {
+        tada_metrics_written(c, offset, size);
     }
 }
 
@@ -208,12 +257,18 @@ static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *t
     cache_plane *c = tada_plane_of(tensor);
     if (!c) {
         memcpy(data, (const char *)tensor->data + offset, size);
-    } else if (!is_within(c, tensor, offset, size)) {
+        return;
+    }
+    if (!is_within(c, tensor, offset, size)) {
         memset(data, 0, size);
-    } else if (!tada_plane_get_bytes(c, tada_plane_offset(c, tensor) + offset, data, size,
-                                     outside_threads())) {
+        return;
+    }
+    offset += tada_plane_offset(c, tensor);
+    if (!tada_plane_get_bytes(c, offset, data, size, outside_threads())) {
         tada_plugin_log("out of memory while rows were read from %s: they read as zeros", tensor->name);
         memset(data, 0, size);
+    } else {
+        tada_metrics_read(c, offset, size);
     }
 }
 
@@ -252,6 +307,7 @@ static bool buffer_copy(ggml_backend_buffer_t buffer, const struct ggml_tensor *
         return false;
     }
     tada_backend_settle(c);
+    tada_planes_touch();
     return tada_plane_copy_stream(c->plane, c->pool, (int64_t)(offset / stream),
                                   (int64_t)(offset_to / stream), outside_threads(), NULL) == TADA_OK;
 }
@@ -259,11 +315,12 @@ static bool buffer_copy(ggml_backend_buffer_t buffer, const struct ggml_tensor *
 static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
 {
     cache_buffer *b = buffer->context;
+    tada_planes_touch();
     for (cache_plane *c = b->planes; c; c = c->next) {
         tada_backend_forget(c);
         tada_plane_clear(c->plane);
         if (c->memory) {
-            (void)madvise(c->memory, c->memory_bytes, MADV_DONTNEED);
+            (void)madvise(c->memory, c->bytes, MADV_DONTNEED);
         }
     }
     if (value != 0 && !b->planes) {
@@ -271,7 +328,10 @@ static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
     } else if (madvise(b->base, b->size, MADV_DONTNEED) != 0) {
         memset(b->base, 0, b->size);
     }
-    /* Pages given back read as zeros, which is what a cleared tile table is, too. */
+    /* Pages given back read as zeros, which is no tile table: it says where sinks are. */
+    for (cache_plane *c = b->planes; c; c = c->next) {
+        tada_plane_clear(c->plane);
+    }
 }
 
 cache_plane *tada_buffer_add_plane(cache_buffer *b, const struct ggml_tensor *tensor, int layer,
@@ -284,15 +344,19 @@ cache_plane *tada_buffer_add_plane(cache_buffer *b, const struct ggml_tensor *te
         free(c);
         return NULL;
     }
+    c->kind = shape->kind;
+    planes_bytes += c->bytes = bytes;
     c->layer = layer;
     c->width = shape->width;
     c->n_cells = shape->n_cells;
     c->n_streams = shape->n_streams;
     c->pool = b->pool;
+    c->last_read = &b->last_read;
     c->base = tensor->data;
     c->next = b->planes;
     b->planes = c;
     has_planes = true;
+    tada_metrics_add(c);
     return c;
 }
 
@@ -327,14 +391,17 @@ static void buffer_free(ggml_backend_buffer_t buffer)
         cache_plane *c = b->planes;
         b->planes = c->next;
         tada_backend_forget(c);
+        tada_metrics_remove(c);
+        planes_bytes -= c->bytes;
         tada_plane_free(c->plane);
         if (c->memory) {
-            munmap(c->memory, c->memory_bytes);
+            munmap(c->memory, c->bytes);
         }
         free(c);
     }
     tada_plugin_pool_free(b->pool);
     munmap(b->base, b->size);
+    free(b->last_read.rows);
     free(b);
 }
 
@@ -413,8 +480,12 @@ static size_t type_alloc_size(ggml_backend_buffer_type_t type, const struct ggml
     int layer;
     (void)type;
     if (!tada_whole() && tada_plane_shape(tensor, &shape, &spec, &layer)) {
-        /* A new cache: what was seen of the graphs of an earlier one no longer counts. */
-        tada_plugin_refuse(NULL);
+        if (tada_measure_is_on()) {
+            tada_measure_add_plane(&spec, &shape);
+        } else {
+            /* A new cache: what was seen of the graphs of an earlier one no longer counts. */
+            tada_plugin_refuse(NULL);
+        }
         return tada_plane_bytes(&spec, &shape);
     }
     return ggml_nbytes(tensor);

@@ -1,7 +1,7 @@
 /* Entry points, registry and device. llama.cpp asks a layer's device for the memory of its KV cache: that is
  * all we want. */
 #include "host.h"
-#include "plugin.h"
+#include "metrics.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -13,6 +13,7 @@
 static plugin_spec spec_of_process;
 static _Atomic(const char *) refusal;
 static atomic_uint_fast64_t model_fingerprint;
+static atomic_bool plan_in_use; /* the model that the plan is for has been seen */
 
 void tada_plugin_log(const char *format, ...)
 {
@@ -96,8 +97,7 @@ void tada_plugin_log_scratch(void)
     tada_plugin_log("scratch = %.2f MiB", (double)bytes / 1048576);
 }
 
-/* For programs that measure: what all pools hold now. */
-static size_t scratch_bytes(void)
+size_t tada_plugin_scratch_bytes(void)
 {
     pthread_mutex_lock(&pools_lock);
     size_t bytes = pools_bytes();
@@ -124,6 +124,19 @@ const char *tada_plugin_refusal(void)
 
 /* ---- plans ---- */
 
+/* A model that the plan is not for. Beside the one that it is for, it is a draft model or the like. */
+static void meet_other_model(const char *reason)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (!plan_in_use) {
+        tada_plugin_refuse(reason);
+    } else if (!atomic_flag_test_and_set(&told)) {
+        tada_plugin_log(
+            "a model beside the plan's (a draft, say): layers that the plan does not fit have the "
+            "cache 'tada'");
+    }
+}
+
 tada_spec tada_plugin_spec_of(int layer, tada_shape *shape)
 {
     const tada_plan *plan = spec_of_process.plan;
@@ -134,22 +147,12 @@ tada_spec tada_plugin_spec_of(int layer, tada_shape *shape)
     const tada_plan_plane *plane =
         layer < plan->n_layers ? &plan->planes[2 * layer + (shape->kind == TADA_V)] : NULL;
     if (!plane || plane->width != shape->width) {
-        tada_plugin_refuse("the plan is for a model with other layers: make one for this model with 'tada "
-                           "calibrate'");
+        meet_other_model("the plan is for a model with other layers: make one for this model with 'tada "
+                         "calibrate'");
         return spec_of_process.spec;
     }
     shape->head_dim = plane->head_dim;
     return tada_plan_spec(plan, layer, shape->kind);
-}
-
-/* FNV-1a of 64 bits. */
-static uint64_t hash_of(const void *data, size_t size)
-{
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < size; i++) {
-        hash = (hash ^ ((const uint8_t *)data)[i]) * 1099511628211u;
-    }
-    return hash;
 }
 
 /* Norms stay as they are however the other weights are quantised, so one of them tells the model. */
@@ -161,10 +164,12 @@ void tada_plugin_see_model(const struct ggml_tensor *op)
         !norm->buffer || !(ggml_backend_buffer_is_host(norm->buffer) || tada_is_ours(norm)) || !norm->data) {
         return;
     }
-    model_fingerprint = hash_of(norm->data, ggml_nbytes(norm));
+    model_fingerprint = tada_model_fingerprint(norm->data, ggml_nbytes(norm));
     const tada_plan *plan = spec_of_process.plan;
     if (plan && plan->fingerprint && plan->fingerprint != model_fingerprint) {
-        tada_plugin_refuse("the plan is for another model: make one for this model with 'tada calibrate'");
+        meet_other_model("the plan is for another model: make one for this model with 'tada calibrate'");
+    } else if (plan && plan->fingerprint && !refusal) {
+        plan_in_use = true;
     }
 }
 
@@ -177,6 +182,7 @@ static uint64_t fingerprint(void)
 static bool load_spec(const char *text, plugin_spec *result, tada_error *error)
 {
     *result = (plugin_spec){0};
+    snprintf(result->text, sizeof result->text, "%s", text);
     if (tada_spec_parse(text, &result->spec, error) != TADA_OK) {
         return false;
     }
@@ -196,7 +202,8 @@ static bool set_plan(const tada_plan *plan)
     if (tada_plan_check(plan, NULL) != TADA_OK) {
         return false;
     }
-    spec_of_process = (plugin_spec){.plan = plan, .by_program = true};
+    spec_of_process = (plugin_spec){.plan = plan, .text = "a plan in memory", .by_program = true};
+    plan_in_use = false;
     tada_spec_parse("tada", &spec_of_process.spec, NULL);
     return true;
 }
@@ -301,16 +308,24 @@ static ggml_backend_dev_t registry_device(ggml_backend_reg_t reg, size_t index)
     return &device;
 }
 
-/* For programs that measure: caches that are made from now on follow this spec. False: it is not one of ours.
- */
-static bool set_cache(const char *text)
+/* For programs: caches that are made from now on follow this spec. False, and why in error, which may be
+ * NULL: it cannot be used or is not one of ours. */
+static bool set_cache(const char *text, tada_error *error)
 {
     plugin_spec spec;
-    if (!load_spec(text, &spec, NULL) || spec.spec.stock) {
+    if (!load_spec(text, &spec, error)) {
+        return false;
+    }
+    if (spec.spec.stock) {
+        if (error) {
+            snprintf(error->text, sizeof error->text,
+                     "'%.64s' is a cache of llama.cpp: give one of TaDA, such as tada.", text);
+        }
         return false;
     }
     spec.by_program = true;
     spec_of_process = spec;
+    plan_in_use = false;
     return true;
 }
 
@@ -324,7 +339,12 @@ static void *registry_proc(ggml_backend_reg_t reg, const char *name)
         {"ggml_backend_set_n_threads", (void *)tada_backend_set_threads},
         {"tada_set_cache", (void *)set_cache},
         {"tada_set_plan", (void *)set_plan},
-        {"tada_scratch_bytes", (void *)scratch_bytes},
+        {"tada_cache_bytes", (void *)tada_cache_bytes},
+        {"tada_scratch_bytes", (void *)tada_plugin_scratch_bytes},
+        {"tada_refusal", (void *)tada_plugin_refusal},
+        {"tada_measure_begin", (void *)tada_measure_begin},
+        {"tada_measure_planes", (void *)tada_measure_planes},
+        {"tada_measure_end", (void *)tada_measure_end},
         {"tada_statistics_watch", (void *)tada_statistics_watch},
         {"tada_statistics_get", (void *)tada_statistics_get},
         {"tada_plan_read", (void *)tada_plan_read},
@@ -359,6 +379,7 @@ static ggml_backend_reg_t plugin_init(void)
         snprintf(spec_of_process.problem, sizeof spec_of_process.problem, "%s", problem);
         tada_plugin_log("%s", problem);
     }
+    tada_metrics_init();
     return &registry;
 }
 

@@ -2,7 +2,7 @@
  * The path that is always right and never fast: an op that touches cache tensors is run by the CPU backend on
  * decoded rows, and rows that it changed are encoded again.
  */
-#include "plugin.h"
+#include "metrics.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +134,10 @@ static enum ggml_status run(ggml_backend_t cpu, struct ggml_tensor *op, decoded_
             cover(list, op->src[i]);
         }
     }
+    /* Without a plane (recurrent states, say) nothing is decoded: the CPU backend works on our memory. */
+    if (list->n > 0 && (tada_metrics_generic(op->op) || tada_plugin_wants("TADA_DEBUG"))) {
+        tada_plugin_log("%s on %s takes the generic path: right, but slow", ggml_op_name(op->op), op->name);
+    }
     for (int i = 0; i < list->n; i++) {
         if (!decode(&list->items[i], n_threads)) {
             return GGML_STATUS_ALLOC_FAILED;
@@ -170,9 +174,6 @@ static enum ggml_status run(ggml_backend_t cpu, struct ggml_tensor *op, decoded_
 enum ggml_status tada_generic_compute(ggml_backend_t cpu, struct ggml_tensor *op, int n_threads)
 {
     decoded_list list = {.n = 0};
-    if (tada_plugin_wants("TADA_DEBUG")) {
-        tada_plugin_log("%s on %s takes the generic path", ggml_op_name(op->op), op->name);
-    }
     enum ggml_status status = run(cpu, op, &list, n_threads);
     for (int i = 0; i < list.n; i++) {
         free(list.items[i].rows);

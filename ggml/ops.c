@@ -1,5 +1,5 @@
 /* The backend: which ops are ours, and how each reaches the library. */
-#include "plugin.h"
+#include "metrics.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -78,6 +78,7 @@ bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op)
     }
     if (op->op == GGML_OP_FLASH_ATTN_EXT) {
         learn_head_dim(op);
+        tada_measure_add_attention(op);
     }
     return ggml_backend_dev_supports_op(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), op);
 }
@@ -99,11 +100,20 @@ void tada_backend_forget(cache_plane *c)
     c->unsettled_in = NULL;
 }
 
+enum tada_status tada_backend_encode(cache_plane *c, int n_threads)
+{
+    uint64_t since = tada_metrics_clock();
+    enum tada_status status = tada_plane_settle(c->plane, n_threads);
+    tada_metrics_encoding(since);
+    return status;
+}
+
 void tada_backend_settle(cache_plane *c)
 {
     tada_backend *b = c->unsettled_in;
     if (b) {
-        tada_plane_settle(c->plane, b->n_threads);
+        tada_planes_touch();
+        tada_backend_encode(c, b->n_threads);
         tada_backend_forget(c);
     }
 }
@@ -132,16 +142,21 @@ static void note_unsettled(tada_backend *b, cache_plane *c)
 
 /* ---- ops ---- */
 
+void tada_cpu_set_threads(ggml_backend_t cpu, int n_threads)
+{
+    ggml_backend_set_n_threads_t set = (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(ggml_backend_get_device(cpu)), "ggml_backend_set_n_threads");
+    if (set) {
+        set(cpu, n_threads);
+    }
+}
+
 static ggml_backend_t cpu_backend(tada_backend *b)
 {
-    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    b->cpu = b->cpu ? b->cpu : ggml_backend_dev_init(device, NULL);
+    b->cpu =
+        b->cpu ? b->cpu : ggml_backend_dev_init(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), NULL);
     if (b->cpu) {
-        ggml_backend_set_n_threads_t set = (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(
-            ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads");
-        if (set) {
-            set(b->cpu, b->n_threads);
-        }
+        tada_cpu_set_threads(b->cpu, b->n_threads);
     }
     return b->cpu;
 }
@@ -188,48 +203,44 @@ static enum ggml_status set_rows(tada_backend *b, struct ggml_tensor *op)
             return failed(op->name, &error);
         }
     }
+    tada_metrics_tokens(c, rows->ne[1]);
     note_unsettled(b, c);
     return GGML_STATUS_SUCCESS;
 }
 
 /* Where a view [dim, cells, heads, streams] lies in its plane. */
 typedef struct plane_view {
-    cache_plane *cache;
     int64_t stream, cell;
     int column, head_stride;
 } plane_view;
 
 static bool view_of(const struct ggml_tensor *t, plane_view *view)
 {
-    cache_plane *c = tada_plane_of(t);
-    if (!c || t->type != GGML_TYPE_F16) {
+    const struct ggml_tensor *root = tada_root(t);
+    size_t row = (size_t)root->ne[0] * 2, offset = t->view_src ? t->view_offs : 0;
+    if (t->type != GGML_TYPE_F16) {
         return false;
     }
-    size_t row = (size_t)c->width * 2, offset = tada_plane_offset(c, t);
-    view->cache = c;
-    view->stream = (int64_t)(offset / row) / c->n_cells;
-    view->cell = (int64_t)(offset / row) % c->n_cells;
+    view->stream = (int64_t)(offset / row) / root->ne[1];
+    view->cell = (int64_t)(offset / row) % root->ne[1];
     view->column = (int)(offset % row / 2);
     view->head_stride = (int)(t->nb[2] / 2);
     return t->nb[0] == 2 && (t->ne[1] == 1 || t->nb[1] == row) && (t->ne[2] == 1 || t->nb[2] < row) &&
-           (t->ne[3] == 1 || t->nb[3] == row * (size_t)c->n_cells);
+           (t->ne[3] == 1 || t->nb[3] == row * (size_t)root->ne[1]);
 }
 
-static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
+bool tada_attention_of(const struct ggml_tensor *op, tada_attention *a)
 {
     const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3],
                              *sinks = op->src[4];
     plane_view kv, vv;
     if (!view_of(k, &kv) || !view_of(v, &vv) || q->type != GGML_TYPE_F32 || q->nb[0] != 4 ||
         k->ne[2] != v->ne[2] || k->ne[1] != v->ne[1] || k->ne[3] != q->ne[3] || v->ne[3] != q->ne[3] ||
-        kv.stream != vv.stream || kv.cell != vv.cell || kv.cache->n_cells != vv.cache->n_cells ||
+        kv.stream != vv.stream || kv.cell != vv.cell || tada_root(k)->ne[1] != tada_root(v)->ne[1] ||
         q->ne[2] % k->ne[2] != 0 || (mask && mask->type != GGML_TYPE_F16)) {
-        return generic(b, op);
+        return false;
     }
-    learn_head_dim(op);
-    tada_attention a = {
-        .k = kv.cache->plane,
-        .v = vv.cache->plane,
+    *a = (tada_attention){
         .k_column = kv.column,
         .v_column = vv.column,
         .k_dim = (int)k->ne[0],
@@ -253,27 +264,51 @@ static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
         .out_query = op->nb[2],
         .out_stream = op->nb[3],
     };
-    if (a.n_heads_kv == 1) {
-        a.k_head_stride = a.v_head_stride = 0;
+    if (a->n_heads_kv == 1) {
+        a->k_head_stride = a->v_head_stride = 0;
     }
     if (mask) {
-        a.mask = mask->data;
-        a.mask_query = mask->nb[1];
-        a.mask_head = mask->nb[2];
-        a.mask_stream = mask->nb[3];
-        a.mask_heads = (int)mask->ne[2];
-        a.mask_streams = (int)mask->ne[3];
+        a->mask = mask->data;
+        a->mask_query = mask->nb[1];
+        a->mask_head = mask->nb[2];
+        a->mask_stream = mask->nb[3];
+        a->mask_heads = (int)mask->ne[2];
+        a->mask_streams = (int)mask->ne[3];
     }
-    memcpy(&a.scale, (const char *)op->op_params, sizeof a.scale);
-    memcpy(&a.max_bias, (const char *)op->op_params + 4, sizeof a.max_bias);
-    memcpy(&a.softcap, (const char *)op->op_params + 8, sizeof a.softcap);
-    tada_statistics_add(kv.cache->layer, &a, (int)kv.cache->width, (int)vv.cache->width);
+    memcpy(&a->scale, (const char *)op->op_params, sizeof a->scale);
+    memcpy(&a->max_bias, (const char *)op->op_params + 4, sizeof a->max_bias);
+    memcpy(&a->softcap, (const char *)op->op_params + 8, sizeof a->softcap);
+    return true;
+}
+
+/* Sequences that begin in the middle of a stream have sinks, too. */
+static void mark_sinks(const tada_attention *a, cache_plane *k, cache_plane *v)
+{
+    int64_t cells[256], n = tada_attention_sinks(a, cells, sizeof cells / sizeof *cells);
+    tada_plane_mark_sinks(k->plane, cells, n);
+    tada_plane_mark_sinks(v->plane, cells, n);
+}
+
+static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
+{
+    cache_plane *k = tada_plane_of(op->src[1]), *v = tada_plane_of(op->src[2]);
+    tada_attention a;
+    if (!k || !v || !tada_attention_of(op, &a)) {
+        return generic(b, op);
+    }
+    learn_head_dim(op);
+    a.k = k->plane;
+    a.v = v->plane;
+    tada_statistics_add(k->layer, &a, (int)k->width, (int)v->width);
     tada_error error;
+    uint64_t since = tada_metrics_clock();
     if (tada_attention_run(&a, b->pool, b->n_threads, &error) != TADA_OK) {
         return failed(op->name, &error);
     }
-    tada_backend_settle(kv.cache);
-    tada_backend_settle(vv.cache);
+    tada_metrics_attention(since);
+    mark_sinks(&a, k, v);
+    tada_backend_settle(k);
+    tada_backend_settle(v);
     if (!b->told_scratch && tada_plugin_wants("TADA_LOG")) {
         b->told_scratch = true;
         tada_plugin_log_scratch();
@@ -281,10 +316,20 @@ static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
     return GGML_STATUS_SUCCESS;
 }
 
+static enum ggml_status shift(tada_backend *b, struct ggml_tensor *op)
+{
+    tada_error error;
+    settle_others(b, -1);
+    tada_backend_settle(tada_plane_of(op));
+    return tada_shift_run(op, b->n_threads, &error) == TADA_OK ? GGML_STATUS_SUCCESS
+                                                               : failed(op->name, &error);
+}
+
 static enum ggml_status backend_compute(ggml_backend_t backend, struct ggml_cgraph *graph)
 {
     tada_backend *b = backend->context;
     enum ggml_status status = GGML_STATUS_SUCCESS;
+    tada_planes_touch();
     if (tada_whole()) {
         tada_whole_prepare(graph);
     }
@@ -309,6 +354,8 @@ static enum ggml_status backend_compute(ggml_backend_t backend, struct ggml_cgra
             status = set_rows(b, op);
         } else if (op->op == GGML_OP_FLASH_ATTN_EXT) {
             status = flash_attention(b, op);
+        } else if (tada_shift_fits(op)) {
+            status = shift(b, op);
         } else {
             status = generic(b, op);
         }

@@ -141,7 +141,6 @@ static bool make_plane(const struct ggml_tensor *root, int64_t head_dim)
         return false;
     }
     c->memory = memory;
-    c->memory_bytes = bytes;
     if (!move_in(c, root->data)) {
         tada_plugin_log("out of memory while %s was compressed: rows of it are lost", root->name);
     }
@@ -153,7 +152,7 @@ static void report(const cache_buffer *b)
     size_t bytes = 0, f16 = 0;
     int n = 0, first = b->planes->layer, last = first;
     for (const cache_plane *c = b->planes; c; c = c->next) {
-        bytes += c->memory_bytes;
+        bytes += c->bytes;
         f16 += tada_plane_bytes_f16(c);
         first = c->layer < first ? c->layer : first;
         last = c->layer > last ? c->layer : last;
@@ -254,17 +253,23 @@ static bool attention_is_sound(const struct ggml_tensor *op)
             (sinks->data && sinks->type == GGML_TYPE_F32 && is_dense(sinks) && sinks->ne[0] >= q->ne[2]));
 }
 
-static bool is_within(const struct ggml_tensor *tensor)
+/* A view of the tensor that the plane stands for, as it says, or that tensor. */
+static bool is_sound(const struct ggml_tensor *tensor)
 {
     const cache_plane *c = tada_plane_of(tensor);
-    return !c || tada_plane_offset(c, tensor) + ggml_nbytes(tensor) <= tada_plane_bytes_f16(c);
+    const struct ggml_tensor *root = tada_root(tensor);
+    return !c ||
+           (root->data == c->base && root->type == GGML_TYPE_F16 && ggml_is_contiguous(root) &&
+            root->ne[0] == c->width && root->ne[1] == c->n_cells && root->ne[2] == c->n_streams &&
+            root->ne[3] == 1 && tada_plane_offset(c, tensor) == (tensor->view_src ? tensor->view_offs : 0) &&
+            tada_plane_offset(c, tensor) + ggml_nbytes(tensor) <= tada_plane_bytes_f16(c));
 }
 
 bool tada_whole_allows(const struct ggml_tensor *op)
 {
-    bool sound = is_within(op);
+    bool sound = is_sound(op);
     for (int i = 0; i < GGML_MAX_SRC && sound; i++) {
-        sound = !op->src[i] || is_within(op->src[i]);
+        sound = !op->src[i] || is_sound(op->src[i]);
     }
     sound = sound && (op->op != GGML_OP_SET_ROWS || rows_are_sound(op)) &&
             (op->op != GGML_OP_FLASH_ATTN_EXT || attention_is_sound(op));

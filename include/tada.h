@@ -100,7 +100,8 @@ typedef struct tada_recipe {
 typedef struct tada_spec {
     tada_recipe k, v;
     int window; /* recent cells per stream that stay f16, a multiple of 64 */
-    int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to */
+    int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to (see
+                   tada_plane_mark_sinks for those of other sequences) */
     bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
     char stock_k[16], stock_v[16];
     bool plan; /* each plane has its own: see tada_spec_plan_path; the rest is that of "tada" */
@@ -162,6 +163,9 @@ TADA_API enum tada_status tada_plan_check(const tada_plan *plan, tada_error *err
 /* The spec that the plane of a layer (0 to n_layers - 1) follows: give it to tada_plane_create. */
 TADA_API tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind);
 
+/* The fingerprint of a model whose tensor blk.0.attn_norm.weight has these bytes in f32: FNV-1a of 64 bits. */
+TADA_API uint64_t tada_model_fingerprint(const void *norm, size_t size);
+
 /* ---- Plane ---- */
 
 typedef struct tada_plane tada_plane;
@@ -178,6 +182,25 @@ typedef struct tada_shape {
 /* Bytes of memory that a plane of this shape needs: codes, scales, hot tiles, sinks, tile table, all of it.
  * 0: bad shape. */
 TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape);
+
+/* The same, part by part, each with what aligns it: their sum is tada_plane_bytes. */
+typedef struct tada_plane_parts {
+    size_t codes;  /* of cold tiles, with their scales, means and widths */
+    size_t window; /* hot tiles: all rows of a plane that is not compressed */
+    size_t sinks;
+    size_t table; /* of tiles */
+    bool compressed;
+} tada_plane_parts;
+
+/* False: bad shape, and all parts are 0. */
+TADA_API bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape, tada_plane_parts *parts);
+
+/*
+ * Bytes that tada_plane_write borrows from the pool for n_rows rows at once, evenly from all streams and to
+ * consecutive cells of each, when the plane's own hot tiles are taken: the usual case. Rows that are
+ * scattered need more, a tile for each at worst. 0: bad shape, or a plane that is not compressed.
+ */
+TADA_API size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, int64_t n_rows);
 
 /*
  * Makes a plane in `memory` (64-byte aligned, at least tada_plane_bytes; owned by the caller; need not be
@@ -202,24 +225,47 @@ enum tada_type { TADA_F32, TADA_F16 };
 /*
  * Writes rows to cells, in order (a later row for the same cell wins). rows: n rows of `width` values of
  * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A cold tile that is written into is
- * reopened. Rows stay exact until tada_plane_settle, those of sinks for ever. Tiles beyond the plane's own
- * hot tiles borrow memory from `pool` until then. A cell out of range: TADA_E_ARGUMENT, nothing written.
+ * reopened. Rows stay exact until tada_plane_settle, those of sinks until they are written again. Tiles
+ * beyond the plane's own hot tiles borrow memory from `pool` until then. A cell out of range:
+ * TADA_E_ARGUMENT, nothing written.
  */
 TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, const void *rows,
                                            enum tada_type type, size_t stride, const int64_t *cells,
                                            int64_t n, tada_error *error);
 
-/* True when the plane holds borrowed tiles, that is when tada_plane_settle has something to do. */
+/*
+ * Makes cells sinks, like the first ones of each stream: their rows stay exact until they are written again.
+ * For the first cells of sequences that begin elsewhere in a stream (tada_attention_sinks). Only cells of hot
+ * tiles become sinks; of a plane without sinks, or when they take more memory than 1/64 of the cells (and 64
+ * cells) do in f16, none. The plane takes the memory from malloc; it counts in tada_plane_get_stats.
+ */
+TADA_API void tada_plane_mark_sinks(tada_plane *plane, const int64_t *cells, int64_t n);
+
+/* True when tiles have become hot since tada_plane_settle was called last. */
 TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 
-/* Compresses the least recently written tiles until the plane holds no borrowed tile. n_threads >= 1; the
- * result is the same bit for bit with any number of threads. */
+/* Compresses the least recently written tiles of each stream until no more than its window (and the tile that
+ * is being written) are hot, and none is borrowed. What a stream keeps does not depend on the others.
+ * n_threads >= 1; the result is the same bit for bit with any number of threads. */
 TADA_API enum tada_status tada_plane_settle(tada_plane *plane, int n_threads);
 
 /* Decodes cells [first, first + n) to f16 rows of `width` values, densely packed. Unwritten cells read as
  * zeros. */
 TADA_API enum tada_status tada_plane_read(const tada_plane *plane, int64_t first, int64_t n, uint16_t *rows,
                                           int n_threads, tada_error *error);
+
+/* Changes rows [n][width] of the given cells (in order, all of one tile) where they are. thread: 0 to
+ * n_threads - 1. False: it could not. */
+typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n, uint16_t *rows);
+
+/*
+ * Lets `edit` change the written cells for which chosen [n_cells * n_streams] is not 0, tile by tile, on
+ * n_threads threads at once: hot tiles stay hot, cold ones cold, and those without a chosen cell keep their
+ * bytes. Other cells of a cold tile that is changed are compressed again with it. A row that becomes zeros
+ * makes its cell unwritten. On an error some of the tiles have been changed.
+ */
+TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
+                                          void *context, int n_threads, tada_error *error);
 
 /* Copies all cells of a stream to another one of the same plane. Cold tiles are copied as they are. Settles
  * first. */
@@ -230,16 +276,21 @@ TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *p
 TADA_API void tada_plane_clear(tada_plane *plane);
 
 typedef struct tada_plane_stats {
+    int64_t cells, written;        /* of all streams; those that hold a row */
     int64_t tiles, hot, cold;      /* tiles in all; with written cells in f16; compressed, but for sinks */
-    int64_t compressions, reopens; /* since the plane was made */
+    int64_t compressions, reopens; /* since the plane was made: tiles encoded; decoded to be written again */
     size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
+    size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table; /* the parts of `bytes`, with their padding */
 } tada_plane_stats;
+/* Costs the same for any number of tiles. Also while another thread uses the plane: each number is then of
+ * some moment of that use, not all of the same one. Not while it is freed. */
 TADA_API void tada_plane_get_stats(const tada_plane *plane, tada_plane_stats *stats);
 
 /* Scratch shared by planes that are never written at once: borrowed tiles and the workspace of the attention.
  * Grows when first needed and keeps its size. NULL when memory is short. */
 TADA_API tada_pool *tada_pool_create(void);
 TADA_API void tada_pool_free(tada_pool *pool); /* after its planes are settled or freed; NULL is fine */
+/* Also while another thread uses the pool. */
 TADA_API size_t tada_pool_bytes(const tada_pool *pool);
 
 /* ---- Attention ---- */
@@ -268,10 +319,27 @@ typedef struct tada_attention {
     size_t out_query, out_head, out_stream;
 } tada_attention;
 
+/*
+ * Where sequences begin: the cells that queries see which see no more of them than a stream of the planes has
+ * sinks. Up to `capacity` go to `cells`, possibly several times; returns how many. None without a mask, or
+ * with one for each head. For tada_plane_mark_sinks, between writing and settling.
+ */
+TADA_API int64_t tada_attention_sinks(const tada_attention *attention, int64_t *cells, int64_t capacity);
+
 /* Runs it on n_threads threads. The result does not depend on their number. A query with no visible cell:
  * zeros. */
 TADA_API enum tada_status tada_attention_run(const tada_attention *attention, tada_pool *pool, int n_threads,
                                              tada_error *error);
+
+/*
+ * Bytes of working memory that tada_attention_run takes from the pool at most for up to n_queries queries of
+ * each of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail. Only sizes
+ * count: the planes are given by their specs and shapes (with the head size that they have), and no pointer
+ * is looked at but whether there is a mask.
+ */
+TADA_API size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,
+                                     const tada_shape *k_shape, const tada_spec *v_spec,
+                                     const tada_shape *v_shape, int n_threads);
 
 #ifdef __cplusplus
 }

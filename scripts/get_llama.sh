@@ -1,19 +1,34 @@
 #!/usr/bin/env bash
 # Fetches the pinned llama.cpp (inside the source archive of a Python package), checks it and builds its shared
 # libraries and tools, once.  get_llama.sh BUILD_DIR  ->  BUILD_DIR/llama.cpp (source), BUILD_DIR/llama (build)
+#   get_llama.sh --source BUILD_DIR    only the source
+#   get_llama.sh --archive             prints the path of the archive
 set -euo pipefail
 package=llama-cpp-python version=0.3.36
 sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 tools=(llama-cli llama-completion llama-server llama-bench llama-perplexity llama-quantize llama-speculative-simple
     ggml-rpc-server)
 
-[ $# -eq 1 ] || { echo "usage: get_llama.sh BUILD_DIR" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
+fetch_archive() {
+    "$here/fetch.sh" "$package" "$version" "llama_cpp_python-$version.tar.gz" "$sha256" --no-binary "$package"
+}
+
+if [ "$*" = --archive ]; then
+    fetch_archive
+    exit
+fi
+only_source=
+if [ "${1:-}" = --source ]; then
+    only_source=1
+    shift
+fi
+[ $# -eq 1 ] || { echo "usage: get_llama.sh [--source] BUILD_DIR, or --archive" >&2; exit 2; }
 mkdir -p "$1/bin"
 build=$(cd "$1" && pwd)
 source=$build/llama.cpp
 if [ ! -f "$source/.complete-$version" ]; then
-    archive=$("$here/fetch.sh" "$package" "$version" "llama_cpp_python-$version.tar.gz" "$sha256" --no-binary "$package")
+    archive=$(fetch_archive)
     rm -rf "$source" "$source.part"
     mkdir -p "$source.part"
     tar xzf "$archive" -C "$source.part" --strip-components=3 "llama_cpp_python-$version/vendor/llama.cpp"
@@ -22,6 +37,7 @@ if [ ! -f "$source/.complete-$version" ]; then
     touch "$source.part/.complete-$version"
     mv "$source.part" "$source"
 fi
+[ -z "$only_source" ] || exit 0
 # The name also tells what was built: a folder from before the RPC backend only gets what it lacks.
 if [ ! -f "$build/llama/.complete-$version-rpc" ]; then
     if [ -f "$build/llama/.complete-$version" ]; then

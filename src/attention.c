@@ -4,7 +4,7 @@
  *
  * A work item is a block of queries of one KV head over a range of tiles. The ranges follow from the shape
  * alone, so that the result does not depend on the number of threads. Cold tiles stay rotated: q is rotated
- * once before, the sum of values once after. Hot tiles and the first cells of a stream (the sinks of a spec)
+ * once before, the sum of values once after. Hot tiles and sinks
  * are not, hence two copies of both where a plane rotates.
  */
 #include "attention_mask.h"
@@ -186,7 +186,6 @@ static tada_tiles next_tiles(const run *r, const item *i, int64_t *tile, bool *w
     int rows = (int)(i->n_queries * r->group);
     tada_tiles tiles;
     tiles.n = 0;
-    tiles.first = 0;
     *whole = true;
     for (; *tile < i->end_tile && tiles.n < r->batch; ++*tile) {
         enum tada_view view = view_at(r, i, *tile);
@@ -217,7 +216,6 @@ static tada_tiles in_plane(const tada_tiles *tiles, const run *r, const tada_sid
     int64_t first = (r->a->first_stream + i->stream) * s->plane->tiles_per_stream;
     tada_tiles shifted;
     shifted.n = tiles->n;
-    shifted.first = tiles->first + first;
     shifted.next_head = tiles->next_head;
     shifted.next = tiles->next + first;
     for (int j = 0; j < tiles->n; j++) {
@@ -409,6 +407,7 @@ static run run_make(const tada_attention *a)
     r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
     r.block_queries = TADA_ROWS / r.group > 1 ? TADA_ROWS / r.group : 1;
     r.block_queries = r.block_queries < a->n_queries ? r.block_queries : a->n_queries;
+    r.block_queries = tada_mask_block(a, r.block_queries, r.group);
     r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
     r.batch = TADA_BATCH_ROWS / (int)block_rows(&r);
     r.batch = r.batch < 1 ? 1 : r.batch < TADA_BATCH ? r.batch : TADA_BATCH;
@@ -427,6 +426,83 @@ static run run_make(const tada_attention *a)
     return r;
 }
 
+static int64_t n_items(const run *r)
+{
+    return r->a->n_streams * r->a->n_heads_kv * r->n_blocks * r->n_ranges;
+}
+
+/* One for each tile of each block, in each stream that has a mask of its own. */
+static int64_t n_views(const run *r)
+{
+    return has_head_masks(r) ? 0 : r->n_mask_streams * r->n_blocks * r->n_tiles;
+}
+
+/* The workspace of a run, in floats, in the order in which its parts follow each other. */
+typedef struct workspace {
+    size_t shares, each, heads, partial, views;
+} workspace;
+
+static workspace workspace_make(const run *r, int n_threads)
+{
+    return (workspace){.shares = (size_t)n_threads * sizeof(share) / sizeof(float),
+                       .each = work_floats(r),
+                       .heads = lines((size_t)r->a->n_heads),
+                       .partial = r->n_ranges > 1 ? (size_t)n_items(r) * block_rows(r) * r->partial_row : 0,
+                       .views = (size_t)(n_views(r) + 3) / 4};
+}
+
+static size_t workspace_bytes(const workspace *w, int n_threads)
+{
+    return (w->shares + w->each * (size_t)n_threads + w->heads + w->partial + w->views) * sizeof(float);
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Over any number of cells up to a.n_cells. Few queries are cut into ranges, whose number rises with that of
+ * the tiles only once they are as long as they may be. */
+static size_t largest_workspace(tada_attention a, int n_threads)
+{
+    int64_t n_tiles = (a.n_cells + CELLS - 1) / CELLS;
+    int64_t uneven = MANY_ITEMS * RANGE_TILES / (a.n_heads_kv * a.n_streams) + TADA_BATCH;
+    size_t most = 0;
+    for (int64_t tiles = n_tiles; tiles > 0 && (a.n_queries <= FEW_QUERIES || tiles == n_tiles);
+         tiles = tiles > uneven ? uneven : tiles - 1) {
+        a.n_cells = tiles * CELLS;
+        run r = run_make(&a);
+        workspace w = workspace_make(&r, n_threads);
+        most = larger(most, workspace_bytes(&w, n_threads));
+    }
+    return most;
+}
+
+size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,
+                            const tada_shape *k_shape, const tada_spec *v_spec, const tada_shape *v_shape,
+                            int n_threads)
+{
+    tada_attention a = *attention;
+    tada_plane k, v;
+    size_t most = 0;
+    if (!tada_plane_describe(k_spec, k_shape, &k) || !tada_plane_describe(v_spec, v_shape, &v)) {
+        return 0;
+    }
+    a.k = &k;
+    a.v = &v;
+    if (problem(&a)) {
+        return 0;
+    }
+    for (int64_t n = attention->n_queries; n > 0; n = n > FEW_QUERIES ? FEW_QUERIES : n - 1) {
+        a.n_queries = n;
+        a.n_streams = attention->n_streams;
+        most = larger(most, largest_workspace(a, n_threads));
+        a.n_streams = 1;
+        most = larger(most, largest_workspace(a, n_threads));
+    }
+    return tada_pool_rounded(most);
+}
+
 enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, int n_threads,
                                     tada_error *error)
 {
@@ -438,30 +514,25 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, in
         return TADA_OK;
     }
     run r = run_make(a);
-    size_t each = work_floats(&r);
-    int64_t items = a->n_streams * a->n_heads_kv * r.n_blocks * r.n_ranges;
-    int64_t views = has_head_masks(&r) ? 0 : r.n_mask_streams * r.n_blocks * r.n_tiles;
-    size_t heads = lines((size_t)a->n_heads);
-    size_t partial = r.n_ranges > 1 ? (size_t)items * block_rows(&r) * r.partial_row : 0;
-    size_t shares_floats = (size_t)n_threads * sizeof(share) / sizeof(float);
-    size_t floats = shares_floats + each * (size_t)n_threads + heads + partial + (size_t)(views + 3) / 4;
-    float *memory = tada_pool_workspace(pool, floats * sizeof *memory);
+    workspace size = workspace_make(&r, n_threads);
+    float *memory = tada_pool_workspace(pool, workspace_bytes(&size, n_threads));
     if (!memory) {
         return tada_fail(error, TADA_E_MEMORY,
                          "Out of memory for attention: use a smaller ubatch or fewer threads.");
     }
+    int64_t items = n_items(&r), views = n_views(&r);
     share *shares = (share *)(void *)memory;
-    memory += shares_floats;
-    r.slope = memory + each * (size_t)n_threads;
-    r.partial = r.slope + heads;
-    r.views = (uint8_t *)(r.partial + partial);
+    memory += size.shares;
+    r.slope = memory + size.each * (size_t)n_threads;
+    r.partial = r.slope + size.heads;
+    r.views = (uint8_t *)(r.partial + size.partial);
     for (int h = 0; h < a->n_heads; h++) {
         r.slope[h] = alibi_slope(a, h);
     }
 #pragma omp parallel num_threads(n_threads) if (items > 1)
     {
         work w;
-        work_make(&r, memory + each * (size_t)omp_get_thread_num(), &w);
+        work_make(&r, memory + size.each * (size_t)omp_get_thread_num(), &w);
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < views; i++) {
             int64_t block = i / r.n_tiles % r.n_blocks, query = block * r.block_queries;

@@ -1,6 +1,7 @@
 #include "attention_mask.h"
 
 #include "kernels.h"
+#include "plane.h"
 
 #include <math.h>
 #include <string.h>
@@ -67,4 +68,83 @@ void tada_mask_load(const tada_attention *a, int64_t stream, int head, int64_t q
             tada_kernels_get()->half_to_float(s.mask + (size_t)i * s.stride, out + s.from, s.to - s.from);
         }
     }
+}
+
+enum {
+    BLOCK_QUERIES = 64, /* more of them are prompts, which lie in the batch one after the other */
+    BLOCK_TILES = 64,   /* tiles that are looked at, spread over all */
+    TILE_COST = 4       /* of reading and unpacking a tile, in rows of queries */
+};
+
+int64_t tada_mask_block(const tada_attention *a, int64_t largest, int group)
+{
+    int64_t first = (a->first_cell + CELLS - 1) / CELLS, end = (a->first_cell + a->n_cells) / CELLS;
+    int64_t n = a->n_queries, step = (end - first) / BLOCK_TILES + 1, best = largest, least = INT64_MAX;
+    if (!a->mask || a->mask_heads > 1 || n > BLOCK_QUERIES || largest < 2 || end - first < 2) {
+        return largest;
+    }
+    uint64_t seen[BLOCK_QUERIES] = {0}; /* of the first stream; the others have the same number of queries */
+    for (int64_t i = 0; i < n; i++) {
+        int at = 0;
+        for (int64_t tile = first; tile < end; tile += step, at++) {
+            span s = span_make(a, 0, 0, i, tile);
+            seen[i] |= (uint64_t)(view_of_row(s.mask) != TADA_HIDDEN) << at;
+        }
+    }
+    for (int64_t block = largest; block > 0; block /= 2) {
+        int64_t cost = 0;
+        for (int64_t i = 0; i < n; i += block) {
+            uint64_t any = 0;
+            int64_t rows = n - i < block ? n - i : block;
+            for (int64_t j = 0; j < rows; j++) {
+                any |= seen[i + j];
+            }
+            cost += __builtin_popcountll(any) * (TILE_COST + rows * group);
+        }
+        if (cost < least) {
+            least = cost;
+            best = block;
+        }
+    }
+    return best;
+}
+
+/* The first cells that one query sees, up to `most`; the return says how many it sees, or most + 1. */
+static int first_seen(const uint16_t *mask, int64_t n_cells, int most, int64_t *cells)
+{
+    int n = 0;
+    for (int64_t at = 0; at < n_cells && n <= most;) {
+        if (at + CELLS <= n_cells && view_of_row(mask + at) == TADA_HIDDEN) {
+            at += CELLS;
+            continue;
+        }
+        for (int64_t end = at + CELLS < n_cells ? at + CELLS : n_cells; at < end && n <= most; at++) {
+            if (mask[at] != 0xfc00) {
+                cells[n < most ? n : 0] = at;
+                n++;
+            }
+        }
+    }
+    return n;
+}
+
+int64_t tada_attention_sinks(const tada_attention *a, int64_t *cells, int64_t capacity)
+{
+    int64_t n = 0, seen[TADA_TILE_CELLS];
+    int most = a->k->n_sinks > a->v->n_sinks ? a->k->n_sinks : a->v->n_sinks;
+    if (!a->mask || a->mask_heads > 1 || most == 0) {
+        return 0;
+    }
+    for (int64_t s = 0; s < a->n_streams; s++) {
+        for (int64_t i = 0; i < a->n_queries; i++) {
+            const uint16_t *mask =
+                (const uint16_t *)(const void *)((const char *)a->mask + (size_t)i * a->mask_query +
+                                                 (size_t)(s % a->mask_streams) * a->mask_stream);
+            int sees = first_seen(mask, a->n_cells, most, seen);
+            for (int j = 0; sees <= most && j < sees && n < capacity; j++) {
+                cells[n++] = (a->first_stream + s) * a->k->shape.n_cells + a->first_cell + seen[j];
+            }
+        }
+    }
+    return n;
 }

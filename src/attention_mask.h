@@ -11,8 +11,15 @@ enum tada_view { TADA_HIDDEN, TADA_PARTLY, TADA_WHOLE };
 enum tada_view tada_mask_view(const tada_attention *attention, int64_t stream, int head, int64_t query,
                               int64_t n_queries, int64_t tile);
 
-/* The same as numbers to add to the scores: rows of 64, `stride` floats apart; -infinity where nothing is
- * seen. */
+/*
+ * How many queries are best attended to together, up to `largest`: with more of them a tile is read fewer
+ * times, but each of them pays for what any of them sees, and sequences that share a stream see different
+ * tiles. Follows from the mask alone. group: query heads of a KV head.
+ */
+int64_t tada_mask_block(const tada_attention *attention, int64_t largest, int group);
+
+/* What tada_mask_view tells, as numbers to add to the scores: rows of 64, `stride` floats apart; -infinity
+ * where nothing is seen. */
 void tada_mask_load(const tada_attention *attention, int64_t stream, int head, int64_t query,
                     int64_t n_queries, int64_t tile, float *out, size_t stride);
 

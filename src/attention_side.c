@@ -1,5 +1,7 @@
 #include "attention_side.h"
 
+#include "sinks.h"
+
 #include <string.h>
 
 enum {
@@ -84,7 +86,7 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
     for (int j = 0; j < tiles->n; j++) {
         int64_t index = tiles->index[j];
         c->cold[j] = tada_plane_cold(s->plane, index);
-        c->mask[j] = index == tiles->first ? tada_plane_coded(s->plane, index) : tile_at(s, index)->mask;
+        c->mask[j] = tada_plane_coded(s->plane, index);
     }
     /* Nothing is lost when these do not exist: to fetch is no access. */
     tada_cold next = tada_plane_cold(s->plane, tiles->next);
@@ -125,31 +127,18 @@ static void decode_head(const tada_side *s, int64_t index, int head, tada_side_w
                           w->tile, w->decode);
 }
 
-/* The rows of the sinks from a head's first column on, if one of these cold tiles has any, else NULL; *at:
- * its place among them. */
-static const uint16_t *sink_rows(const tada_side *s, const tada_tiles *tiles, int head, int *at)
-{
-    if (s->plane->n_sinks == 0) {
-        return NULL;
-    }
-    for (int j = 0; j < tiles->n; j++) {
-        if (tiles->index[j] == tiles->first) {
-            *at = j;
-            return tada_plane_sinks(s->plane, tiles->first) + s->column + head * s->head_stride;
-        }
-    }
-    return NULL;
-}
-
 /* In cold tiles, sinks have score 0 so far. */
 static void sink_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q, int rows,
                         float *scores, size_t lds)
 {
-    int j = 0;
-    const uint16_t *sinks = sink_rows(s, tiles, head, &j);
-    if (sinks) {
-        tada_kernels_get()->scores_rows(q, rows, s->dim, sinks, (size_t)s->plane->shape.width,
-                                        s->plane->n_sinks, scores + j * CELLS, lds);
+    int column = s->column + head * s->head_stride;
+    for (int j = 0; j < tiles->n; j++) {
+        int64_t index = tiles->index[j];
+        for (tada_sinks run = tada_sinks_next(s->plane, index, 0); run.n > 0;
+             run = tada_sinks_next(s->plane, index, run.first + run.n)) {
+            tada_kernels_get()->scores_rows(q, rows, s->dim, run.rows + column, (size_t)s->plane->shape.width,
+                                            run.n, scores + j * CELLS + run.first, lds);
+        }
     }
 }
 
@@ -157,12 +146,15 @@ static void sink_scores(const tada_side *s, const tada_tiles *tiles, int head, c
 static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, const float *weights,
                         size_t ldw, int rows, float *out)
 {
-    int j = 0;
-    const uint16_t *sinks = sink_rows(s, tiles, head, &j);
-    if (sinks) {
-        tada_kernels_get()->values_rows(weights + j * CELLS, ldw, rows, s->dim, sinks,
-                                        (size_t)s->plane->shape.width, s->plane->n_sinks, out,
-                                        (size_t)tada_padded(s->dim));
+    int column = s->column + head * s->head_stride;
+    for (int j = 0; j < tiles->n; j++) {
+        int64_t index = tiles->index[j];
+        for (tada_sinks run = tada_sinks_next(s->plane, index, 0); run.n > 0;
+             run = tada_sinks_next(s->plane, index, run.first + run.n)) {
+            tada_kernels_get()->values_rows(weights + j * CELLS + run.first, ldw, rows, s->dim,
+                                            run.rows + column, (size_t)s->plane->shape.width, run.n, out,
+                                            (size_t)tada_padded(s->dim));
+        }
     }
 }
 

@@ -41,7 +41,6 @@ bool tada_side_on_codes(const tada_side *side, int64_t index, int rows);
 typedef struct tada_tiles {
     int n, next_head;
     int64_t next;
-    int64_t first; /* the first tile of their stream, whether it is one of them or not */
     int64_t index[TADA_BATCH];
 } tada_tiles;
 

@@ -94,3 +94,12 @@ tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind)
     spec.window = kind == TADA_K ? k->window : v->window;
     return spec;
 }
+
+uint64_t tada_model_fingerprint(const void *norm, size_t size)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ ((const uint8_t *)norm)[i]) * 1099511628211u;
+    }
+    return hash;
+}

@@ -1,5 +1,7 @@
 #include "plane.h"
 
+#include "sinks.h"
+
 #include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -72,51 +74,95 @@ size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
     return map_make(spec, shape, &map) ? map.bytes : 0;
 }
 
-enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes,
-                                   tada_plane **plane, tada_error *error)
+bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape, tada_plane_parts *parts)
 {
     plane_map map;
-    if (!map_make(spec, shape, &map)) {
+    bool sound = map_make(spec, shape, &map);
+    *parts = (tada_plane_parts){0};
+    if (sound) {
+        *parts = (tada_plane_parts){.codes = map.bytes - map.cold_at,
+                                    .window = map.sinks_at - map.slots_at,
+                                    .sinks = map.cold_at - map.sinks_at,
+                                    .table = map.slots_at,
+                                    .compressed = map.compressed};
+    }
+    return sound;
+}
+
+size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, int64_t n_rows)
+{
+    plane_map map;
+    if (n_rows < 1 || !map_make(spec, shape, &map) || !map.compressed) {
+        return 0;
+    }
+    int64_t rows = (n_rows + shape->n_streams - 1) / shape->n_streams;
+    int64_t tiles = shape->n_streams * ((rows + CELLS - 1) / CELLS);
+    return (size_t)(tiles < map.n_tiles ? tiles : map.n_tiles) * map.slot_bytes;
+}
+
+/* Everything of a plane but its memory. */
+static enum tada_status describe(const tada_spec *spec, const tada_shape *shape, plane_map *map,
+                                 tada_plane *p, tada_error *error)
+{
+    *map = (plane_map){0};
+    if (!map_make(spec, shape, map)) {
         return tada_fail(
             error, TADA_E_ARGUMENT,
             "A plane needs a sound recipe and at least one cell, one stream and one value a row, "
             "and a head size that is 0 or a multiple of 16 that divides the row.");
     }
-    if (bytes < map.bytes || (uintptr_t)memory % 64 != 0) {
-        return tada_fail(error, TADA_E_ARGUMENT,
-                         "The plane needs %zu bytes of 64-byte aligned memory, but got %zu.", map.bytes,
-                         bytes);
-    }
-    tada_plane *p = calloc(1, sizeof *p);
-    if (!p) {
-        return tada_fail(error, TADA_E_MEMORY, "Out of memory for a plane: free some and try again.");
-    }
-    p->shape = *shape;
-    p->codec.kind = shape->kind;
-    p->codec.recipe = *recipe_of(spec, shape);
-    p->compressed = map.compressed;
-    p->tiles_per_stream = map.tiles_per_stream;
-    p->n_tiles = map.n_tiles;
-    p->n_slots = (int)map.n_slots;
-    p->n_sinks = map.n_sinks;
-    p->tiles = memory;
-    p->used = (uint8_t *)memory + map.used_at;
-    p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
-    p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
-    p->cold = (uint8_t *)memory + map.cold_at;
-    p->slot_values = map.slot_bytes / 2;
-    p->bytes = map.bytes;
+    *p = (tada_plane){.shape = *shape,
+                      .codec = {.kind = shape->kind, .recipe = *recipe_of(spec, shape)},
+                      .compressed = map->compressed,
+                      .tiles_per_stream = map->tiles_per_stream,
+                      .n_tiles = map->n_tiles,
+                      .n_slots = (int)map->n_slots,
+                      .n_sinks = map->n_sinks,
+                      .slot_values = map->slot_bytes / 2,
+                      .bytes = map->bytes};
     if (p->compressed) {
         p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width,
                                            shape->head_dim ? shape->head_dim : shape->width);
         if (p->codec.layout.group > TADA_GROUP_MAX) {
-            free(p);
             return tada_fail(error, TADA_E_UNSUPPORTED,
                              "Rows of %d values cannot be cut into groups: use scale axis "
                              "channel for this model.",
                              shape->width);
         }
     }
+    return TADA_OK;
+}
+
+bool tada_plane_describe(const tada_spec *spec, const tada_shape *shape, tada_plane *plane)
+{
+    plane_map map;
+    return describe(spec, shape, &map, plane, NULL) == TADA_OK;
+}
+
+enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes,
+                                   tada_plane **plane, tada_error *error)
+{
+    plane_map map;
+    tada_plane described;
+    enum tada_status status = describe(spec, shape, &map, &described, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    if (bytes < map.bytes || (uintptr_t)memory % 64 != 0) {
+        return tada_fail(error, TADA_E_ARGUMENT,
+                         "The plane needs %zu bytes of 64-byte aligned memory, but got %zu.", map.bytes,
+                         bytes);
+    }
+    tada_plane *p = malloc(sizeof *p);
+    if (!p) {
+        return tada_fail(error, TADA_E_MEMORY, "Out of memory for a plane: free some and try again.");
+    }
+    *p = described;
+    p->tiles = memory;
+    p->used = (uint8_t *)memory + map.used_at;
+    p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
+    p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
+    p->cold = (uint8_t *)memory + map.cold_at;
     tada_plane_clear(p);
     *plane = p;
     return TADA_OK;
@@ -163,7 +209,13 @@ void tada_plane_clear(tada_plane *p)
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_slots);
+    tada_sinks_free(p);
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        tada_sinks_reset(p, i);
+    }
+    p->n_written = p->n_hot = p->n_cold = 0;
     p->frozen = false;
+    p->opened = false;
 }
 
 enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
@@ -217,34 +269,21 @@ static uint16_t *acquire(tada_plane *p, tada_pool *pool, int64_t tile)
     return hot;
 }
 
-/* Of one stream. */
-static size_t sinks_bytes(const tada_plane *p)
-{
-    return (size_t)p->n_sinks * (size_t)p->shape.width * 2;
-}
-
-/* Makes the codes of a hot tile. Sinks are left out, as rows of their size would spoil the scales. */
-static void encode(tada_plane *p, int64_t index, float *scratch)
+/* Sinks are left out, as rows of their size would spoil the scales. */
+void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
 {
     tada_tile *tile = &p->tiles[index];
     uint64_t coded = tada_plane_coded(p, index);
     tada_cold cold = tada_plane_cold(p, index);
-    uint16_t *sinks = tada_plane_sinks(p, index);
-    if (sinks) {
-        /* Those that are not written are zeros in the tile, too. */
-        memcpy(sinks, tile->hot, sinks_bytes(p));
-    }
+    tada_sinks_keep(p, index);
     tile->mask &= ~coded | tada_tile_encode(&p->codec, tile->hot, coded, &cold, scratch);
 }
 
 void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)
 {
     tada_cold cold = tada_plane_cold(p, index);
-    const uint16_t *sinks = tada_plane_sinks(p, index);
     tada_tile_decode(&p->codec, &cold, tada_plane_coded(p, index), rows, scratch);
-    if (sinks) {
-        memcpy(rows, sinks, sinks_bytes(p));
-    }
+    tada_sinks_restore(p, index, rows);
 }
 
 /* Makes a tile hot, decoding it when it was cold. */
@@ -258,15 +297,17 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
         tada_plane_decode(p, index, hot, scratch);
-        p->reopens++;
+        tada_count(&p->reopens, 1);
     } else if (hot && !tile->mask) {
         memset(hot, 0, p->slot_values * 2);
     }
     bool done = hot && (scratch || !tile->mask);
     tile->hot = hot;
+    p->opened = p->opened || p->compressed;
     if (!done) {
         release(p, tile);
     }
+    tada_plane_recount(p, tile, tile->mask, false);
     free(scratch);
     return done;
 }
@@ -279,15 +320,6 @@ static int64_t tile_of(const tada_plane *p, int64_t cell)
 static int cell_in_tile(const tada_plane *p, int64_t cell)
 {
     return (int)(cell % p->shape.n_cells % CELLS);
-}
-
-static bool all_zero(const uint16_t *row, int n)
-{
-    uint16_t bits = 0;
-    for (int i = 0; i < n; i++) {
-        bits |= row[i];
-    }
-    return (bits & 0x7fff) == 0;
 }
 
 enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *rows, enum tada_type type,
@@ -314,6 +346,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     for (int64_t i = 0; i < n; i++) {
         tada_tile *tile = &p->tiles[tile_of(p, cells[i])];
         int t = cell_in_tile(p, cells[i]);
+        uint64_t mask_before = tile->mask;
         uint16_t *row = tile->hot + (size_t)t * (size_t)p->shape.width;
         const void *from = (const char *)rows + (size_t)i * stride;
         if (type == TADA_F32) {
@@ -321,12 +354,14 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         } else {
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
-        if (all_zero(row, p->shape.width)) {
+        tada_sinks_unmark(p, tile_of(p, cells[i]), t);
+        if (tada_row_is_zero(row, p->shape.width)) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);
         } else {
             tile->mask |= (uint64_t)1 << t;
         }
+        tada_plane_recount(p, tile, mask_before, true);
         tile->stamp = ++p->clock;
     }
     return TADA_OK;
@@ -334,30 +369,51 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
 
 bool tada_plane_unsettled(const tada_plane *p)
 {
-    return p->n_borrowed > 0;
+    return p->n_borrowed > 0 || p->opened;
 }
 
 typedef struct hot_tile {
-    uint64_t stamp;
-    int64_t index;
+    uint64_t stamp, mask;
+    int64_t index, stream;
 } hot_tile;
 
-static int later_first(const void *a, const void *b)
+static int by_stream_later_first(const void *a, const void *b)
 {
     const hot_tile *x = a, *y = b;
+    if (x->stream != y->stream) {
+        return x->stream < y->stream ? -1 : 1;
+    }
     return x->stamp < y->stamp ? 1 : x->stamp > y->stamp ? -1 : 0;
+}
+
+/* Brings the tiles that stay hot to the front: of each stream the last written ones, as many as its window
+ * has, whatever the other streams do. Returns how many. */
+static int64_t keep_windows(const tada_plane *p, hot_tile *hot, int64_t n)
+{
+    int64_t quota = p->n_slots / p->shape.n_streams, kept = 0, stream = -1, of_stream = 0;
+    qsort(hot, (size_t)n, sizeof *hot, by_stream_later_first);
+    for (int64_t i = 0; i < n; i++) {
+        hot_tile tile = hot[i];
+        of_stream = tile.stream == stream ? of_stream + 1 : 1;
+        stream = tile.stream;
+        if (of_stream <= quota) {
+            hot[i] = hot[kept];
+            hot[kept++] = tile;
+        }
+    }
+    return kept;
 }
 
 enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
 {
-    if (p->n_borrowed == 0) {
+    if (!tada_plane_unsettled(p)) {
         return TADA_OK;
     }
-    int64_t n_hot = 0, keep = p->n_slots;
+    int64_t n_hot = 0;
     for (int64_t i = 0; i < p->n_tiles; i++) {
         n_hot += p->tiles[i].hot != NULL;
     }
-    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot);
+    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot + 1);
     size_t scratch_floats = (tada_tile_encode_scratch(&p->codec) + 15) / 16 * 16;
     float *scratch = malloc(scratch_floats * (size_t)n_threads * sizeof *scratch);
     if (!hot || !scratch) {
@@ -371,10 +427,10 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         if (tile->hot && !tile->mask) {
             release(p, tile);
         } else if (tile->hot) {
-            hot[n_hot++] = (hot_tile){tile->stamp, i};
+            hot[n_hot++] = (hot_tile){tile->stamp, tile->mask, i, i / p->tiles_per_stream};
         }
     }
-    qsort(hot, (size_t)n_hot, sizeof *hot, later_first);
+    int64_t keep = keep_windows(p, hot, n_hot);
     if (n_hot > keep) {
         p->frozen = true;
 #pragma omp parallel num_threads(n_threads) if (n_hot - keep > 1)
@@ -382,15 +438,16 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
             float *mine = scratch + scratch_floats * (size_t)omp_get_thread_num();
 #pragma omp for schedule(dynamic, 1)
             for (int64_t i = keep; i < n_hot; i++) {
-                encode(p, hot[i].index, mine);
+                tada_plane_encode(p, hot[i].index, mine);
             }
         }
         for (int64_t i = keep; i < n_hot; i++) {
             release(p, &p->tiles[hot[i].index]);
-            p->compressions++;
+            tada_plane_recount(p, &p->tiles[hot[i].index], hot[i].mask, true);
+            tada_count(&p->compressions, 1);
         }
     }
-    for (int64_t i = 0; i < n_hot && i < keep; i++) {
+    for (int64_t i = 0; i < keep; i++) {
         tada_tile *tile = &p->tiles[hot[i].index];
         if (is_own(p, tile->hot)) {
             continue;
@@ -402,6 +459,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         p->used[slot] = 1;
         tile->hot = own;
     }
+    p->opened = false;
     free(hot);
     free(scratch);
     return TADA_OK;
@@ -465,6 +523,8 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
         int64_t origin = from * p->tiles_per_stream + i, index = to * p->tiles_per_stream + i;
         const tada_tile *source = &p->tiles[origin];
         tada_tile *target = &p->tiles[index];
+        uint64_t mask_before = target->mask;
+        bool hot_before = target->hot != NULL;
         if (source->hot) {
             if (!target->hot) {
                 target->hot = acquire(p, pool, index);
@@ -479,32 +539,18 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
             if (source->mask) {
                 tada_cold copy = tada_plane_cold(p, index);
                 tada_cold original = tada_plane_cold(p, origin);
-                const uint16_t *sinks = tada_plane_sinks(p, origin);
                 tada_cold_copy(&p->codec, &original, &copy);
-                if (sinks) {
-                    memcpy(tada_plane_sinks(p, index), sinks, sinks_bytes(p));
-                }
             }
         }
         target->mask = source->mask;
         target->stamp = source->stamp;
+        if (!tada_sinks_copy(p, origin, index)) {
+            status = TADA_E_MEMORY;
+        }
+        tada_plane_recount(p, target, mask_before, hot_before);
     }
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;
     return status == TADA_OK ? TADA_OK
                              : tada_fail(error, status, "Out of memory while a sequence was copied.");
-}
-
-void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
-{
-    *stats = (tada_plane_stats){.tiles = p->n_tiles,
-                                .compressions = p->compressions,
-                                .reopens = p->reopens,
-                                .bytes = p->bytes,
-                                .bytes_f16 = (size_t)(p->shape.n_cells * p->shape.n_streams) *
-                                             (size_t)p->shape.width * 2};
-    for (int64_t i = 0; i < p->n_tiles; i++) {
-        stats->hot += p->tiles[i].hot && p->tiles[i].mask;
-        stats->cold += !p->tiles[i].hot && p->tiles[i].mask;
-    }
 }

@@ -5,11 +5,21 @@
 #include "pool.h"
 #include "tile.h"
 
+#include <stdatomic.h>
+
 typedef struct tada_tile {
     uint64_t mask;  /* cells written */
     uint64_t stamp; /* of the last write; larger is later */
+    uint64_t sinks; /* cells that are not in codes when the tile is cold */
     uint16_t *hot;  /* f16 rows [64][width]; NULL: cold, or empty when mask is 0 */
 } tada_tile;
+
+/* The rows [sinks][width] of marked sinks of one tile. */
+typedef struct tada_marked {
+    int64_t tile;
+    uint16_t *rows;
+    int capacity;
+} tada_marked;
 
 struct tada_plane {
     tada_codec codec;
@@ -18,19 +28,28 @@ struct tada_plane {
     bool frozen; /* a tile has been compressed: the layout is fixed */
     int64_t tiles_per_stream, n_tiles;
     int n_slots; /* own hot tiles */
-    int n_sinks; /* cells at the beginning of each stream that are never in codes */
+    int n_sinks; /* cells at the beginning of each stream that are never in codes: sinks by their place */
     tada_tile *tiles;
     uint8_t *used; /* own hot tiles in use */
     uint16_t *slots;
     uint16_t *sinks; /* [streams][n_sinks][width], for first tiles that are cold; zeros where unwritten */
     uint8_t
         *cold; /* the records of unit 0, of unit 1, ..., then the means over heads; each tile after tile */
+    tada_marked *marked; /* the other sinks */
+    int n_marked;
+    _Atomic int64_t marked_rows;
     size_t slot_values, bytes;
     tada_pool *pool; /* where the borrowed tiles come from; NULL when there are none */
     int64_t n_borrowed;
+    bool opened; /* a tile has become hot since all streams were within their windows */
     uint64_t clock;
-    int64_t compressions, reopens;
+    /* Other threads read them at any time; only the one that uses the plane changes them. */
+    _Atomic int64_t n_written, n_hot, n_cold; /* cells with a row; hot and cold tiles with such cells */
+    _Atomic int64_t compressions, reopens;
 };
+
+/* A plane without memory, of which only the sizes count. False: it cannot be made. */
+bool tada_plane_describe(const tada_spec *spec, const tada_shape *shape, tada_plane *plane);
 
 static inline tada_cold tada_plane_cold(const tada_plane *plane, int64_t tile)
 {
@@ -40,25 +59,32 @@ static inline tada_cold tada_plane_cold(const tada_plane *plane, int64_t tile)
                        plane->cold + (size_t)l->n_units * stride + (size_t)tile * l->head_means_bytes};
 }
 
-/* Where the rows [n_sinks][width] are that a tile has beside its codes while it is cold; NULL: none. */
-static inline uint16_t *tada_plane_sinks(const tada_plane *plane, int64_t tile)
-{
-    if (plane->n_sinks == 0 || tile % plane->tiles_per_stream != 0) {
-        return NULL;
-    }
-    size_t stream = (size_t)(tile / plane->tiles_per_stream);
-    return plane->sinks + stream * (size_t)plane->n_sinks * (size_t)plane->shape.width;
-}
-
 /* The written cells of a cold tile that are in its codes. */
 static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
 {
-    uint64_t mask = plane->tiles[tile].mask;
-    return tada_plane_sinks(plane, tile) ? mask & ~(UINT64_MAX >> (TADA_TILE_CELLS - plane->n_sinks)) : mask;
+    return plane->tiles[tile].mask & ~plane->tiles[tile].sinks;
+}
+
+static inline bool tada_row_is_zero(const uint16_t *row, int n)
+{
+    uint16_t bits = 0;
+    for (int i = 0; i < n; i++) {
+        bits |= row[i];
+    }
+    return (bits & 0x7fff) == 0;
 }
 
 /* The f16 rows [64][width] of a cold tile; cells that are unwritten become zeros. scratch:
  * tada_tile_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
+
+/* Makes the codes of a hot tile, whose rows are the caller's to free. scratch: tada_tile_encode_scratch. */
+void tada_plane_encode(tada_plane *plane, int64_t tile, float *scratch);
+
+/* For tada_plane_get_stats: adds to a counter; counts a tile as what it is now, and no longer as what it was;
+ * counts all tiles anew. One thread at a time. */
+void tada_count(_Atomic int64_t *counter, int64_t n);
+void tada_plane_recount(tada_plane *plane, const tada_tile *tile, uint64_t mask_before, bool hot_before);
+void tada_plane_recount_all(tada_plane *plane);
 
 #endif

@@ -1,5 +1,6 @@
 #include "pool.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct tada_pool {
     int n_blocks, capacity;
     void *workspace;
     size_t workspace_bytes;
+    atomic_size_t bytes; /* of all blocks and the workspace, for other threads */
 };
 
 tada_pool *tada_pool_create(void)
@@ -36,11 +38,7 @@ void tada_pool_free(tada_pool *pool)
 
 size_t tada_pool_bytes(const tada_pool *pool)
 {
-    size_t bytes = pool->workspace_bytes;
-    for (int i = 0; i < pool->n_blocks; i++) {
-        bytes += pool->blocks[i].bytes;
-    }
-    return bytes;
+    return atomic_load_explicit(&pool->bytes, memory_order_relaxed);
 }
 
 void *tada_pool_borrow(tada_pool *pool, size_t bytes)
@@ -64,6 +62,7 @@ void *tada_pool_borrow(tada_pool *pool, size_t bytes)
     void *memory = aligned_alloc(64, bytes);
     if (memory) {
         pool->blocks[pool->n_blocks++] = (pool_block){memory, bytes, true};
+        pool->bytes += bytes;
     }
     return memory;
 }
@@ -77,15 +76,22 @@ void tada_pool_return(tada_pool *pool, void *block)
     }
 }
 
+size_t tada_pool_rounded(size_t bytes)
+{
+    return (bytes + 4095) / 4096 * 4096;
+}
+
 void *tada_pool_workspace(tada_pool *pool, size_t bytes)
 {
     if (bytes > pool->workspace_bytes) {
         free(pool->workspace);
-        pool->workspace_bytes = (bytes + 4095) / 4096 * 4096;
+        pool->bytes -= pool->workspace_bytes;
+        pool->workspace_bytes = tada_pool_rounded(bytes);
         pool->workspace = aligned_alloc(4096, pool->workspace_bytes);
         if (!pool->workspace) {
             pool->workspace_bytes = 0;
         }
+        pool->bytes += pool->workspace_bytes;
     }
     return pool->workspace;
 }

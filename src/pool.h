@@ -8,6 +8,9 @@
 void *tada_pool_borrow(tada_pool *pool, size_t bytes);
 void tada_pool_return(tada_pool *pool, void *block);
 
+/* What a workspace of so many bytes takes. */
+size_t tada_pool_rounded(size_t bytes);
+
 /* The workspace, grown to at least `bytes` (its content is lost then), or NULL. */
 void *tada_pool_workspace(tada_pool *pool, size_t bytes);
 

@@ -8,7 +8,7 @@ fi
 binary=$(readlink -f "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_LLAMA_BIN TADA_KERNELS GGML_BACKEND_PATH XDG_CACHE_HOME
+unset TADA_CACHE TADA_PLUGIN TADA_LLAMA_BIN TADA_KERNELS TADA_PLANS GGML_BACKEND_PATH XDG_CACHE_HOME XDG_DATA_HOME
 unset "${!LLAMA_ARG_@}"
 export HOME=$work/home
 
@@ -23,6 +23,9 @@ echo "folder=$(dirname "$0")"
 echo "plugin=${GGML_BACKEND_PATH-unset}"
 echo "cache=${TADA_CACHE-unset}"
 echo "device=${TADA_DEVICE-unset}"
+echo "sessions=${TADA_SESSIONS-unset}"
+echo "inherit=${TADA_SESSIONS_INHERIT-unset}"
+echo "preload=${LD_PRELOAD-unset}"
 for argument in "$@"; do echo "<$argument>"; done
 [ "$1" != "--exit" ] || exit "$2"
 [ "$1" != "--version" ] || echo "version: 1.2.3 (stub)" >&2
@@ -91,6 +94,9 @@ if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llam
     call 0 help inspect; has "usage: tada inspect"
     call 2 inspect; has "one plan file"
     call 2 inspect --nonsense x; has "--nonsense"
+    call 0 help size; has "usage: tada size"
+    call 2 size --memory 8X; has "takes bytes"
+    call 2 size --parallel; has "needs a value"
     call 0 eval -h
     checks=$((checks + 1))
     longest=$("$tada" help eval | awk '{ if (length > n) n = length } END { print n + 0 }')
@@ -218,6 +224,53 @@ call 0 run --tool completion; has "tool=llama-completion"
 call 0 run --tool=llama-bench; has "tool=llama-bench"
 call 0 run -no-cnv -p x; has "tool=llama-completion"; arguments -no-cnv -p x
 call 0 run --tool cli -no-cnv; has "tool=llama-cli"
+
+# serve: a summary, what cannot be had, sessions.
+call 0 serve -c 1000 -np 2; has "tada: context 512 each for 2 slots (split cache); no plan, tada"
+arguments -c 1000 -np 2
+call 0 serve -c 1000 -np 3; has "tada: context 512 each for 3 slots"
+call 0 serve -c 1000; has "tada: context 1024, shared by 4 slots (unified cache)"
+call 0 serve --ctx_size 1000 --parallel 1; has "tada: context 1024, 1 slot"; arguments --ctx_size 1000 --parallel 1
+LLAMA_ARG_CTX_SIZE=2048 LLAMA_ARG_N_PARALLEL=2 LLAMA_ARG_KV_UNIFIED=1 call 0 serve
+has "context 2048, shared by 2 slots"
+LLAMA_ARG_KV_UNIFIED=1 LLAMA_ARG_NO_KV_UNIFIED=1 call 0 serve -c 2048 -np 2; has "1024 each for 2 slots (split"
+call 0 serve --kv-unified-per-slot 512 -np 3 -kvu; has "context 1536, shared by 3 slots"
+call 0 serve; has "context as the model says, 4 slots"
+call 0 serve --models-dir "$work"; has "a router, which starts a server for each model"
+call 2 serve -fa off; has "needs flash attention"; hasnt "tool="
+LLAMA_ARG_FLASH_ATTN=0 call 2 serve; has "needs flash attention"
+LLAMA_ARG_FLASH_ATTN=0 call 0 serve -fa auto; arguments -fa auto
+call 0 serve -fa off --cache f16; has "tool=llama-server"
+for options in "-ngl 0" "-ngl 1" "--gpu-layers 0" "-nkvo" "--no_kv_offload" "-dev none"; do
+    call 0 serve $options; has "nothing is compressed"; arguments $options
+    call 0 serve --cache q8_0 $options; hasnt "nothing is compressed"
+done
+for options in "-ngl 2" "-ngl all" "-nkvo -kvo" "-dev TADA" "-ctk f16"; do
+    call 0 serve $options; hasnt "compressed"; arguments $options
+done
+LLAMA_ARG_NO_KV_OFFLOAD=1 call 0 serve; has "nothing is compressed"
+call 0 serve -ctk q8_0; has "keys stay as they are"
+call 0 serve -ctv q8_0; has "values stay as they are"
+call 0 serve -ctk q8_0 --cache-type-v bf16; has "keys and values stay as they are"
+touch "$work/plan.gguf"
+call 2 serve -md draft.gguf --cache "tada:@$work/plan.gguf"; has "draft model"
+call 0 serve -md draft.gguf; arguments -md draft.gguf
+call 2 serve --models-dir "$work" --cache "tada:@$work/plan.gguf"; has "router"
+call 2 serve --plans "$work/nowhere"; has "is not a folder"
+call 2 serve --plans; has "needs a value, such as --plans plans"
+call 2 serve --budget 2; has "percents"
+call 0 serve --plans "$work" --budget 27%; arguments
+mkdir "$work/slots"
+call 0 serve --slot-save-path "$work/slots"; has "libtada-sessions.so was not found"; has "sessions=unset"
+arguments --slot-save-path "$work/slots"
+call 0 serve --slot-save-path "$work/nowhere"; hasnt "sessions.so"
+cp "$(dirname "$binary")/libtada-sessions.so" "$work/app/lib/" || bad "there is no libtada-sessions.so"
+call 0 serve --slot-save-path "$work/../$(basename "$work")/slots/"; has "sessions=$work/slots"; has "inherit=unset"
+has "preload=$work/app/lib/libtada-sessions.so"
+call 0 serve --slot-save-path "$work/slots" --models-dir "$work"; has "inherit=1"
+call 0 serve --slot-save-path "$work/slots" --cache f16; has "sessions=$work/slots"; has "cache=unset"
+call 0 serve; has "sessions=unset"; has "preload=unset"
+call 0 run --slot-save-path "$work/slots"; has "sessions=unset"
 
 # The default model.
 model=$HOME/.cache/tada/smollm2-135m-instruct-q4_1.gguf

@@ -1,14 +1,23 @@
-/* A model of random weights with so many heads, whose K and V have a share in common. make_model FILE HEADS
- * SHARE */
+/* A tiny model of random weights, by the name of its shape, or an adapter for it; or one with so many heads,
+ * whose K and V have a share in common. */
 #include "random_model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: make_model FILE HEADS SHARE\n");
+    if (argc == 4 && (strcmp(argv[2], "shape") == 0 || strcmp(argv[2], "adapter") == 0)) {
+        const model_shape *shape;
+        for (int i = 0; (shape = random_model_shape(i)); i++) {
+            if (strcmp(shape->name, argv[3]) == 0) {
+                return !(argv[2][0] == 's' ? random_model_write : random_adapter_write)(shape, argv[1]);
+            }
+        }
+    }
+    if (argc != 4 || atoi(argv[2]) < 1) {
+        fprintf(stderr, "usage: make_model FILE HEADS SHARE | FILE shape NAME | FILE adapter NAME\n");
         return 2;
     }
     int heads = atoi(argv[2]);

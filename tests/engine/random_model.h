@@ -14,6 +14,10 @@ enum model_family {
     FAMILY_MPT,    /* ALiBi, no RoPE */
     FAMILY_MLA,    /* DeepSeek 2: V is a view of K */
     FAMILY_SINKS,  /* gpt-oss: a logit per head that takes part in the softmax, and sliding windows */
+    FAMILY_LLAMA3, /* llama with a factor for each frequency of RoPE, and one that stretches what it turns */
+    FAMILY_QWEN2,  /* RoPE by halves (NeoX), scaled by YaRN; biases */
+    FAMILY_CONV,   /* LFM2: the middle layer has attention, the others have the state of a convolution */
+    FAMILY_MAMBA,  /* Granite hybrid: the same with Mamba 2; no RoPE */
 };
 
 typedef struct model_shape {
@@ -25,7 +29,19 @@ typedef struct model_shape {
     float common;  /* llama: share of the energy of K and V that all heads have in common, 0 to 1 */
 } model_shape;
 
-/* Writes the model as a GGUF file; the same weights for the same shape. false: the file cannot be written. */
+/* The shapes that tests use, by index; NULL: no more. */
+const model_shape *random_model_shape(int index);
+/* Only some layers have a KV cache: nothing but a whole sequence can be removed. */
+static inline bool model_is_hybrid(const model_shape *shape)
+{
+    return shape->family == FAMILY_CONV || shape->family == FAMILY_MAMBA;
+}
+
+/* Writes the model as a GGUF file, with a vocabulary of single bytes; the same weights for the same shape.
+ * false: the file cannot be written. */
 bool random_model_write(const model_shape *shape, const char *path);
+
+/* An adapter (LoRA) for the models of family llama of that shape. */
+bool random_adapter_write(const model_shape *shape, const char *path);
 
 #endif

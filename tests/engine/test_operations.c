@@ -3,32 +3,14 @@
  * logits must stay together.  test_operations LIB_DIR PLUGIN SPEC BOUND [SHAPE]    (BOUND: of the relative
  * error of the logits; PLUGIN may be rpc:HOST:PORT, an RPC server that has the plug-in and this spec)
  */
+#include "checks.h"
 #include "random_model.h"
 
-#include "ggml-backend.h"
-#include "llama.h"
-
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { CELLS = 768, UBATCH = 32, PROMPT = 330, MOST = 512 };
-
-static const model_shape shapes[] = {
-    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0},
-    {"mha-32", FAMILY_LLAMA, 3, 3, 32, 0, 0, 0},
-    {"mqa-128", FAMILY_LLAMA, 3, 1, 128, 0, 0, 0},
-    {"gqa-256", FAMILY_LLAMA, 2, 2, 256, 0, 0, 0},
-    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0, 0},
-    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0},
-    {"window-256", FAMILY_GEMMA2, 2, 1, 128, 0, 256, 0},
-    {"alibi", FAMILY_MPT, 4, 4, 32, 0, 0, 0},
-    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0},
-    {"sinks", FAMILY_SINKS, 4, 2, 64, 0, 128, 0},
-};
 
 typedef struct pair {
     struct llama_context *stock, *ours;
@@ -38,21 +20,7 @@ typedef struct pair {
     int n_vocab;
 } pair;
 
-static int failures;
 static double bound;
-
-static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void report(bool good, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    printf("%s", good ? "ok      " : "FAILED  ");
-    vprintf(format, arguments);
-    printf("\n");
-    fflush(stdout);
-    va_end(arguments);
-    failures += !good;
-}
 
 /* The token that a sequence has at a position, the same in every run. */
 static llama_token token_at(int seq, int pos, int salt)
@@ -233,6 +201,110 @@ static void shift(struct llama_model *model, const model_shape *shape)
     pair_done(&p, shape);
 }
 
+static uint8_t *state_of_seq(struct llama_context *c, int seq, size_t *size)
+{
+    *size = llama_state_seq_get_size(c, seq);
+    uint8_t *data = malloc(*size);
+    *size = llama_state_seq_get_data(c, data, *size, seq);
+    return data;
+}
+
+static uint8_t *state_of(struct llama_context *c, size_t *size)
+{
+    return state_of_seq(c, 0, size);
+}
+
+/* A state ends with the last layer's row of the last token. Cells that lie among those of other sequences are
+ * read one by one: from what is there now, not from what was there when they were read last. */
+static void fresh_rows(pair *p, const model_shape *shape, int seq, int pos)
+{
+    static const uint8_t none[32];
+    size_t size;
+    bool fresh = true;
+    for (int i = 0; i < 3; i++) {
+        step(p, seq, 1, pos + i, 1, 9);
+        uint8_t *state = state_of_seq(p->ours, seq, &size);
+        fresh = fresh && size > sizeof none && memcmp(state + size - sizeof none, none, sizeof none) != 0;
+        free(state);
+    }
+    report(fresh, "%s: a state has the rows that were written last", shape->name);
+}
+
+/* Makes the shift happen that was asked for: it waits for the next batch. Another sequence's token, which
+ * leaves the tiles alone that are compared. */
+static bool settle_shift(struct llama_context *c)
+{
+    return decode(c, 1, 1, 0, 1, 0);
+}
+
+/* What a shift leaves is what the CPU's shift of the decoded rows leaves, compressed. */
+static void exact_shift(struct llama_model *model, const model_shape *shape)
+{
+    pair p = pair_make(model, "", 2, true);
+    llama_memory_t stock = llama_get_memory(p.stock), ours = llama_get_memory(p.ours);
+    size_t size, shifted_size, again_size;
+    bool done = decode(p.ours, 0, 1, 0, PROMPT, 0);
+    uint8_t *state = state_of(p.ours, &size);
+    done = done && llama_state_seq_set_data(p.stock, state, size, 0) > 0;
+    /* By two distances, from the middle of a tile on; the first tile stays. */
+    for (int i = 0; i < 2; i++) {
+        llama_memory_seq_add(i ? ours : stock, 0, 100, 200, 50);
+        llama_memory_seq_add(i ? ours : stock, 0, 250, -1, 77);
+    }
+    done = done && settle_shift(p.stock) && settle_shift(p.ours);
+    uint8_t *shifted = state_of(p.ours, &shifted_size);
+    bool moved = size == shifted_size && memcmp(state, shifted, size) != 0;
+    free(state);
+    state = state_of(p.stock, &size);
+    llama_memory_clear(ours, true);
+    done = done && llama_state_seq_set_data(p.ours, state, size, 0) > 0;
+    uint8_t *again = state_of(p.ours, &again_size);
+    report(done && moved && again_size == shifted_size && memcmp(again, shifted, again_size) == 0,
+           "%s: a shift is that of the CPU backend on decoded rows, bit for bit", shape->name);
+    free(state);
+    free(shifted);
+    free(again);
+    llama_free(p.stock);
+    llama_free(p.ours);
+}
+
+/* What a context cannot give back by removal alone (rings, recurrent states) it takes from a checkpoint:
+ * drafts that are rejected in part, as the server does it. */
+static void checkpoints(struct llama_model *model, const model_shape *shape, bool on_device)
+{
+    enum { DRAFT = 6 };
+    llama_state_seq_flags flags =
+        LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY | (on_device ? LLAMA_STATE_SEQ_FLAGS_ON_DEVICE : 0);
+    pair p = {.stock = context(model, false, 1, false, false),
+              .ours = context(model, true, 1, false, false),
+              .what = on_device ? "checkpoints on the device" : "checkpoints",
+              .n_vocab = MODEL_VOCAB};
+    struct llama_context *both[] = {p.stock, p.ours};
+    prefill(&p, 0, 1, 0, PROMPT, 0);
+    for (int i = 0, at = PROMPT; i < 12; i++) {
+        uint8_t *saved[2];
+        size_t size[2];
+        for (int c = 0; c < 2; c++) {
+            size[c] = llama_state_seq_get_size_ext(both[c], 0, flags);
+            saved[c] = malloc(size[c] + 1);
+            if (llama_state_seq_get_data_ext(both[c], saved[c], size[c], 0, flags) != size[c]) {
+                add_error(&p, INFINITY);
+            }
+        }
+        step(&p, 0, 1, at, DRAFT, i);
+        for (int c = 0; c < 2; c++) {
+            if (llama_state_seq_set_data_ext(both[c], saved[c], size[c], 0, flags) != size[c] ||
+                !llama_memory_seq_rm(llama_get_memory(both[c]), 0, at, -1)) {
+                add_error(&p, INFINITY);
+            }
+            free(saved[c]);
+        }
+        step(&p, 0, 1, at, 1 + i % DRAFT, i + 50);
+        at += 1 + i % DRAFT;
+    }
+    pair_done(&p, shape);
+}
+
 /* Four sequences in one cache, then one of them removed and replaced by a copy of another. */
 static void sequences(struct llama_model *model, const model_shape *shape, bool unified)
 {
@@ -241,6 +313,9 @@ static void sequences(struct llama_model *model, const model_shape *shape, bool 
     prefill(&p, 0, 4, 0, 130, 0);
     for (int i = 0; i < 30; i++) {
         step(&p, 0, 4, 130 + i, 1, 0);
+    }
+    if (unified && shape->family == FAMILY_LLAMA) {
+        fresh_rows(&p, shape, 3, 160);
     }
     remove_both(&p, 2, -1, -1);
     llama_memory_seq_cp(llama_get_memory(p.stock), 1, 2, -1, -1);
@@ -251,14 +326,6 @@ static void sequences(struct llama_model *model, const model_shape *shape, bool 
     remove_both(&p, 0, -1, -1);
     step(&p, 0, 1, 0, 40, 5);
     pair_done(&p, shape);
-}
-
-static uint8_t *state_of(struct llama_context *c, size_t *size)
-{
-    *size = llama_state_seq_get_size(c, 0);
-    uint8_t *data = malloc(*size);
-    *size = llama_state_seq_get_data(c, data, *size, 0);
-    return data;
 }
 
 /* The logits of ten tokens that follow, [10][n_vocab]. */
@@ -294,7 +361,10 @@ static void saved_state(struct llama_model *model, const model_shape *shape)
     report(exact ? memcmp(before, after, bytes) == 0 : relative_error(after, before, p.n_vocab) <= bound,
            "%s: the logits after it are those before%s", shape->name, exact ? ", bit for bit" : "");
 
-    llama_memory_seq_rm(ours, 0, PROMPT, -1);
+    if (!llama_memory_seq_rm(ours, 0, PROMPT, -1)) {
+        llama_memory_clear(ours, true);
+        llama_state_seq_set_data(p.ours, state, size, 0);
+    }
     size_t again_size;
     uint8_t *again = state_of(p.ours, &again_size);
     report(size == again_size && (!exact || memcmp(state, again, size) == 0),
@@ -346,17 +416,11 @@ static void cleared(struct llama_model *model, const model_shape *shape)
     pair_done(&p, shape);
 }
 
-static void quiet(enum ggml_log_level level, const char *text, void *data)
+/* Loads llama.cpp with the devices of an RPC server. */
+static bool load_server(const char *libraries, const char *endpoint)
 {
-    (void)data;
-    if (level == GGML_LOG_LEVEL_ERROR && getenv("TADA_DEBUG")) {
-        fputs(text, stderr);
-    }
-}
-
-/* Makes the devices of an RPC server those of this process. */
-static bool add_server(const char *endpoint)
-{
+    llama_log_set(quiet, NULL);
+    ggml_backend_load_all_from_path(libraries);
     ggml_backend_reg_t rpc = ggml_backend_reg_by_name("RPC");
     ggml_backend_reg_t (*add)(const char *) = NULL;
     if (rpc) {
@@ -365,6 +429,8 @@ static bool add_server(const char *endpoint)
     ggml_backend_reg_t server = add ? add(endpoint) : NULL;
     if (server) {
         ggml_backend_register(server);
+    } else {
+        fprintf(stderr, "the server %s cannot be used\n", endpoint);
     }
     return server != NULL;
 }
@@ -376,26 +442,19 @@ int main(int argc, char **argv)
         return 2;
     }
     const char *server = strncmp(argv[2], "rpc:", 4) == 0 ? argv[2] + 4 : NULL;
-    if (!server) {
-        setenv("GGML_BACKEND_PATH", argv[2], 1);
-    }
-    setenv("TADA_CACHE", argv[3], 1);
     bound = atof(argv[4]);
-    llama_log_set(quiet, NULL);
-    ggml_backend_load_all_from_path(argv[1]);
-    if (server ? !add_server(server) : !ggml_backend_dev_by_name("TADA")) {
-        fprintf(stderr, server ? "the server %s cannot be used\n" : "the plug-in %s was not loaded\n",
-                argv[2]);
+    if (server ? !load_server(argv[1], server) : !load_plugin(argv[1], argv[2], argv[3])) {
         return 1;
     }
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        const char *name = shapes[i].name;
+    for (int i = 0; random_model_shape(i); i++) {
+        const model_shape *shape = random_model_shape(i);
+        const char *name = shape->name;
         char path[] = "/tmp/tada-model-XXXXXX";
         if (argc > 5 && strcmp(argv[5], name) != 0) {
             continue;
         }
         int file = mkstemp(path);
-        bool written = file >= 0 && random_model_write(&shapes[i], path);
+        bool written = file >= 0 && random_model_write(shape, path);
         struct llama_model *model =
             written ? llama_model_load_from_file(path, llama_model_default_params()) : NULL;
         close(file);
@@ -404,17 +463,26 @@ int main(int argc, char **argv)
             report(false, "%s: the model is not loaded", name);
             continue;
         }
-        generation(model, &shapes[i]);
-        if (shapes[i].swa) {
-            rings(model, &shapes[i]);
+        generation(model, shape);
+        if (shape->swa) {
+            rings(model, shape);
         }
-        speculation(model, &shapes[i]);
-        removal(model, &shapes[i]);
-        shift(model, &shapes[i]);
-        sequences(model, &shapes[i], true);
-        sequences(model, &shapes[i], false);
-        saved_state(model, &shapes[i]);
-        cleared(model, &shapes[i]);
+        if (shape->swa || model_is_hybrid(shape)) {
+            checkpoints(model, shape, false);
+            checkpoints(model, shape, true);
+        }
+        if (!model_is_hybrid(shape)) {
+            speculation(model, shape);
+        }
+        removal(model, shape);
+        shift(model, shape);
+        if (shape->swa == 0 && !model_is_hybrid(shape) && shape->family != FAMILY_MPT) {
+            exact_shift(model, shape);
+        }
+        sequences(model, shape, true);
+        sequences(model, shape, false);
+        saved_state(model, shape);
+        cleared(model, shape);
         llama_model_free(model);
     }
     printf("%d checks failed\n", failures);

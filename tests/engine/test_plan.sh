@@ -7,7 +7,7 @@ quantised=$("$here/../../scripts/get_model.sh") || exit 1
 exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH
+unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH
 cd "$work" || exit 1
 
 . "$here/check.sh"
@@ -20,8 +20,8 @@ refused() { # TEXT: the last command ended with a usage error that says so, and 
 }
 
 # Wrong usage.
-tada calibrate -m "$exact"
-check "calibrate without -o" refused "give a file with -o"
+TADA_PLANS=/dev/null/plans tada calibrate -m "$exact"
+check "no folder for plans" refused "give a file with -o"
 tada calibrate -m "$exact" -o plan.gguf --budget 3
 check "a budget out of range" refused "from 5 to 100"
 tada calibrate -m "$exact" -o plan.gguf --budget 30 --max-kld 0.1
@@ -84,6 +84,11 @@ assert all(x["centring"] == "heads8" for x in many) and all(x["centring"] == "no
 
 tada calibrate -m heads3.gguf --from heads3.plan --max-kld 0.02 -c 1024 --sample 256 -t 2 -o small.plan
 check "the smallest cache of a quality" test "$status" -eq 0
+HOME=$work tada calibrate -m heads3.gguf --from heads3.plan --budget 61.5 -c 1024 --sample 256 -t 2
+check "a plan without a place goes where tada serve looks for it" \
+    test "$status" -eq 0 -a -s .local/share/tada/plans/heads3-61.5.gguf
+HOME=$work tada serve -m heads3.gguf --version
+check "... and finds it" grep -qF "; plan $work/.local/share/tada/plans/heads3-61.5.gguf (KL divergence" err
 tada inspect small.plan --json small.json
 check "... keeps it, and needs less" python3 -c '
 import json

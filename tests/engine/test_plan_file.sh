@@ -110,4 +110,18 @@ for plan in foreign.plan wide.plan nan.plan none.plan cut.plan; do
     check "... with the reason" grep -q '^TADA: .*plan' "$work/err"
 done
 
+# A draft model with other layers beside the plan's model has the default cache; alone, or the other way round, it is refused.
+"$bin/../tests/make_model" "$work/draft.gguf" shape gqa-96 || exit 1
+speculate() { # TARGET DRAFT
+    status=0
+    (cd "$work" && TADA_CACHE=tada:@good.plan GGML_BACKEND_PATH=$bin/libggml-tada.so timeout 100 "$tools/llama-speculative-simple" \
+        -m "$1" -md "$2" --spec-type draft-simple -p "a draft" -n 16 -c 512 --temp 0 -fa on -t 2) > "$work/out" 2> "$work/err" || status=$?
+}
+speculate model.gguf draft.gguf
+check "a plan with a draft model of other layers" test "$status" -eq 0
+check "... which is told" test "$(grep -c '^TADA: a model beside the plan' "$work/err")" -eq 1
+speculate draft.gguf model.gguf
+check "the plan of the draft model is refused" test "$status" -gt 0
+check "... with the reason" grep -q '^TADA: the plan is for a model with other layers' "$work/err"
+
 [ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }

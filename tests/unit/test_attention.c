@@ -134,10 +134,12 @@ static bool make_plane(const test_case *c, enum tada_kind kind, int width, int64
 static void make_masks(test_case *c)
 {
     tada_attention *a = &c->a;
-    int kind = random_below(5);
+    int kind = random_below(6);
     if (kind == 0) {
         return;
     }
+    /* Of kind 5, queries of several sequences take turns, so many in a row each. */
+    int64_t n_seq = 1 + random_below(6), turn = 1 + random_below(4), part = a->n_cells / n_seq + 1;
     a->mask_heads = chance(25) ? a->n_heads : chance(10) ? 2 : 1;
     a->mask_streams = chance(50) ? (int)a->n_streams : 1;
     size_t bytes = strides((size_t)a->n_cells, 2, a->n_queries, a->mask_heads, a->mask_streams,
@@ -157,6 +159,8 @@ static void make_masks(test_case *c)
                     double m = 0;
                     if (kind == 4) {
                         m = chance(60) ? -INFINITY : 2 * random_normal();
+                    } else if (kind == 5) {
+                        m = t / part == i / turn % n_seq ? 0 : -INFINITY;
                     } else if (t > here || t < here - behind) {
                         m = -INFINITY;
                     } else if (a->max_bias > 0) {

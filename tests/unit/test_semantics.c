@@ -126,6 +126,30 @@ static void compare(const char *spec, enum tada_kind kind, const tada_plane *pla
     free(rows);
 }
 
+/* The plane counts as it goes; here is what there is to count. */
+static void compare_counts(const tada_plane *plane, tada_plane_stats *last)
+{
+    static uint16_t rows[TOTAL][WIDTH];
+    assert_int_equal(tada_plane_read(plane, 0, TOTAL, rows[0], 2, NULL), TADA_OK);
+    int64_t written = 0, tiles = 0;
+    for (int64_t c = 0, in_tile = 0; c < TOTAL; c++) {
+        written += !is_zero(rows[c]);
+        in_tile += !is_zero(rows[c]);
+        if (c % CELLS % 64 == 63 || c % CELLS == CELLS - 1) {
+            tiles += in_tile > 0;
+            in_tile = 0;
+        }
+    }
+    tada_plane_stats now;
+    tada_plane_get_stats(plane, &now);
+    assert_int_equal(now.cells, TOTAL);
+    assert_int_equal(now.written, written);
+    assert_int_equal(now.hot + now.cold, tiles);
+    assert_true(now.hot >= 0 && now.cold >= 0);
+    assert_true(now.compressions >= last->compressions && now.reopens >= last->reopens);
+    *last = now;
+}
+
 static void random_operations(const char *spec, enum tada_kind kind, int steps)
 {
     test_plane p = plane_of(spec, kind, WIDTH, CELLS, STREAMS, random_below(2) ? 0 : WIDTH);
@@ -134,6 +158,7 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
     float *x = malloc(sizeof *x * MOST * WIDTH);
     uint16_t *half = malloc(sizeof *half * MOST * WIDTH);
     int64_t cells[MOST], ring[STREAMS] = {0};
+    tada_plane_stats stats = {0};
     for (int step = 0; step < steps; step++) {
         int what = random_below(40);
         if (what == 0 && step > steps / 4) {
@@ -178,11 +203,13 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
         int64_t first = random_below(TOTAL);
         int64_t n = random_below(8) ? random_below(150) : TOTAL;
         compare(spec, kind, p.plane, m, first, n < TOTAL - first ? n : TOTAL - first);
+        if (step % 10 == 9) {
+            compare_counts(p.plane, &stats);
+        }
     }
     assert_int_equal(tada_plane_settle(p.plane, 2), TADA_OK);
     compare(spec, kind, p.plane, m, 0, TOTAL);
-    tada_plane_stats stats;
-    tada_plane_get_stats(p.plane, &stats);
+    compare_counts(p.plane, &stats);
     if (strstr(spec, "tada:8:window")) {
         assert_true(stats.compressions > 0);
     }
@@ -393,11 +420,59 @@ static void refuses(void **state)
     tada_pool_free(NULL);
 }
 
+/* A stream holds the same rows whatever is written to the others beside it, also when that is nothing. */
+static void streams_apart(void **state)
+{
+    (void)state;
+    enum { LENGTH = 450, FIRST = 300 };
+    static float x[STREAMS][LENGTH * WIDTH];
+    static uint16_t alone[CELLS * WIDTH], beside[CELLS * WIDTH];
+    tada_pool *pool = tada_pool_create();
+    test_plane single = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, 1, 0);
+    test_plane all = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, STREAMS, 0);
+    int written[STREAMS] = {0};
+    for (int s = 0; s < STREAMS; s++) {
+        random_rows(x[s], LENGTH);
+    }
+    write_rows(single.plane, pool, x[0], TADA_F32, WIDTH, 0, FIRST, 1);
+    write_rows(all.plane, pool, x[0], TADA_F32, WIDTH, 0, FIRST, 1);
+    written[0] = FIRST;
+    tada_plane_read(single.plane, 0, CELLS, alone, 1, NULL);
+    tada_plane_read(all.plane, 0, CELLS, beside, 1, NULL);
+    assert_memory_equal(alone, beside, sizeof alone);
+    plane_done(&single);
+    for (;;) {
+        int s = random_below(STREAMS), left = LENGTH - written[s];
+        int n = left < 1 ? 0 : 1 + random_below(left < 40 ? left : 40);
+        int64_t first = (int64_t)s * CELLS + written[s];
+        write_rows(all.plane, pool, x[s] + (size_t)written[s] * WIDTH, TADA_F32, WIDTH, first, n, 1);
+        written[s] += n;
+        int total = 0;
+        for (int i = 0; i < STREAMS; i++) {
+            total += written[i];
+        }
+        /* The others stop somewhere. */
+        if (written[1] == LENGTH || total == STREAMS * LENGTH) {
+            break;
+        }
+    }
+    for (int s = 0; s < STREAMS; s++) {
+        test_plane one = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, 1, 0);
+        write_rows(one.plane, pool, x[s], TADA_F32, WIDTH, 0, written[s], 1);
+        tada_plane_read(one.plane, 0, CELLS, alone, 1, NULL);
+        tada_plane_read(all.plane, (int64_t)s * CELLS, CELLS, beside, 1, NULL);
+        assert_memory_equal(alone, beside, sizeof alone);
+        plane_done(&one);
+    }
+    plane_done(&all);
+    tada_pool_free(pool);
+}
+
 int main(void)
 {
     random_init();
     const struct CMUnitTest tests[] = {cmocka_unit_test(against_model), cmocka_unit_test(window_and_sinks),
-                                       cmocka_unit_test(stale_rows), cmocka_unit_test(copies_and_threads),
-                                       cmocka_unit_test(refuses)};
+                                       cmocka_unit_test(stale_rows),    cmocka_unit_test(copies_and_threads),
+                                       cmocka_unit_test(refuses),       cmocka_unit_test(streams_apart)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,153 @@
+/* tada pack, tada unpack: sessions of llama.cpp in the size of the compressed cache. */
+#include "arguments.h"
+#include "cli.h"
+#include "progress.h"
+#include "session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+const char pack_help[] =
+    "usage: tada pack FILE [-o OUT] [--json]\n"
+    "\n"
+    "Makes a small file of one that llama.cpp saved a sequence in (slot saves of llama-server, the prompt\n"
+    "cache of llama-completion). 'tada unpack' gives the same file back, byte for byte. How much smaller\n"
+    "it gets depends on the cache that it was saved from: rows that a compressed cache held become as\n"
+    "small as they were there, rows of an f16 cache stay as they are.\n"
+    "\n"
+    "options:\n"
+    "  -o, --output OUT  the packed file (default: FILE.tada)\n"
+    "  --json            print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}\n"
+    "  -h, --help        print this help and exit\n"
+    "\n"
+    "OUT appears whole or not at all; FILE stays.\n"
+    "\n"
+    "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
+
+const char unpack_help[] =
+    "usage: tada unpack FILE [-o OUT] [--json]\n"
+    "\n"
+    "Gives back the file that 'tada pack' packed, byte for byte, for llama.cpp to restore.\n"
+    "\n"
+    "options:\n"
+    "  -o, --output OUT  the unpacked file (default: FILE without its ending .tada)\n"
+    "  --json            print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}\n"
+    "  -h, --help        print this help and exit\n"
+    "\n"
+    "OUT appears whole or not at all; FILE stays. A damaged file is refused.\n"
+    "\n"
+    "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
+
+static const char ending[] = ".tada";
+
+struct job {
+    bool packs, json;
+    const char *from, *to;
+    char usual[PATH_MAX]; /* for `to` */
+};
+
+static bool step(void *context, uint64_t done, uint64_t total)
+{
+    progress_show(context, (double)done, (double)total, "");
+    return !interrupted();
+}
+
+/* When no output is named. */
+static int usual_output(const struct command *self, struct job *job)
+{
+    size_t length = strlen(job->from), cut = length > strlen(ending) ? length - strlen(ending) : 0;
+    if (!job->packs && (cut == 0 || strcmp(job->from + cut, ending) != 0 || job->from[cut - 1] == '/')) {
+        return cli_usage(self->name, "%s does not end in %s: name the output with -o.", job->from, ending);
+    }
+    length = job->packs ? length : cut;
+    if (length + sizeof ending > sizeof job->usual) {
+        return cli_usage(self->name, "The name of the file is too long: name the output with -o.");
+    }
+    memcpy(job->usual, job->from, length);
+    strcpy(job->usual + length, job->packs ? ending : "");
+    job->to = job->usual;
+    return 0;
+}
+
+static int parse(const struct command *self, int argc, char **argv, struct job *job, bool *helped)
+{
+    static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
+                                                 {"json", no_argument, NULL, 'j'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    int option, status;
+    while ((status = next_option(self->name, argc, argv, ":ho:", long_options, &option)) == 0 &&
+           option != -1) {
+        if (option == 'h') {
+            fputs(self->help, stdout);
+            *helped = true;
+            return 0;
+        }
+        if (option == 'j') {
+            job->json = true;
+        } else {
+            job->to = optarg;
+        }
+    }
+    if (status != 0) {
+        return status;
+    }
+    if (optind + 1 != argc) {
+        return cli_usage(self->name, "Give one file.");
+    }
+    job->from = argv[optind];
+    return job->to ? 0 : usual_output(self, job);
+}
+
+static void print_sizes(const struct job *job, const tada_session_sizes *sizes)
+{
+    if (job->json) {
+        printf("{\"stock_bytes\": %" PRIu64 ", \"packed_bytes\": %" PRIu64 ", \"planes\": %" PRIu64
+               ", \"rows\": %" PRIu64 ", \"raw_rows\": %" PRIu64 "}\n",
+               sizes->stock, sizes->packed, sizes->planes, sizes->rows, sizes->raw_rows);
+        return;
+    }
+    double mib = 1 << 20, part = sizes->stock ? 100.0 * (double)sizes->packed / (double)sizes->stock : 0;
+    printf("%s: %.1f MiB, %.1f %% of %.1f MiB", job->packs ? job->to : job->from, (double)sizes->packed / mib,
+           part, (double)sizes->stock / mib);
+    if (sizes->rows > 0) {
+        printf("; %.1f %% of the rows as they are", 100.0 * (double)sizes->raw_rows / (double)sizes->rows);
+    }
+    printf("\n");
+}
+
+static int work(const struct command *self, int argc, char **argv, bool packs)
+{
+    struct job job = {.packs = packs};
+    bool helped = false;
+    int parsed = parse(self, argc, argv, &job, &helped);
+    if (parsed != 0 || helped) {
+        return parsed;
+    }
+    tada_error error = {""};
+    tada_session_sizes sizes;
+    struct progress progress;
+    interrupt_watch();
+    progress_start(&progress, self->name);
+    const tada_session_watch watch = {step, &progress};
+    enum tada_status status = packs ? tada_session_pack_file(job.from, job.to, NULL, &watch, &sizes, &error)
+                                    : tada_session_unpack_file(job.from, job.to, &watch, &sizes, &error);
+    progress_clear(&progress);
+    if (status != TADA_OK) {
+        cli_fail("%s", error.text);
+        return interrupted() ? EXIT_INTERRUPTED : status == TADA_E_MEMORY ? EXIT_PROBLEM : EXIT_USAGE;
+    }
+    print_sizes(&job, &sizes);
+    return 0;
+}
+
+int pack_main(const struct command *self, int argc, char **argv)
+{
+    return work(self, argc, argv, true);
+}
+
+int unpack_main(const struct command *self, int argc, char **argv)
+{
+    return work(self, argc, argv, false);
+}

@@ -1,0 +1,113 @@
+#include "plans.h"
+#include "cli.h"
+#include "engine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char suffix[] = ".gguf";
+
+bool plans_folder(char path[PATH_MAX])
+{
+    const char *chosen = environment("TADA_PLANS"), *data = environment("XDG_DATA_HOME"),
+               *home = environment("HOME");
+    if (chosen) {
+        return snprintf(path, PATH_MAX, "%s", chosen) < PATH_MAX;
+    }
+    /* Relative paths there count as none, says the XDG base directory specification. */
+    return data && *data == '/' ? join_path(path, PATH_MAX, data, "tada/plans")
+                                : home && join_path(path, PATH_MAX, home, ".local/share/tada/plans");
+}
+
+/* Makes a folder and those that it lies in. */
+static bool make_folders(const char *path)
+{
+    char part[PATH_MAX];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+            return false;
+        }
+        *slash = '/';
+    }
+    return mkdir(part, 0777) == 0 || errno == EEXIST;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && strcmp(text + n - m, end) == 0;
+}
+
+int plans_new_path(const char *model_path, const char *budget, char path[PATH_MAX])
+{
+    char folder[PATH_MAX], file[PATH_MAX];
+    const char *slash = strrchr(model_path, '/');
+    const char *model = slash ? slash + 1 : model_path;
+    int stem = (int)strlen(model) - (ends_with(model, suffix) ? (int)strlen(suffix) : 0);
+    if (!plans_folder(folder) || !make_folders(folder)) {
+        cli_fail("There is no folder for plans: give a file with -o, or a folder in TADA_PLANS.");
+        return EXIT_USAGE;
+    }
+    if (snprintf(file, sizeof file, "%.*s-%s%s", stem, model, budget, suffix) >= (int)sizeof file ||
+        !join_path(path, PATH_MAX, folder, file)) {
+        cli_fail("The folder of plans has too long a name: give a file with -o.");
+        return EXIT_USAGE;
+    }
+    return 0;
+}
+
+void plan_measured(const tada_plan *plan, double *memory, double *kld)
+{
+    *memory = 0;
+    *kld = INFINITY;
+    for (int i = 0; i < plan->n_points; i++) {
+        if (strcmp(plan->points[i].cache, "plan") == 0) {
+            *memory = plan->points[i].memory;
+            *kld = plan->points[i].kld;
+        }
+    }
+}
+
+static bool is_better(const char *path, double kld, const struct found_plan *than)
+{
+    return !*than->path || kld < than->kld || (kld == than->kld && strcmp(path, than->path) < 0);
+}
+
+void plans_find(const struct engine *engine, const char *folder, uint64_t fingerprint, double budget,
+                struct found_plan *found)
+{
+    *found = (struct found_plan){.kld = INFINITY};
+    DIR *list = fingerprint ? opendir(folder) : NULL;
+    for (struct dirent *entry; list && (entry = readdir(list));) {
+        char path[PATH_MAX];
+        tada_plan *plan;
+        double memory, kld;
+        if (*entry->d_name == '.' || !ends_with(entry->d_name, suffix) ||
+            !join_path(path, sizeof path, folder, entry->d_name) ||
+            engine->plan_read(path, &plan, NULL) != TADA_OK) {
+            continue;
+        }
+        plan_measured(plan, &memory, &kld);
+        bool fits = plan->fingerprint == fingerprint;
+        found->n_fitting += fits;
+        if (fits && memory <= budget && is_better(path, kld, found)) {
+            tada_plan_free(found->plan);
+            found->plan = plan;
+            found->memory = memory;
+            found->kld = kld;
+            strcpy(found->path, path);
+        } else {
+            tada_plan_free(plan);
+        }
+    }
+    if (list) {
+        closedir(list);
+    }
+}

@@ -1,0 +1,38 @@
+/* What `tada serve` finds out before the server starts. */
+#ifndef TADA_SERVE_H
+#define TADA_SERVE_H
+
+#include "launch.h"
+#include "plans.h"
+#include "server_options.h"
+
+#include <limits.h>
+
+struct serve {
+    struct launch launch;
+    const char *plans; /* --plans; NULL: the usual folder */
+    double budget;     /* of f16's bytes that a plan may keep */
+    struct server_options server;
+    char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
+    char summary[PATH_MAX + 512];
+};
+
+/* Bytes of the cache. */
+struct serve_memory {
+    double bytes, f16; /* 0: unknown */
+    bool at_most;
+    int layers, n_layers; /* the last ones are compressed */
+};
+
+/* Writes the summary. */
+void serve_summarise(struct serve *serve, const struct server_cache *cache, const struct serve_memory *memory,
+                     const struct found_plan *found);
+
+/*
+ * Looks at the model: takes the plan that belongs to it, unless a cache was asked for, and writes the
+ * summary. Where it cannot, the cache is that of the launch, and the summary says what is known. `asked`: a
+ * cache was. Prints what is wrong with a plan that was asked for, and returns an exit status.
+ */
+int serve_look(struct serve *serve, bool asked);
+
+#endif

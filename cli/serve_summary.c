@@ -1,0 +1,54 @@
+/* The one line that `tada serve` prints before the server starts. */
+#include "serve.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static int add(struct serve *serve, int used, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static int add(struct serve *serve, int used, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    size_t room = sizeof serve->summary - (size_t)used;
+    int n = vsnprintf(serve->summary + used, room, format, arguments);
+    va_end(arguments);
+    return n < 0 || (size_t)n >= room ? (int)sizeof serve->summary - 1 : used + n;
+}
+
+void serve_summarise(struct serve *serve, const struct server_cache *cache, const struct serve_memory *memory,
+                     const struct found_plan *found)
+{
+    int used = 0;
+    const char *at_most = cache->at_most ? "at most " : "";
+    if (serve->server.models) {
+        used = add(serve, used, "a router, which starts a server for each model");
+    } else if (cache->cells == 0) {
+        used = add(serve, used, "context as the model says, %d slot%s", cache->slots,
+                   cache->slots > 1 ? "s" : "");
+    } else if (cache->slots == 1) {
+        used = add(serve, used, "context %s%lld, 1 slot", at_most, cache->cells);
+    } else {
+        used = add(serve, used,
+                   cache->unified ? "context %s%lld, shared by %d slots (unified cache)"
+                                  : "context %s%lld each for %d slots (split cache)",
+                   at_most, cache->cells, cache->slots);
+    }
+    if (memory->f16 > 0) {
+        used = add(serve, used, "; cache %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved",
+                   memory->at_most ? "at most " : "", memory->bytes / 1048576, memory->f16 / 1048576,
+                   100 * (1 - memory->bytes / memory->f16));
+        if (memory->layers < memory->n_layers) {
+            used = add(serve, used, " in %d of %d layers", memory->layers, memory->n_layers);
+        }
+    }
+    if (found->plan) {
+        used = add(serve, used, "; plan %s", found->path);
+        if (isfinite(found->kld)) {
+            add(serve, used, " (KL divergence %.5f at %.1f %%)", found->kld, 100 * found->memory);
+        }
+    } else {
+        add(serve, used, "; no plan, %s", serve->launch.cache);
+    }
+}

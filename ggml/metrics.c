@@ -1,0 +1,263 @@
+/* Counters, and the planes whose own counters are added up when somebody asks. */
+#include "metrics.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Its number is the lowest that is free, so that contexts that come and go share a few. */
+typedef struct counted_cache {
+    const tada_pool *pool; /* which all its planes have; NULL: not in use */
+    cache_plane *planes;
+    const cache_plane *first; /* each token is written to all planes, and counts in this one */
+    bool seen;
+    atomic_uint_fast64_t tokens;
+} counted_cache;
+
+static bool on;
+/* Held while planes come and go, and the thread with them; the thread itself takes the other one only. */
+static pthread_mutex_t life_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t planes_lock = PTHREAD_MUTEX_INITIALIZER;
+static counted_cache caches[METRICS_CACHES];
+static int64_t n_planes;
+static int64_t gone_compressions[2], gone_reopens[2]; /* of planes that are no more */
+
+static atomic_uint_fast64_t generic[GGML_OP_COUNT];
+static atomic_uint_fast64_t rows_read[2], rows_written[2];
+static atomic_uint_fast64_t attention_calls, attention_ns, encoding_ns;
+
+static void add(atomic_uint_fast64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static uint64_t value(atomic_uint_fast64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* ---- life ---- */
+
+/* A child of the host starts with no lock held. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&life_lock);
+    pthread_mutex_lock(&planes_lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&planes_lock);
+    pthread_mutex_unlock(&life_lock);
+}
+
+static void after_fork_in_child(void)
+{
+    tada_exporter_forget();
+    after_fork();
+}
+
+/* The process ends, or the plug-in is unloaded. A signal handler that calls exit may hold the lock: then the
+ * thread ends with the process. */
+__attribute__((destructor)) static void leave(void)
+{
+    if (pthread_mutex_trylock(&life_lock) == 0) {
+        tada_exporter_stop();
+        pthread_mutex_unlock(&life_lock);
+    }
+}
+
+void tada_metrics_init(void)
+{
+    tada_error error;
+    if (on) {
+        return;
+    }
+    if (tada_exporter_set(getenv("TADA_METRICS"), &error) != TADA_OK) {
+        tada_plugin_log("%s", error.text);
+    }
+    if (tada_exporter_wanted()) {
+        on = pthread_atfork(before_fork, after_fork, after_fork_in_child) == 0;
+    }
+}
+
+/* ---- planes ---- */
+
+/* The cache of that pool, or the lowest free one; more of them than there are numbers share the last. */
+static counted_cache *cache_of(const tada_pool *pool)
+{
+    counted_cache *free_one = NULL;
+    for (int i = 0; i < METRICS_CACHES; i++) {
+        if (caches[i].pool == pool) {
+            return &caches[i];
+        }
+        free_one = free_one || caches[i].pool ? free_one : &caches[i];
+    }
+    return free_one ? free_one : &caches[METRICS_CACHES - 1];
+}
+
+void tada_metrics_add(cache_plane *c)
+{
+    if (!on) {
+        return;
+    }
+    pthread_mutex_lock(&life_lock);
+    pthread_mutex_lock(&planes_lock);
+    counted_cache *cache = cache_of(c->pool);
+    if (!cache->planes) {
+        cache->pool = c->pool;
+        cache->first = c;
+        cache->seen = true;
+    }
+    c->counted_in = cache;
+    c->counted_next = cache->planes;
+    cache->planes = c;
+    bool first = n_planes++ == 0;
+    pthread_mutex_unlock(&planes_lock);
+    if (first) {
+        tada_exporter_start();
+    }
+    pthread_mutex_unlock(&life_lock);
+}
+
+void tada_metrics_remove(cache_plane *c)
+{
+    counted_cache *cache = c->counted_in;
+    if (!cache) {
+        return;
+    }
+    tada_plane_stats stats;
+    tada_plane_get_stats(c->plane, &stats);
+    pthread_mutex_lock(&life_lock);
+    pthread_mutex_lock(&planes_lock);
+    for (cache_plane **at = &cache->planes; *at; at = &(*at)->counted_next) {
+        if (*at == c) {
+            *at = c->counted_next;
+            break;
+        }
+    }
+    if (cache->first == c) {
+        cache->first = cache->planes;
+    }
+    if (!cache->planes) {
+        cache->pool = NULL;
+    }
+    c->counted_in = NULL;
+    gone_compressions[c->kind] += stats.compressions;
+    gone_reopens[c->kind] += stats.reopens;
+    bool last = --n_planes == 0;
+    pthread_mutex_unlock(&planes_lock);
+    if (last) {
+        tada_exporter_stop();
+    }
+    pthread_mutex_unlock(&life_lock);
+}
+
+/* ---- counters ---- */
+
+bool tada_metrics_generic(enum ggml_op op)
+{
+    return atomic_fetch_add_explicit(&generic[op], 1, memory_order_relaxed) == 0;
+}
+
+void tada_metrics_tokens(const cache_plane *c, int64_t rows)
+{
+    if (c->counted_in && c->counted_in->first == c) {
+        add(&c->counted_in->tokens, (uint64_t)rows);
+    }
+}
+
+static uint64_t rows_in(const cache_plane *c, size_t offset, size_t size)
+{
+    size_t row = (size_t)c->width * 2;
+    return size ? (offset + size - 1) / row - offset / row + 1 : 0;
+}
+
+void tada_metrics_read(const cache_plane *c, size_t offset, size_t size)
+{
+    add(&rows_read[c->kind], rows_in(c, offset, size));
+}
+
+void tada_metrics_written(const cache_plane *c, size_t offset, size_t size)
+{
+    add(&rows_written[c->kind], rows_in(c, offset, size));
+}
+
+uint64_t tada_metrics_clock(void)
+{
+    struct timespec now;
+    if (!on || clock_gettime(CLOCK_MONOTONIC, &now) != 0) {
+        return 0;
+    }
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void tada_metrics_attention(uint64_t since)
+{
+    if (since) {
+        add(&attention_calls, 1);
+        add(&attention_ns, tada_metrics_clock() - since);
+    }
+}
+
+void tada_metrics_encoding(uint64_t since)
+{
+    if (since) {
+        add(&encoding_ns, tada_metrics_clock() - since);
+    }
+}
+
+/* ---- sums ---- */
+
+static void collect_plane(metrics_kind *kind, metrics_cache *cache, const tada_plane_stats *s)
+{
+    tada_plane_stats *sum = &kind->stats;
+    kind->planes++;
+    sum->tiles += s->tiles;
+    sum->hot += s->hot;
+    sum->cold += s->cold;
+    sum->compressions += s->compressions;
+    sum->reopens += s->reopens;
+    sum->bytes_f16 += s->bytes_f16;
+    sum->bytes_cold += s->bytes_cold;
+    sum->bytes_hot += s->bytes_hot;
+    sum->bytes_sinks += s->bytes_sinks;
+    sum->bytes_table += s->bytes_table;
+    /* A row of zeros counts as none, so the plane with the most rows tells. */
+    cache->cells = s->cells > cache->cells ? s->cells : cache->cells;
+    cache->used = s->written > cache->used ? s->written : cache->used;
+}
+
+void tada_metrics_collect(metrics_counts *counts)
+{
+    memset(counts, 0, sizeof *counts);
+    pthread_mutex_lock(&planes_lock);
+    for (int i = 0; i < METRICS_CACHES; i++) {
+        metrics_cache *cache = &counts->caches[i];
+        cache->seen = caches[i].seen;
+        cache->there = caches[i].planes != NULL;
+        cache->tokens = value(&caches[i].tokens);
+        for (const cache_plane *c = caches[i].planes; c; c = c->counted_next) {
+            tada_plane_stats stats;
+            tada_plane_get_stats(c->plane, &stats);
+            collect_plane(&counts->kinds[c->kind], cache, &stats);
+        }
+    }
+    for (int kind = 0; kind < 2; kind++) {
+        counts->kinds[kind].stats.compressions += gone_compressions[kind];
+        counts->kinds[kind].stats.reopens += gone_reopens[kind];
+        counts->kinds[kind].rows_read = value(&rows_read[kind]);
+        counts->kinds[kind].rows_written = value(&rows_written[kind]);
+    }
+    /* Under the lock, so that no fork happens while it holds that of the pools. */
+    counts->scratch = tada_plugin_scratch_bytes();
+    pthread_mutex_unlock(&planes_lock);
+    for (int op = 0; op < GGML_OP_COUNT; op++) {
+        counts->generic[op] = value(&generic[op]);
+    }
+    counts->attention_calls = value(&attention_calls);
+    counts->attention_ns = value(&attention_ns);
+    counts->encoding_ns = value(&encoding_ns);
+}

@@ -1,0 +1,18 @@
+/* CRC-32 as zlib, PNG and Ethernet have it: polynomial 0xedb88320, reflected, inverted at both ends. */
+#ifndef TADA_SESSION_CRC_H
+#define TADA_SESSION_CRC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Of byte `i` that has `row` bytes behind it: table[row][i]. */
+typedef struct tada_crc {
+    uint32_t table[8][256];
+} tada_crc;
+
+void tada_crc_init(tada_crc *crc);
+
+/* The checksum of what had the checksum `before` (nothing: 0) and `size` bytes more. */
+uint32_t tada_crc_add(const tada_crc *crc, uint32_t before, const void *data, size_t size);
+
+#endif

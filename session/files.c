@@ -1,0 +1,223 @@
+/* Reading and writing, and files that are there whole or not at all. */
+#include "files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BUFFER = 1 << 20 };
+
+/* ---- reading ---- */
+
+enum tada_status tada_source_open(const char *path, tada_source *source, tada_error *error)
+{
+    struct stat status;
+    *source = (tada_source){.path = path, .fd = open(path, O_RDONLY | O_CLOEXEC)};
+    if (source->fd < 0 || fstat(source->fd, &status) != 0) {
+        enum tada_status result = tada_fail(error, TADA_E_FILE, "%.150s cannot be read (%s): choose another.",
+                                            path, strerror(errno));
+        tada_source_close(source);
+        return result;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        tada_source_close(source);
+        return tada_fail(error, TADA_E_FILE, "%.150s is not a plain file: choose another.", path);
+    }
+    source->size = (uint64_t)status.st_size;
+    return TADA_OK;
+}
+
+void tada_source_close(tada_source *source)
+{
+    if (source->fd >= 0) {
+        close(source->fd);
+    }
+    free(source->buffer);
+    source->buffer = NULL;
+    source->fd = -1;
+}
+
+enum tada_status tada_source_read(const tada_source *source, uint64_t at, void *bytes, size_t n,
+                                  tada_error *error)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pread(source->fd, (char *)bytes + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return tada_fail(error, TADA_E_FILE, "%.150s cannot be read (%s): is it being changed?",
+                             source->path, got < 0 ? strerror(errno) : "it ends too early");
+        }
+        done += (size_t)got;
+    }
+    return TADA_OK;
+}
+
+enum tada_status tada_source_peek(tada_source *source, size_t n, const uint8_t **bytes, tada_error *error)
+{
+    size_t have = source->end - source->begin;
+    if (n > source->size - source->at) {
+        return tada_fail(error, TADA_E_FILE, "%.150s is damaged: it ends too early.", source->path);
+    }
+    if (have < n) {
+        size_t wanted = n > BUFFER ? n : BUFFER;
+        uint8_t *buffer = source->buffer;
+        if (source->capacity < wanted) {
+            buffer = malloc(wanted);
+            if (!buffer) {
+                return tada_fail(error, TADA_E_MEMORY, "Out of memory while %.150s was read.", source->path);
+            }
+        }
+        if (have > 0) {
+            memmove(buffer, source->buffer + source->begin, have);
+        }
+        if (buffer != source->buffer) {
+            free(source->buffer);
+            source->buffer = buffer;
+            source->capacity = wanted;
+        }
+        source->begin = 0;
+        source->end = have;
+        uint64_t left = source->size - source->at - have;
+        size_t more = source->capacity - have < left ? source->capacity - have : (size_t)left;
+        enum tada_status status = tada_source_read(source, source->at + have, buffer + have, more, error);
+        if (status != TADA_OK) {
+            return status;
+        }
+        source->end += more;
+    }
+    *bytes = source->buffer + source->begin;
+    return TADA_OK;
+}
+
+enum tada_status tada_source_take(tada_source *source, size_t n, const uint8_t **bytes, tada_error *error)
+{
+    enum tada_status status = tada_source_peek(source, n, bytes, error);
+    if (status == TADA_OK) {
+        source->begin += n;
+        source->at += n;
+    }
+    return status;
+}
+
+/* ---- writing ---- */
+
+enum tada_status tada_sink_open(int fd, const char *name, tada_sink *sink, tada_error *error)
+{
+    *sink = (tada_sink){.name = name, .fd = fd, .buffer = malloc(BUFFER)};
+    tada_crc_init(&sink->crc);
+    return sink->buffer ? TADA_OK : tada_fail(error, TADA_E_MEMORY, "Out of memory for %.150s.", name);
+}
+
+void tada_sink_free(tada_sink *sink)
+{
+    free(sink->buffer);
+    sink->buffer = NULL;
+}
+
+enum tada_status tada_sink_flush(tada_sink *sink, tada_error *error)
+{
+    for (size_t done = 0; sink->fd >= 0 && done < sink->filled;) {
+        ssize_t put = write(sink->fd, sink->buffer + done, sink->filled - done);
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put <= 0) {
+            return tada_fail(error, TADA_E_FILE,
+                             "%.150s could not be written (%s): make room or choose another place.",
+                             sink->name, strerror(put < 0 ? errno : ENOSPC));
+        }
+        done += (size_t)put;
+    }
+    sink->filled = 0;
+    return TADA_OK;
+}
+
+enum tada_status tada_sink_put(tada_sink *sink, const void *bytes, size_t n, tada_error *error)
+{
+    const uint8_t *from = bytes;
+    sink->sum = tada_crc_add(&sink->crc, sink->sum, bytes, n);
+    sink->size += n;
+    while (n > 0) {
+        size_t part = BUFFER - sink->filled < n ? BUFFER - sink->filled : n;
+        memcpy(sink->buffer + sink->filled, from, part);
+        sink->filled += part;
+        from += part;
+        n -= part;
+        if (sink->filled == BUFFER) {
+            enum tada_status status = tada_sink_flush(sink, error);
+            if (status != TADA_OK) {
+                return status;
+            }
+        }
+    }
+    return TADA_OK;
+}
+
+/* ---- whole files ---- */
+
+static enum tada_status cannot_write(const char *path, const char *why, tada_error *error)
+{
+    return tada_fail(error, TADA_E_FILE, "%.150s cannot be written (%s): choose another file.", path, why);
+}
+
+enum tada_status tada_whole_open(const char *path, tada_whole *whole, tada_error *error)
+{
+    static atomic_uint number; /* threads of one process may write the same file */
+    struct stat status;
+    *whole = (tada_whole){.path = path, .fd = -1};
+    /* Moving a file to the place of a device would replace the device. */
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
+        return cannot_write(path, S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a plain file",
+                            error);
+    }
+    int length = snprintf(whole->part, sizeof whole->part, "%s.part%ld-%u", path, (long)getpid(),
+                          atomic_fetch_add(&number, 1));
+    if (!*path || length < 0 || (size_t)length >= sizeof whole->part) {
+        return cannot_write(path, "that is no file name", error);
+    }
+    whole->fd = open(whole->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return whole->fd >= 0 ? TADA_OK : cannot_write(path, strerror(errno), error);
+}
+
+/* A file that was moved is at its place for good once its folder is on the disk, too. Not all file systems
+ * can do that, and the file is whole either way. */
+static void sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof folder) {
+        return;
+    }
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    int fd = open(length ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+}
+
+enum tada_status tada_whole_close(tada_whole *whole, bool good, tada_error *error)
+{
+    bool done = good && fsync(whole->fd) == 0;
+    int reason = errno;
+    done = close(whole->fd) == 0 && done;
+    if (done && rename(whole->part, whole->path) == 0) {
+        sync_folder(whole->path);
+        return TADA_OK;
+    }
+    reason = done ? errno : reason;
+    unlink(whole->part);
+    return good ? tada_fail(error, TADA_E_FILE,
+                            "%.150s could not be written (%s): make room or choose another file.",
+                            whole->path, strerror(reason))
+                : TADA_OK;
+}

@@ -1,0 +1,223 @@
+/* Rows on grids: from integers to rows, and how integers are stored. */
+#include "grid_work.h"
+
+#include <string.h>
+
+enum {
+    CELLS = TADA_TILE_CELLS,
+    SPAN = 8, /* columns whose codes have one width, so that those of a row fill whole bytes */
+};
+
+static size_t words_of(const tada_grid *g, int n)
+{
+    return g->axis == TADA_AXIS_CHANNEL ? (size_t)g->width : (size_t)n * (size_t)(g->width / g->group);
+}
+
+tada_grid_work tada_grid_work_make(const tada_grid *g, float *scratch)
+{
+    size_t width = (size_t)g->width, values = CELLS * width;
+    tada_grid_work w;
+    w.x = scratch;
+    w.turned = w.x + values;
+    w.scale = w.turned + values;
+    w.offset = w.scale + width;
+    w.codes = (uint8_t *)(w.offset + width);
+    w.words = (uint16_t *)(void *)(w.codes + values);
+    w.lane_codes = (uint8_t *)(w.words + words_of(g, CELLS));
+    w.rows = (uint16_t *)(void *)(w.lane_codes + TADA_GRID_GROUP * TADA_LANES);
+    return w;
+}
+
+size_t tada_grid_scratch(const tada_grid *g)
+{
+    /* What work_make hands out, in floats. */
+    size_t width = (size_t)g->width, values = CELLS * width;
+    return 2 * values + 2 * width + values / 4 + (words_of(g, CELLS) + 1) / 2 +
+           TADA_GRID_GROUP * TADA_LANES / 4 + values / 2 + 16;
+}
+
+bool tada_grid_check(const tada_grid *g)
+{
+    bool token = g->axis == TADA_AXIS_TOKEN;
+    if (g->width < 16 || g->width > TADA_GRID_WIDTH || g->width % 16 != 0 ||
+        (!token && (g->axis != TADA_AXIS_CHANNEL || g->group != 0))) {
+        return false;
+    }
+    if (g->rotation != 1 && (g->rotation < 16 || g->rotation > TADA_GRID_BLOCK ||
+                             (g->rotation & (g->rotation - 1)) || g->width % g->rotation)) {
+        return false;
+    }
+    return !token ||
+           (g->group >= 16 && g->group <= TADA_GRID_GROUP && g->group % 16 == 0 && g->width % g->group == 0);
+}
+
+/* ---- rows ---- */
+
+static void factors(const uint16_t *words, size_t n, float *scale, float *offset)
+{
+    tada_kernels_get()->factors((const uint8_t *)words, (int)n, scale, offset);
+}
+
+/* n rows from codes and words. */
+void tada_grid_decode(const tada_grid *g, int n, const tada_grid_work *w, uint16_t *rows)
+{
+    const tada_kernels *k = tada_kernels_get();
+    int width = g->width, group = g->axis == TADA_AXIS_TOKEN ? g->group : width;
+    float *row = w->turned; /* free by then */
+    if (g->axis == TADA_AXIS_CHANNEL) {
+        factors(w->words, (size_t)width, w->scale, w->offset);
+    }
+    for (int t = 0; t < n; t++) {
+        const uint8_t *codes = w->codes + (size_t)t * (size_t)width;
+        uint16_t *out = rows + (size_t)t * (size_t)width;
+        if (g->axis == TADA_AXIS_CHANNEL) {
+            for (int d = 0; d < width; d++) {
+                row[d] = w->scale[d] * (float)codes[d] + w->offset[d];
+            }
+        } else {
+            int groups = width / group;
+            factors(w->words + (size_t)t * (size_t)groups, (size_t)groups, w->scale, w->offset);
+            for (int i = 0; i < groups; i++) {
+                float scale = w->scale[i], offset = w->offset[i];
+                for (int d = i * group; d < (i + 1) * group; d++) {
+                    row[d] = scale * (float)codes[d] + offset;
+                }
+            }
+        }
+        if (g->rotation > 1) {
+            k->hadamard(row, width, g->rotation);
+        }
+        k->half_from_float(row, out, width);
+        for (int d = 0; d < width; d++) {
+            /* What would be infinite is the largest finite value. */
+            out[d] = (uint16_t)(out[d] - ((out[d] & 0x7fff) == 0x7c00));
+        }
+    }
+}
+
+/* ---- bytes ---- */
+
+static int bit_length(unsigned value)
+{
+    return value ? 32 - __builtin_clz(value) : 0;
+}
+
+/* 8 codes of so many bits, the first one lowest; as many bytes as bits. */
+static uint8_t *put_span(const uint8_t *codes, int bits, uint8_t *to)
+{
+    uint64_t all = 0;
+    for (int i = 0; i < SPAN; i++) {
+        all |= (uint64_t)codes[i] << (i * bits);
+    }
+    for (int i = 0; i < bits; i++) {
+        *to++ = (uint8_t)(all >> (8 * i));
+    }
+    return to;
+}
+
+static const uint8_t *get_span(const uint8_t *from, int bits, uint8_t *codes)
+{
+    uint64_t all = 0, mask = ((uint64_t)1 << bits) - 1;
+    for (int i = 0; i < bits; i++) {
+        all |= (uint64_t)*from++ << (8 * i);
+    }
+    for (int i = 0; i < SPAN; i++) {
+        codes[i] = (uint8_t)(all >> (i * bits) & mask);
+    }
+    return from;
+}
+
+size_t tada_grid_head_bytes(const tada_grid *g)
+{
+    return g->axis == TADA_AXIS_CHANNEL ? (size_t)g->width / (2 * SPAN) : 1;
+}
+
+size_t tada_grid_most_bytes(const tada_grid *g)
+{
+    return tada_grid_head_bytes(g) + 2 * words_of(g, CELLS) + (size_t)CELLS * (size_t)g->width;
+}
+
+static int width_of(const tada_grid *g, const uint8_t *head, int span)
+{
+    return g->axis == TADA_AXIS_CHANNEL ? head[span / 2] >> span % 2 * 4 & 15 : head[0];
+}
+
+size_t tada_grid_run_bytes(const tada_grid *g, int n, const uint8_t *head)
+{
+    size_t bits = 0;
+    for (int s = 0; s < g->width / SPAN; s++) {
+        if (width_of(g, head, s) > TADA_GRID_CODE_BITS) {
+            return 0;
+        }
+        bits += (size_t)width_of(g, head, s);
+    }
+    /* 8 codes to a span: its bits of all of them are as many bytes. */
+    return tada_grid_head_bytes(g) + 2 * words_of(g, n) + (size_t)n * bits;
+}
+
+/* The head of a run: the least widths that its codes need. */
+static void make_head(const tada_grid *g, const uint8_t *codes, int n, uint8_t *head)
+{
+    memset(head, 0, tada_grid_head_bytes(g));
+    for (int s = 0; s < g->width / SPAN; s++) {
+        unsigned all = 0;
+        for (int t = 0; t < n; t++) {
+            const uint8_t *span = codes + (size_t)t * (size_t)g->width + (size_t)(s * SPAN);
+            for (int i = 0; i < SPAN; i++) {
+                all |= span[i];
+            }
+        }
+        int bits = bit_length(all);
+        if (g->axis == TADA_AXIS_CHANNEL) {
+            head[s / 2] = (uint8_t)(head[s / 2] | bits << s % 2 * 4);
+        } else {
+            head[0] = bits > head[0] ? (uint8_t)bits : head[0];
+        }
+    }
+}
+
+static const uint8_t *codes_from(const tada_grid *g, const tada_grid_work *w, int first)
+{
+    return w->codes + (size_t)first * (size_t)g->width;
+}
+
+size_t tada_grid_bytes(const tada_grid *g, int first, int n, float *scratch)
+{
+    tada_grid_work w = tada_grid_work_make(g, scratch);
+    make_head(g, codes_from(g, &w, first), n, w.lane_codes);
+    return tada_grid_run_bytes(g, n, w.lane_codes);
+}
+
+size_t tada_grid_put(const tada_grid *g, int first, int n, float *scratch, uint8_t *bytes)
+{
+    tada_grid_work w = tada_grid_work_make(g, scratch);
+    const uint8_t *codes = codes_from(g, &w, first);
+    const uint16_t *words = w.words + (g->axis == TADA_AXIS_TOKEN ? words_of(g, first) : 0);
+    uint8_t *to = bytes + tada_grid_head_bytes(g);
+    make_head(g, codes, n, bytes);
+    memcpy(to, words, 2 * words_of(g, n));
+    to += 2 * words_of(g, n);
+    for (int t = 0; t < n; t++) {
+        for (int s = 0; s < g->width / SPAN; s++) {
+            to = put_span(codes, width_of(g, bytes, s), to);
+            codes += SPAN;
+        }
+    }
+    return (size_t)(to - bytes);
+}
+
+void tada_grid_get(const tada_grid *g, int n, const uint8_t *bytes, uint16_t *rows, float *scratch)
+{
+    tada_grid_work w = tada_grid_work_make(g, scratch);
+    const uint8_t *from = bytes + tada_grid_head_bytes(g);
+    uint8_t *codes = w.codes;
+    memcpy(w.words, from, 2 * words_of(g, n));
+    from += 2 * words_of(g, n);
+    for (int t = 0; t < n; t++) {
+        for (int s = 0; s < g->width / SPAN; s++) {
+            from = get_span(from, width_of(g, bytes, s), codes);
+            codes += SPAN;
+        }
+    }
+    tada_grid_decode(g, n, &w, rows);
+}

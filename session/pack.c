@@ -1,0 +1,450 @@
+/* Packing: the planes of a file in runs of rows, everything else as it is. */
+#include "packed.h"
+#include "stock.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CELLS = TADA_TILE_CELLS, FEW_ROWS = 16, UNKNOWN = 255 };
+
+/* The runs of the axis channel, as far as the planes before have shown them: all layers have the same cells.
+ */
+typedef struct run_cuts {
+    uint32_t stream;
+    uint8_t *length; /* of the run that begins with a row; 0: the row stays as it is; or UNKNOWN */
+} run_cuts;
+
+/* One file being packed. */
+typedef struct packing {
+    tada_source *source;
+    tada_sink *sink;
+    const tada_session_watch *watch;
+    tada_session_sizes *sizes;
+    tada_error *error;
+} packing;
+
+/* What became of up to 64 rows of a batch. */
+typedef struct run {
+    size_t first;  /* row of the batch */
+    int n;         /* rows */
+    uint64_t fits; /* bit i: row i is coded */
+    size_t size;   /* of all of its runs in `bytes`, heads included */
+    uint8_t *bytes;
+} run;
+
+/* One plane being packed. */
+typedef struct plane {
+    const tada_stock_plane *stock;
+    tada_grid grid;
+    uint64_t raw_from, row; /* rows from raw_from on are still to be written, as they are; next row */
+    int n_threads;
+    size_t scratch_floats, run_bytes;
+    float *scratch; /* of each thread */
+    uint16_t *rows; /* of a batch */
+    uint8_t *bytes; /* of a batch's runs */
+    int n_runs;
+    run runs[PACKED_BATCH_RUNS];
+    run_cuts *cuts;
+} plane;
+
+static enum tada_status copy_bytes(packing *p, uint64_t at, uint64_t n)
+{
+    enum { CHUNK = 1 << 16 };
+    uint8_t chunk[CHUNK];
+    enum tada_status status = TADA_OK;
+    while (n > 0 && status == TADA_OK) {
+        size_t part = n < CHUNK ? (size_t)n : CHUNK;
+        status = tada_source_read(p->source, at, chunk, part, p->error);
+        status = status == TADA_OK ? tada_sink_put(p->sink, chunk, part, p->error) : status;
+        at += part;
+        n -= part;
+        if (status == TADA_OK) {
+            status = tada_session_step(p->watch, at, p->source->size, p->error);
+        }
+    }
+    return status;
+}
+
+/* A record of bytes of the file, as they are. */
+static enum tada_status put_bytes(packing *p, uint64_t at, uint64_t n)
+{
+    uint8_t head[PACKED_BYTES_HEAD] = {PACKED_BYTES};
+    if (n == 0) {
+        return TADA_OK;
+    }
+    memcpy(head + 1, &n, sizeof n);
+    enum tada_status status = tada_sink_put(p->sink, head, sizeof head, p->error);
+    return status == TADA_OK ? copy_bytes(p, at, n) : status;
+}
+
+/* ---- planes ---- */
+
+static size_t row_bytes(const plane *pl)
+{
+    return 2 * (size_t)pl->grid.width;
+}
+
+/* Writes the rows that wait, as they are. */
+static enum tada_status put_raw(packing *p, plane *pl)
+{
+    uint32_t n = (uint32_t)(pl->row - pl->raw_from);
+    uint8_t head[PACKED_RAW_HEAD] = {PACKED_RAW};
+    if (n == 0) {
+        return TADA_OK;
+    }
+    memcpy(head + 1, &n, sizeof n);
+    enum tada_status status = tada_sink_put(p->sink, head, sizeof head, p->error);
+    if (status == TADA_OK) {
+        status = copy_bytes(p, pl->stock->at + pl->raw_from * row_bytes(pl), n * row_bytes(pl));
+    }
+    pl->raw_from = pl->row;
+    p->sizes->raw_rows += n;
+    return status;
+}
+
+/* The coded runs of up to 64 rows: those that lie on a grid, and nothing of the others. */
+static void make_run(const plane *pl, float *scratch, run *r)
+{
+    r->fits = tada_grid_fit(&pl->grid, pl->rows + r->first * (size_t)pl->grid.width, r->n, scratch);
+    r->size = 0;
+    for (int first = 0; first < r->n;) {
+        int count = 0;
+        while (first + count < r->n && r->fits >> (first + count) & 1) {
+            count++;
+        }
+        if (count > 0) {
+            uint8_t *to = r->bytes + r->size;
+            to[0] = PACKED_CODED;
+            to[1] = (uint8_t)count;
+            r->size += PACKED_CODED_HEAD;
+            r->size += tada_grid_put(&pl->grid, first, count, scratch, to + PACKED_CODED_HEAD);
+        }
+        first += count + 1;
+    }
+}
+
+/* Those of a batch, whose rows are in memory. */
+static void make_runs(plane *pl)
+{
+#pragma omp parallel for num_threads(pl->n_threads) schedule(dynamic, 1) if (pl->n_runs > 1)
+    for (int i = 0; i < pl->n_runs; i++) {
+        make_run(pl, pl->scratch + pl->scratch_floats * (size_t)omp_get_thread_num(), &pl->runs[i]);
+    }
+}
+
+/* Writes what make_run has made of the next rows. */
+static enum tada_status put_run(packing *p, plane *pl, const run *r)
+{
+    enum tada_status status = TADA_OK;
+    const uint8_t *from = r->bytes;
+    uint64_t end = pl->row + (uint64_t)r->n;
+    while (pl->row < end && status == TADA_OK) {
+        if (!(r->fits >> (r->n - (int)(end - pl->row)) & 1)) {
+            pl->row++;
+            continue;
+        }
+        size_t size = PACKED_CODED_HEAD + tada_grid_run_bytes(&pl->grid, from[1], from + PACKED_CODED_HEAD);
+        status = put_raw(p, pl);
+        status = status == TADA_OK ? tada_sink_put(p->sink, from, size, p->error) : status;
+        pl->row += from[1];
+        pl->raw_from = pl->row;
+        from += size;
+    }
+    return status;
+}
+
+static size_t rows_left(const plane *pl, size_t most)
+{
+    uint64_t left = pl->stock->rows - pl->row;
+    return most < left ? most : (size_t)left;
+}
+
+static enum tada_status read_rows(const packing *p, const plane *pl, size_t n)
+{
+    return tada_source_read(p->source, pl->stock->at + pl->row * row_bytes(pl), pl->rows, n * row_bytes(pl),
+                            p->error);
+}
+
+/* Each row stands for itself. */
+static enum tada_status pack_tokens(packing *p, plane *pl)
+{
+    enum tada_status status = TADA_OK;
+    size_t most = (size_t)packed_batch(&pl->grid) * CELLS;
+    while (pl->row < pl->stock->rows && status == TADA_OK) {
+        size_t n = rows_left(pl, most);
+        status = read_rows(p, pl, n);
+        pl->n_runs = 0;
+        for (size_t first = 0; first < n && status == TADA_OK; first += CELLS) {
+            run *r = &pl->runs[pl->n_runs++];
+            r->first = first;
+            r->n = n - first < CELLS ? (int)(n - first) : CELLS;
+        }
+        make_runs(pl);
+        for (int i = 0; i < pl->n_runs && status == TADA_OK; i++) {
+            status = put_run(p, pl, &pl->runs[i]);
+        }
+    }
+    return status;
+}
+
+/* ---- axis channel ---- */
+
+/* Up to `most` runs of the next n rows, as far as can be foreseen. */
+static void plan_runs(plane *pl, size_t n, int most)
+{
+    size_t first = 0;
+    for (pl->n_runs = 0; pl->n_runs < most && first < n; pl->n_runs++) {
+        int length = pl->cuts->length[pl->row + first];
+        length = length == UNKNOWN ? CELLS : length;
+        if (length == 0) {
+            break;
+        }
+        run *r = &pl->runs[pl->n_runs];
+        r->first = first;
+        r->n = n - first < (size_t)length ? (int)(n - first) : length;
+        first += (size_t)r->n;
+    }
+}
+
+/* Whether a run is one that is known to be, or as small as the last one for which the best end was looked
+ * for. */
+static bool is_good(const plane *pl, const run *r, double usual)
+{
+    return r->fits && (pl->cuts->length[pl->row] == r->n || (double)r->size <= 1.2 * usual * r->n);
+}
+
+/*
+ * Runs end where tiles do, and go on to the next one. Where none begins, one row after the other goes as it
+ * is, and the longer there is none, the more of them at once.
+ */
+static enum tada_status pack_channels(packing *p, plane *pl)
+{
+    enum tada_status status = TADA_OK;
+    int batch = 1, most = packed_batch(&pl->grid), without = 0;
+    double usual = 0; /* bytes of a row */
+    while (pl->row < pl->stock->rows && status == TADA_OK) {
+        size_t n = rows_left(pl, (size_t)batch * CELLS);
+        uint64_t start = pl->row;
+        status = read_rows(p, pl, n);
+        if (status != TADA_OK) {
+            break;
+        }
+        plan_runs(pl, n, batch);
+        make_runs(pl);
+        int done = 0;
+        while (done < pl->n_runs && is_good(pl, &pl->runs[done], usual) && status == TADA_OK) {
+            pl->cuts->length[pl->row] = (uint8_t)pl->runs[done].n;
+            status = put_run(p, pl, &pl->runs[done++]);
+        }
+        size_t first = (size_t)(pl->row - start), size;
+        without = done > 0 ? 0 : without;
+        batch = done < pl->n_runs || done == 0 ? 1 : 2 * batch < most ? 2 * batch : most;
+        if (first == n || (done > 0 && done == pl->n_runs) || status != TADA_OK) {
+            continue;
+        }
+        run *r = &pl->runs[0];
+        *r = (run){.first = first, .bytes = r->bytes};
+        r->n = tada_grid_cut(&pl->grid, pl->rows + first * (size_t)pl->grid.width, (int)(n - first),
+                             pl->scratch, &size);
+        pl->cuts->length[pl->row] = (uint8_t)r->n;
+        if (r->n > 0) {
+            make_run(pl, pl->scratch, r);
+            status = put_run(p, pl, r);
+            usual = (double)r->size / r->n;
+            without = 0;
+        } else {
+            size_t skip = without < FEW_ROWS ? 1 : (size_t)(without - FEW_ROWS + 2);
+            skip = skip < CELLS ? skip : CELLS;
+            pl->row += skip < n - first ? skip : n - first;
+            without += (int)skip;
+        }
+    }
+    return status;
+}
+
+static bool plane_memory(plane *pl)
+{
+    int runs = packed_batch(&pl->grid);
+    /* Every second row of a run may be one of its own, with a head each. */
+    pl->run_bytes =
+        tada_grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + tada_grid_head_bytes(&pl->grid));
+    pl->scratch_floats = (tada_grid_scratch(&pl->grid) + 15) / 16 * 16;
+    pl->n_threads = tada_session_threads();
+    pl->scratch = malloc(pl->scratch_floats * (size_t)pl->n_threads * sizeof *pl->scratch);
+    pl->rows = malloc((size_t)runs * CELLS * row_bytes(pl));
+    pl->bytes = malloc((size_t)runs * pl->run_bytes);
+    for (int i = 0; pl->bytes && i < runs; i++) {
+        pl->runs[i].bytes = pl->bytes + (size_t)i * pl->run_bytes;
+    }
+    return pl->scratch && pl->rows && pl->bytes;
+}
+
+/* A record of a plane. guess: that of a plane before, and then its own. */
+static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run_cuts *cuts,
+                                  tada_session_guess *guess)
+{
+    plane pl = {.stock = stock, .cuts = cuts};
+    const tada_grid *grid = &pl.grid;
+    guess->grid.width = (int)stock->width;
+    enum tada_status status = tada_session_detect(p->source, stock->at, stock->rows, guess, p->error);
+    p->sizes->rows += stock->rows;
+    p->sizes->planes++;
+    if (status != TADA_OK || guess->cost >= 1) {
+        p->sizes->raw_rows += stock->rows;
+        return status != TADA_OK ? status : put_bytes(p, stock->at, 2 * (uint64_t)stock->width * stock->rows);
+    }
+    pl.grid = guess->grid;
+    if (!plane_memory(&pl)) {
+        status =
+            tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
+    } else {
+        uint8_t head[PACKED_PLANE_HEAD] = {PACKED_PLANE, grid->axis == TADA_AXIS_TOKEN};
+        const uint16_t shorts[2] = {(uint16_t)grid->rotation, (uint16_t)grid->group};
+        const uint32_t longs[2] = {stock->width, stock->rows};
+        memcpy(head + 2, shorts, sizeof shorts);
+        memcpy(head + 6, longs, sizeof longs);
+        status = tada_sink_put(p->sink, head, sizeof head, p->error);
+    }
+    if (status == TADA_OK) {
+        status = grid->axis == TADA_AXIS_TOKEN ? pack_tokens(p, &pl) : pack_channels(p, &pl);
+    }
+    status = status == TADA_OK ? put_raw(p, &pl) : status;
+    free(pl.scratch);
+    free(pl.rows);
+    free(pl.bytes);
+    return status;
+}
+
+/* ---- files ---- */
+
+static enum tada_status put_header(packing *p)
+{
+    uint8_t header[PACKED_HEADER] = PACKED_MAGIC;
+    const uint32_t version = PACKED_VERSION;
+    memcpy(header + 8, &version, sizeof version);
+    memcpy(header + 16, &p->source->size, sizeof p->source->size);
+    return tada_sink_put(p->sink, header, sizeof header, p->error);
+}
+
+/* Those of the plane's stream; unknown ones when it is a new one. */
+static enum tada_status cuts_for(const packing *p, const tada_stock_plane *stock, run_cuts *cuts)
+{
+    if (cuts->length && cuts->stream == stock->stream) {
+        return TADA_OK;
+    }
+    free(cuts->length);
+    *cuts = (run_cuts){stock->stream, malloc(stock->rows)};
+    if (!cuts->length) {
+        return tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
+    }
+    memset(cuts->length, UNKNOWN, stock->rows);
+    return TADA_OK;
+}
+
+static enum tada_status put_records(packing *p)
+{
+    tada_stock_plane *planes;
+    size_t n;
+    uint64_t at = 0;
+    run_cuts cuts = {0};
+    /* Of K and of V. */
+    tada_session_guess guesses[2] = {{.grid = {.rotation = 1}, .cost = 1},
+                                     {.grid = {.rotation = 1}, .cost = 1}};
+    enum tada_status status = tada_stock_scan(p->source, &planes, &n, p->error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    status = put_header(p);
+    for (size_t i = 0; i < n && status == TADA_OK; i++) {
+        status = put_bytes(p, at, planes[i].at - at);
+        at = planes[i].at + 2 * (uint64_t)planes[i].width * planes[i].rows;
+        status = status == TADA_OK ? cuts_for(p, &planes[i], &cuts) : status;
+        status = status == TADA_OK ? put_plane(p, &planes[i], &cuts, &guesses[planes[i].is_v]) : status;
+    }
+    free(planes);
+    free(cuts.length);
+    return status == TADA_OK ? put_bytes(p, at, p->source->size - at) : status;
+}
+
+/* The checksum of a whole file. */
+static enum tada_status source_sum(tada_source *source, uint32_t *sum, tada_error *error)
+{
+    enum { CHUNK = 1 << 16 };
+    enum tada_status status = TADA_OK;
+    tada_crc crc;
+    tada_crc_init(&crc);
+    *sum = 0;
+    for (uint64_t at = 0; at < source->size && status == TADA_OK; at += CHUNK) {
+        uint8_t chunk[CHUNK];
+        size_t n = source->size - at < CHUNK ? (size_t)(source->size - at) : CHUNK;
+        status = tada_source_read(source, at, chunk, n, error);
+        *sum = tada_crc_add(&crc, *sum, chunk, n);
+    }
+    return status;
+}
+
+static enum tada_status put_footer(packing *p, uint32_t sum)
+{
+    enum tada_status status = tada_sink_put(p->sink, &sum, sizeof sum, p->error);
+    uint32_t own = p->sink->sum;
+    status = status == TADA_OK ? tada_sink_put(p->sink, &own, sizeof own, p->error) : status;
+    return status == TADA_OK ? tada_sink_flush(p->sink, p->error) : status;
+}
+
+static enum tada_status pack_to(packing *p, const tada_whole *whole)
+{
+    uint32_t sum, back;
+    tada_session_sizes sizes;
+    enum tada_status status = source_sum(p->source, &sum, p->error);
+    status = status == TADA_OK ? put_records(p) : status;
+    status = status == TADA_OK ? put_footer(p, sum) : status;
+    p->sizes->packed = p->sink->size;
+    if (status == TADA_OK) {
+        /* Nobody should have to trust this code: what was written is unpacked before it counts. */
+        status = tada_session_unpack_to(whole->part, -1, whole->part, NULL, &sizes, &back, p->error);
+    }
+    if (status != TADA_OK || (sizes.stock == p->source->size && back == sum)) {
+        return status;
+    }
+    return tada_fail(p->error, TADA_E_FILE, "%.150s has changed while it was packed: try again.",
+                     p->source->path);
+}
+
+enum tada_status tada_session_pack_file(const char *from, const char *to, const char *spec,
+                                        const tada_session_watch *watch, tada_session_sizes *sizes,
+                                        tada_error *error)
+{
+    tada_source source;
+    tada_whole whole;
+    tada_sink sink;
+    tada_session_sizes unused;
+    sizes = sizes ? sizes : &unused;
+    memset(sizes, 0, sizeof *sizes);
+    tada_spec parsed;
+    enum tada_status status = spec ? tada_spec_parse(spec, &parsed, error) : TADA_OK;
+    status = status == TADA_OK ? tada_source_open(from, &source, error) : status;
+    if (status != TADA_OK) {
+        return status;
+    }
+    sizes->stock = source.size;
+    status = tada_whole_open(to, &whole, error);
+    if (status == TADA_OK) {
+        status = tada_sink_open(whole.fd, to, &sink, error);
+        if (status == TADA_OK) {
+            packing p = {&source, &sink, watch, sizes, error};
+            status = pack_to(&p, &whole);
+        }
+        tada_sink_free(&sink);
+        enum tada_status closed = tada_whole_close(&whole, status == TADA_OK, error);
+        status = status == TADA_OK ? closed : status;
+    }
+    tada_source_close(&source);
+    return status;
+}
+
+enum tada_status tada_session_pack(const char *from, const char *to, const char *spec, tada_error *error)
+{
+    return tada_session_pack_file(from, to, spec, NULL, NULL, error);
+}

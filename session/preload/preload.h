@@ -1,0 +1,41 @@
+/*
+ * libtada-sessions.so, which `tada serve` loads into llama-server: the state files that llama.cpp writes into
+ * and reads from one folder are packed there. The parts know each other through this header. They call the
+ * functions of stdio that the library stands before; whatever they do is passed on (preload.c).
+ */
+#ifndef TADA_PRELOAD_H
+#define TADA_PRELOAD_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* One line on stderr. */
+void preload_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- saving.c: files that are written beside their place, packed, and then moved to it ---- */
+
+struct saving {
+    FILE *stream; /* of the temporary file, which is locked as long as it is open */
+    char *temporary, *packed, *final;
+    struct saving *next; /* the caller's */
+};
+
+/* Begins a file that is to become `folder`/`name`. NULL: it has to be written in place, by who asked for it.
+ */
+struct saving *saving_begin(const char *folder, const char *name);
+/*
+ * Packs it if asked to, moves it to its place and frees it, but for the stream. What cannot be packed is kept
+ * as it is, with a line on stderr. False: it could not be written, and what was in its place is still there.
+ */
+bool saving_end(struct saving *saving, bool packs);
+/* Removes what processes that were killed left in the folder. */
+void saving_clean(const char *folder);
+
+/* ---- restoring.c ---- */
+
+/* Whether `path` is a packed file; if so, *stream reads what was packed, or is NULL and errno set. */
+bool restoring_open(const char *folder, const char *path, FILE **stream);
+/* Drops what is kept of the file that was restored last. */
+void restoring_forget(void);
+
+#endif

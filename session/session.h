@@ -1,0 +1,53 @@
+/*
+ * Sessions on disk in compressed form: packs the files in which llama.cpp saves the state of a sequence (slot
+ * saves of llama-server, llama_state_seq_save_file) or of a context (llama_state_save_file), without loss.
+ * doc/session.md describes the packed file.
+ *
+ * All of it may be used from several threads at once. No pointer may be NULL unless it says so.
+ */
+#ifndef TADA_SESSION_H
+#define TADA_SESSION_H
+
+#include "tada.h"
+
+/*
+ * Packs the file `from` into a file `to`, which appears whole or not at all (until then it has a temporary
+ * name in the same folder). Unpacking gives the same bytes, always; how small it gets depends on how many
+ * rows come out of a compressed cache. spec: NULL, or the cache that wrote it; it is checked, but not needed,
+ * as the rows tell. A file that is not llama.cpp's: TADA_E_FILE.
+ */
+enum tada_status tada_session_pack(const char *from, const char *to, const char *spec, tada_error *error);
+
+/*
+ * Writes the file that was packed into `from` to a descriptor that is open for writing, from its offset on.
+ * On an error, what was written is worth nothing. A damaged file: TADA_E_FILE.
+ */
+enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *error);
+
+/* Whether a file begins as packed files do; false also for what cannot be read. */
+bool tada_session_is_packed(const char *path);
+
+/* ---- the same for long files, with more to tell ---- */
+
+/* What became of a file. */
+typedef struct tada_session_sizes {
+    uint64_t stock, packed;  /* bytes of the file of llama.cpp, of the packed one */
+    uint64_t rows, raw_rows; /* rows of f16 caches; those of them that are stored as they are */
+    uint64_t planes;         /* K or V of a layer that they are from */
+} tada_session_sizes;
+
+/* Called now and then; false: give up. */
+typedef struct tada_session_watch {
+    bool (*step)(void *context, uint64_t done, uint64_t total);
+    void *context;
+} tada_session_watch;
+
+/* watch, sizes: may be NULL. */
+enum tada_status tada_session_pack_file(const char *from, const char *to, const char *spec,
+                                        const tada_session_watch *watch, tada_session_sizes *sizes,
+                                        tada_error *error);
+/* Unpacks into a file, which appears whole or not at all. */
+enum tada_status tada_session_unpack_file(const char *from, const char *to, const tada_session_watch *watch,
+                                          tada_session_sizes *sizes, tada_error *error);
+
+#endif

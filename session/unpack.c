@@ -1,0 +1,359 @@
+/* Unpacking: nothing in the file is believed, not even after its checksum was right. */
+#include "packed.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CELLS = TADA_TILE_CELLS };
+
+/* One file being unpacked. */
+typedef struct unpacking {
+    tada_source *source;
+    tada_sink *sink;
+    const tada_session_watch *watch;
+    tada_session_sizes *sizes;
+    tada_error *error;
+    uint64_t stock_bytes; /* that are to come out */
+    uint64_t end;         /* of the records */
+} unpacking;
+
+/* Runs of a plane that are unpacked at once. */
+typedef struct batch {
+    tada_grid grid;
+    int n, most, n_threads;
+    int rows[PACKED_BATCH_RUNS];      /* of each run */
+    size_t run_bytes, scratch_floats; /* that each has room for */
+    uint8_t *packed;
+    uint16_t *out;
+    float *scratch;
+} batch;
+
+int tada_session_threads(void)
+{
+    int n = omp_get_num_procs();
+    return n < 1 ? 1 : n > 8 ? 8 : n;
+}
+
+enum tada_status tada_session_step(const tada_session_watch *watch, uint64_t done, uint64_t total,
+                                   tada_error *error)
+{
+    return !watch || !watch->step || watch->step(watch->context, done, total)
+               ? TADA_OK
+               : tada_fail(error, TADA_E_FILE, "Stopped: nothing was written.");
+}
+
+static enum tada_status damaged(const unpacking *u, const char *what)
+{
+    return tada_fail(u->error, TADA_E_FILE, "%.150s is damaged (%s): use another copy.", u->source->path,
+                     what);
+}
+
+/* The next n bytes, which must be of records. */
+static enum tada_status take(const unpacking *u, size_t n, const uint8_t **bytes)
+{
+    if (n > u->end - u->source->at) {
+        return damaged(u, "a record is cut off");
+    }
+    return tada_source_take(u->source, n, bytes, u->error);
+}
+
+static enum tada_status put(const unpacking *u, const void *bytes, size_t n)
+{
+    if (n > u->stock_bytes - u->sink->size) {
+        return damaged(u, "it holds more than it says");
+    }
+    enum tada_status status = tada_sink_put(u->sink, bytes, n, u->error);
+    return status == TADA_OK ? tada_session_step(u->watch, u->sink->size, u->stock_bytes, u->error) : status;
+}
+
+static enum tada_status copy_bytes(const unpacking *u, uint64_t n)
+{
+    enum { CHUNK = 1 << 16 };
+    enum tada_status status = n <= u->end - u->source->at ? TADA_OK : damaged(u, "a record is cut off");
+    while (n > 0 && status == TADA_OK) {
+        const uint8_t *bytes;
+        size_t part = n < CHUNK ? (size_t)n : CHUNK;
+        status = take(u, part, &bytes);
+        status = status == TADA_OK ? put(u, bytes, part) : status;
+        n -= part;
+    }
+    return status;
+}
+
+/* ---- planes ---- */
+
+static enum tada_status batch_put(const unpacking *u, batch *b)
+{
+    size_t width = (size_t)b->grid.width;
+#pragma omp parallel for num_threads(b->n_threads) schedule(dynamic, 1) if (b->n > 1)
+    for (int i = 0; i < b->n; i++) {
+        tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
+                      b->out + (size_t)i * CELLS * width,
+                      b->scratch + b->scratch_floats * (size_t)omp_get_thread_num());
+    }
+    enum tada_status status = TADA_OK;
+    for (int i = 0; i < b->n && status == TADA_OK; i++) {
+        status = put(u, b->out + (size_t)i * CELLS * width, (size_t)b->rows[i] * width * 2);
+    }
+    b->n = 0;
+    return status;
+}
+
+static enum tada_status take_coded(const unpacking *u, batch *b, uint32_t left, uint32_t *rows)
+{
+    const uint8_t *bytes;
+    size_t head = tada_grid_head_bytes(&b->grid);
+    enum tada_status status = take(u, 1, &bytes);
+    if (status != TADA_OK) {
+        return status;
+    }
+    *rows = bytes[0];
+    if (*rows < 1 || *rows > CELLS || *rows > left) {
+        return damaged(u, "a run has a wrong number of rows");
+    }
+    if (head > u->end - u->source->at) {
+        return damaged(u, "a record is cut off");
+    }
+    status = tada_source_peek(u->source, head, &bytes, u->error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    size_t size = tada_grid_run_bytes(&b->grid, (int)*rows, bytes);
+    if (size == 0) {
+        return damaged(u, "a run has codes of a width that does not exist");
+    }
+    status = take(u, size, &bytes);
+    if (status == TADA_OK) {
+        memcpy(b->packed + (size_t)b->n * b->run_bytes, bytes, size);
+        b->rows[b->n++] = (int)*rows;
+        status = b->n == b->most ? batch_put(u, b) : TADA_OK;
+    }
+    return status;
+}
+
+static enum tada_status take_raw(const unpacking *u, batch *b, uint32_t left, uint32_t *rows)
+{
+    const uint8_t *bytes;
+    enum tada_status status = batch_put(u, b);
+    status = status == TADA_OK ? take(u, PACKED_RAW_HEAD - 1, &bytes) : status;
+    if (status != TADA_OK) {
+        return status;
+    }
+    memcpy(rows, bytes, sizeof *rows);
+    if (*rows < 1 || *rows > left) {
+        return damaged(u, "a run has a wrong number of rows");
+    }
+    u->sizes->raw_rows += *rows;
+    return copy_bytes(u, 2 * (uint64_t)b->grid.width * *rows);
+}
+
+static enum tada_status take_runs(const unpacking *u, batch *b, uint32_t rows)
+{
+    enum tada_status status = TADA_OK;
+    while (rows > 0 && status == TADA_OK) {
+        const uint8_t *kind;
+        uint32_t n = 0;
+        status = take(u, 1, &kind);
+        if (status == TADA_OK) {
+            status = *kind == PACKED_RAW     ? take_raw(u, b, rows, &n)
+                     : *kind == PACKED_CODED ? take_coded(u, b, rows, &n)
+                                             : damaged(u, "a run is of an unknown kind");
+        }
+        rows -= n;
+    }
+    return status == TADA_OK ? batch_put(u, b) : status;
+}
+
+static enum tada_status take_plane(const unpacking *u)
+{
+    const uint8_t *head;
+    uint16_t shorts[2];
+    uint32_t longs[2];
+    batch b = {.n = 0};
+    enum tada_status status = take(u, PACKED_PLANE_HEAD - 1, &head);
+    if (status != TADA_OK) {
+        return status;
+    }
+    memcpy(shorts, head + 1, sizeof shorts);
+    memcpy(longs, head + 5, sizeof longs);
+    if (head[0] > 1 || longs[0] > TADA_GRID_WIDTH) {
+        return damaged(u, "a plane has an unknown shape");
+    }
+    b.grid = (tada_grid){head[0] ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL, (int)longs[0], shorts[0], shorts[1]};
+    if (!tada_grid_check(&b.grid)) {
+        return damaged(u, "a plane has an unknown shape");
+    }
+    /* So that memory is taken only for what may really come. */
+    if (longs[1] < 1 || 2 * (uint64_t)longs[0] * longs[1] > u->stock_bytes - u->sink->size ||
+        u->end - u->source->at < tada_grid_head_bytes(&b.grid)) {
+        return damaged(u, "a plane has more rows than the file");
+    }
+    uint32_t least = (longs[1] + CELLS - 1) / CELLS;
+    b.most = packed_batch(&b.grid);
+    b.most = (uint32_t)b.most < least ? b.most : (int)least;
+    b.n_threads = tada_session_threads();
+    b.n_threads = b.n_threads < b.most ? b.n_threads : b.most;
+    b.run_bytes = tada_grid_most_bytes(&b.grid);
+    b.scratch_floats = (tada_grid_scratch(&b.grid) + 15) / 16 * 16;
+    b.packed = malloc((size_t)b.most * b.run_bytes);
+    b.out = malloc((size_t)b.most * CELLS * 2 * (size_t)b.grid.width);
+    b.scratch = malloc((size_t)b.n_threads * b.scratch_floats * sizeof *b.scratch);
+    u->sizes->planes++;
+    u->sizes->rows += longs[1];
+    status =
+        b.packed && b.out && b.scratch
+            ? take_runs(u, &b, longs[1])
+            : tada_fail(u->error, TADA_E_MEMORY, "Out of memory while %.150s was unpacked.", u->source->path);
+    free(b.packed);
+    free(b.out);
+    free(b.scratch);
+    return status;
+}
+
+/* ---- files ---- */
+
+static enum tada_status take_records(const unpacking *u)
+{
+    enum tada_status status = TADA_OK;
+    while (u->source->at < u->end && status == TADA_OK) {
+        const uint8_t *bytes;
+        uint64_t n;
+        status = take(u, 1, &bytes);
+        if (status != TADA_OK) {
+            break;
+        }
+        if (*bytes == PACKED_PLANE) {
+            status = take_plane(u);
+        } else if (*bytes == PACKED_BYTES) {
+            status = take(u, PACKED_BYTES_HEAD - 1, &bytes);
+            if (status == TADA_OK) {
+                memcpy(&n, bytes, sizeof n);
+                status = copy_bytes(u, n);
+            }
+        } else {
+            status = damaged(u, "a record is of an unknown kind");
+        }
+    }
+    return status;
+}
+
+/* Reads the header, and the whole file once: whether it is as it was written. */
+static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32_t *stock_sum,
+                              tada_error *error)
+{
+    enum { CHUNK = 1 << 16 };
+    uint8_t header[PACKED_HEADER];
+    uint32_t version, sums[2], sum = 0;
+    tada_crc crc;
+    if (source->size < PACKED_HEADER + PACKED_FOOTER) {
+        return tada_fail(error, TADA_E_FILE, "%.150s is not a packed session: it is too short.",
+                         source->path);
+    }
+    enum tada_status status = tada_source_read(source, 0, header, sizeof header, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    if (memcmp(header, PACKED_MAGIC, 8) != 0) {
+        return tada_fail(error, TADA_E_FILE, "%.150s is not a packed session: give one that tada pack made.",
+                         source->path);
+    }
+    memcpy(&version, header + 8, sizeof version);
+    memcpy(stock_bytes, header + 16, sizeof *stock_bytes);
+    tada_crc_init(&crc);
+    uint64_t end = source->size - sizeof sums[1];
+    for (uint64_t at = 0; at < end && status == TADA_OK; at += CHUNK) {
+        uint8_t chunk[CHUNK];
+        size_t n = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
+        status = tada_source_read(source, at, chunk, n, error);
+        sum = tada_crc_add(&crc, sum, chunk, n);
+    }
+    status =
+        status == TADA_OK ? tada_source_read(source, end - sizeof sums[0], sums, sizeof sums, error) : status;
+    if (status != TADA_OK) {
+        return status;
+    }
+    *stock_sum = sums[0];
+    if (version != PACKED_VERSION) {
+        return tada_fail(error, TADA_E_UNSUPPORTED,
+                         "%.150s is a packed session of version %u: use a tada that knows it.", source->path,
+                         version);
+    }
+    return sum == sums[1]
+               ? TADA_OK
+               : tada_fail(error, TADA_E_FILE,
+                           "%.150s is damaged or cut off (its checksum is wrong): use another copy.",
+                           source->path);
+}
+
+enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char *to,
+                                        const tada_session_watch *watch, tada_session_sizes *sizes,
+                                        uint32_t *sum, tada_error *error)
+{
+    tada_source source;
+    tada_sink sink;
+    uint32_t stock_sum = 0;
+    uint64_t stock_bytes = 0;
+    memset(sizes, 0, sizeof *sizes);
+    enum tada_status status = tada_source_open(from, &source, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    sizes->packed = source.size;
+    status = check(&source, &stock_bytes, &stock_sum, error);
+    if (status == TADA_OK) {
+        status = tada_sink_open(to_fd, to, &sink, error);
+        if (status == TADA_OK) {
+            const uint8_t *header;
+            unpacking u = {&source, &sink, watch, sizes, error, stock_bytes, source.size - PACKED_FOOTER};
+            status = tada_source_take(&source, PACKED_HEADER, &header, error);
+            status = status == TADA_OK ? take_records(&u) : status;
+            status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
+            if (status == TADA_OK && (sink.size != stock_bytes || sink.sum != stock_sum)) {
+                status = damaged(&u, "what comes out is not what went in");
+            }
+            sizes->stock = sink.size;
+            *sum = sink.sum;
+        }
+        tada_sink_free(&sink);
+    }
+    tada_source_close(&source);
+    return status;
+}
+
+enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *error)
+{
+    tada_session_sizes sizes;
+    uint32_t sum;
+    return tada_session_unpack_to(from, to_fd, "the unpacked session", NULL, &sizes, &sum, error);
+}
+
+enum tada_status tada_session_unpack_file(const char *from, const char *to, const tada_session_watch *watch,
+                                          tada_session_sizes *sizes, tada_error *error)
+{
+    tada_session_sizes unused;
+    tada_whole whole;
+    uint32_t sum;
+    enum tada_status status = tada_whole_open(to, &whole, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    status = tada_session_unpack_to(from, whole.fd, to, watch, sizes ? sizes : &unused, &sum, error);
+    enum tada_status closed = tada_whole_close(&whole, status == TADA_OK, error);
+    return status == TADA_OK ? closed : status;
+}
+
+bool tada_session_is_packed(const char *path)
+{
+    tada_source source;
+    uint8_t magic[8];
+    if (tada_source_open(path, &source, NULL) != TADA_OK) {
+        return false;
+    }
+    bool packed = source.size >= PACKED_HEADER + PACKED_FOOTER &&
+                  tada_source_read(&source, 0, magic, sizeof magic, NULL) == TADA_OK &&
+                  memcmp(magic, PACKED_MAGIC, sizeof magic) == 0;
+    tada_source_close(&source);
+    return packed;
+}

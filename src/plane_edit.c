@@ -1,0 +1,125 @@
+/* Rows that change where they are, without opening their tiles: as after a shift of all positions. */
+#include "plane.h"
+
+#include <omp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CELLS = TADA_TILE_CELLS };
+
+typedef struct plane_edit {
+    tada_plane *plane;
+    const uint8_t *chosen;
+    tada_edit edit;
+    void *context;
+    atomic_int_fast64_t compressions;
+} plane_edit;
+
+/* What one thread needs: the rows of a tile [64][width], those that change, and scratch of the codec. */
+typedef struct workspace {
+    uint16_t *tile, *rows;
+    float *scratch;
+} workspace;
+
+static bool workspace_make(const tada_plane *p, workspace *w)
+{
+    size_t encode = p->compressed ? tada_tile_encode_scratch(&p->codec) : 0;
+    size_t decode = p->compressed ? tada_tile_scratch(&p->codec) : 0;
+    w->tile = malloc(p->slot_values * sizeof *w->tile);
+    w->rows = malloc(p->slot_values * sizeof *w->rows);
+    w->scratch = malloc((encode > decode ? encode : decode) * sizeof *w->scratch + 1);
+    return w->tile && w->rows && w->scratch;
+}
+
+static void workspace_done(workspace *w)
+{
+    free(w->tile);
+    free(w->rows);
+    free(w->scratch);
+}
+
+/* The written cells of a tile that are to change: their numbers and their places in it. */
+static int choose(const plane_edit *e, int64_t index, int64_t *cells, int *places)
+{
+    const tada_plane *p = e->plane;
+    int64_t within = index % p->tiles_per_stream * CELLS;
+    int64_t begin = index / p->tiles_per_stream * p->shape.n_cells + within;
+    int n = 0;
+    /* No cell beyond the stream's end is ever written. */
+    for (uint64_t left = p->tiles[index].mask; left; left &= left - 1) {
+        int place = __builtin_ctzll(left);
+        if (e->chosen[begin + place]) {
+            cells[n] = begin + place;
+            places[n++] = place;
+        }
+    }
+    return n;
+}
+
+static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
+{
+    tada_plane *p = e->plane;
+    tada_tile *tile = &p->tiles[index];
+    size_t width = (size_t)p->shape.width;
+    int64_t cells[CELLS];
+    int places[CELLS];
+    int n = choose(e, index, cells, places);
+    if (n == 0) {
+        return true;
+    }
+    uint16_t *rows = tile->hot;
+    if (!rows) {
+        rows = w->tile;
+        tada_plane_decode(p, index, rows, w->scratch);
+    }
+    for (int i = 0; i < n; i++) {
+        memcpy(w->rows + (size_t)i * width, rows + (size_t)places[i] * width, width * 2);
+    }
+    if (!e->edit(e->context, thread, cells, n, w->rows)) {
+        return false;
+    }
+    for (int i = 0; i < n; i++) {
+        uint16_t *row = rows + (size_t)places[i] * width;
+        memcpy(row, w->rows + (size_t)i * width, width * 2);
+        if (tada_row_is_zero(row, p->shape.width)) {
+            memset(row, 0, width * 2);
+            tile->mask &= ~((uint64_t)1 << places[i]);
+        }
+    }
+    if (!tile->hot) {
+        tile->hot = rows;
+        tada_plane_encode(p, index, w->scratch);
+        tile->hot = NULL;
+        e->compressions++;
+    }
+    return true;
+}
+
+enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit edit, void *context,
+                                 int n_threads, tada_error *error)
+{
+    plane_edit e = {p, chosen, edit, context, 0};
+    atomic_bool short_of_memory = false, refused = false;
+#pragma omp parallel num_threads(n_threads)
+    {
+        workspace w;
+        bool ready = workspace_make(p, &w);
+        if (!ready) {
+            short_of_memory = true;
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < p->n_tiles; i++) {
+            if (ready && !refused && !edit_tile(&e, i, &w, omp_get_thread_num())) {
+                refused = true;
+            }
+        }
+        workspace_done(&w);
+    }
+    tada_count(&p->compressions, e.compressions);
+    tada_plane_recount_all(p);
+    if (short_of_memory) {
+        return tada_fail(error, TADA_E_MEMORY, "Out of memory while rows were changed: use fewer threads.");
+    }
+    return refused ? tada_fail(error, TADA_E_ARGUMENT, "The rows of a tile could not be changed.") : TADA_OK;
+}

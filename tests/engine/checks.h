@@ -1,0 +1,51 @@
+/* What tests against libllama share: lines that say what is well and what is not. */
+#ifndef TADA_ENGINE_CHECKS_H
+#define TADA_ENGINE_CHECKS_H
+
+#include "ggml-backend.h"
+#include "llama.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int failures;
+
+static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void report(bool good, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    printf("%s", good ? "ok      " : "FAILED  ");
+    vprintf(format, arguments);
+    printf("\n");
+    fflush(stdout);
+    va_end(arguments);
+    failures += !good;
+}
+
+static void quiet(enum ggml_log_level level, const char *text, void *data)
+{
+    (void)data;
+    if (level == GGML_LOG_LEVEL_ERROR && getenv("TADA_DEBUG")) {
+        fputs(text, stderr);
+    }
+}
+
+/* Loads llama.cpp with the plug-in, for caches of `spec`. False, with a line that says so: it was not loaded.
+ */
+static bool load_plugin(const char *libraries, const char *plugin, const char *spec)
+{
+    setenv("GGML_BACKEND_PATH", plugin, 1);
+    setenv("TADA_CACHE", spec, 1);
+    llama_log_set(quiet, NULL);
+    ggml_backend_load_all_from_path(libraries);
+    bool loaded = ggml_backend_dev_by_name("TADA");
+    if (!loaded) {
+        fprintf(stderr, "the plug-in %s was not loaded\n", plugin);
+    }
+    return loaded;
+}
+
+#endif

@@ -1,0 +1,120 @@
+"""llama-server as the tests in Python start it and talk to it, and their checks; nothing but the standard library."""
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+failures = 0
+
+
+def check(name, good, detail=""):
+    global failures
+    print(f"{'ok      ' if good else 'FAILED  '}{name}{'' if good else f': {detail}'}", flush=True)
+    failures += not good
+
+
+def finish():
+    sys.exit(failures > 0)
+
+
+def tool(bin_dir, name):
+    """The path of a tool of llama.cpp."""
+    return f"{os.environ.get('TADA_LLAMA_BIN') or os.path.abspath(bin_dir)}/{name}"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """Started with a command and a port; `with` waits until it answers, and ends it. `log`: the path of its log."""
+
+    def __init__(self, command, environment, log):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = open(log, "w+", encoding="utf-8", errors="replace")
+        self.process = subprocess.Popen([*command, "--port", str(self.port)], env=environment, stdout=self.log,
+                                        stderr=subprocess.STDOUT)
+
+    def __enter__(self):
+        for _ in range(600):
+            try:
+                self.call("/health")
+                return self
+            except (OSError, urllib.error.URLError):
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        self.process.kill()
+        raise SystemExit(f"llama-server did not start:\n{self.text()[-2000:]}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self.log.close()
+
+    def text(self):
+        """What it has logged."""
+        with open(self.log.name, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def resident_kib(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+    def call(self, path, timeout=120, **body):
+        """The JSON of the answer; urllib.error.HTTPError for a refusal."""
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None,
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return json.load(answer)
+
+    def complete(self, slot, prompt, n=12, **more):
+        return self.call("/completion", prompt=prompt, n_predict=n, id_slot=slot, temperature=0, cache_prompt=True,
+                         **more)
+
+    def cancel(self, path, n_chunks, timeout=120, **body):
+        """Asks for an answer in pieces and closes the connection after so many."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("POST", path, json.dumps(dict(body, stream=True)), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            for _ in range(n_chunks):
+                if not answer.readline():
+                    break
+        finally:
+            connection.close()
+
+    def slot(self, action, name, slot=0):
+        return self.call(f"/slots/{slot}?action={action}", filename=name)
+
+    def is_refused(self, name, slot=1):
+        """Whether restoring this file ends with the error of a bad request."""
+        try:
+            self.slot("restore", name, slot)
+        except urllib.error.HTTPError as error:
+            return error.code == 400
+        return False
+
+
+class PluggedServer(Server):
+    """llama-server with the plug-in of bin_dir and a cache spec."""
+
+    def __init__(self, bin_dir, spec, log, *arguments, **environment):
+        environment = dict(os.environ, GGML_BACKEND_PATH=f"{bin_dir}/libggml-tada.so", TADA_CACHE=spec, **environment)
+        super().__init__([tool(bin_dir, "llama-server"), *arguments], environment, log)

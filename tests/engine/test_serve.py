@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""tada serve: the plan of the model, the summary, sessions that stay packed.   test_serve.py BIN_DIR MODEL"""
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+
+from llama_server import Server, check, finish
+
+BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
+TADA = f"{BIN}/tada"
+MAGIC = b"TADASESS"
+# Enough tokens that most of them leave the window.
+STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and the name of every ship into his book."
+                 for n in range(1, 34)) + " 1, 2, 3, 4, 5, 6, 7, 8,"
+
+def environment():
+    skipped = ("TADA_CACHE", "TADA_PLANS", "GGML_BACKEND_PATH", "LD_PRELOAD")
+    return {name: value for name, value in os.environ.items()
+            if name not in skipped and not name.startswith("LLAMA_ARG_")}
+
+
+def summary(*arguments, **variables):
+    """What tada serve says, without a server."""
+    result = subprocess.run([TADA, "serve", *arguments, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            env=environment() | variables, timeout=60, check=False)
+    return result.stdout.decode()
+
+
+def serve(work, *arguments):
+    return Server([TADA, "serve", "-m", MODEL, "-t", "2", "-c", "2048", "-np", "2", "-lv", "4", "--no-warmup",
+                   "--slot-save-path", f"{work}/slots", *arguments], environment(), f"{work}/server.log")
+
+
+def complete(server, slot=0):
+    answer = server.complete(slot, STORY)
+    return answer["content"], answer["timings"]["prompt_n"]
+
+
+def read_fingerprint(path):
+    """doc/plan.md, from the GGUF file."""
+    with open(path, "rb") as file:
+        def take(form):
+            return struct.unpack(f"<{form}", file.read(struct.calcsize(f"<{form}")))[0]
+
+        def text():
+            return file.read(take("Q"))
+
+        def value(kind):
+            if kind == 8:
+                return text()
+            if kind == 9:
+                inner, n = take("I"), take("Q")
+                return [value(inner) for _ in range(n)]
+            return take("BbHhIif?__QqdX"[kind])
+        file.read(8)
+        n_tensors, n_keys = take("Q"), take("Q")
+        keys = {}
+        for _ in range(n_keys):
+            name = text()
+            keys[name] = value(take("I"))
+        tensors = {}
+        for _ in range(n_tensors):
+            name = text()
+            sizes = [take("Q") for _ in range(take("I"))]
+            tensors[name] = (sizes, take("I"), take("Q"))
+        align = keys.get(b"general.alignment", 32)
+        (size,), kind, offset = tensors[b"blk.0.attn_norm.weight"]
+        assert kind == 0
+        file.seek((file.tell() + align - 1) // align * align + offset)
+        result = 0xcbf29ce484222325
+        for byte in file.read(4 * size):
+            result = (result ^ byte) * 0x100000001b3 % 2**64
+    return f"{result:016x}"
+
+
+def make_plans(work, layers, width, fingerprint):
+    tools = os.environ.get("TADA_LLAMA_BIN", BIN)
+    os.makedirs(work, exist_ok=True)
+    subprocess.run([f"{BIN}/../tests/make_plan", tools, f"{BIN}/libggml-tada.so", work, str(layers), str(width), fingerprint],
+                   check=True, stdout=subprocess.DEVNULL)
+
+
+def revalue(data, memory, kld):
+    """A plan of make_plan with other measured values."""
+    return data.replace(struct.pack("<d", 0.2712), struct.pack("<d", memory)).replace(
+        struct.pack("<d", 0.0045), struct.pack("<d", kld))
+
+
+def choice_of_plans(work):
+    """On a tiny model: which of the plans it is."""
+    make_plans(f"{work}/tiny", 3, 128, read_fingerprint_of_ones(128))
+    model, plans = f"{work}/tiny/model.gguf", pathlib.Path(work, "data/tada/plans")
+    good = pathlib.Path(work, "tiny/good.plan").read_bytes()
+    base = ("-m", model, "-c", "1024", "-np", "1")
+    data = {"XDG_DATA_HOME": f"{work}/data"}
+    check("without a folder of plans there is none", "; no plan, tada\n" in summary(*base, **data), summary(*base, **data))
+    plans.mkdir(parents=True)
+    shutil.copy(f"{work}/tiny/foreign.plan", plans / "a.gguf")
+    (plans / "b.gguf").write_bytes(good[:100])
+    (plans / "c.gguf").write_bytes(b"no plan")
+    shutil.copy(f"{work}/tiny/good.plan", plans / "d.other")
+    check("plans of others and damaged ones are passed over", "; no plan, tada\n" in summary(*base, **data), summary(*base, **data))
+    (plans / "small.gguf").write_bytes(revalue(good, 0.2, 0.02))
+    (plans / "large.gguf").write_bytes(revalue(good, 0.36, 0.001))
+    shutil.copy(f"{work}/tiny/good.plan", plans / "middle.gguf")
+    for arguments, name in (((), "large"), (("--budget", "40"), "large"), (("--budget", "27.2%"), "middle"),
+                            (("--budget=21", ), "small")):
+        said = summary(*base, *arguments, **data)
+        check(f"{name} is taken {' '.join(arguments)}", f"; plan {plans}/{name}.gguf (KL divergence " in said, said)
+    said = summary(*base, "--budget", "10%", **data)
+    check("none within the budget is told", "none of the plans of this model (3)" in said and "; no plan, tada" in said, said)
+    said = summary(*base, "--plans", f"{plans}", TADA_PLANS="/nowhere", HOME="/nowhere")
+    check("--plans comes before TADA_PLANS", "large.gguf" in said, said)
+    said = summary(*base, TADA_PLANS=f"{plans}", XDG_DATA_HOME="/nowhere")
+    check("TADA_PLANS comes before XDG_DATA_HOME", "large.gguf" in said, said)
+    for arguments, variables in ((("--cache", "tada:3"), {}), ((), {"TADA_CACHE": "tada:3"})):
+        said = summary(*base, *arguments, **data, **variables)
+        check("a cache that is asked for comes before plans", "; no plan, tada:3\n" in said, said)
+    said = summary(*base, "-md", "draft.gguf", **data)
+    check("a draft model has no plan", "is left aside" in said and "; no plan, tada\n" in said, said)
+    said = summary(*base, "--cache", f"tada:@{work}/tiny/good.plan", **data)
+    check("a plan that is asked for is told", f"; plan {work}/tiny/good.plan (KL divergence 0.00450 at 27.1 %)" in said, said)
+    for name in ("foreign", "nan"):
+        result = subprocess.run([TADA, "serve", *base, "--cache", f"tada:@{work}/tiny/{name}.plan", "--version"], env=environment(),
+                                stderr=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
+        check(f"a plan that is asked for and {name} is refused", result.returncode == 2 and b"plan" in result.stderr
+              and not result.stdout, result)
+    check("a model in a file that is none", "4 slots" in summary("-m", f"{work}/tiny/good.plan/x", **data))
+
+
+def read_fingerprint_of_ones(n):
+    result = 0xcbf29ce484222325
+    for byte in struct.pack("<f", 1) * n:
+        result = (result ^ byte) * 0x100000001b3 % 2**64
+    return f"{result:016x}"
+
+
+def sessions(work):
+    slots = pathlib.Path(work, "slots")
+    with serve(work, "--cache", "f16") as server:
+        stock_answer = complete(server)[0]
+        server.slot("save", "stock")
+    stock = (slots / "stock").read_bytes()
+    check("with a cache of llama.cpp sessions stay as they are", stock[:4] == b"qsgg", stock[:8])
+    plans = pathlib.Path(work, "plans")
+    with_plans = os.path.exists(f"{BIN}/../tests/make_plan")
+    if with_plans:
+        make_plans(f"{work}/made", 30, 192, read_fingerprint(MODEL))
+        plans.mkdir()
+        for name in ("good", "foreign"):
+            shutil.copy(f"{work}/made/{name}.plan", plans / f"{name}.gguf")
+    with serve(work, *(("--plans", plans) if with_plans else ())) as server:
+        said = server.text()
+        if with_plans:
+            check("the plan of the model is taken", f"; plan {plans}/good.gguf" in said, said[:500])
+        check("the summary tells context and slots", "tada: context 1024 each for 2 slots (split cache); cache " in said, said[:500])
+        told = re.search(r"cache ([0-9.]+) MiB instead of ([0-9.]+) MiB in f16", said)
+        real = re.search(r"TADA KV buffer size = *([0-9.]+) MiB", said)
+        check("... and the memory that it takes", told and real and abs(float(told[1]) / float(real[1]) - 1) < 0.01
+              and float(told[2]) == 45, (told, real))
+        answer, n = complete(server)
+        saved = server.slot("save", "one")
+        data = (slots / "one").read_bytes()
+        check("a session is packed", data[:8] == MAGIC and n > 700, (data[:8], n))
+        check("... to less than half of what llama.cpp writes", 0 < len(data) < saved["n_written"] / 2,
+              (len(data), saved["n_written"]))
+        again = complete(server)
+        server.slot("erase", "one")
+        restored = server.slot("restore", "one")
+        check("... and restored whole", restored["n_read"] == saved["n_written"] and restored["n_restored"] == saved["n_saved"],
+              (restored, saved))
+        after = complete(server)
+        check("... with the same answer", after[0] == again[0] and after[1] < 64 and "9, 10" in answer, (answer, again, after))
+        server.slot("save", "two")
+        server.slot("restore", "two", 1)
+        check("... into another slot, too", "9, 10" in complete(server, 1)[0])
+        server.slot("restore", "stock", 1)
+        check("a session of a stock server is restored", "9, 10" in complete(server, 1)[0] and "9, 10" in stock_answer)
+        middle = len(data) // 2
+        for name, content in (("cut", data[:middle]), ("flipped", data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1:]),
+                              ("beginning", MAGIC), ("foreign", b"no state of any model " * 50), ("empty", b"")):
+            (slots / name).write_bytes(content)
+            check(f"a session that is {name} is refused", server.is_refused(name))
+            (slots / name).unlink()
+        check("... and the server goes on", "9, 10" in complete(server)[0])
+        opened = [os.readlink(f"/proc/{server.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.process.pid}/fd")]
+        check("no file stays open", not [path for path in opened if "slots" in path or "memfd" in path], opened)
+        check("nothing else is in the folder", {entry.name for entry in slots.iterdir()} == {"one", "two", "stock"},
+              list(slots.iterdir()))
+    with serve(work, "--cache", "f16") as server:
+        server.slot("restore", "one")
+        check("a cache of llama.cpp takes packed sessions", "9, 10" in complete(server)[0])
+
+
+def killed(work, seed):
+    """A server that is killed while it saves, again and again: only whole files have their names."""
+    slots = pathlib.Path(work, "slots")
+    whole = leftovers = 0
+    for _ in range(4):
+        with serve(work, "--cache", "tada:4:window=0") as server:
+            leftovers += any(entry.name.startswith(".") for entry in slots.iterdir())
+            server.slot("restore", "one")
+
+            def save():
+                for n in range(1000):
+                    try:
+                        server.slot("save", f"killed{n % 3}")
+                    except (OSError, urllib.error.URLError):
+                        return
+            thread = threading.Thread(target=save)
+            thread.start()
+            time.sleep(0.3 + seed.random() * 0.5)
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            thread.join()
+        for entry in slots.iterdir():
+            if not entry.name.startswith(".") and entry.name != "stock":
+                subprocess.run([TADA, "unpack", str(entry), "-o", f"{work}/unpacked"], check=True, stdout=subprocess.DEVNULL)
+                whole += pathlib.Path(work, "unpacked").read_bytes()[:4] == b"qsgg"
+                os.unlink(f"{work}/unpacked")
+    check("after kill -9 all sessions are whole", whole >= 4 * 3, whole)
+    check("what was left is removed at the next start", leftovers == 0, leftovers)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    number = int(os.environ.get("SEED", random.randrange(2**31)))
+    print(f"seed {number}")
+    os.mkdir(f"{folder}/slots")
+    if os.path.exists(f"{BIN}/../tests/make_plan"):
+        choice_of_plans(folder)
+    sessions(folder)
+    killed(folder, random.Random(number))
+finish()

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""The installed package with real Llama objects.   test_package.py BUILD_DIR MODEL"""
+import os
+import pathlib
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+
+import llama_cpp
+import numpy
+
+import tada
+
+BUILD, MODEL = pathlib.Path(sys.argv[1]), sys.argv[2]
+STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and the name of every ship into his book."
+                 for n in range(1, 13))
+COUNT = " ".join(f"{n}," for n in range(1, 81))
+SHORT = STORY[:len(STORY) // 2]
+SPECS = ("tada", "tada:4:window=64")
+failures = 0
+
+
+def check(name, good, detail=""):
+    global failures
+    print(f"{'ok      ' if good else 'FAILED  '}{name}{'' if good else f': {detail}'}", flush=True)
+    failures += not good
+
+
+def refused(name, words, call):
+    try:
+        call()
+        check(f"{name} is refused", False, "it was accepted")
+    except tada.Error as error:
+        check(f"{name} is refused, and it says why", re.search(words, str(error)), error)
+
+
+def make(cache, model=MODEL, n_ctx=1024, **options):
+    with tada.use(cache):
+        return llama_cpp.Llama(str(model), n_ctx=n_ctx, n_threads=2, n_threads_batch=2, verbose=False, **options)
+
+
+def complete(llama, prompt, n=12):
+    return llama(prompt, max_tokens=n, temperature=0)["choices"][0]["text"]
+
+
+def next_token(llama):
+    logits = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
+    return int(numpy.argmax(numpy.ctypeslib.as_array(logits, shape=(llama.n_vocab(),))))
+
+
+def step(llama):
+    token = next_token(llama)
+    llama.eval([token])
+    return token
+
+
+def steps(llama, n):
+    return [step(llama) for _ in range(n)]
+
+
+def run(code, **environment):
+    """What a Python of its own says to the code."""
+    result = subprocess.run([sys.executable, "-c", code], env=dict(os.environ, **environment), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+    return result.returncode, result.stdout
+
+
+def resident():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def stock_text(spec, prompt, n):
+    """What llama-completion writes with the plug-in."""
+    environment = dict(os.environ, GGML_BACKEND_PATH=str(BUILD / "bin/libggml-tada.so"), TADA_CACHE=spec)
+    tool = pathlib.Path(os.environ["LLAMA_CPP_LIB_PATH"], "llama-completion")
+    return subprocess.run([tool, "-m", MODEL, "-p", prompt, "-n", str(n), "--temp", "0", "-no-cnv", "--no-display-prompt",
+                           "-c", "1024", "-b", "512", "-t", "2"], env=environment, text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=True).stdout
+
+
+def installed():
+    check("nothing is wrong", tada.doctor())
+    command = pathlib.Path(sys.executable).parent / "tada"
+    said = subprocess.run([command, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout
+    check("the command tada is that of the package", tada.__version__ in said, said)
+    plugin = pathlib.Path(tada.__file__).parent / "lib/libggml-tada.so"
+    said = subprocess.run(["readelf", "-d", plugin], text=True, stdout=subprocess.PIPE, check=True).stdout
+    check("the plug-in can be moved", "RPATH" not in said and "RUNPATH" not in said, said)
+
+
+def texts():
+    for spec in SPECS:
+        llama = make(spec)
+        text = complete(llama, STORY, 24)
+        stock = stock_text(spec, STORY, 24)
+        check(f"{spec} writes what the stock tool does", text.strip() == stock.strip() and len(text) > 40, (text, stock))
+        llama.reset()
+        check("... and once more after a reset", complete(llama, STORY, 24) == text)
+        llama.close()
+    check("closed, they leave nothing behind", tada.memory() == (0, 0), tada.memory())
+
+
+def states():
+    llama = make("tada:window=64")
+    llama.eval(llama.tokenize(STORY.encode()))
+    saved = llama.save_state()
+    token = next_token(llama)
+    llama.eval([token])
+    plain = [token] + steps(llama, 24)
+    others = [llama, make("tada:window=64")]
+    for name, other in zip(("a state is restored", "... also into another Llama"), others):
+        other.load_state(saved)
+        other.eval([token])
+        again = [token] + steps(other, 24)
+        check(f"{name} and goes on as before", again == plain, (again, plain))
+    with tada.use("tada:window=64"):
+        copy = pickle.loads(pickle.dumps(make("tada")))
+    check("one that was pickled and read back has the cache of then", complete(copy, STORY) == complete(others[1], STORY))
+    copy.close()
+    for other in others:
+        other.close()
+
+
+def shift():
+    """The first half of a long count goes away, and the rest moves up."""
+    for cache in (None, "tada", "tada:4:window=0"):
+        llama = make(cache, flash_attn=True)
+        llama.eval(llama.tokenize(COUNT.encode()))
+        n = llama.n_tokens
+        moved = n // 2
+        assert llama._ctx.kv_cache_seq_rm(0, 8, 8 + moved)
+        llama._ctx.kv_cache_seq_shift(0, 8 + moved, n, -moved)
+        llama.n_tokens -= moved
+        llama.eval(llama.tokenize(b" 81,", add_bos=False))
+        text = llama.detokenize(steps(llama, 12)).decode()
+        check(f"a context shift with {cache}: the count goes on", "82, 83" in text, text)
+        llama.close()
+
+
+def several():
+    caches = (None, *SPECS)
+    alone = []
+    for cache in caches:
+        llama = make(cache)
+        llama.eval(llama.tokenize(SHORT.encode()))
+        alone.append(steps(llama, 24))
+        llama.close()
+    llamas = [make(cache) for cache in caches]
+    for llama in llamas:
+        llama.eval(llama.tokenize(SHORT.encode()))
+    together = [[] for _ in llamas]
+    for _ in range(24):
+        for llama, tokens in zip(llamas, together):
+            tokens.append(step(llama))
+    for cache, one, other in zip(caches, alone, together):
+        check(f"{cache} beside others writes what it does alone", one == other, (one, other))
+    check("only ours have memory of ours", tada.memory().cache > 0)
+    for llama in llamas[1:]:
+        llama.close()
+    check("... and give it back", tada.memory() == (0, 0), tada.memory())
+    check("... while the other goes on", len(steps(llamas[0], 4)) == 4)
+    llamas[0].close()
+
+
+def memory(work):
+    """A model of 32 heads whose cache is far larger than the rest."""
+    model = work / "heads.gguf"
+    subprocess.run([BUILD / "tests/make_model", model, "32", "0"], check=True)
+    tokens = [i * 7 % 250 + 1 for i in range(3000)]
+    grown = {}
+    for cache in ("f16", "tada"):
+        before = resident()
+        llama = make(None if cache == "f16" else cache, model, n_ctx=4096, flash_attn=True)
+        llama.eval(tokens)
+        grown[cache] = resident() - before
+        said = tada.memory()
+        llama.close()
+    f16 = 3 * 2 * 32 * 32 * 2 * 4096
+    print(f"        resident {grown['f16'] / 2**20:.0f} MiB and {grown['tada'] / 2**20:.0f} MiB; f16 {f16 / 2**20:.0f} MiB, "
+          f"compressed {said.cache / 2**20:.0f} MiB and {said.scratch / 2**20:.1f} MiB of scratch")
+    check("the cache is at most 30 % of f16", said.cache < 0.30 * f16, (said, f16))
+    check("... and the process is smaller by as much", grown["f16"] - grown["tada"] > 0.6 * f16, grown)
+
+
+def plans(work):
+    subprocess.run([BUILD / "tests/make_plan", os.environ["LLAMA_CPP_LIB_PATH"], BUILD / "bin/libggml-tada.so", work,
+                           "3", "128", "0"], stdout=subprocess.PIPE, check=True)
+    other = make("tada")
+    text = complete(other, STORY)
+    good = f"tada:@{work}/good.plan"
+    llama = make(good, work / "model.gguf")
+    llama.eval(list(range(1, 250)))
+    tokens = steps(llama, 8)
+    refused("a plan for another model", "other layers", lambda: make(good))
+    refused("a plan that is not sound", "weights must be numbers", lambda: tada.use(f"tada:@{work}/nan.plan"))
+    refused("a plan that is not there", "cannot be read", lambda: tada.use(f"tada:@{work}/none.plan"))
+    other.reset()
+    check("a Llama from before writes the same text under another's plan", complete(other, STORY) == text)
+    llama.reset()
+    llama.eval(list(range(1, 250)))
+    check("... and so does that one after a refusal", steps(llama, 8) == tokens)
+    llama.close()
+    other.close()
+
+
+def errors(work):
+    refused("an unknown cache", "Unknown cache spec 'quux'", lambda: tada.use("quux"))
+    refused("a cache of llama.cpp", "'q8_0' is a cache of llama.cpp", lambda: tada.use("q8_0"))
+    refused("flash_attn=False", "needs flash_attn=True", lambda: make("tada", flash_attn=False))
+    refused("offload_kqv=False", "needs offload_kqv=True", lambda: make("tada", offload_kqv=False))
+    refused("type_k", "type_k chooses", lambda: make("tada", type_k=llama_cpp.GGML_TYPE_Q8_0))
+    llama = make(None, n_gpu_layers=-1)
+    check("without it llama.cpp's own caches are used, whatever n_gpu_layers says", tada.memory() == (0, 0), tada.memory())
+    llama.close()
+
+    use, look = "import tada; tada.use()", "import sys, tada; sys.exit(tada.doctor())"
+    # The plug-in for another version is built for the tools, whose libraries everybody sees.
+    visible = f"import ctypes; ctypes.CDLL({os.environ['LLAMA_CPP_LIB_PATH'] + '/libllama.so'!r}, ctypes.RTLD_GLOBAL)\n"
+    (work / "empty").mkdir()
+    (work / "text.so").write_text("no library")
+    for name, before, words, environment in (
+            ("another version of ggml", visible, r"llama-cpp-python \S+ has ggml .*, the plug-in is for ggml 0\.0\.1 .*: install "
+             "llama-cpp-python==", {"TADA_PLUGIN": str(BUILD / "tests/libggml-tada-other.so")}),
+            ("a plug-in that does not load", "", "does not load into.*unset TADA_PLUGIN", {"TADA_PLUGIN": str(work / "text.so")}),
+            ("a plug-in that is not there", "", "is not a file", {"TADA_PLUGIN": str(work / "none.so")}),
+            ("no llama-cpp-python", "", "cannot be imported.*pip install", {"PYTHONPATH": ""}),
+            ("llama-cpp-python without libraries", "", "is not complete", {"LLAMA_CPP_LIB_PATH": str(work / "empty")})):
+        status, said = run(before + use, **environment)
+        check(f"{name}: an error that says why", status == 1 and re.search(f"tada.host.Error: .*{words}", said), said)
+        status, said = run(before + look, **environment)
+        check("... also from the doctor", status == 0 and re.search(f"problem .*{words}", said), said)
+    status, said = run(f"{use}; import llama_cpp; print(tada.memory()); "
+                       f"llama = llama_cpp.Llama({MODEL!r}, n_ctx=512, verbose=False); print(tada.memory().cache > 0)",
+                       TADA_CACHE="f16", GGML_BACKEND_PATH=str(tada.host.plugin_path()))
+    check("variables of the environment that are meant for the tools do not matter", status == 0 and "True" in said, said)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    installed()
+    errors(pathlib.Path(folder))
+    texts()
+    states()
+    shift()
+    several()
+    memory(pathlib.Path(folder))
+    plans(pathlib.Path(folder))
+sys.exit(failures > 0)

@@ -1,0 +1,160 @@
+/* Sizes that are told in advance against what is then taken. */
+#include "support.h"
+
+static const char *const specs[] = {
+    "tada",    "tada:high",  "tada:compact", "tada:4/3:window=256:sinks=64", "tada:2:window=0:sinks=0",
+    "tada:16", "tada:paper", "kivi:2",       "tada:4:axis=token:rotate=none"};
+enum { N_SPECS = sizeof specs / sizeof *specs };
+
+static void parts_add_up(void **state)
+{
+    (void)state;
+    for (int turn = 0; turn < 2000; turn++) {
+        tada_spec spec = spec_of(specs[random_below(N_SPECS)]);
+        int dim = 16 * (1 + random_below(8)), heads = 1 + random_below(8);
+        tada_shape shape = {.kind = random_below(2) ? TADA_V : TADA_K,
+                            .width = dim * heads,
+                            .n_cells = 1 + random_below(random_below(2) ? 200 : 131072),
+                            .n_streams = 1 + random_below(4),
+                            .head_dim = random_below(2) ? dim : 0};
+        tada_plane_parts parts;
+        size_t bytes = tada_plane_bytes(&spec, &shape);
+        assert_true(tada_plane_measure(&spec, &shape, &parts));
+        assert_int_equal(parts.codes + parts.window + parts.sinks + parts.table, bytes);
+        int64_t tiles = (shape.n_cells + 63) / 64 * shape.n_streams;
+        size_t tile_bytes = (size_t)shape.width * 128;
+        size_t slots =
+            parts.compressed ? (size_t)shape.n_streams * (size_t)(spec.window / 64 + 1) : (size_t)tiles;
+        assert_int_equal(parts.window, slots * tile_bytes);
+        assert_int_equal(parts.compressed, parts.codes > 0);
+        size_t sinks = (size_t)(spec.sinks * shape.width) * 2 * (size_t)shape.n_streams;
+        assert_true(!parts.compressed || (parts.sinks >= sinks && parts.sinks < sinks + 64));
+        assert_true(parts.compressed || parts.sinks == 0);
+    }
+}
+
+static void bad_shapes(void **state)
+{
+    (void)state;
+    tada_spec spec = spec_of("tada"), stock = spec_of("f16");
+    tada_shape good = {.kind = TADA_K, .width = 128, .n_cells = 4096, .n_streams = 1, .head_dim = 64},
+               bad = good;
+    tada_attention a = {.k_dim = 64,
+                        .v_dim = 64,
+                        .n_heads = 4,
+                        .n_heads_kv = 2,
+                        .k_head_stride = 64,
+                        .v_head_stride = 64,
+                        .n_streams = 1,
+                        .n_cells = 4096,
+                        .n_queries = 8};
+    tada_plane_parts parts = {.codes = 1};
+    bad.width = 0;
+    assert_false(tada_plane_measure(&spec, &bad, &parts));
+    assert_int_equal(parts.codes + parts.window + parts.sinks + parts.table, 0);
+    assert_false(tada_plane_measure(&stock, &good, &parts));
+    assert_int_equal(tada_plane_batch_bytes(&spec, &bad, 64), 0);
+    assert_int_equal(tada_plane_batch_bytes(&spec, &good, 0), 0);
+    tada_shape v = good;
+    v.kind = TADA_V;
+    assert_true(tada_attention_bytes(&a, &spec, &good, &spec, &v, 2) > 0);
+    assert_int_equal(tada_attention_bytes(&a, &spec, &bad, &spec, &v, 2), 0);
+    a.n_cells = 5000;
+    assert_int_equal(tada_attention_bytes(&a, &spec, &good, &spec, &v, 2), 0);
+}
+
+/* Rows written in batches to the end of a long plane: what is borrowed is what was said. */
+static void batches(void **state)
+{
+    (void)state;
+    enum { CELLS = 4096, WIDTH = 32 };
+    static float rows[CELLS * WIDTH];
+    fill(rows, CELLS, WIDTH, 0);
+    for (int i = 0; i < N_SPECS; i++) {
+        for (int n = 64; n <= 1024; n *= 4) {
+            tada_spec spec = spec_of(specs[i]);
+            tada_shape shape = {TADA_K, WIDTH, CELLS, 1, WIDTH};
+            tada_pool *pool = tada_pool_create();
+            test_plane p = plane_of(specs[i], TADA_K, WIDTH, CELLS, 1, WIDTH);
+            write_rows(p.plane, pool, rows, TADA_F32, WIDTH, 0, CELLS, n);
+            if (tada_pool_bytes(pool) != tada_plane_batch_bytes(&spec, &shape, n)) {
+                fail_msg("%s, batches of %d: %zu bytes, not %zu", specs[i], n, tada_pool_bytes(pool),
+                         tada_plane_batch_bytes(&spec, &shape, n));
+            }
+            plane_done(&p);
+            tada_pool_free(pool);
+        }
+    }
+}
+
+/* The most that any number of queries and cells takes is what was said, to the byte. */
+static void attention(void **state)
+{
+    (void)state;
+    enum { CELLS = 1536, DIM = 32, MOST = 40, HEADS = 4 };
+    static float q[MOST * HEADS * DIM * 2], out[MOST * HEADS * DIM * 2];
+    static uint16_t mask[MOST * CELLS * 2];
+    for (int turn = 0; turn < 24 / quick(); turn++) {
+        int heads_kv = 1 << random_below(3), streams = 1 + random_below(2), threads = 1 + random_below(2);
+        int most = random_below(2) ? MOST : 1 + random_below(16);
+        const char *text = specs[random_below(N_SPECS)];
+        tada_spec spec = spec_of(text);
+        tada_shape shape = {.width = heads_kv * DIM, .n_cells = CELLS, .n_streams = streams, .head_dim = DIM};
+        tada_shape v_shape = shape;
+        shape.kind = TADA_K;
+        v_shape.kind = TADA_V;
+        test_plane k = plane_of(text, TADA_K, shape.width, CELLS, streams, DIM);
+        test_plane v = plane_of(text, TADA_V, shape.width, CELLS, streams, DIM);
+        tada_pool *pool = tada_pool_create();
+        tada_attention a = {.k = k.plane,
+                            .v = v.plane,
+                            .k_dim = DIM,
+                            .v_dim = DIM,
+                            .k_head_stride = DIM,
+                            .v_head_stride = DIM,
+                            .n_heads = HEADS,
+                            .n_heads_kv = heads_kv,
+                            .n_streams = streams,
+                            .n_cells = CELLS,
+                            .n_queries = most,
+                            .scale = 1,
+                            .q = q,
+                            .q_head = DIM * 4,
+                            .q_query = HEADS * DIM * 4,
+                            .q_stream = MOST * HEADS * DIM * 4,
+                            .out = out,
+                            .out_head = DIM * 4,
+                            .out_query = HEADS * DIM * 4,
+                            .out_stream = MOST * HEADS * DIM * 4,
+                            .mask = random_below(2) ? mask : NULL,
+                            .mask_query = CELLS * 2,
+                            .mask_stream = MOST * CELLS * 2,
+                            .mask_heads = 1,
+                            .mask_streams = streams};
+        size_t said = tada_attention_bytes(&a, &spec, &shape, &spec, &v_shape, threads);
+        for (int n = most; n > 0; n = n > 16 ? 16 : n - 1) {
+            for (int64_t cells = CELLS; cells > 0; cells -= 64) {
+                for (a.n_streams = 1; a.n_streams <= streams; a.n_streams++) {
+                    a.n_queries = n;
+                    a.n_cells = cells;
+                    assert_int_equal(tada_attention_run(&a, pool, threads, NULL), TADA_OK);
+                }
+            }
+        }
+        if (tada_pool_bytes(pool) != said) {
+            fail_msg("%d KV heads, %d streams, %d threads, %d queries: %zu bytes, not %zu", heads_kv, streams,
+                     threads, most, tada_pool_bytes(pool), said);
+        }
+        plane_done(&k);
+        plane_done(&v);
+        tada_pool_free(pool);
+    }
+}
+
+int main(void)
+{
+    random_init();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(parts_add_up), cmocka_unit_test(bad_shapes),
+                                       cmocka_unit_test(batches), cmocka_unit_test(attention)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
