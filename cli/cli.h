@@ -18,9 +18,10 @@ struct command {
     int (*run)(const struct command *self, int argc, char **argv);
 };
 
-extern const char run_help[], serve_help[], doctor_help[], pack_help[], unpack_help[];
+extern const char run_help[], serve_help[], rpc_help[], doctor_help[], pack_help[], unpack_help[];
 int run_main(const struct command *self, int argc, char **argv);
 int serve_main(const struct command *self, int argc, char **argv);
+int rpc_main(const struct command *self, int argc, char **argv);
 /* Only in a build with llama.cpp's headers. */
 extern const char eval_help[], bench_help[], calibrate_help[], inspect_help[], size_help[];
 int calibrate_main(const struct command *self, int argc, char **argv);

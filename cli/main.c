@@ -11,6 +11,7 @@
 static const struct command commands[] = {
     {"run", "talk to a model or complete a text, with llama-cli", run_help, run_main},
     {"serve", "serve a model over HTTP, with llama-server", serve_help, serve_main},
+    {"rpc", "lend memory and processors to a llama.cpp elsewhere", rpc_help, rpc_main},
 #ifdef TADA_MEASURES
     {"calibrate", "find the best cache for your model and a memory budget", calibrate_help, calibrate_main},
     {"inspect", "show what a plan says, layer by layer", inspect_help, inspect_main},
@@ -113,7 +114,8 @@ static void print_help(FILE *stream)
           "  TADA_PLUGIN     path of " PLUGIN_FILE "\n"
           "  TADA_KERNELS    use slower kernels than the CPU allows: scalar, avx2, neon...\n"
           "\n"
-          "exit status: 0 success, 1 a problem, 2 wrong usage; run and serve: that of the llama.cpp tool.\n",
+          "exit status: 0 success, 1 a problem, 2 wrong usage; run, serve and rpc: that of the llama.cpp "
+          "tool.\n",
           stream);
 }
 
@@ -155,8 +157,8 @@ static int dispatch(int argc, char **argv)
         return 0;
     }
     if (option != -1) {
-        return cli_usage(NULL, "Unknown option '%s': options of llama.cpp come after 'run' or 'serve'.",
-                         argv[1]);
+        return cli_usage(
+            NULL, "Unknown option '%s': options of llama.cpp come after 'run', 'serve' or 'rpc'.", argv[1]);
     }
     argc -= optind;
     argv += optind;

@@ -14,24 +14,6 @@
 
 enum { CHUNK_ROWS = 1024, SESSION_ROWS = 16 };
 
-/* The tile that was read last from outside: sequences that were decoded side by side are saved cell by cell,
- * and would have each tile decoded once a cell. */
-typedef struct read_tile {
-    const cache_plane *cache; /* NULL: none yet */
-    int64_t first, n;         /* its cells */
-    uint64_t touches;         /* of all planes, when it was read */
-    uint16_t *rows;
-    size_t bytes;
-} read_tile;
-
-typedef struct cache_buffer {
-    void *base;
-    size_t size;
-    cache_plane *planes;
-    tada_pool *pool;
-    read_tile last_read;
-} cache_buffer;
-
 static atomic_bool has_planes;
 static atomic_size_t planes_bytes;
 static atomic_uint_fast64_t touches;
@@ -56,7 +38,8 @@ const struct ggml_tensor *tada_root(const struct ggml_tensor *tensor)
 static bool cache_name(const char *name, enum tada_kind *kind, int *layer)
 {
     char letter, rest;
-    if (sscanf(name, "cache_%c_l%d%c", &letter, layer, &rest) != 2 || (letter != 'k' && letter != 'v')) {
+    if (sscanf(name, "cache_%c_l%9d%c", &letter, layer, &rest) != 2 || (letter != 'k' && letter != 'v') ||
+        *layer < 0) {
         return false;
     }
     *kind = letter == 'k' ? TADA_K : TADA_V;
@@ -105,8 +88,21 @@ bool tada_is_plane(const struct ggml_tensor *tensor)
 
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor)
 {
+    if (tada_whole()) {
+        return tada_whole_plane_of(tensor);
+    }
     /* Nothing else of ours has an `extra`. */
     return tada_is_cache(tensor) ? tada_root(tensor)->extra : NULL;
+}
+
+size_t tada_plane_offset(const cache_plane *c, const struct ggml_tensor *tensor)
+{
+    return (size_t)((const char *)tensor->data - c->base);
+}
+
+size_t tada_plane_bytes_f16(const cache_plane *c)
+{
+    return (size_t)(c->width * c->n_cells * c->n_streams) * 2;
 }
 
 /* ---- the f16 tensor that a plane stands for ---- */
@@ -228,13 +224,23 @@ bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_
 
 static int outside_threads(void)
 {
+    if (tada_whole()) {
+        return tada_whole_threads();
+    }
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > 8 ? 8 : (int)n;
 }
 
-static size_t view_offset(const struct ggml_tensor *tensor)
+/* What is asked for lies within the plane. Only a client of an RPC server can ask for anything else. */
+static bool is_within(const cache_plane *c, const struct ggml_tensor *tensor, size_t offset, size_t size)
 {
-    return tensor->view_src ? tensor->view_offs : 0;
+    size_t all = tada_plane_bytes_f16(c), start = tada_plane_offset(c, tensor);
+    bool within = start <= all && offset <= all - start && size <= all - start - offset;
+    if (!within) {
+        tada_plugin_log("rows of %s that are asked for lie beyond it: they are neither read nor written",
+                        tensor->name);
+    }
+    return within;
 }
 
 static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor, const void *data,
@@ -244,10 +250,16 @@ static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor,
     cache_plane *c = tada_plane_of(tensor);
     if (!c) {
         memcpy((char *)tensor->data + offset, data, size);
-    } else if (!tada_plane_set_bytes(c, view_offset(tensor) + offset, data, size, outside_threads())) {
+        return;
+    }
+    if (!is_within(c, tensor, offset, size)) {
+        return;
+    }
+    offset += tada_plane_offset(c, tensor);
+    if (!tada_plane_set_bytes(c, offset, data, size, outside_threads())) {
         tada_plugin_log("out of memory while rows were written to %s: they are not stored", tensor->name);
     } else {
-        tada_metrics_written(c, view_offset(tensor) + offset, size);
+        tada_metrics_written(c, offset, size);
     }
 }
 
@@ -258,11 +270,18 @@ static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *t
     cache_plane *c = tada_plane_of(tensor);
     if (!c) {
         memcpy(data, (const char *)tensor->data + offset, size);
-    } else if (!tada_plane_get_bytes(c, view_offset(tensor) + offset, data, size, outside_threads())) {
+        return;
+    }
+    if (!is_within(c, tensor, offset, size)) {
+        memset(data, 0, size);
+        return;
+    }
+    offset += tada_plane_offset(c, tensor);
+    if (!tada_plane_get_bytes(c, offset, data, size, outside_threads())) {
         tada_plugin_log("out of memory while rows were read from %s: they read as zeros", tensor->name);
         memset(data, 0, size);
     } else {
-        tada_metrics_read(c, view_offset(tensor) + offset, size);
+        tada_metrics_read(c, offset, size);
     }
 }
 
@@ -270,8 +289,12 @@ static void buffer_memset(ggml_backend_buffer_t buffer, struct ggml_tensor *tens
                           size_t offset, size_t size)
 {
     char chunk[4096];
-    if (!tada_plane_of(tensor)) {
+    const cache_plane *c = tada_plane_of(tensor);
+    if (!c) {
         memset((char *)tensor->data + offset, value, size);
+        return;
+    }
+    if (!is_within(c, tensor, offset, size)) {
         return;
     }
     memset(chunk, value, sizeof chunk);
@@ -292,13 +315,14 @@ static bool buffer_copy(ggml_backend_buffer_t buffer, const struct ggml_tensor *
         return false;
     }
     size_t stream = (size_t)(c->n_cells * c->width) * 2;
-    if (ggml_nbytes(from) != stream || view_offset(from) % stream != 0 || view_offset(to) % stream != 0) {
+    size_t offset = tada_plane_offset(c, from), offset_to = tada_plane_offset(c, to);
+    if (ggml_nbytes(from) != stream || offset % stream != 0 || offset_to % stream != 0) {
         return false;
     }
     tada_backend_settle(c);
     tada_planes_touch();
-    return tada_plane_copy_stream(c->plane, c->pool, (int64_t)(view_offset(from) / stream),
-                                  (int64_t)(view_offset(to) / stream), outside_threads(), NULL) == TADA_OK;
+    return tada_plane_copy_stream(c->plane, c->pool, (int64_t)(offset / stream),
+                                  (int64_t)(offset_to / stream), outside_threads(), NULL) == TADA_OK;
 }
 
 static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
@@ -308,6 +332,9 @@ static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
     for (cache_plane *c = b->planes; c; c = c->next) {
         tada_backend_forget(c);
         tada_plane_clear(c->plane);
+        if (c->memory) {
+            (void)madvise(c->memory, c->bytes, MADV_DONTNEED);
+        }
     }
     if (value != 0 && !b->planes) {
         memset(b->base, value, b->size);
@@ -320,13 +347,40 @@ static void buffer_clear(ggml_backend_buffer_t buffer, uint8_t value)
     }
 }
 
+cache_plane *tada_buffer_add_plane(cache_buffer *b, const struct ggml_tensor *tensor, int layer,
+                                   const tada_spec *spec, const tada_shape *shape, void *memory, size_t bytes)
+{
+    cache_plane *c = calloc(1, sizeof *c);
+    tada_error error = {"out of memory"};
+    if (!c || tada_plane_create(spec, shape, memory, bytes, &c->plane, &error) != TADA_OK) {
+        tada_plugin_log("%s: %s", tensor->name, error.text);
+        free(c);
+        return NULL;
+    }
+    c->kind = shape->kind;
+    planes_bytes += c->bytes = bytes;
+    c->layer = layer;
+    c->width = shape->width;
+    c->n_cells = shape->n_cells;
+    c->n_streams = shape->n_streams;
+    c->n_sinks = spec->sinks;
+    c->pool = b->pool;
+    c->last_read = &b->last_read;
+    c->base = tensor->data;
+    c->next = b->planes;
+    b->planes = c;
+    has_planes = true;
+    tada_metrics_add(c);
+    return c;
+}
+
 static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor)
 {
     cache_buffer *b = buffer->context;
     tada_shape shape;
     tada_spec spec;
     int layer;
-    if (tensor->view_src || buffer->usage == GGML_BACKEND_BUFFER_USAGE_COMPUTE) {
+    if (tada_whole() || tensor->view_src || buffer->usage == GGML_BACKEND_BUFFER_USAGE_COMPUTE) {
         return GGML_STATUS_SUCCESS;
     }
     if (!tada_plane_shape(tensor, &shape, &spec, &layer)) {
@@ -338,29 +392,10 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
         }
         return GGML_STATUS_SUCCESS;
     }
-    cache_plane *c = calloc(1, sizeof *c);
-    tada_error error = {"out of memory"};
-    size_t bytes = tada_plane_bytes(&spec, &shape);
-    if (!c || tada_plane_create(&spec, &shape, tensor->data, bytes, &c->plane, &error) != TADA_OK) {
-        tada_plugin_log("%s: %s", tensor->name, error.text);
-        free(c);
-        return GGML_STATUS_ALLOC_FAILED;
-    }
-    c->kind = shape.kind;
-    planes_bytes += c->bytes = bytes;
-    c->layer = layer;
-    c->width = shape.width;
-    c->n_cells = shape.n_cells;
-    c->n_streams = shape.n_streams;
-    c->n_sinks = spec.sinks;
-    c->pool = b->pool;
-    c->last_read = &b->last_read;
-    c->next = b->planes;
-    b->planes = c;
+    cache_plane *c =
+        tada_buffer_add_plane(b, tensor, layer, &spec, &shape, tensor->data, tada_plane_bytes(&spec, &shape));
     tensor->extra = c;
-    has_planes = true;
-    tada_metrics_add(c);
-    return GGML_STATUS_SUCCESS;
+    return c ? GGML_STATUS_SUCCESS : GGML_STATUS_ALLOC_FAILED;
 }
 
 static void buffer_free(ggml_backend_buffer_t buffer)
@@ -373,6 +408,9 @@ static void buffer_free(ggml_backend_buffer_t buffer)
         tada_metrics_remove(c);
         planes_bytes -= c->bytes;
         tada_plane_free(c->plane);
+        if (c->memory) {
+            munmap(c->memory, c->bytes);
+        }
         free(c);
     }
     tada_plugin_pool_free(b->pool);
@@ -411,13 +449,18 @@ static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t 
         tada_plugin_log("%s", tada_plugin_spec()->problem);
         return NULL;
     }
+    if (tada_whole()) {
+        /* Perhaps another model's: what was seen of an earlier one no longer counts. */
+        tada_plugin_refuse(NULL);
+    }
     if (tada_plugin_refusal()) {
         tada_plugin_log("%s", tada_plugin_refusal());
         return NULL;
     }
     cache_buffer *b = calloc(1, sizeof *b);
     tada_pool *pool = tada_plugin_pool_create();
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | (tada_whole() ? MAP_NORESERVE : 0), -1, 0);
     if (base != MAP_FAILED) {
         /* Attention reads all of it for every token, and is held up by the translation of addresses. */
         (void)madvise(base, size, MADV_HUGEPAGE);
@@ -450,7 +493,7 @@ static size_t type_alloc_size(ggml_backend_buffer_type_t type, const struct ggml
     tada_spec spec;
     int layer;
     (void)type;
-    if (tada_plane_shape(tensor, &shape, &spec, &layer)) {
+    if (!tada_whole() && tada_plane_shape(tensor, &shape, &spec, &layer)) {
         if (tada_measure_is_on()) {
             tada_measure_add_plane(&spec, &shape);
         } else {

@@ -161,7 +161,7 @@ void tada_plugin_see_model(const struct ggml_tensor *op)
     /* Every graph comes by here: only the product with the norm is of interest. */
     const struct ggml_tensor *norm = op->op == GGML_OP_MUL ? op->src[1] : NULL;
     if (!norm || strcmp(norm->name, "blk.0.attn_norm.weight") != 0 || norm->type != GGML_TYPE_F32 ||
-        !norm->buffer || !ggml_backend_buffer_is_host(norm->buffer) || !norm->data) {
+        !norm->buffer || !(ggml_backend_buffer_is_host(norm->buffer) || tada_is_ours(norm)) || !norm->data) {
         return;
     }
     model_fingerprint = tada_model_fingerprint(norm->data, ggml_nbytes(norm));
@@ -258,6 +258,9 @@ static void device_props(ggml_backend_dev_t device, struct ggml_backend_dev_prop
 static ggml_backend_t device_init(ggml_backend_dev_t device, const char *params)
 {
     (void)params;
+    if (tada_whole() && spec_of_process.problem[0]) {
+        return NULL; /* an RPC server that could keep no cache is not to start; the log has said why */
+    }
     return tada_backend_make(device);
 }
 
@@ -370,6 +373,11 @@ static ggml_backend_reg_t plugin_init(void)
         snprintf(spec_of_process.problem, sizeof spec_of_process.problem, "%s", error.text);
         tada_plugin_log("%s", error.text);
         tada_spec_parse("tada", &spec_of_process.spec, NULL);
+    }
+    const char *problem = tada_whole_init();
+    if (problem) {
+        snprintf(spec_of_process.problem, sizeof spec_of_process.problem, "%s", problem);
+        tada_plugin_log("%s", problem);
     }
     tada_metrics_init();
     return &registry;

@@ -26,11 +26,6 @@ static size_t row_bytes(const cache_plane *c)
     return (size_t)c->width * 2;
 }
 
-static size_t offset_of(const struct ggml_tensor *tensor)
-{
-    return tensor->view_src ? tensor->view_offs : 0;
-}
-
 static decoded *find(decoded_list *list, const cache_plane *c)
 {
     for (int i = 0; i < list->n; i++) {
@@ -48,8 +43,9 @@ static void cover(decoded_list *list, const struct ggml_tensor *tensor)
     if (!c) {
         return;
     }
-    int64_t first = (int64_t)(offset_of(tensor) / row_bytes(c));
-    int64_t end = (int64_t)((offset_of(tensor) + ggml_nbytes(tensor) + row_bytes(c) - 1) / row_bytes(c));
+    size_t offset = tada_plane_offset(c, tensor);
+    int64_t first = (int64_t)(offset / row_bytes(c));
+    int64_t end = (int64_t)((offset + ggml_nbytes(tensor) + row_bytes(c) - 1) / row_bytes(c));
     decoded *d = find(list, c);
     if (!d) {
         d = &list->items[list->n++];
@@ -81,7 +77,7 @@ static void shadow_make(struct ggml_tensor *shadow, const struct ggml_tensor *te
     cache_plane *c = tada_plane_of(tensor);
     if (c) {
         const decoded *d = find(list, c);
-        shadow->data = d->rows + (offset_of(tensor) - (size_t)d->first * row_bytes(c));
+        shadow->data = d->rows + (tada_plane_offset(c, tensor) - (size_t)d->first * row_bytes(c));
     }
 }
 

@@ -18,7 +18,7 @@ typedef struct tada_backend {
 
 /* ---- which ops are ours ---- */
 
-static bool is_view_op(enum ggml_op op)
+bool tada_is_view_op(enum ggml_op op)
 {
     return op == GGML_OP_NONE || op == GGML_OP_VIEW || op == GGML_OP_RESHAPE || op == GGML_OP_PERMUTE ||
            op == GGML_OP_TRANSPOSE;
@@ -47,7 +47,10 @@ static void learn_head_dim(const struct ggml_tensor *op)
 bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op)
 {
     (void)device;
-    if (is_view_op(op->op)) {
+    if (tada_whole()) {
+        return ggml_backend_dev_supports_op(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), op);
+    }
+    if (tada_is_view_op(op->op)) {
         return tada_is_ours(op);
     }
     tada_plugin_see_model(op);
@@ -178,14 +181,14 @@ static enum ggml_status set_rows(tada_backend *b, struct ggml_tensor *op)
     cache_plane *c = tada_plane_of(op);
     size_t row_bytes = c ? (size_t)c->width * 2 : 1;
     if (!c || rows->ne[0] != c->width || rows->ne[2] != 1 || rows->ne[3] != 1 ||
-        op->view_offs % row_bytes != 0 || op->nb[1] != row_bytes) {
+        tada_plane_offset(c, op) % row_bytes != 0 || op->nb[1] != row_bytes) {
         return generic(b, op);
     }
     settle_others(b, c->layer);
     if (c->unsettled_in && c->unsettled_in != b) {
         tada_backend_settle(c);
     }
-    int64_t cells[CHUNK], first = (int64_t)(op->view_offs / row_bytes);
+    int64_t cells[CHUNK], first = (int64_t)(tada_plane_offset(c, op) / row_bytes);
     for (int64_t i = 0; i < rows->ne[1]; i += CHUNK) {
         int64_t n = rows->ne[1] - i < CHUNK ? rows->ne[1] - i : CHUNK;
         for (int64_t j = 0; j < n; j++) {
@@ -327,12 +330,24 @@ static enum ggml_status backend_compute(ggml_backend_t backend, struct ggml_cgra
     tada_backend *b = backend->context;
     enum ggml_status status = GGML_STATUS_SUCCESS;
     tada_planes_touch();
+    if (tada_whole()) {
+        tada_whole_prepare(graph);
+    }
     for (int i = 0; i < ggml_graph_n_nodes(graph) && status == GGML_STATUS_SUCCESS; i++) {
         struct ggml_tensor *op = ggml_graph_node(graph, i);
-        if (is_view_op(op->op) || ggml_is_empty(op) || !(op->flags & GGML_TENSOR_FLAG_COMPUTE)) {
+        int n = tada_whole() ? tada_whole_run(graph, i) : 0;
+        if (n > 0) {
+            ggml_backend_t cpu = cpu_backend(b);
+            status = cpu ? tada_whole_compute(cpu, graph, i, n) : GGML_STATUS_FAILED;
+            i += n - 1;
             continue;
         }
-        if (needs_flash(op)) {
+        if (tada_is_view_op(op->op) || ggml_is_empty(op) || !(op->flags & GGML_TENSOR_FLAG_COMPUTE)) {
+            continue;
+        }
+        if (tada_whole() && !tada_whole_allows(op)) {
+            status = GGML_STATUS_FAILED;
+        } else if (!tada_whole() && needs_flash(op)) {
             tada_plugin_log("flash attention is off, but the compressed cache needs it: run with -fa on");
             status = GGML_STATUS_FAILED;
         } else if (op->op == GGML_OP_SET_ROWS) {
@@ -376,7 +391,9 @@ static void backend_free(ggml_backend_t backend)
 void tada_backend_set_threads(ggml_backend_t backend, int n_threads)
 {
     static atomic_flag told = ATOMIC_FLAG_INIT;
-    if (!tada_has_planes() && !tada_plugin_spec()->by_program && !atomic_flag_test_and_set(&told)) {
+    tada_whole_set_threads(n_threads > 0 ? n_threads : 1);
+    if (!tada_whole() && !tada_has_planes() && !tada_plugin_spec()->by_program &&
+        !atomic_flag_test_and_set(&told)) {
         tada_plugin_log(
             "no KV cache is compressed: llama.cpp keeps it elsewhere (-ngl 0, --no-kv-offload, another "
             "device), or has none of type f16");

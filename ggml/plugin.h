@@ -20,11 +20,33 @@ typedef struct cache_plane {
     struct tada_backend *unsettled_in; /* the backend that has yet to settle it */
     tada_pool *pool;                   /* the buffer's: for writes from outside a graph */
     struct read_tile *last_read;       /* the buffer's */
+    const char *base;                  /* where the f16 tensor is that it stands for */
+    void *memory;                      /* its own (mmap); NULL: it lies where the tensor is */
     struct cache_plane *next;
     enum tada_kind kind;
     struct counted_cache *counted_in; /* metrics.c; NULL without metrics */
     struct cache_plane *counted_next;
 } cache_plane;
+
+/* The tile that was read last from outside: sequences that were decoded side by side are saved cell by cell,
+ * and would have each tile decoded once a cell. */
+typedef struct read_tile {
+    const cache_plane *cache; /* NULL: none yet */
+    int64_t first, n;         /* its cells */
+    uint64_t touches;         /* of all planes, when it was read */
+    uint16_t *rows;
+    size_t bytes;
+} read_tile;
+
+/* The context of a buffer of ours; one of no bytes has none. */
+typedef struct cache_buffer {
+    void *base;
+    size_t size;
+    cache_plane *planes;
+    tada_pool *pool;
+    read_tile last_read;
+    bool told; /* why a cache in it is not compressed */
+} cache_buffer;
 
 /* The spec of this process, from its environment unless a program that measures sets others; problem: why
  * TADA_CACHE cannot be used, or "". */
@@ -79,6 +101,14 @@ bool tada_has_planes(void);
 size_t tada_cache_bytes(void);
 /* Its plane, or NULL. */
 cache_plane *tada_plane_of(const struct ggml_tensor *tensor);
+/* Where a tensor starts in the f16 tensor that its plane stands for, in bytes. */
+size_t tada_plane_offset(const cache_plane *cache, const struct ggml_tensor *tensor);
+/* Bytes of that tensor. */
+size_t tada_plane_bytes_f16(const cache_plane *cache);
+/* Makes one for a tensor that is no view; NULL: memory is short, and the log says so. */
+cache_plane *tada_buffer_add_plane(cache_buffer *buffer, const struct ggml_tensor *tensor, int layer,
+                                   const tada_spec *spec, const tada_shape *shape, void *memory,
+                                   size_t bytes);
 /* Rows of some plane may have changed. */
 void tada_planes_touch(void);
 /* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */
@@ -89,6 +119,7 @@ bool tada_plane_set_bytes(cache_plane *cache, size_t offset, const void *data, s
 ggml_backend_t tada_backend_make(ggml_backend_dev_t device);
 void tada_backend_set_threads(ggml_backend_t backend, int n_threads);
 bool tada_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op);
+bool tada_is_view_op(enum ggml_op op);
 /* What an operation of attention over K and V that have planes reads and writes, but for the planes
  * themselves; before anything is allocated, the sizes. False: the library cannot do it as it is. */
 bool tada_attention_of(const struct ggml_tensor *op, tada_attention *attention);
@@ -122,6 +153,22 @@ void tada_statistics_watch(bool on);
 bool tada_statistics_get(int layer, tada_layer_statistics *statistics);
 void tada_statistics_add(int layer, const tada_attention *attention, int k_width, int v_width);
 
+/* whole.c: TADA_DEVICE=all, the device runs all of a model. */
+/* Reads the environment. Why that cannot be used, or NULL. */
+const char *tada_whole_init(void);
+bool tada_whole(void);
+/* Threads for what is read and written outside a graph. */
+void tada_whole_set_threads(int n_threads);
+int tada_whole_threads(void);
+/* Goes by the address of a tensor. */
+cache_plane *tada_whole_plane_of(const struct ggml_tensor *tensor);
+/* Makes the planes of the caches that attention reads in a graph that is about to run. */
+void tada_whole_prepare(const struct ggml_cgraph *graph);
+/* How many nodes from `first` on have nothing to do with a plane. */
+int tada_whole_run(const struct ggml_cgraph *graph, int first);
+enum ggml_status tada_whole_compute(ggml_backend_t cpu, struct ggml_cgraph *graph, int first, int n);
+/* What an op on planes reads and writes lies within its tensors and their planes; else the log names it. */
+bool tada_whole_allows(const struct ggml_tensor *op);
 /* measure.c: for programs that ask for sizes before anything is allocated */
 /* From now on attention that llama.cpp asks about counts, with so many threads, and after tada_measure_planes
  * the planes do: each time that it asks for the size of one. */

@@ -6,7 +6,8 @@
 set -euo pipefail
 package=llama-cpp-python version=0.3.36
 sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
-tools=(llama-cli llama-completion llama-server llama-bench llama-perplexity llama-quantize llama-speculative-simple)
+tools=(llama-cli llama-completion llama-server llama-bench llama-perplexity llama-quantize llama-speculative-simple
+    ggml-rpc-server)
 
 here=$(cd "$(dirname "$0")" && pwd)
 fetch_archive() {
@@ -37,8 +38,13 @@ if [ ! -f "$source/.complete-$version" ]; then
     mv "$source.part" "$source"
 fi
 [ -z "$only_source" ] || exit 0
-if [ ! -f "$build/llama/.complete-$version" ]; then
-    echo "Building llama.cpp (once, some 10 minutes on 2 cores)..." >&2
+# The name also tells what was built: a folder from before the RPC backend only gets what it lacks.
+if [ ! -f "$build/llama/.complete-$version-rpc" ]; then
+    if [ -f "$build/llama/.complete-$version" ]; then
+        echo "Building the RPC server of llama.cpp (once, less than a minute)..." >&2
+    else
+        echo "Building llama.cpp (once, some 10 minutes on 2 cores)..." >&2
+    fi
     generator=()
     if [ ! -f "$build/llama/CMakeCache.txt" ] && command -v ninja > /dev/null; then
         generator=(-G Ninja)
@@ -57,11 +63,11 @@ if [ ! -f "$build/llama/.complete-$version" ]; then
     # Git must not find the repository around the build folder: its commit would become that of ggml.
     GIT_CEILING_DIRECTORIES=$build cmake -S "$source" -B "$build/llama" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
         -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=ON -DLLAMA_BUILD_UI=OFF \
-        -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_NATIVE=OFF "${features[@]}" -DGGML_CCACHE=OFF > "$build/llama.log" 2>&1 ||
+        -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_RPC=ON -DGGML_NATIVE=OFF "${features[@]}" -DGGML_CCACHE=OFF > "$build/llama.log" 2>&1 ||
         { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: configuring llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
     GIT_CEILING_DIRECTORIES=$build cmake --build "$build/llama" --parallel "$(nproc)" --target "${tools[@]}" >> "$build/llama.log" 2>&1 ||
         { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: building llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
-    touch "$build/llama/.complete-$version"
+    touch "$build/llama/.complete-$version-rpc"
 fi
 for tool in "${tools[@]}"; do
     ln -sfn "../llama/bin/$tool" "$build/bin/$tool"

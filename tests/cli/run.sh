@@ -22,6 +22,7 @@ echo "tool=$(basename "$0")"
 echo "folder=$(dirname "$0")"
 echo "plugin=${GGML_BACKEND_PATH-unset}"
 echo "cache=${TADA_CACHE-unset}"
+echo "device=${TADA_DEVICE-unset}"
 echo "sessions=${TADA_SESSIONS-unset}"
 echo "inherit=${TADA_SESSIONS_INHERIT-unset}"
 echo "preload=${LD_PRELOAD-unset}"
@@ -30,7 +31,7 @@ for argument in "$@"; do echo "<$argument>"; done
 [ "$1" != "--version" ] || echo "version: 1.2.3 (stub)" >&2
 STUB
 chmod +x "$work/tools/llama-cli"
-for tool in llama-server llama-completion llama-bench; do cp "$work/tools/llama-cli" "$work/tools/$tool"; done
+for tool in llama-server llama-completion llama-bench ggml-rpc-server; do cp "$work/tools/llama-cli" "$work/tools/$tool"; done
 
 checks=0 failures=0 status=0 output=
 bad() {
@@ -67,7 +68,7 @@ call 0 help; has "usage: tada COMMAND"
 call 0 help help
 call 0 help --help
 call 2; has "usage: tada COMMAND"
-for command in run serve doctor; do
+for command in run serve rpc doctor; do
     call 0 help $command; has "usage: tada $command"
     call 0 $command --help; has "usage: tada $command"
     call 0 $command -h
@@ -76,7 +77,7 @@ for command in run serve doctor; do
     [ "$longest" -le 110 ] || bad "a help line of $command has $longest columns"
 done
 call 2 rnu; has "did you mean 'run'"
-call 2 xyz; has "is not a tada command"; has "run, serve, "; has "doctor, help."
+call 2 xyz; has "is not a tada command"; has "run, serve, rpc, "; has "doctor, help."
 call 2 help xyz
 call 2 help run serve
 call 2 --nonsense; has "--nonsense"
@@ -214,6 +215,11 @@ call 0 run -p ""; arguments -p ""
 call 7 run --exit 7
 call 0 serve --port 8081; has "tool=llama-server"; arguments --port 8081
 call 0 serve --tool x; has "tool=llama-server"; arguments --tool x
+
+# The RPC server: its device by name, no model, no type of llama.cpp.
+call 0 rpc --cache tada:4 -p 7 -- --help; has "tool=ggml-rpc-server"; has "cache=tada:4"; has "device=all"
+arguments -d TADA -p 7 --help
+call 2 rpc --cache q8_0; has "start ggml-rpc-server itself"
 call 0 run --tool completion; has "tool=llama-completion"
 call 0 run --tool=llama-bench; has "tool=llama-bench"
 call 0 run -no-cnv -p x; has "tool=llama-completion"; arguments -no-cnv -p x

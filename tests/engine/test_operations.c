@@ -1,7 +1,7 @@
 /*
  * Everything that llama.cpp does to a KV cache, done to the stock f16 cache and to ours in one process: the
- * logits must stay together.  test_operations LIB_DIR PLUGIN SPEC BOUND    (BOUND: of the relative error of
- * the logits)
+ * logits must stay together.  test_operations LIB_DIR PLUGIN SPEC BOUND [SHAPE]    (BOUND: of the relative
+ * error of the logits; PLUGIN may be rpc:HOST:PORT, an RPC server that has the plug-in and this spec)
  */
 #include "checks.h"
 #include "random_model.h"
@@ -416,14 +416,34 @@ static void cleared(struct llama_model *model, const model_shape *shape)
     pair_done(&p, shape);
 }
 
+/* Loads llama.cpp with the devices of an RPC server. */
+static bool load_server(const char *libraries, const char *endpoint)
+{
+    llama_log_set(quiet, NULL);
+    ggml_backend_load_all_from_path(libraries);
+    ggml_backend_reg_t rpc = ggml_backend_reg_by_name("RPC");
+    ggml_backend_reg_t (*add)(const char *) = NULL;
+    if (rpc) {
+        *(void **)&add = ggml_backend_reg_get_proc_address(rpc, "ggml_backend_rpc_add_server");
+    }
+    ggml_backend_reg_t server = add ? add(endpoint) : NULL;
+    if (server) {
+        ggml_backend_register(server);
+    } else {
+        fprintf(stderr, "the server %s cannot be used\n", endpoint);
+    }
+    return server != NULL;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 5) {
         fprintf(stderr, "usage: test_operations LIB_DIR PLUGIN SPEC BOUND [SHAPE]\n");
         return 2;
     }
+    const char *server = strncmp(argv[2], "rpc:", 4) == 0 ? argv[2] + 4 : NULL;
     bound = atof(argv[4]);
-    if (!load_plugin(argv[1], argv[2], argv[3])) {
+    if (server ? !load_server(argv[1], server) : !load_plugin(argv[1], argv[2], argv[3])) {
         return 1;
     }
     for (int i = 0; random_model_shape(i); i++) {
