@@ -256,7 +256,7 @@ static bool read_text(const char *path, struct llama_model *model, int most, spe
     return s->n >= most;
 }
 
-enum { TURNS = 6, AFTER = 64 };
+enum { TURNS = 4, AFTER = 64 };
 
 /* One cache that is looked at, and how far the next tokens are from those of the f16 cache. */
 typedef struct look {
@@ -284,7 +284,7 @@ static void begin_at(const look *l, int cell)
 /* Each turn restores the session behind as many cells of another sequence, and saves it from there. */
 static void take_turns(const look *l)
 {
-    static const int offsets[TURNS] = {37, 5, 50, 21, 60, 13};
+    static const int offsets[TURNS] = {37, 5, 50, 21};
     printf("first cell  computed there  restored there once  saved and restored in turn\n");
     for (int turn = 0; turn < TURNS; turn++) {
         begin_at(l, offsets[turn]);

@@ -18,7 +18,7 @@ import unpack as reader  # noqa: E402
 
 TADA, MAKE = map(os.path.abspath, sys.argv[1:])
 SEED = int(os.environ.get("TADA_SEED", "1"))
-KILLS = 60
+KILLS = 40
 random.seed(SEED)
 print(f"TADA_SEED={SEED}")
 failures = 0

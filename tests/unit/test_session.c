@@ -82,7 +82,7 @@ static void test_shapes(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         session_shape s = {"tada:window=0", shapes[i][0], shapes[i][1], 1, 512, CELLS_ALL};
-        of_shape(&s, s.width < 64 ? 0.45 : 0.40);
+        of_shape(&s, s.width < 64 ? 0.384 : 0.375);
     }
 }
 
