@@ -49,11 +49,6 @@ static int check_server_options(const struct serve *serve)
         return cli_usage(
             "serve", "The compressed cache needs flash attention: leave out -fa off, or add --cache f16.");
     }
-    if (server->draft && serve->launch.spec.plan) {
-        return cli_usage(
-            "serve", "A plan is for one model, and the draft model is another: use a cache such as --cache "
-                     "tada, or no draft model.");
-    }
     if (server->models && serve->launch.spec.plan) {
         return cli_usage("serve",
                          "A plan is for one model, and a router has many: use a cache such as --cache tada.");

@@ -25,13 +25,6 @@ static void take_plan(struct serve *serve, const char *folder, const struct mode
         fprintf(stderr,
                 "tada: none of the plans of this model (%d) keeps within the budget: the cache is %s.\n",
                 found->n_fitting, serve->launch.cache);
-    } else if (found->plan && serve->server.draft) {
-        fprintf(
-            stderr,
-            "tada: %s is left aside: its layers are not those of the draft model, which would be refused.\n",
-            found->path);
-        tada_plan_free(found->plan);
-        found->plan = NULL;
     } else if (found->plan) {
         snprintf(serve->cache, sizeof serve->cache, "tada:@%s", found->path);
         serve->launch.cache = serve->cache;

@@ -28,8 +28,6 @@ static const struct known_option known[] = {
     {{"-hf", "-hfr", "--hf-repo"}, "HF_REPO", FIELD(remote), NULL},
     {{"--models-dir"}, "MODELS_DIR", FIELD(models), NULL},
     {{"--models-preset"}, "MODELS_PRESET", FIELD(models), NULL},
-    {{"-md", "--model-draft", "--spec-draft-model"}, "SPEC_DRAFT_MODEL", FIELD(draft), NULL},
-    {{"-hfd", "-hfrd", "--hf-repo-draft", "--spec-draft-hf"}, "SPEC_DRAFT_HF_REPO", FIELD(draft), NULL},
     {{"-c", "--ctx-size"}, "CTX_SIZE", FIELD(context), NULL},
     {{"-np", "--parallel"}, "N_PARALLEL", FIELD(parallel), NULL},
     {{"--kv-unified-per-slot"}, "KV_UNIFIED_PER_SLOT", FIELD(per_slot), NULL},

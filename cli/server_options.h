@@ -7,7 +7,7 @@
 /* Values as they are given; NULL: neither an option nor its variable LLAMA_ARG_... is. Switches: "on", "off".
  */
 struct server_options {
-    const char *model, *draft;
+    const char *model;
     const char *context, *parallel, *per_slot, *unified, *fit;
     const char *flash, *offload, *layers, *devices, *type_k, *type_v;
     const char *sessions; /* the folder of slots */

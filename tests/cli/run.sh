@@ -253,7 +253,6 @@ call 0 serve -ctk q8_0; has "keys stay as they are"
 call 0 serve -ctv q8_0; has "values stay as they are"
 call 0 serve -ctk q8_0 --cache-type-v bf16; has "keys and values stay as they are"
 touch "$work/plan.gguf"
-call 2 serve -md draft.gguf --cache "tada:@$work/plan.gguf"; has "draft model"
 call 0 serve -md draft.gguf; arguments -md draft.gguf
 call 2 serve --models-dir "$work" --cache "tada:@$work/plan.gguf"; has "router"
 call 2 serve --plans "$work/nowhere"; has "is not a folder"
