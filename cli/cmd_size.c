@@ -180,6 +180,11 @@ static int size_one(struct size_model *model, const struct request *request, str
     }
     report->model = cache.parsed.stock ? model->models[0].name : model->models[1].name;
     report->n_ctx_train = model->engine->llama_model_n_ctx_train(model->models[!cache.parsed.stock].llama);
+    if (request->options.n_ctx == 0 && report->n_ctx_train > MAX_CONTEXT) {
+        cli_fail("%s claims to be trained on contexts of %d tokens: give a smaller one with -c.",
+                 report->model, report->n_ctx_train);
+        return EXIT_USAGE;
+    }
     status = size_of(&cache, request->options.n_ctx, &result->parts);
     if (status == 0 && request->budget > 0) {
         int most = request->options.n_ctx > 0 ? result->parts.n_ctx : MOST_SOUGHT;

@@ -158,6 +158,13 @@ check "the usual caches, and states of a hybrid model" bash -c "
 # What cannot be.
 head -c 1000000 "$model" > "$work/short.gguf"
 head -c 3000 /dev/urandom > "$work/noise.gguf"
+python3 - "$work/llama.gguf" "$work/huge.gguf" << 'PYTHON'
+import sys
+model = open(sys.argv[1], "rb").read()
+at = model.index(b"llama.context_length") + len("llama.context_length") + 4
+open(sys.argv[2], "wb").write(model[:at] + (2**31 - 1).to_bytes(4, "little") + model[at + 4:])
+PYTHON
+refused "a model that claims an endless context" "give a smaller one with -c" -m "$work/huge.gguf"
 refused "an unknown spec" "Unknown cache spec" -m "$model" --cache tada,tadaa
 refused "a plan that is not there" "cannot be read" -m "$model" --cache "tada:@$work/none.plan"
 refused "a plan for another model" "other layers" -m "$model" --cache "tada:@$work/good.plan"
