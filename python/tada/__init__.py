@@ -34,8 +34,8 @@ class _Use:
 def use(cache="tada"):
     """Every llama_cpp.Llama that is made from now on in this process keeps its KV cache so.
 
-    cache: a cache spec, such as "tada", "tada:high", "tada:4:window=64" or "tada:@plan.gguf"; None: llama.cpp's own caches.
-    Those that are there already keep theirs. `with use(cache): ...` is for those that are made inside.
+    cache: a cache spec, such as "tada", "tada:high", "tada:4:window=64" or "tada:@plan.gguf"; None: llama.cpp's own
+    caches. Those that are there already keep theirs. `with use(cache): ...` is for those that are made inside.
     Not for use in several threads at once. Raises Error, and then changes nothing.
     """
     before = _current
@@ -74,14 +74,16 @@ def _activate(cache):
 
 
 def _options(options):
-    """Those of Llama(...) with which llama.cpp asks our device for the cache. Raises Error where the user's forbid it."""
+    """Those with which Llama(...) has llama.cpp ask our device for the cache. Error: the user's forbid it."""
     options = dict(options)
     for name in ("flash_attn", "offload_kqv"):
         if not options.setdefault(name, True):
-            raise Error(f"The cache {_current} needs {name}=True: leave {name} away, or call tada.use(None) first.")
+            raise Error(f"The cache {_current} needs {name}=True: leave {name} away, or call tada.use(None) "
+                        "first.")
     for name in ("type_k", "type_v"):
         if options.get(name) not in (None, get_host().llama_cpp.GGML_TYPE_F16):
-            raise Error(f"{name} chooses a cache of llama.cpp, but tada.use('{_current}') one of TaDA: leave one of them away.")
+            raise Error(f"{name} chooses a cache of llama.cpp, but tada.use('{_current}') one of TaDA: leave one of "
+                        "them away.")
     # The layers' device is ours, which takes their caches; their weights and all else stay on the CPU.
     return {**options, "n_gpu_layers": -1, "split_mode": get_host().llama_cpp.LLAMA_SPLIT_MODE_LAYER}
 
@@ -101,7 +103,7 @@ def _hook(llama_class):
         try:
             original(self, *args, **_options(options))
         except ValueError as error:
-            reason = get_host().refusal()
+            reason = get_host().refusal() if "llama_context" in str(error) else None
             if reason:
                 raise Error(f"The cache {_current} cannot be used: {reason}") from error
             raise

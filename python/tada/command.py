@@ -9,9 +9,9 @@ def main():
     program = pathlib.Path(__file__).parent / "bin" / "tada"
     # What measures a model (calibrate, eval, bench, ...) can do so with llama-cpp-python's llama.cpp.
     package = importlib.util.find_spec("llama_cpp")
-    folder = os.environ.get("LLAMA_CPP_LIB_PATH") or (package and str(pathlib.Path(package.origin).parent / "lib"))
-    if folder:
-        os.environ.setdefault("TADA_LLAMA_LIB", folder)
+    folder = os.environ.get("LLAMA_CPP_LIB_PATH")
+    if package and package.origin:
+        os.environ.setdefault("TADA_LLAMA_LIB", folder or str(pathlib.Path(package.origin).parent / "lib"))
     try:
         os.execv(program, ["tada", *sys.argv[1:]])
     except OSError as error:

@@ -18,8 +18,9 @@ def plugin_path():
     chosen = os.environ.get("TADA_PLUGIN")
     path = pathlib.Path(chosen) if chosen else pathlib.Path(__file__).parent / "lib" / PLUGIN
     if not path.is_file():
-        raise Error(f"TADA_PLUGIN={chosen} is not a file: set it to the path of {PLUGIN}, or unset it." if chosen else
-                    f"The package has no {path}: install it again.")
+        if chosen:
+            raise Error(f"TADA_PLUGIN={chosen} is not a file: set it to the path of {PLUGIN}, or unset it.")
+        raise Error(f"The package has no {path}: install it again.")
     return path.resolve()
 
 
@@ -31,7 +32,7 @@ def declare(library, name, result, *arguments):
 
 
 class Host:
-    """llama.cpp with the plug-in at hand. report(name, value) is told of what is found on the way. Raises Error."""
+    """llama.cpp with the plug-in at hand. report(name, value) is told what is found on the way. Raises Error."""
 
     def __init__(self, report=lambda name, value: None):
         try:
@@ -42,7 +43,7 @@ class Host:
         except (OSError, RuntimeError) as error:  # a library that is missing or does not load
             raise Error(f"llama-cpp-python is not complete ({error}): install it again.") from None
         self.llama_cpp = llama_cpp
-        # A handle of our own: what is declared on llama-cpp-python's is its own business. ggml is found through it.
+        # A handle of our own, as llama-cpp-python declares functions on its own. ggml is found through it.
         path = llama_cpp.llama_cpp._lib._name
         self.library = ctypes.CDLL(path)
         report("llama-cpp-python", f"{llama_cpp.__version__}, {path}")
@@ -56,14 +57,15 @@ class Host:
         self.registered = False
 
     def _check_fit(self, report):
-        other = (f"install llama-cpp-python=={LLAMA_CPP_PYTHON}, or build this package with TADA_LLAMA_DIR=<source of that "
-                 "llama.cpp>.")
+        other = (f"install llama-cpp-python=={LLAMA_CPP_PYTHON}, or build this package with "
+                 "TADA_LLAMA_DIR=<source of that llama.cpp>.")
         version = self.llama_cpp.__version__
         try:
             ggml, commit = (declare(self.library, name, ctypes.c_char_p)().decode()
                             for name in ("ggml_version", "ggml_commit"))
         except AttributeError:
-            raise Error(f"The llama.cpp of llama-cpp-python {version} is too old to tell its version: {other}") from None
+            raise Error(f"The llama.cpp of llama-cpp-python {version} is too old to tell its version: "
+                        f"{other}") from None
         report("ggml", f"ggml {ggml} ({commit})")
         self.path = plugin_path()
         report("plug-in", str(self.path))
@@ -77,7 +79,8 @@ class Host:
                         f"{unset}{other}") from None
         report("built for", built_for)
         if declare(self.plugin, "ggml_backend_score", ctypes.c_int)() == 0:
-            raise Error(f"llama-cpp-python {version} has ggml {ggml} ({commit}), the plug-in is for {built_for}: {other}")
+            raise Error(f"llama-cpp-python {version} has ggml {ggml} ({commit}), the plug-in is for {built_for}: "
+                        f"{other}")
 
     def _check_devices(self):
         device_type = declare(self.library, "ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
@@ -88,12 +91,13 @@ class Host:
         names = [name(device).decode() for device in devices if device_type(device) in GPU_TYPES]
         gpus = ", ".join(name for name in names if name != "TADA")
         if gpus:
-            raise Error(f"llama.cpp would share the layers between the compressed cache, which is the CPU's, and {gpus}: hide "
-                        "the GPU, such as with CUDA_VISIBLE_DEVICES= in the environment.")
+            raise Error(f"llama.cpp would share the layers between the compressed cache, which is the CPU's, and "
+                        f"{gpus}: hide the GPU, such as with CUDA_VISIBLE_DEVICES= in the environment.")
 
     def _proc(self, name, result, *arguments):
         """A function that the plug-in hands out."""
-        get = declare(self.library, "ggml_backend_reg_get_proc_address", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
+        get = declare(self.library, "ggml_backend_reg_get_proc_address", ctypes.c_void_p, ctypes.c_void_p,
+                      ctypes.c_char_p)
         address = get(self.registry, name.encode())
         if not address:
             raise Error(f"{self.path} is of another version: install the package again, or unset TADA_PLUGIN.")
@@ -120,7 +124,8 @@ class Host:
                 raise Error(f"ggml does not load {self.path}: see what it said on standard error.")
             self.registered = True
         why = ctypes.create_string_buffer(256)
-        if not self._proc("tada_set_cache", ctypes.c_bool, ctypes.c_char_p, ctypes.c_char_p)(cache.encode(), why):
+        set_cache = self._proc("tada_set_cache", ctypes.c_bool, ctypes.c_char_p, ctypes.c_char_p)
+        if not set_cache(cache.encode(), why):
             if not registered:
                 self.unregister()
             raise Error(why.value.decode(errors="replace"))
