@@ -89,7 +89,7 @@ static bool read_request(int client, int stop_event, char request[REQUEST_BYTES]
 
 void tada_exporter_answer(int client, int stop_event, const char *text, size_t size)
 {
-    char request[REQUEST_BYTES], method[16], path[256], version[16], header[256];
+    char request[REQUEST_BYTES], method[16] = "", path[256], version[16], header[256];
     const char *status = "200 OK";
     if (!read_request(client, stop_event, request)) {
         return;
