@@ -8,7 +8,7 @@ if [ ! -x "$bin/../tests/context_sizes" ]; then
     exit 0
 fi
 model=$("$here/../../scripts/get_model.sh") || exit 1
-tools=${TADA_LLAMA_BIN:-$bin}
+tools=${TADA_LLAMA_BIN:-$(dirname "$(readlink -f "$bin/llama-cli")")} # with the libraries
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG
