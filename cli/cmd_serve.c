@@ -35,11 +35,6 @@ const char serve_help[] =
 
 /* ---- what cannot be had ---- */
 
-static bool is_compressed(const char *type)
-{
-    return !type || strcmp(type, "f16") == 0;
-}
-
 /* Prints what of the arguments cannot be had with a cache of ours. Returns an exit status: that of what
  * llama-server would fail of later. */
 static int check_server_options(const struct serve *serve)
@@ -57,13 +52,13 @@ static int check_server_options(const struct serve *serve)
         fprintf(stderr,
                 "tada: nothing is compressed: llama-server keeps the cache elsewhere with -ngl 0 or 1, "
                 "--no-kv-offload or a --device other than TADA; leave it out.\n");
-    } else if (!is_compressed(server->type_k) || !is_compressed(server->type_v)) {
+    } else if (!server_option_is_f16(server->type_k) || !server_option_is_f16(server->type_v)) {
         fprintf(stderr,
                 "tada: %s stay as they are: of caches only those of type f16 are compressed; leave out "
                 "-ctk and -ctv.\n",
-                is_compressed(server->type_k)   ? "values"
-                : is_compressed(server->type_v) ? "keys"
-                                                : "keys and values");
+                server_option_is_f16(server->type_k)   ? "values"
+                : server_option_is_f16(server->type_v) ? "keys"
+                                                       : "keys and values");
     }
     return 0;
 }

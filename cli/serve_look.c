@@ -75,11 +75,6 @@ static void add_plane(const struct serve *serve, const struct server_cache *cach
     memory->bytes += bytes ? (double)bytes : f16;
 }
 
-static bool is_f16(const char *type)
-{
-    return !type || strcmp(type, "f16") == 0;
-}
-
 static void measure(const struct serve *serve, const struct model_file *model,
                     const struct server_cache *cache, const tada_plan *plan, struct serve_memory *memory)
 {
@@ -87,7 +82,8 @@ static void measure(const struct serve *serve, const struct model_file *model,
     *memory = (struct serve_memory){
         .at_most = cache->at_most || model->windowed, .layers = n, .n_layers = model->n_layers};
     /* What a type of llama.cpp takes is in its name. */
-    if (serve->launch.spec.stock || !is_f16(serve->server.type_k) || !is_f16(serve->server.type_v)) {
+    if (serve->launch.spec.stock || !server_option_is_f16(serve->server.type_k) ||
+        !server_option_is_f16(serve->server.type_v)) {
         return;
     }
     for (int i = 0; i < 2 * model->n_layers && cache->cells > 0; i++) {

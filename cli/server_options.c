@@ -101,6 +101,11 @@ void server_options_read(struct server_options *options, char *const *arguments,
     }
 }
 
+bool server_option_is_f16(const char *type)
+{
+    return !type || strcmp(type, "f16") == 0;
+}
+
 bool server_option_is_off(const char *value)
 {
     static const char *const words[] = {"off", "disabled", "false", "0"};

@@ -21,6 +21,9 @@ void server_options_read(struct server_options *options, char *const *arguments,
 /* An option says off, by one of the words of llama.cpp. */
 bool server_option_is_off(const char *value);
 
+/* A type of K or V is that of caches that are compressed; NULL: it was not given. */
+bool server_option_is_f16(const char *type);
+
 /* The shape of the cache: cells of a stream, streams, slots. */
 struct server_cache {
     int slots;

@@ -2,10 +2,10 @@
  * Attention over planes: per KV head, tile by tile, with an online softmax (as in flash attention, arXiv
  * 2205.14135).
  *
- * A work item is a block of queries of one KV head over a range of tiles. The ranges follow from the shape
+ * A work item is a block of queries of one KV head over a range of tiles. Both follow from shape and mask
  * alone, so that the result does not depend on the number of threads. Cold tiles stay rotated: q is rotated
- * once before, the sum of values once after. Hot tiles and sinks
- * are not, hence two copies of both where a plane rotates.
+ * once before, the sum of values once after. Hot tiles and sinks are not, hence two copies of both where a
+ * plane rotates.
  */
 #include "attention_mask.h"
 #include "attention_side.h"
