@@ -88,8 +88,9 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
         c->cold[j] = tada_plane_cold(s->plane, index);
         c->mask[j] = tada_plane_coded(s->plane, index);
     }
-    /* Nothing is lost when these do not exist: to fetch is no access. */
-    tada_cold next = tada_plane_cold(s->plane, tiles->next);
+    /* What follows these in memory, if not in the context: to fetch is no access, and nothing is lost. */
+    int64_t next_index = is_cold(s, tiles->next) ? tiles->next : tiles->index[tiles->n - 1];
+    tada_cold next = tada_plane_cold(s->plane, next_index);
     c->next = tada_tile_record(c->codec, &next, coding_head(s, tiles->next_head));
 }
 

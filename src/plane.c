@@ -11,10 +11,10 @@ enum { CELLS = TADA_TILE_CELLS };
 
 /* Where the parts of a plane lie in its memory. */
 typedef struct plane_map {
-    int64_t tiles_per_stream, n_tiles, n_slots;
+    int64_t tiles_per_stream, n_tiles, n_slots, n_places;
     int n_sinks;
     size_t slot_bytes, sinks_bytes, cold_bytes;
-    size_t used_at, slots_at, sinks_at, cold_at, bytes;
+    size_t used_at, taken_at, slots_at, sinks_at, cold_at, bytes;
     bool compressed;
 } plane_map;
 
@@ -46,25 +46,30 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     map->sinks_bytes = (size_t)shape->n_streams * (size_t)spec->sinks * (size_t)shape->width * 2;
     /* The window of each stream, and the tile that is being written. */
     map->n_slots = shape->n_streams * (spec->window / CELLS + 1);
+    /* Its other tiles may all be cold. */
+    map->n_places = map->n_tiles - map->n_slots;
     map->cold_bytes = 0;
     map->compressed = false;
-    if (recipe->bits < 16 && shape->width % 16 == 0) {
+    /* Not where the hot tiles alone hold everything, */
+    if (recipe->bits < 16 && shape->width % 16 == 0 && map->n_places > 0) {
         map->cold_bytes = tada_cold_bytes(recipe, shape->width, shape->head_dim);
         size_t bytes = (size_t)map->n_slots * map->slot_bytes + map->sinks_bytes +
-                       (size_t)map->n_tiles * map->cold_bytes;
-        /* Not worth it where the hot tiles alone hold everything, or where the scales outweigh the codes. */
-        map->compressed = map->n_slots < map->n_tiles && bytes < (size_t)map->n_tiles * map->slot_bytes;
+                       (size_t)map->n_places * map->cold_bytes;
+        /* nor where the scales outweigh the codes. */
+        map->compressed = bytes < (size_t)map->n_tiles * map->slot_bytes;
     }
     if (!map->compressed) {
         map->n_slots = map->n_tiles;
+        map->n_places = 0;
         map->n_sinks = 0;
         map->sinks_bytes = map->cold_bytes = 0;
     }
     map->used_at = align64((size_t)map->n_tiles * sizeof(tada_tile));
-    map->slots_at = align64(map->used_at + (size_t)map->n_slots);
+    map->taken_at = map->used_at + (size_t)map->n_slots;
+    map->slots_at = align64(map->taken_at + (size_t)map->n_places);
     map->sinks_at = map->slots_at + align64((size_t)map->n_slots * map->slot_bytes);
     map->cold_at = map->sinks_at + align64(map->sinks_bytes);
-    map->bytes = map->cold_at + (size_t)map->n_tiles * map->cold_bytes;
+    map->bytes = map->cold_at + (size_t)map->n_places * map->cold_bytes;
     return true;
 }
 
@@ -116,6 +121,8 @@ static enum tada_status describe(const tada_spec *spec, const tada_shape *shape,
                       .compressed = map->compressed,
                       .tiles_per_stream = map->tiles_per_stream,
                       .n_tiles = map->n_tiles,
+                      .places_per_stream = map->n_places / shape->n_streams,
+                      .n_places = map->n_places,
                       .n_slots = (int)map->n_slots,
                       .n_sinks = map->n_sinks,
                       .slot_values = map->slot_bytes / 2,
@@ -160,36 +167,13 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     *p = described;
     p->tiles = memory;
     p->used = (uint8_t *)memory + map.used_at;
+    p->taken = (uint8_t *)memory + map.taken_at;
     p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
     p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
     p->cold = (uint8_t *)memory + map.cold_at;
     tada_plane_clear(p);
     *plane = p;
     return TADA_OK;
-}
-
-static uint16_t *own_slot(const tada_plane *p, int64_t slot)
-{
-    return p->slots + (size_t)slot * p->slot_values;
-}
-
-static bool is_own(const tada_plane *p, const uint16_t *hot)
-{
-    return hot >= p->slots && hot < p->slots + (size_t)p->n_slots * p->slot_values;
-}
-
-static void release(tada_plane *p, tada_tile *tile)
-{
-    if (!tile->hot) {
-        return;
-    }
-    if (is_own(p, tile->hot)) {
-        p->used[(size_t)(tile->hot - p->slots) / p->slot_values] = 0;
-    } else {
-        tada_pool_return(p->pool, tile->hot);
-        p->n_borrowed--;
-    }
-    tile->hot = NULL;
 }
 
 void tada_plane_free(tada_plane *p)
@@ -205,12 +189,14 @@ void tada_plane_clear(tada_plane *p)
     /* The first call comes with memory that holds anything: only a plane that has been used has something to
      * release. */
     for (int64_t i = 0; p->n_borrowed > 0 && i < p->n_tiles; i++) {
-        release(p, &p->tiles[i]);
+        tada_plane_release(p, &p->tiles[i]);
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_slots);
+    memset(p->taken, 0, (size_t)p->n_places);
     tada_sinks_free(p);
     for (int64_t i = 0; i < p->n_tiles; i++) {
+        p->tiles[i].place = -1;
         tada_sinks_reset(p, i);
     }
     p->n_written = p->n_hot = p->n_cold = 0;
@@ -239,36 +225,6 @@ enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
     return TADA_OK;
 }
 
-/* The own hot tile that a tile may use, or -1. */
-static int64_t free_slot(const tada_plane *p, int64_t tile)
-{
-    if (!p->compressed) {
-        return tile;
-    }
-    for (int64_t s = 0; s < p->n_slots; s++) {
-        if (!p->used[s]) {
-            return s;
-        }
-    }
-    return -1;
-}
-
-/* Gives a tile rows in f16: an own slot if there is one, else a borrowed one. NULL when memory is short. */
-static uint16_t *acquire(tada_plane *p, tada_pool *pool, int64_t tile)
-{
-    int64_t slot = free_slot(p, tile);
-    if (slot >= 0) {
-        p->used[slot] = 1;
-        return own_slot(p, slot);
-    }
-    uint16_t *hot = tada_pool_borrow(pool, p->slot_values * 2);
-    if (hot) {
-        p->pool = pool;
-        p->n_borrowed++;
-    }
-    return hot;
-}
-
 /* Sinks are left out, as rows of their size would spoil the scales. */
 void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
 {
@@ -277,6 +233,9 @@ void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
     tada_cold cold = tada_plane_cold(p, index);
     tada_sinks_keep(p, index);
     tile->mask &= ~coded | tada_tile_encode(&p->codec, tile->hot, coded, &cold, scratch);
+    if (!tile->mask) {
+        tada_plane_return_place(p, index);
+    }
 }
 
 void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)
@@ -293,7 +252,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     if (tile->hot) {
         return true;
     }
-    uint16_t *hot = acquire(p, pool, index);
+    uint16_t *hot = tada_plane_acquire(p, pool, index);
     float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
         tada_plane_decode(p, index, hot, scratch);
@@ -304,8 +263,10 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     bool done = hot && (scratch || !tile->mask);
     tile->hot = hot;
     p->opened = p->opened || p->compressed;
-    if (!done) {
-        release(p, tile);
+    if (done) {
+        tada_plane_return_place(p, index);
+    } else {
+        tada_plane_release(p, tile);
     }
     tada_plane_recount(p, tile, tile->mask, false);
     free(scratch);
@@ -367,104 +328,6 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     return TADA_OK;
 }
 
-bool tada_plane_unsettled(const tada_plane *p)
-{
-    return p->n_borrowed > 0 || p->opened;
-}
-
-typedef struct hot_tile {
-    uint64_t stamp, mask;
-    int64_t index, stream;
-} hot_tile;
-
-static int by_stream_later_first(const void *a, const void *b)
-{
-    const hot_tile *x = a, *y = b;
-    if (x->stream != y->stream) {
-        return x->stream < y->stream ? -1 : 1;
-    }
-    return x->stamp < y->stamp ? 1 : x->stamp > y->stamp ? -1 : 0;
-}
-
-/* Brings the tiles that stay hot to the front: of each stream the last written ones, as many as its window
- * has, whatever the other streams do. Returns how many. */
-static int64_t keep_windows(const tada_plane *p, hot_tile *hot, int64_t n)
-{
-    int64_t quota = p->n_slots / p->shape.n_streams, kept = 0, stream = -1, of_stream = 0;
-    qsort(hot, (size_t)n, sizeof *hot, by_stream_later_first);
-    for (int64_t i = 0; i < n; i++) {
-        hot_tile tile = hot[i];
-        of_stream = tile.stream == stream ? of_stream + 1 : 1;
-        stream = tile.stream;
-        if (of_stream <= quota) {
-            hot[i] = hot[kept];
-            hot[kept++] = tile;
-        }
-    }
-    return kept;
-}
-
-enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
-{
-    if (!tada_plane_unsettled(p)) {
-        return TADA_OK;
-    }
-    int64_t n_hot = 0;
-    for (int64_t i = 0; i < p->n_tiles; i++) {
-        n_hot += p->tiles[i].hot != NULL;
-    }
-    hot_tile *hot = malloc((size_t)n_hot * sizeof *hot + 1);
-    size_t scratch_floats = (tada_tile_encode_scratch(&p->codec) + 15) / 16 * 16;
-    float *scratch = malloc(scratch_floats * (size_t)n_threads * sizeof *scratch);
-    if (!hot || !scratch) {
-        free(hot);
-        free(scratch);
-        return TADA_E_MEMORY;
-    }
-    n_hot = 0;
-    for (int64_t i = 0; i < p->n_tiles; i++) {
-        tada_tile *tile = &p->tiles[i];
-        if (tile->hot && !tile->mask) {
-            release(p, tile);
-        } else if (tile->hot) {
-            hot[n_hot++] = (hot_tile){tile->stamp, tile->mask, i, i / p->tiles_per_stream};
-        }
-    }
-    int64_t keep = keep_windows(p, hot, n_hot);
-    if (n_hot > keep) {
-        p->frozen = true;
-#pragma omp parallel num_threads(n_threads) if (n_hot - keep > 1)
-        {
-            float *mine = scratch + scratch_floats * (size_t)omp_get_thread_num();
-#pragma omp for schedule(dynamic, 1)
-            for (int64_t i = keep; i < n_hot; i++) {
-                tada_plane_encode(p, hot[i].index, mine);
-            }
-        }
-        for (int64_t i = keep; i < n_hot; i++) {
-            release(p, &p->tiles[hot[i].index]);
-            tada_plane_recount(p, &p->tiles[hot[i].index], hot[i].mask, true);
-            tada_count(&p->compressions, 1);
-        }
-    }
-    for (int64_t i = 0; i < keep; i++) {
-        tada_tile *tile = &p->tiles[hot[i].index];
-        if (is_own(p, tile->hot)) {
-            continue;
-        }
-        int64_t slot = free_slot(p, hot[i].index);
-        uint16_t *own = own_slot(p, slot);
-        memcpy(own, tile->hot, p->slot_values * 2);
-        release(p, tile);
-        p->used[slot] = 1;
-        tile->hot = own;
-    }
-    p->opened = false;
-    free(hot);
-    free(scratch);
-    return TADA_OK;
-}
-
 enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows, int n_threads,
                                  tada_error *error)
 {
@@ -511,6 +374,48 @@ enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, 
                   : TADA_OK;
 }
 
+/* So that what is copied to it finds places, and own hot tiles. */
+static void empty_stream(tada_plane *p, int64_t stream)
+{
+    for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
+        tada_tile *tile = &p->tiles[i];
+        uint64_t mask_before = tile->mask;
+        bool hot_before = tile->hot != NULL;
+        tada_plane_release(p, tile);
+        tada_plane_return_place(p, i);
+        tile->mask = 0;
+        tada_sinks_reset(p, i);
+        tada_plane_recount(p, tile, mask_before, hot_before);
+    }
+}
+
+/* To a tile without rows. False: memory is short, and there still are none. */
+static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
+{
+    const tada_tile *source = &p->tiles[from];
+    tada_tile *target = &p->tiles[to];
+    if (!source->mask) {
+        return true;
+    }
+    target->mask = source->mask;
+    target->hot = source->hot ? tada_plane_acquire(p, pool, to) : NULL;
+    if (!tada_sinks_copy(p, from, to) || (source->hot && !target->hot)) {
+        tada_plane_release(p, target);
+        target->mask = 0;
+        return false;
+    }
+    if (source->hot) {
+        memcpy(target->hot, source->hot, p->slot_values * 2);
+    } else {
+        tada_plane_take_place(p, to);
+        tada_cold copy = tada_plane_cold(p, to), original = tada_plane_cold(p, from);
+        tada_cold_copy(&p->codec, &original, &copy);
+    }
+    target->stamp = source->stamp;
+    tada_plane_recount(p, target, 0, false);
+    return true;
+}
+
 enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t from, int64_t to,
                                         int n_threads, tada_error *error)
 {
@@ -519,35 +424,13 @@ enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t 
                          (long long)p->shape.n_streams);
     }
     enum tada_status status = tada_plane_settle(p, n_threads);
+    if (status == TADA_OK && from != to) {
+        empty_stream(p, to);
+    }
     for (int64_t i = 0; i < p->tiles_per_stream && from != to && status == TADA_OK; i++) {
-        int64_t origin = from * p->tiles_per_stream + i, index = to * p->tiles_per_stream + i;
-        const tada_tile *source = &p->tiles[origin];
-        tada_tile *target = &p->tiles[index];
-        uint64_t mask_before = target->mask;
-        bool hot_before = target->hot != NULL;
-        if (source->hot) {
-            if (!target->hot) {
-                target->hot = acquire(p, pool, index);
-            }
-            if (!target->hot) {
-                status = TADA_E_MEMORY;
-                continue;
-            }
-            memcpy(target->hot, source->hot, p->slot_values * 2);
-        } else {
-            release(p, target);
-            if (source->mask) {
-                tada_cold copy = tada_plane_cold(p, index);
-                tada_cold original = tada_plane_cold(p, origin);
-                tada_cold_copy(&p->codec, &original, &copy);
-            }
-        }
-        target->mask = source->mask;
-        target->stamp = source->stamp;
-        if (!tada_sinks_copy(p, origin, index)) {
+        if (!copy_tile(p, pool, from * p->tiles_per_stream + i, to * p->tiles_per_stream + i)) {
             status = TADA_E_MEMORY;
         }
-        tada_plane_recount(p, target, mask_before, hot_before);
     }
     enum tada_status settled = tada_plane_settle(p, n_threads);
     status = status == TADA_OK ? settled : status;

@@ -12,6 +12,7 @@ typedef struct tada_tile {
     uint64_t stamp; /* of the last write; larger is later */
     uint64_t sinks; /* cells that are not in codes when the tile is cold */
     uint16_t *hot;  /* f16 rows [64][width]; NULL: cold, or empty when mask is 0 */
+    int64_t place;  /* of its codes; -1: none, as it is not cold */
 } tada_tile;
 
 /* The rows [sinks][width] of marked sinks of one tile. */
@@ -27,14 +28,16 @@ struct tada_plane {
     bool compressed;
     bool frozen; /* a tile has been compressed: the layout is fixed */
     int64_t tiles_per_stream, n_tiles;
-    int n_slots; /* own hot tiles */
+    int64_t places_per_stream, n_places; /* room for cold tiles */
+    int n_slots;                         /* own hot tiles */
     int n_sinks; /* cells at the beginning of each stream that are never in codes: sinks by their place */
     tada_tile *tiles;
-    uint8_t *used; /* own hot tiles in use */
+    uint8_t *used;  /* own hot tiles in use */
+    uint8_t *taken; /* places in use */
     uint16_t *slots;
     uint16_t *sinks; /* [streams][n_sinks][width], for first tiles that are cold; zeros where unwritten */
     uint8_t
-        *cold; /* the records of unit 0, of unit 1, ..., then the means over heads; each tile after tile */
+        *cold; /* the records of unit 0, of unit 1, ..., then the means over heads; each place after place */
     tada_marked *marked; /* the other sinks */
     int n_marked;
     _Atomic int64_t marked_rows;
@@ -51,13 +54,19 @@ struct tada_plane {
 /* A plane without memory, of which only the sizes count. False: it cannot be made. */
 bool tada_plane_describe(const tada_spec *spec, const tada_shape *shape, tada_plane *plane);
 
+/* The codes of a tile that has a place. */
 static inline tada_cold tada_plane_cold(const tada_plane *plane, int64_t tile)
 {
     const tada_layout *l = &plane->codec.layout;
-    size_t stride = (size_t)plane->n_tiles * l->record_bytes;
-    return (tada_cold){plane->cold + (size_t)tile * l->record_bytes, stride,
-                       plane->cold + (size_t)l->n_units * stride + (size_t)tile * l->head_means_bytes};
+    size_t place = (size_t)plane->tiles[tile].place, stride = (size_t)plane->n_places * l->record_bytes;
+    return (tada_cold){plane->cold + place * l->record_bytes, stride,
+                       plane->cold + (size_t)l->n_units * stride + place * l->head_means_bytes};
 }
+
+/* Gives a tile a place for its codes; takes it back, if there is one. Different tiles may give theirs back at
+ * once. */
+void tada_plane_take_place(tada_plane *plane, int64_t tile);
+void tada_plane_return_place(tada_plane *plane, int64_t tile);
 
 /* The written cells of a cold tile that are in its codes. */
 static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
@@ -78,8 +87,18 @@ static inline bool tada_row_is_zero(const uint16_t *row, int n)
  * tada_tile_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
 
-/* Makes the codes of a hot tile, whose rows are the caller's to free. scratch: tada_tile_encode_scratch. */
+/* Makes the codes of a hot tile that has a place, whose rows are the caller's to free. A tile of which
+ * nothing is left gives the place back. scratch: tada_tile_encode_scratch. */
 void tada_plane_encode(tada_plane *plane, int64_t tile, float *scratch);
+
+/* The own hot tile that a tile may use, or -1, and its rows; whether rows are those of one. */
+int64_t tada_plane_free_slot(const tada_plane *plane, int64_t tile);
+uint16_t *tada_plane_slot(const tada_plane *plane, int64_t slot);
+bool tada_plane_is_slot(const tada_plane *plane, const uint16_t *hot);
+/* Gives a tile rows in f16: an own slot if there is one, else a borrowed one. NULL when memory is short. */
+uint16_t *tada_plane_acquire(tada_plane *plane, tada_pool *pool, int64_t tile);
+/* Takes the rows of a hot tile away. */
+void tada_plane_release(tada_plane *plane, tada_tile *tile);
 
 /* For tada_plane_get_stats: adds to a counter; counts a tile as what it is now, and no longer as what it was;
  * counts all tiles anew. One thread at a time. */

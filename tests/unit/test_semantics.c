@@ -101,6 +101,24 @@ static double bound(const char *spec, enum tada_kind kind, const uint16_t *row, 
     return sqrt(WIDTH) * 0.5 * (2 * norm / 255) * 1.5625 + 0x1p-10;
 }
 
+static void check_row(const char *spec, enum tada_kind kind, const model *m, int64_t cell,
+                      const uint16_t *got)
+{
+    const uint16_t *want = m->rows[cell];
+    if (memcmp(got, want, WIDTH * sizeof *got) == 0) {
+        return;
+    }
+    bool exact = is_zero(want) || cell % CELLS < spec_of(spec).sinks;
+    double most = exact ? 0 : bound(spec, kind, want, m->touched[cell]);
+    for (int d = 0; d < WIDTH; d++) {
+        double error = fabs(half_value(got[d]) - half_value(want[d]));
+        if (!(error <= most) || (most == 0 && got[d] != want[d])) {
+            fail_msg("%s of kind %d: cell %lld, column %d is %g instead of %g (allowed %g)", spec, kind,
+                     (long long)cell, d, half_value(got[d]), half_value(want[d]), most);
+        }
+    }
+}
+
 static void compare(const char *spec, enum tada_kind kind, const tada_plane *plane, const model *m,
                     int64_t first, int64_t n)
 {
@@ -109,19 +127,7 @@ static void compare(const char *spec, enum tada_kind kind, const tada_plane *pla
     assert_int_equal(tada_plane_read(plane, first, n, rows, 1 + random_below(3), NULL), TADA_OK);
     assert_int_equal(rows[n * WIDTH], 0x1234);
     for (int64_t i = 0; i < n; i++) {
-        const uint16_t *want = m->rows[first + i], *got = rows + i * WIDTH;
-        if (memcmp(got, want, WIDTH * sizeof *got) == 0) {
-            continue;
-        }
-        bool exact = is_zero(want) || (first + i) % CELLS < spec_of(spec).sinks;
-        double most = exact ? 0 : bound(spec, kind, want, m->touched[first + i]);
-        for (int d = 0; d < WIDTH; d++) {
-            double error = fabs(half_value(got[d]) - half_value(want[d]));
-            if (!(error <= most) || (most == 0 && got[d] != want[d])) {
-                fail_msg("%s of kind %d: cell %lld, column %d is %g instead of %g (allowed %g)", spec, kind,
-                         (long long)(first + i), d, half_value(got[d]), half_value(want[d]), most);
-            }
-        }
+        check_row(spec, kind, m, first + i, rows + i * WIDTH);
     }
     free(rows);
 }
@@ -150,6 +156,50 @@ static void compare_counts(const tada_plane *plane, tada_plane_stats *last)
     *last = now;
 }
 
+/* Some of the rows turn their signs, some go. */
+typedef struct turned {
+    const char *spec;
+    enum tada_kind kind;
+    model *m;
+    bool go;
+} turned;
+
+static bool turn(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
+{
+    const turned *t = context;
+    (void)thread;
+    for (int i = 0; i < n; i++, rows += WIDTH) {
+        check_row(t->spec, t->kind, t->m, cells[i], rows);
+        for (int d = 0; d < WIDTH; d++) {
+            rows[d] = t->go && cells[i] % 3 ? 0 : rows[d] ? rows[d] ^ 0x8000 : 0;
+        }
+        memcpy(t->m->rows[cells[i]], rows, sizeof t->m->rows[0]);
+    }
+    return true;
+}
+
+static void random_edit(const char *spec, enum tada_kind kind, tada_plane *plane, model *m)
+{
+    static uint8_t chosen[TOTAL];
+    turned t = {spec, kind, m, random_below(3) == 0};
+    int64_t first = random_below(TOTAL), n = random_below(TOTAL);
+    memset(chosen, 0, sizeof chosen);
+    for (int64_t c = first; c < first + n && c < TOTAL; c++) {
+        chosen[c] = random_below(8) > 0;
+    }
+    assert_int_equal(tada_plane_edit(plane, chosen, turn, &t, 2, NULL), TADA_OK);
+    for (int64_t c = 0; c < TOTAL; c++) {
+        if (chosen[c]) {
+            touch_tile(m, c);
+        }
+    }
+    for (int64_t c = 0; c < TOTAL; c++) {
+        if (chosen[c]) {
+            m->touched[c] = 1;
+        }
+    }
+}
+
 static void random_operations(const char *spec, enum tada_kind kind, int steps)
 {
     test_plane p = plane_of(spec, kind, WIDTH, CELLS, STREAMS, random_below(2) ? 0 : WIDTH);
@@ -172,6 +222,8 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
                     m->touched[to * CELLS + c] = ++m->touched[from * CELLS + c];
                 }
             }
+        } else if (what == 2) {
+            random_edit(spec, kind, p.plane, m);
         } else if (what == 1 && random_below(4) == 0) {
             tada_plane_clear(p.plane);
             memset(m, 0, sizeof *m);

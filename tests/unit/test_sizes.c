@@ -30,6 +30,15 @@ static void parts_add_up(void **state)
         size_t sinks = (size_t)(spec.sinks * shape.width) * 2 * (size_t)shape.n_streams;
         assert_true(!parts.compressed || (parts.sinks >= sinks && parts.sinks < sinks + 64));
         assert_true(parts.compressed || parts.sinks == 0);
+        /* Codes for the other tiles only. */
+        tada_shape larger = shape;
+        tada_plane_parts more;
+        larger.n_cells += 64;
+        assert_true(tada_plane_measure(&spec, &larger, &more));
+        if (parts.compressed && more.compressed) {
+            size_t a_tile = (more.codes - parts.codes) / (size_t)shape.n_streams;
+            assert_int_equal(parts.codes, ((size_t)tiles - slots) * a_tile);
+        }
     }
 }
 
