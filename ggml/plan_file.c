@@ -40,12 +40,13 @@ enum field {
     SEARCH,
     WINDOW,
     HEAD_DIM,
+    WINDOW_BITS,
     N_FIELDS
 };
 static const char *const field_keys[N_FIELDS] = {
     "tada.plan.width",    "tada.plan.bits",     "tada.plan.quarters", "tada.plan.group",
     "tada.plan.centring", "tada.plan.rotation", "tada.plan.axis",     "tada.plan.scale",
-    "tada.plan.search",   "tada.plan.window",   "tada.plan.head_dim"};
+    "tada.plan.search",   "tada.plan.window",   "tada.plan.head_dim", "tada.plan.window_bits"};
 
 static void tensor_name(char *name, size_t size, int plane)
 {
@@ -57,10 +58,12 @@ static void tensor_name(char *name, size_t size, int plane)
 static void get_fields(const tada_plan_plane *plane, int32_t *values)
 {
     const tada_recipe *r = &plane->recipe;
-    const int32_t all[N_FIELDS] = {
-        plane->width,         r->bits,          r->quarters,       r->group,           (int32_t)r->centring,
-        (int32_t)r->rotation, (int32_t)r->axis, (int32_t)r->scale, (int32_t)r->search, plane->window,
-        plane->head_dim};
+    const int32_t all[N_FIELDS] = {plane->width,         r->bits,
+                                   r->quarters,          r->group,
+                                   (int32_t)r->centring, (int32_t)r->rotation,
+                                   (int32_t)r->axis,     (int32_t)r->scale,
+                                   (int32_t)r->search,   plane->window,
+                                   plane->head_dim,      plane->window_bits ? plane->window_bits : 16};
     memcpy(values, all, sizeof all);
 }
 
@@ -218,7 +221,8 @@ static bool set_fields(tada_plan_plane *plane, const int32_t *values)
                                            TADA_SCALE_32,
                                            TADA_SEARCH_ERROR,
                                            1 << 20,
-                                           TADA_PLAN_WIDTH};
+                                           TADA_PLAN_WIDTH,
+                                           16};
     for (int f = 0; f < N_FIELDS; f++) {
         if (values[f] < 0 || values[f] > most[f]) {
             return false;
@@ -227,6 +231,7 @@ static bool set_fields(tada_plan_plane *plane, const int32_t *values)
     plane->width = values[WIDTH];
     plane->window = values[WINDOW];
     plane->head_dim = values[HEAD_DIM];
+    plane->window_bits = values[WINDOW_BITS] ? values[WINDOW_BITS] : 16;
     plane->recipe = (tada_recipe){.bits = values[BITS],
                                   .group = values[GROUP],
                                   .centring = (enum tada_centring)values[CENTRING],
@@ -245,8 +250,8 @@ static bool get_planes(const struct gguf_context *file, tada_plan *plan)
     const float *sensitivity = get_array(file, "tada.plan.sensitivity", GGUF_TYPE_FLOAT32, n, &n);
     for (int f = 0; f < N_FIELDS; f++) {
         fields[f] = get_array(file, field_keys[f], GGUF_TYPE_INT32, n, &n);
-        /* Head sizes may be missing: they are unknown then. */
-        if ((!fields[f] && f != HEAD_DIM) || !sensitivity) {
+        /* Head sizes may be missing: they are unknown then. So may the bits of windows, which are 16 then. */
+        if ((!fields[f] && f != HEAD_DIM && f != WINDOW_BITS) || !sensitivity) {
             return false;
         }
     }

@@ -2,9 +2,9 @@
  * TaDA: a compressed key-value cache for language models.
  *
  * One layer's K or V cache is a plane: rows (one per cell) of n_heads x head_dim values. A plane is cut into
- * tiles of 64 consecutive cells of one stream. A tile is hot (rows in f16) or cold (compressed); a recipe
- * says how. The method follows TaDA (arXiv 2506.04642): centre, quantise the deviations, keep the recent
- * tokens exact.
+ * tiles of 64 consecutive cells of one stream. A tile is hot (rows in f16), cold (compressed; a recipe says
+ * how), or, in between, warm (codes of 8 bits). The method follows TaDA (arXiv 2506.04642): centre, quantise
+ * the deviations, keep the recent tokens exact.
  *
  * Unless a function says otherwise: no argument may be NULL, pointers stay owned by the caller, one plane may
  * be used by one thread at a time, and different planes may be used at once. f16 is IEEE binary16 held in
@@ -99,7 +99,8 @@ typedef struct tada_recipe {
 /* What a cache spec string names. */
 typedef struct tada_spec {
     tada_recipe k, v;
-    int window; /* recent cells per stream that stay f16, a multiple of 64 */
+    int window;      /* recent cells per stream that are not compressed by the recipe, a multiple of 64 */
+    int window_bits; /* of these: 16 (or 0), in f16; or 8, all but those of the tile that is being written */
     int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to (see
                    tada_plane_mark_sinks for those of other sequences) */
     bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
@@ -111,7 +112,7 @@ typedef struct tada_spec {
  * Parses a cache spec: "tada" (or "tada:balanced"), "tada:high", "tada:compact", "tada:paper", "tada:BITS",
  * "tada:K/V" (average bits of K, in quarters, and bits of V), "kivi:2", "kivi:4", or a stock type "f16",
  * "q8_0", "q8_0/q4_0", or "tada:@FILE", a plan. All but plans and stock types may end in options
- * ":window=128", ":sinks=4",
+ * ":window=128", ":window_bits=8|16", ":sinks=4",
  * ":k.widths=equal|adaptive",
  * ":[k.|v.]rotate=none|hadamard", ":[k.|v.]axis=channel|token", ":[k.|v.]centre=none|tokens|heads16|heads8",
  * ":[k.|v.]scale=16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error
@@ -130,7 +131,8 @@ typedef struct tada_plan_plane {
     int head_dim;       /* a multiple of 16 that divides the width; 0: unknown */
     tada_recipe recipe; /* its weights are these: */
     float *weights;     /* [width / 8], owned by the plan (malloc); NULL: all the same */
-    int window;         /* recent cells per stream that stay f16, a multiple of 64 */
+    int window;         /* recent cells per stream that are not compressed by it, a multiple of 64 */
+    int window_bits;    /* of these: 16 (or 0) or 8, as in a spec */
     float sensitivity;  /* nats: what this plane adds to the mean KL divergence, as calibration expects */
 } tada_plan_plane;
 
@@ -163,7 +165,8 @@ TADA_API enum tada_status tada_plan_check(const tada_plan *plan, tada_error *err
 /* The spec that the plane of a layer (0 to n_layers - 1) follows: give it to tada_plane_create. */
 TADA_API tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind);
 
-/* The fingerprint of a model whose tensor blk.0.attn_norm.weight has these bytes in f32: FNV-1a of 64 bits. */
+/* The fingerprint of a model whose tensor blk.0.attn_norm.weight has these bytes in f32: FNV-1a of 64 bits.
+ */
 TADA_API uint64_t tada_model_fingerprint(const void *norm, size_t size);
 
 /* ---- Plane ---- */
@@ -186,7 +189,7 @@ TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
 /* The same, part by part, each with what aligns it: their sum is tada_plane_bytes. */
 typedef struct tada_plane_parts {
     size_t codes;  /* of cold tiles, with their scales, means and widths */
-    size_t window; /* hot tiles: all rows of a plane that is not compressed */
+    size_t window; /* hot and warm tiles: all rows of a plane that is not compressed */
     size_t sinks;
     size_t table; /* of tiles */
     bool compressed;
@@ -224,9 +227,9 @@ enum tada_type { TADA_F32, TADA_F16 };
 
 /*
  * Writes rows to cells, in order (a later row for the same cell wins). rows: n rows of `width` values of
- * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A cold tile that is written into is
- * reopened. Rows stay exact until tada_plane_settle, those of sinks until they are written again. Tiles
- * beyond the plane's own hot tiles borrow memory from `pool` until then. A cell out of range:
+ * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A warm or cold tile that is written
+ * into is reopened. Rows stay exact until tada_plane_settle, those of sinks until they are written again.
+ * Tiles beyond the plane's own hot tiles borrow memory from `pool` until then. A cell out of range:
  * TADA_E_ARGUMENT, nothing written.
  */
 TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, const void *rows,
@@ -245,7 +248,8 @@ TADA_API void tada_plane_mark_sinks(tada_plane *plane, const int64_t *cells, int
 TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 
 /* Compresses the least recently written tiles of each stream until no more than its window (and the tile that
- * is being written) are hot, and none is borrowed. What a stream keeps does not depend on the others.
+ * is being written) are hot, and none is borrowed. With a window in 8 bits, the tile that is being written is
+ * hot, and the window is warm. What a stream keeps does not depend on the others.
  * n_threads >= 1; the result is the same bit for bit with any number of threads. */
 TADA_API enum tada_status tada_plane_settle(tada_plane *plane, int n_threads);
 
@@ -260,14 +264,14 @@ typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n
 
 /*
  * Lets `edit` change the written cells for which chosen [n_cells * n_streams] is not 0, tile by tile, on
- * n_threads threads at once: hot tiles stay hot, cold ones cold, and those without a chosen cell keep their
- * bytes. Other cells of a cold tile that is changed are compressed again with it. A row that becomes zeros
- * makes its cell unwritten. On an error some of the tiles have been changed.
+ * n_threads threads at once: hot tiles stay hot, warm ones warm, cold ones cold, and those without a chosen
+ * cell keep their bytes. Other cells of a warm or cold tile that is changed are compressed again with it. A
+ * row that becomes zeros makes its cell unwritten. On an error some of the tiles have been changed.
  */
 TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
                                           void *context, int n_threads, tada_error *error);
 
-/* Copies all cells of a stream to another one of the same plane. Cold tiles are copied as they are. Settles
+/* Copies all cells of a stream to another one of the same plane. Codes are copied as they are. Settles
  * first. */
 TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *pool, int64_t from, int64_t to,
                                                  int n_threads, tada_error *error);
@@ -277,10 +281,12 @@ TADA_API void tada_plane_clear(tada_plane *plane);
 
 typedef struct tada_plane_stats {
     int64_t cells, written;        /* of all streams; those that hold a row */
-    int64_t tiles, hot, cold;      /* tiles in all; with written cells in f16; compressed, but for sinks */
+    int64_t tiles;                 /* in all; */
+    int64_t hot, warm, cold;       /* with written cells in f16; but for sinks, in 8 bits; compressed */
     int64_t compressions, reopens; /* since the plane was made: tiles encoded; decoded to be written again */
     size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
-    size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table; /* the parts of `bytes`, with their padding */
+    /* The parts of `bytes`, with their padding; that of hot tiles has the warm ones. */
+    size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table;
 } tada_plane_stats;
 /* Costs the same for any number of tiles. Also while another thread uses the plane: each number is then of
  * some moment of that use, not all of the same one. Not while it is freed. */

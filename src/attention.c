@@ -177,13 +177,14 @@ static enum tada_view view_at(const run *r, const item *i, int64_t tile)
 
 /*
  * The next tiles of which something is seen, from *tile on, which moves past them; *whole: everything is.
- * Several only where all are on codes.
+ * Several only where all are on codes of one codec.
  */
 static tada_tiles next_tiles(const run *r, const item *i, int64_t *tile, bool *whole)
 {
     int64_t k_first = (r->a->first_stream + i->stream) * r->k.plane->tiles_per_stream;
     int64_t v_first = (r->a->first_stream + i->stream) * r->v.plane->tiles_per_stream;
     int rows = (int)(i->n_queries * r->group);
+    const tada_codec *k_codec = NULL, *v_codec = NULL;
     tada_tiles tiles;
     tiles.n = 0;
     *whole = true;
@@ -192,11 +193,14 @@ static tada_tiles next_tiles(const run *r, const item *i, int64_t *tile, bool *w
         if (view == TADA_HIDDEN) {
             continue;
         }
-        bool codes = tada_side_on_codes(&r->k, k_first + *tile, rows) &&
-                     tada_side_on_codes(&r->v, v_first + *tile, rows);
-        if (tiles.n > 0 && !codes) {
+        const tada_codec *k = tada_side_on_codes(&r->k, k_first + *tile, rows),
+                         *v = tada_side_on_codes(&r->v, v_first + *tile, rows);
+        bool codes = k && v;
+        if (tiles.n > 0 && (k != k_codec || v != v_codec)) {
             break;
         }
+        k_codec = k;
+        v_codec = v;
         *whole = *whole && view == TADA_WHOLE;
         tiles.index[tiles.n++] = *tile;
         if (!codes) {

@@ -18,6 +18,7 @@ tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int colum
                column % dim == 0 && head_stride % dim == 0;
     if (s.native) {
         s.codes = tada_codes_can(codec);
+        s.warm_codes = tada_codes_can(&plane->warm_codec);
         s.rotation = codec->layout.rotation;
     }
     return s;
@@ -40,8 +41,9 @@ static size_t rows_floats(const tada_side *k, const tada_side *v)
 
 static size_t decode_floats(const tada_side *s)
 {
-    const tada_codec *codec = &s->plane->codec;
-    return s->plane->compressed ? larger(tada_codes_scratch(codec), tada_tile_scratch(codec)) : 0;
+    const tada_plane *p = s->plane;
+    size_t codes = larger(tada_codes_scratch(&p->codec), tada_codes_scratch(&p->warm_codec));
+    return p->compressed ? larger(codes, tada_plane_scratch(p)) : 0;
 }
 
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
@@ -63,6 +65,7 @@ static const tada_tile *tile_at(const tada_side *s, int64_t index)
     return &s->plane->tiles[index];
 }
 
+/* Or warm. */
 static bool is_cold(const tada_side *s, int64_t index)
 {
     return index < s->plane->n_tiles && !tile_at(s, index)->hot && tile_at(s, index)->mask;
@@ -73,14 +76,18 @@ static int coding_head(const tada_side *s, int head)
     return (s->column + head * s->head_stride) / s->dim;
 }
 
-bool tada_side_on_codes(const tada_side *s, int64_t index, int rows)
+const tada_codec *tada_side_on_codes(const tada_side *s, int64_t index, int rows)
 {
-    return s->codes && rows <= tada_kernels_get()->codes_rows && is_cold(s, index);
+    if (!s->native || rows > tada_kernels_get()->codes_rows || !is_cold(s, index)) {
+        return NULL;
+    }
+    const tada_codec *codec = tada_plane_codec(s->plane, index);
+    return (codec == &s->plane->codec ? s->codes : s->warm_codes) ? codec : NULL;
 }
 
 static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada_codes *c)
 {
-    c->codec = &s->plane->codec;
+    c->codec = tada_plane_codec(s->plane, tiles->index[0]);
     c->head = coding_head(s, head);
     c->n_tiles = tiles->n;
     for (int j = 0; j < tiles->n; j++) {
@@ -89,8 +96,8 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
         c->mask[j] = tada_plane_coded(s->plane, index);
     }
     /* What follows these in memory, if not in the context: to fetch is no access, and nothing is lost. */
-    int64_t next_index = is_cold(s, tiles->next) ? tiles->next : tiles->index[tiles->n - 1];
-    tada_cold next = tada_plane_cold(s->plane, next_index);
+    bool follows = is_cold(s, tiles->next) && tada_plane_codec(s->plane, tiles->next) == c->codec;
+    tada_cold next = tada_plane_cold(s->plane, follows ? tiles->next : tiles->index[tiles->n - 1]);
     c->next = tada_tile_record(c->codec, &next, coding_head(s, tiles->next_head));
 }
 
@@ -124,8 +131,8 @@ static const uint16_t *tile_rows(const tada_side *s, int64_t index, int head, ta
 static void decode_head(const tada_side *s, int64_t index, int head, tada_side_work *w)
 {
     tada_cold cold = tada_plane_cold(s->plane, index);
-    tada_tile_decode_head(&s->plane->codec, &cold, tada_plane_coded(s->plane, index), coding_head(s, head),
-                          w->tile, w->decode);
+    tada_tile_decode_head(tada_plane_codec(s->plane, index), &cold, tada_plane_coded(s->plane, index),
+                          coding_head(s, head), w->tile, w->decode);
 }
 
 /* In cold tiles, sinks have score 0 so far. */

@@ -9,9 +9,10 @@
 typedef struct tada_side {
     const tada_plane *plane;
     int column, dim, head_stride;
-    bool native;  /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
-    bool codes;   /* native, and its codes can be used as they are */
-    int rotation; /* block of the transform that native cold tiles are under; 1: none */
+    /* Warm tiles are read as cold ones are. */
+    bool native; /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
+    bool codes, warm_codes; /* native, and codes of cold and of warm tiles can be used as they are */
+    int rotation;           /* block of the transform that native cold tiles are under; 1: none */
 } tada_side;
 
 /* role: what the attention uses the plane as; a plane of K can be read as V, row by row. */
@@ -33,11 +34,11 @@ static inline int tada_padded(int dim)
     return (dim + 15) / 16 * 16;
 }
 
-/* The codes of tile `index` will do for so many rows. */
-bool tada_side_on_codes(const tada_side *side, int64_t index, int rows);
+/* The codec of tile `index` if its codes will do for so many rows, else NULL. */
+const tada_codec *tada_side_on_codes(const tada_side *side, int64_t index, int rows);
 
-/* Tiles that are read together: one of any kind, or several that are all on codes. As many from `next` on,
- * of next_head, will be read after them, or at least nothing is lost by fetching them. */
+/* Tiles that are read together: one of any kind, or several that are all on codes of one codec. As many from
+ * `next` on, of next_head, will be read after them, or at least nothing is lost by fetching them. */
 typedef struct tada_tiles {
     int n, next_head;
     int64_t next;

@@ -52,6 +52,9 @@ static const char *plane_problem(const tada_plan_plane *plane, enum tada_kind ki
     if (kind == TADA_V && plane->recipe.quarters) {
         return "adaptive widths are for K";
     }
+    if (tada_window_bits_problem(plane->window_bits)) {
+        return tada_window_bits_problem(plane->window_bits);
+    }
     if (!(plane->sensitivity >= 0 && plane->sensitivity < INFINITY)) {
         return "the sensitivity must be a number from 0";
     }
@@ -92,6 +95,7 @@ tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind)
     spec.k.weights = k->weights;
     spec.v.weights = NULL;
     spec.window = kind == TADA_K ? k->window : v->window;
+    spec.window_bits = kind == TADA_K ? k->window_bits : v->window_bits;
     return spec;
 }
 

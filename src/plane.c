@@ -11,10 +11,10 @@ enum { CELLS = TADA_TILE_CELLS };
 
 /* Where the parts of a plane lie in its memory. */
 typedef struct plane_map {
-    int64_t tiles_per_stream, n_tiles, n_slots, n_places;
+    int64_t tiles_per_stream, n_tiles, n_slots, n_warm, n_places;
     int n_sinks;
-    size_t slot_bytes, sinks_bytes, cold_bytes;
-    size_t used_at, taken_at, slots_at, sinks_at, cold_at, bytes;
+    size_t slot_bytes, warm_bytes, sinks_bytes, cold_bytes;
+    size_t used_at, taken_at, slots_at, warm_at, sinks_at, cold_at, bytes;
     bool compressed;
 } plane_map;
 
@@ -28,6 +28,31 @@ static size_t align64(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
+/*
+ * How warm tiles are coded: by channel, or by token as the cold ones, in a form of which decoded rows encode
+ * to the same codes again. Turned like the cold ones, so that attention turns its queries and sums once.
+ */
+static tada_recipe warm_recipe(const tada_recipe *cold, enum tada_kind kind)
+{
+    bool tokens = kind == TADA_V && cold->axis == TADA_AXIS_TOKEN;
+    return (tada_recipe){.bits = 8,
+                         .group = tokens ? cold->group : CELLS,
+                         .centring = TADA_CENTRE_NONE,
+                         .rotation = cold->rotation,
+                         .axis = tokens ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL,
+                         .scale = TADA_SCALE_16,
+                         .search = cold->search};
+}
+
+/* Bytes of a warm tile: it may have the codes of a cold one, too. */
+static size_t warm_bytes(const tada_recipe *recipe, const tada_shape *shape)
+{
+    tada_recipe warm = warm_recipe(recipe, shape->kind);
+    size_t bytes = tada_cold_bytes(&warm, shape->width, shape->head_dim);
+    size_t cold = tada_cold_bytes(recipe, shape->width, shape->head_dim);
+    return bytes > cold ? bytes : cold;
+}
+
 static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *map)
 {
     const tada_recipe *recipe = recipe_of(spec, shape);
@@ -36,7 +61,8 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
         shape->head_dim < 0 ||
         (shape->head_dim && (shape->width % shape->head_dim || shape->head_dim % 16)) ||
         tada_recipe_problem(recipe) || (shape->kind == TADA_V && recipe->quarters) || spec->stock ||
-        spec->window < 0 || spec->window % CELLS != 0 || spec->sinks < 0 || spec->sinks > CELLS) {
+        spec->window < 0 || spec->window % CELLS != 0 || tada_window_bits_problem(spec->window_bits) ||
+        spec->sinks < 0 || spec->sinks > CELLS) {
         return false;
     }
     map->tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS;
@@ -45,29 +71,36 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     map->n_sinks = spec->sinks;
     map->sinks_bytes = (size_t)shape->n_streams * (size_t)spec->sinks * (size_t)shape->width * 2;
     /* The window of each stream, and the tile that is being written. */
+    map->n_warm = 0;
     map->n_slots = shape->n_streams * (spec->window / CELLS + 1);
     /* Its other tiles may all be cold. */
     map->n_places = map->n_tiles - map->n_slots;
-    map->cold_bytes = 0;
+    map->warm_bytes = map->cold_bytes = 0;
     map->compressed = false;
     /* Not where the hot tiles alone hold everything, */
     if (recipe->bits < 16 && shape->width % 16 == 0 && map->n_places > 0) {
         map->cold_bytes = tada_cold_bytes(recipe, shape->width, shape->head_dim);
-        size_t bytes = (size_t)map->n_slots * map->slot_bytes + map->sinks_bytes +
-                       (size_t)map->n_places * map->cold_bytes;
+        map->warm_bytes = warm_bytes(recipe, shape);
+        if (spec->window_bits == 8 && recipe->bits < 8 && map->warm_bytes < map->slot_bytes) {
+            map->n_warm = map->n_slots - shape->n_streams;
+            map->n_slots = shape->n_streams;
+        }
+        size_t bytes = (size_t)map->n_slots * map->slot_bytes + (size_t)map->n_warm * map->warm_bytes +
+                       map->sinks_bytes + (size_t)map->n_places * map->cold_bytes;
         /* nor where the scales outweigh the codes. */
         map->compressed = bytes < (size_t)map->n_tiles * map->slot_bytes;
     }
     if (!map->compressed) {
         map->n_slots = map->n_tiles;
-        map->n_places = 0;
+        map->n_warm = map->n_places = 0;
         map->n_sinks = 0;
         map->sinks_bytes = map->cold_bytes = 0;
     }
     map->used_at = align64((size_t)map->n_tiles * sizeof(tada_tile));
     map->taken_at = map->used_at + (size_t)map->n_slots;
-    map->slots_at = align64(map->taken_at + (size_t)map->n_places);
-    map->sinks_at = map->slots_at + align64((size_t)map->n_slots * map->slot_bytes);
+    map->slots_at = align64(map->taken_at + (size_t)(map->n_places + map->n_warm));
+    map->warm_at = map->slots_at + align64((size_t)map->n_slots * map->slot_bytes);
+    map->sinks_at = map->warm_at + (size_t)map->n_warm * map->warm_bytes;
     map->cold_at = map->sinks_at + align64(map->sinks_bytes);
     map->bytes = map->cold_at + (size_t)map->n_places * map->cold_bytes;
     return true;
@@ -116,21 +149,26 @@ static enum tada_status describe(const tada_spec *spec, const tada_shape *shape,
             "A plane needs a sound recipe and at least one cell, one stream and one value a row, "
             "and a head size that is 0 or a multiple of 16 that divides the row.");
     }
-    *p = (tada_plane){.shape = *shape,
-                      .codec = {.kind = shape->kind, .recipe = *recipe_of(spec, shape)},
-                      .compressed = map->compressed,
-                      .tiles_per_stream = map->tiles_per_stream,
-                      .n_tiles = map->n_tiles,
-                      .places_per_stream = map->n_places / shape->n_streams,
-                      .n_places = map->n_places,
-                      .n_slots = (int)map->n_slots,
-                      .n_sinks = map->n_sinks,
-                      .slot_values = map->slot_bytes / 2,
-                      .bytes = map->bytes};
+    *p = (tada_plane){
+        .shape = *shape,
+        .codec = {.kind = shape->kind, .recipe = *recipe_of(spec, shape)},
+        .warm_codec = {.kind = shape->kind, .recipe = warm_recipe(recipe_of(spec, shape), shape->kind)},
+        .compressed = map->compressed,
+        .tiles_per_stream = map->tiles_per_stream,
+        .n_tiles = map->n_tiles,
+        .places_per_stream = map->n_places / shape->n_streams,
+        .n_places = map->n_places,
+        .warm_per_stream = map->n_warm / shape->n_streams,
+        .n_slots = (int)map->n_slots,
+        .n_sinks = map->n_sinks,
+        .slot_values = map->slot_bytes / 2,
+        .warm_bytes = map->warm_bytes,
+        .bytes = map->bytes};
     if (p->compressed) {
-        p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width,
-                                           shape->head_dim ? shape->head_dim : shape->width);
-        if (p->codec.layout.group > TADA_GROUP_MAX) {
+        int head_dim = shape->head_dim ? shape->head_dim : shape->width;
+        p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width, head_dim);
+        p->warm_codec.layout = tada_layout_make(&p->warm_codec.recipe, shape->width, head_dim);
+        if (p->codec.layout.group > TADA_GROUP_MAX || p->warm_codec.layout.group > TADA_GROUP_MAX) {
             return tada_fail(error, TADA_E_UNSUPPORTED,
                              "Rows of %d values cannot be cut into groups: use scale axis "
                              "channel for this model.",
@@ -169,6 +207,7 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     p->used = (uint8_t *)memory + map.used_at;
     p->taken = (uint8_t *)memory + map.taken_at;
     p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
+    p->warm = (uint8_t *)memory + map.warm_at;
     p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
     p->cold = (uint8_t *)memory + map.cold_at;
     tada_plane_clear(p);
@@ -193,13 +232,13 @@ void tada_plane_clear(tada_plane *p)
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_slots);
-    memset(p->taken, 0, (size_t)p->n_places);
+    memset(p->taken, 0, (size_t)(p->n_places + p->warm_per_stream * p->shape.n_streams));
     tada_sinks_free(p);
     for (int64_t i = 0; i < p->n_tiles; i++) {
         p->tiles[i].place = -1;
         tada_sinks_reset(p, i);
     }
-    p->n_written = p->n_hot = p->n_cold = 0;
+    p->n_written = p->n_hot = p->n_warm = p->n_cold = 0;
     p->frozen = false;
     p->opened = false;
 }
@@ -216,23 +255,52 @@ enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
         return TADA_E_UNSUPPORTED;
     }
     tada_layout layout = tada_layout_make(&p->codec.recipe, p->shape.width, head_dim);
+    tada_layout warm = tada_layout_make(&p->warm_codec.recipe, p->shape.width, head_dim);
     size_t needed = (size_t)layout.n_units * layout.record_bytes + layout.head_means_bytes;
-    if (layout.group > TADA_GROUP_MAX ||
+    if (layout.group > TADA_GROUP_MAX || warm.group > TADA_GROUP_MAX ||
         needed > tada_cold_bytes(&p->codec.recipe, p->shape.width, p->shape.head_dim)) {
         return TADA_E_UNSUPPORTED;
     }
     p->codec.layout = layout;
+    p->warm_codec.layout = warm;
     return TADA_OK;
 }
 
-/* Sinks are left out, as rows of their size would spoil the scales. */
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t tada_plane_encode_scratch(const tada_plane *p)
+{
+    return !p->compressed
+               ? 0
+               : larger(tada_tile_encode_scratch(&p->codec), tada_tile_encode_scratch(&p->warm_codec));
+}
+
+size_t tada_plane_scratch(const tada_plane *p)
+{
+    return !p->compressed ? 0 : larger(tada_tile_scratch(&p->codec), tada_tile_scratch(&p->warm_codec));
+}
+
+/*
+ * Sinks are left out, as rows of their size would spoil the scales. Rows that cold codes give exactly, since
+ * they come from them (a session that was restored, a tile that was opened), keep these when they become
+ * warm: they would not be the same again after a detour.
+ */
 void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
 {
     tada_tile *tile = &p->tiles[index];
     uint64_t coded = tada_plane_coded(p, index);
-    tada_cold cold = tada_plane_cold(p, index);
     tada_sinks_keep(p, index);
-    tile->mask &= ~coded | tada_tile_encode(&p->codec, tile->hot, coded, &cold, scratch);
+    tile->recoded = tile->warm;
+    tada_cold cold = tada_plane_cold(p, index);
+    if (!tile->warm || !tada_tile_encode_exactly(&p->codec, tile->hot, coded, &cold, scratch)) {
+        tile->recoded = false;
+        cold = tada_plane_cold(p, index);
+        const tada_codec *codec = tada_plane_codec(p, index);
+        tile->mask &= ~coded | tada_tile_encode(codec, tile->hot, coded, &cold, scratch);
+    }
     if (!tile->mask) {
         tada_plane_return_place(p, index);
     }
@@ -241,7 +309,7 @@ void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
 void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)
 {
     tada_cold cold = tada_plane_cold(p, index);
-    tada_tile_decode(&p->codec, &cold, tada_plane_coded(p, index), rows, scratch);
+    tada_tile_decode(tada_plane_codec(p, index), &cold, tada_plane_coded(p, index), rows, scratch);
     tada_sinks_restore(p, index, rows);
 }
 
@@ -252,8 +320,9 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     if (tile->hot) {
         return true;
     }
+    tada_counted before = tada_tile_counted(tile);
     uint16_t *hot = tada_plane_acquire(p, pool, index);
-    float *scratch = tile->mask ? malloc(tada_tile_scratch(&p->codec) * sizeof *scratch) : NULL;
+    float *scratch = tile->mask ? malloc(tada_plane_scratch(p) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
         tada_plane_decode(p, index, hot, scratch);
         tada_count(&p->reopens, 1);
@@ -268,7 +337,7 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     } else {
         tada_plane_release(p, tile);
     }
-    tada_plane_recount(p, tile, tile->mask, false);
+    tada_plane_recount(p, tile, before);
     free(scratch);
     return done;
 }
@@ -307,7 +376,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     for (int64_t i = 0; i < n; i++) {
         tada_tile *tile = &p->tiles[tile_of(p, cells[i])];
         int t = cell_in_tile(p, cells[i]);
-        uint64_t mask_before = tile->mask;
+        tada_counted before = tada_tile_counted(tile);
         uint16_t *row = tile->hot + (size_t)t * (size_t)p->shape.width;
         const void *from = (const char *)rows + (size_t)i * stride;
         if (type == TADA_F32) {
@@ -322,7 +391,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         } else {
             tile->mask |= (uint64_t)1 << t;
         }
-        tada_plane_recount(p, tile, mask_before, true);
+        tada_plane_recount(p, tile, before);
         tile->stamp = ++p->clock;
     }
     return TADA_OK;
@@ -357,7 +426,7 @@ enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, 
         } else if (!tile->mask) {
             memset(out, 0, bytes);
         } else {
-            size_t floats = tada_tile_scratch(&p->codec);
+            size_t floats = tada_plane_scratch(p);
             float *scratch = malloc(floats * sizeof *scratch + p->slot_values * 2);
             if (!scratch) {
                 failed = true;
@@ -379,13 +448,12 @@ static void empty_stream(tada_plane *p, int64_t stream)
 {
     for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
         tada_tile *tile = &p->tiles[i];
-        uint64_t mask_before = tile->mask;
-        bool hot_before = tile->hot != NULL;
+        tada_counted before = tada_tile_counted(tile);
         tada_plane_release(p, tile);
         tada_plane_return_place(p, i);
         tile->mask = 0;
         tada_sinks_reset(p, i);
-        tada_plane_recount(p, tile, mask_before, hot_before);
+        tada_plane_recount(p, tile, before);
     }
 }
 
@@ -407,12 +475,13 @@ static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
     if (source->hot) {
         memcpy(target->hot, source->hot, p->slot_values * 2);
     } else {
-        tada_plane_take_place(p, to);
+        tada_plane_take_place(p, to, source->warm);
+        target->recoded = source->recoded;
         tada_cold copy = tada_plane_cold(p, to), original = tada_plane_cold(p, from);
-        tada_cold_copy(&p->codec, &original, &copy);
+        tada_cold_copy(tada_plane_codec(p, from), &original, &copy);
     }
     target->stamp = source->stamp;
-    tada_plane_recount(p, target, 0, false);
+    tada_plane_recount(p, target, (tada_counted){0, TADA_EMPTY});
     return true;
 }
 

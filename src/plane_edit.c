@@ -24,8 +24,7 @@ typedef struct workspace {
 
 static bool workspace_make(const tada_plane *p, workspace *w)
 {
-    size_t encode = p->compressed ? tada_tile_encode_scratch(&p->codec) : 0;
-    size_t decode = p->compressed ? tada_tile_scratch(&p->codec) : 0;
+    size_t encode = tada_plane_encode_scratch(p), decode = tada_plane_scratch(p);
     w->tile = malloc(p->slot_values * sizeof *w->tile);
     w->rows = malloc(p->slot_values * sizeof *w->rows);
     w->scratch = malloc((encode > decode ? encode : decode) * sizeof *w->scratch + 1);

@@ -10,26 +10,27 @@ void tada_count(_Atomic int64_t *counter, int64_t n)
     }
 }
 
-void tada_plane_recount(tada_plane *p, const tada_tile *tile, uint64_t mask_before, bool hot_before)
+void tada_plane_recount(tada_plane *p, const tada_tile *tile, tada_counted before)
 {
-    bool hot = tile->hot != NULL;
-    tada_count(&p->n_written, __builtin_popcountll(tile->mask) - __builtin_popcountll(mask_before));
-    tada_count(&p->n_hot, (hot && tile->mask) - (hot_before && mask_before));
-    tada_count(&p->n_cold, (!hot && tile->mask) - (!hot_before && mask_before));
+    tada_counted now = tada_tile_counted(tile);
+    tada_count(&p->n_written, now.written - before.written);
+    tada_count(&p->n_hot, (now.level == TADA_HOT) - (before.level == TADA_HOT));
+    tada_count(&p->n_warm, (now.level == TADA_WARM) - (before.level == TADA_WARM));
+    tada_count(&p->n_cold, (now.level == TADA_COLD) - (before.level == TADA_COLD));
 }
 
 void tada_plane_recount_all(tada_plane *p)
 {
-    int64_t written = 0, hot = 0, cold = 0;
+    int64_t written = 0, of_level[TADA_COLD + 1] = {0};
     for (int64_t i = 0; i < p->n_tiles; i++) {
-        const tada_tile *tile = &p->tiles[i];
-        written += __builtin_popcountll(tile->mask);
-        hot += tile->hot && tile->mask;
-        cold += !tile->hot && tile->mask;
+        tada_counted now = tada_tile_counted(&p->tiles[i]);
+        written += now.written;
+        of_level[now.level]++;
     }
     p->n_written = written;
-    p->n_hot = hot;
-    p->n_cold = cold;
+    p->n_hot = of_level[TADA_HOT];
+    p->n_warm = of_level[TADA_WARM];
+    p->n_cold = of_level[TADA_COLD];
 }
 
 static int64_t count_of(const _Atomic int64_t *counter)
@@ -47,6 +48,7 @@ void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
                                 .written = count_of(&p->n_written),
                                 .tiles = p->n_tiles,
                                 .hot = count_of(&p->n_hot),
+                                .warm = count_of(&p->n_warm),
                                 .cold = count_of(&p->n_cold),
                                 .compressions = count_of(&p->compressions),
                                 .reopens = count_of(&p->reopens),

@@ -42,6 +42,11 @@ const char *tada_recipe_problem(const tada_recipe *r)
     return NULL;
 }
 
+const char *tada_window_bits_problem(int bits)
+{
+    return bits == 0 || bits == 8 || bits == 16 ? NULL : "window_bits must be 8 or 16";
+}
+
 /* Half a byte for each 8 columns. */
 static size_t widths_bytes(const tada_recipe *recipe, int columns)
 {

@@ -13,6 +13,9 @@ enum tada_status tada_fail(tada_error *error, enum tada_status status, const cha
 /* NULL when the recipe is sound, else what is wrong with it. */
 const char *tada_recipe_problem(const tada_recipe *recipe);
 
+/* The same of the bits of a window. */
+const char *tada_window_bits_problem(int bits);
+
 /* True when adaptive widths are possible. */
 bool tada_recipe_adapts(const tada_recipe *recipe);
 

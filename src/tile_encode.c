@@ -450,6 +450,12 @@ static uint64_t zero_cells(const uint16_t *rows, int width, uint64_t mask)
     return cells;
 }
 
+/* Whether what a tile decodes to encodes to the same tile. */
+static bool encodes_to_itself(const tada_codec *c)
+{
+    return c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale == TADA_SCALE_16;
+}
+
 uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
                           float *scratch)
 {
@@ -468,7 +474,7 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
      * with adaptive widths of the first or second. Means and scales in f16 would only drift: no promise is
      * made for those.
      */
-    bool settles = c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale == TADA_SCALE_16;
+    bool settles = encodes_to_itself(c);
     uint64_t zeros;
     do {
         for (int u = 0; u < l->n_units; u++) {
@@ -488,4 +494,25 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
         mask &= ~zeros;
     } while (zeros);
     return mask;
+}
+
+bool tada_tile_encode_exactly(const tada_codec *c, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
+                              float *scratch)
+{
+    const tada_layout *l = &c->layout;
+    uint16_t *decoded = (uint16_t *)(void *)(scratch + encode_work(c));
+    for (int u = 0; u < l->n_units; u++) {
+        if (!encodes_to_itself(c)) {
+            return false;
+        }
+        encode_unit(c, rows, mask, u, NULL, cold->records + (size_t)u * cold->stride, scratch);
+        tada_tile_decode_unit(c, cold, mask, u, decoded, scratch);
+        for (uint64_t left = mask; left; left &= left - 1) {
+            size_t at = (size_t)__builtin_ctzll(left) * (size_t)l->width + (size_t)u * (size_t)l->unit;
+            if (memcmp(rows + at, decoded + at, (size_t)l->unit * sizeof *rows) != 0) {
+                return false;
+            }
+        }
+    }
+    return true;
 }

@@ -44,6 +44,7 @@ static tada_plan *make(int n_layers, int width, uint64_t fingerprint)
         plane->width = width;
         plane->recipe = i % 2 ? spec.v : spec.k;
         plane->window = 64;
+        plane->window_bits = i % 4 ? 8 : 16;
         plane->sensitivity = 0.001f * (float)(i + 1);
         if (i % 2 == 0) {
             plane->recipe.quarters = 14 + i % 6;
@@ -70,8 +71,9 @@ static bool same(const tada_plan *a, const tada_plan *b)
         const tada_plan_plane *p = &a->planes[i], *q = &b->planes[i];
         tada_recipe recipe = q->recipe;
         recipe.weights = p->recipe.weights;
-        equal = p->width == q->width && p->window == q->window && p->sensitivity == q->sensitivity &&
-                memcmp(&p->recipe, &recipe, sizeof recipe) == 0 && !p->weights == !q->weights &&
+        equal = p->width == q->width && p->window == q->window && p->window_bits == q->window_bits &&
+                p->sensitivity == q->sensitivity && memcmp(&p->recipe, &recipe, sizeof recipe) == 0 &&
+                !p->weights == !q->weights &&
                 (!p->weights || memcmp(p->weights, q->weights, (size_t)p->width / 8 * sizeof(float)) == 0);
     }
     return equal;

@@ -30,7 +30,7 @@ static double *decoded_rows(const tada_plane *plane, int cells)
     int dim = c->layout.head_dim, width = c->layout.width;
     float *values = malloc(sizeof *values * (size_t)(TADA_TILE_CELLS * dim)),
           *row = malloc(sizeof *row * dim);
-    float *scratch = malloc(sizeof *scratch * tada_tile_scratch(c));
+    float *scratch = malloc(sizeof *scratch * tada_plane_scratch(plane));
     uint16_t *read = malloc(sizeof *read * (size_t)(cells * width));
     double *rows = malloc(sizeof *rows * (size_t)(cells * width));
     assert_int_equal(tada_plane_read(plane, 0, cells, read, 1, NULL), TADA_OK);
@@ -38,7 +38,7 @@ static double *decoded_rows(const tada_plane *plane, int cells)
         for (int h = 0; h < c->layout.n_heads; h++) {
             if (!plane->tiles[tile].hot) {
                 tada_cold cold = tada_plane_cold(plane, tile);
-                tada_tile_decode_head(c, &cold, UINT64_MAX, h, values, scratch);
+                tada_tile_decode_head(tada_plane_codec(plane, tile), &cold, UINT64_MAX, h, values, scratch);
             }
             for (int t = 0; t < TADA_TILE_CELLS && tile * TADA_TILE_CELLS + t < cells; t++) {
                 size_t at = (size_t)((tile * TADA_TILE_CELLS + t) * width + h * dim);

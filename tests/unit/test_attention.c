@@ -58,8 +58,8 @@ static void random_spec(bool sinks, char *spec, size_t size)
                        : snprintf(spec, size, "tada:%d/%d%s", kb, vb,
                                   options[random_below(sizeof options / sizeof *options)]);
     if (chance(70)) {
-        snprintf(spec + n, size - (size_t)n, ":window=%d:sinks=%d", PICK(0, 0, 64),
-                 PICK(0, 0, 1, 4, 4, 5, 64));
+        snprintf(spec + n, size - (size_t)n, ":window=%d:window_bits=%d:sinks=%d", PICK(0, 0, 64, 128),
+                 PICK(8, 8, 16), PICK(0, 0, 1, 4, 4, 5, 64));
     }
 }
 

@@ -4,7 +4,7 @@
 enum { WIDTH = 128, CELLS = 600, STREAMS = 2, TOTAL = CELLS * STREAMS, THREADS = 3 };
 
 static const char *const specs[] = {"tada:4:window=64", "tada:window=0", "tada:4/3:window=64:sinks=0",
-                                    "tada:16"};
+                                    "tada:16", "tada:window=128:window_bits=8"};
 
 /* Takes the sign of every other value away and counts the cells of each thread. */
 typedef struct flip {
@@ -97,6 +97,7 @@ static void check_flip(const char *spec, enum tada_kind kind)
     assert_true(f.ordered);
     tada_plane_get_stats(p.plane, &now);
     assert_int_equal(then.hot, now.hot);
+    assert_int_equal(then.warm, now.warm);
     assert_int_equal(then.cold, now.cold);
     assert_int_equal(then.reopens, now.reopens);
     uint16_t *after = rows_of(&p), *wanted = malloc((size_t)TOTAL * WIDTH * 2);
@@ -153,7 +154,7 @@ static void test_threads(void **state)
     for (int i = 0; i < 2; i++) {
         tada_pool *pool = tada_pool_create();
         random_init();
-        test_plane p = written("tada", TADA_K, pool);
+        test_plane p = written("tada:window_bits=8", TADA_K, pool);
         f.ordered = true;
         assert_int_equal(tada_plane_edit(p.plane, chosen, flip_rows, &f, i ? THREADS : 1, NULL), TADA_OK);
         rows[i] = rows_of(&p);
@@ -170,7 +171,8 @@ static void test_zeros(void **state)
     (void)state;
     static flip f;
     tada_pool *pool = tada_pool_create();
-    test_plane p = written("tada:4:window=64", TADA_K, pool);
+    test_plane p =
+        written(random_below(2) ? "tada:4:window=64" : "tada:window=64:window_bits=8", TADA_K, pool);
     uint8_t chosen[TOTAL];
     memset(chosen, 1, sizeof chosen);
     f = (flip){.ordered = true, .zero = true};
@@ -178,7 +180,7 @@ static void test_zeros(void **state)
     uint16_t *rows = rows_of(&p);
     tada_plane_stats stats;
     tada_plane_get_stats(p.plane, &stats);
-    assert_int_equal(stats.hot + stats.cold, 0);
+    assert_int_equal(stats.hot + stats.warm + stats.cold, 0);
     for (int64_t i = 0; i < TOTAL; i++) {
         assert_false(is_written(rows, i));
     }

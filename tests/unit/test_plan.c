@@ -17,6 +17,7 @@ static tada_plan *make_plan(void)
         plan->planes[i].width = WIDTH;
         plan->planes[i].recipe = i % 2 ? spec.v : spec.k;
         plan->planes[i].window = 64 * i;
+        plan->planes[i].window_bits = i == 2 ? 8 : i == 3 ? 16 : 0;
     }
     plan->sinks = 4;
     return plan;
@@ -34,6 +35,8 @@ static void layers_have_their_own_specs(void **state)
     assert_int_equal(v.v.bits, 6);
     assert_int_equal(k.window, 128);
     assert_int_equal(v.window, 192);
+    assert_int_equal(k.window_bits, 8);
+    assert_int_equal(v.window_bits, 16);
     assert_int_equal(k.sinks, 4);
     assert_false(k.stock || k.plan);
     tada_plan_free(plan);
@@ -68,6 +71,9 @@ static void what_is_not_sound_is_refused(void **state)
     plan = make_plan();
     plan->planes[0].window = 65;
     refuses(plan, "window");
+    plan = make_plan();
+    plan->planes[0].window_bits = 4;
+    refuses(plan, "window_bits");
     plan = make_plan();
     plan->planes[3].sensitivity = NAN;
     refuses(plan, "sensitivity");

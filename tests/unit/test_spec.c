@@ -64,6 +64,9 @@ static void refuses(void **state)
                                "tada:4:sinks=65",
                                "tada:4:sinks=-1",
                                "tada:4:sinks=",
+                               "tada:window_bits=4",
+                               "tada:window_bits=0",
+                               "tada:window_bits=",
                                "tada:4:k.group=48",
                                "tada:99999999999",
                                "tada4",
@@ -130,6 +133,8 @@ static void names(void **state)
     assert_true(tada_plane_bytes(&compact, &shape) < tada_plane_bytes(&plain, &shape));
     assert_true(tada_plane_bytes(&plain, &shape) < tada_plane_bytes(&high, &shape));
     assert_int_equal(spec_of("tada:high:window=128").window, 128);
+    assert_int_equal(spec_of("tada:window_bits=8").window_bits, 8);
+    assert_int_equal(spec_of("tada:window_bits=16").window_bits, 16);
     tada_spec kivi = spec_of("kivi:2");
     assert_int_equal(kivi.k.bits, 2);
     assert_int_equal(kivi.k.group, 32);

@@ -31,7 +31,8 @@ static void life(void **state)
     static float x[5 * 64 * WIDTH], zeros[64 * WIDTH];
     fill(x, 5 * 64, WIDTH, 0);
     for (int kind = 0; kind < 2; kind++) {
-        test_plane p = plane_of("tada:4:window=64", (enum tada_kind)kind, WIDTH, CELLS, 1, WIDTH);
+        test_plane p =
+            plane_of("tada:4:window=64:window_bits=16", (enum tada_kind)kind, WIDTH, CELLS, 1, WIDTH);
         tada_pool *pool = tada_pool_create();
         assert_int_equal(stats_of(p.plane).tiles, TILES);
         assert_int_equal(stats_of(p.plane).cells, CELLS);
@@ -74,7 +75,7 @@ static void copies(void **state)
     (void)state;
     static float x[400 * WIDTH];
     fill(x, 400, WIDTH, 0);
-    test_plane p = plane_of("tada:4:window=64", TADA_V, WIDTH, CELLS, 2, WIDTH);
+    test_plane p = plane_of("tada:4:window=64:window_bits=16", TADA_V, WIDTH, CELLS, 2, WIDTH);
     tada_pool *pool = tada_pool_create();
     write_rows(p.plane, pool, x, TADA_F32, WIDTH, CELLS + 400, 100, 100);
     write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, 400, 400);
@@ -153,7 +154,7 @@ static void looks_on(void **state)
     (void)state;
     static float x[CELLS * WIDTH];
     fill(x, CELLS, WIDTH, 0);
-    test_plane p = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, 1, WIDTH);
+    test_plane p = plane_of("tada:4:window=64:window_bits=16", TADA_K, WIDTH, CELLS, 1, WIDTH);
     tada_pool *pool = tada_pool_create();
     watch w = {.plane = p.plane, .pool = pool};
     pthread_t thread;

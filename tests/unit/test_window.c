@@ -1,0 +1,166 @@
+/* Windows in 8 bits: what comes back when a plane is saved and restored, and how near it is. */
+#include "support.h"
+
+enum { WIDTH = 192, HEAD = 64, CELLS = 64 * 9 - 20, STREAMS = 2, TOTAL = CELLS * STREAMS };
+
+static const char *const specs[] = {"tada",
+                                    "tada:high",
+                                    "tada:4/3",
+                                    "tada:2/2",
+                                    "tada:6/6:k.widths=equal",
+                                    "tada:3:rotate=hadamard:k.widths=equal:search=minmax",
+                                    "tada:5/4:rotate=none:axis=channel:group=16",
+                                    "tada:4:axis=token:rotate=hadamard:group=192",
+                                    "tada:4:axis=token:rotate=none:group=16:sinks=64"};
+enum { N_SPECS = sizeof specs / sizeof *specs };
+
+static void select_tier(void)
+{
+    if (tada_kernels_select(tiers[random_below(N_TIERS)]) != TADA_OK) {
+        assert_int_equal(tada_kernels_select("scalar"), TADA_OK);
+    }
+}
+
+/* Rows that get a size of their own, some of them never written. */
+static void random_rows(float *x, int data)
+{
+    fill(x, TOTAL, WIDTH, data);
+    for (int64_t i = 0; i < TOTAL; i++) {
+        float size = random_below(20) == 0 ? 0.0f : ldexpf(1.0f, -random_below(4));
+        for (int d = 0; d < WIDTH; d++) {
+            x[i * WIDTH + d] *= size;
+        }
+    }
+}
+
+static uint16_t *rows_of(const test_plane *p)
+{
+    uint16_t *rows = malloc((size_t)TOTAL * WIDTH * 2);
+    assert_int_equal(tada_plane_read(p->plane, 0, TOTAL, rows, 2, NULL), TADA_OK);
+    return rows;
+}
+
+static void count(const test_plane *p, tada_plane_stats *stats)
+{
+    tada_plane_get_stats(p->plane, stats);
+}
+
+/* Saved rows give the same rows, however many at once come back: a tile of the window has its own codes
+ * again, and one that had left it does not change on its way through the window. */
+static void restored(void **state)
+{
+    (void)state;
+    float *x = malloc(sizeof *x * TOTAL * WIDTH);
+    tada_pool *pool = tada_pool_create();
+    for (int run = 0; run < N_SPECS * DATA_KINDS * 4; run++) {
+        if (in_haste() || (!getenv("TADA_LONG") && run % 4 != random_below(4))) {
+            continue;
+        }
+        int data = run / 4 % DATA_KINDS, kind = run % 2;
+        int64_t n = CELLS - random_below(200);
+        char spec[120];
+        snprintf(spec, sizeof spec, "%s:window=%d:window_bits=8", specs[run / 4 / DATA_KINDS],
+                 64 + random_below(2) * 128);
+        select_tier();
+        test_plane p = plane_of(spec, (enum tada_kind)kind, WIDTH, CELLS, STREAMS, HEAD);
+        random_rows(x, data);
+        for (int64_t s = 0; s < STREAMS; s++) {
+            write_rows(p.plane, pool, x + s * CELLS * WIDTH, TADA_F32, WIDTH, s * CELLS, n,
+                       1 + random_below(100));
+        }
+        uint16_t *was = rows_of(&p);
+        tada_plane_stats before, after;
+        count(&p, &before);
+        assert_true(before.warm > 0 && before.cold > 0);
+        for (int pass = 0; pass < 2; pass++) {
+            select_tier();
+            tada_plane_clear(p.plane);
+            int64_t batch = pass ? CELLS : 1 + random_below(150);
+            for (int64_t s = 0; s < STREAMS; s++) {
+                write_rows(p.plane, pool, was + s * CELLS * WIDTH, TADA_F16, WIDTH, s * CELLS, n, batch);
+            }
+            uint16_t *is = rows_of(&p);
+            count(&p, &after);
+            for (int64_t i = 0; i < (int64_t)TOTAL * WIDTH; i++) {
+                if (was[i] != is[i]) {
+                    fail_msg(
+                        "%s of kind %d, data %d, %lld rows, %lld at once: cell %lld, column %d was %g, is %g",
+                        spec, kind, data, (long long)n, (long long)batch, (long long)(i / WIDTH),
+                        (int)(i % WIDTH), half_value(was[i]), half_value(is[i]));
+                }
+            }
+            assert_int_equal(after.hot, before.hot);
+            assert_int_equal(after.warm, before.warm);
+            assert_int_equal(after.cold, before.cold);
+            free(is);
+        }
+        free(was);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+    free(x);
+}
+
+/* A warm tile that is opened, with a row that it has, or with another that goes again, is as it was. */
+static void opened(void **state)
+{
+    (void)state;
+    float *x = malloc(sizeof *x * TOTAL * WIDTH);
+    tada_pool *pool = tada_pool_create();
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        char spec[120];
+        snprintf(spec, sizeof spec, "%s:window=64:window_bits=8", specs[run / 2]);
+        test_plane p = plane_of(spec, (enum tada_kind)(run % 2), WIDTH, CELLS, STREAMS, HEAD);
+        random_rows(x, run % DATA_KINDS);
+        write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, 64 * 5 + 3, 17);
+        uint16_t *was = rows_of(&p);
+        int64_t cell = 64 * 4 + random_below(64);
+        tada_plane_stats stats;
+        count(&p, &stats);
+        int64_t reopens = stats.reopens;
+        write_rows(p.plane, pool, was + cell * WIDTH, TADA_F16, WIDTH, cell, 1, 1);
+        count(&p, &stats);
+        assert_int_equal(stats.reopens, reopens + 1);
+        assert_int_equal(stats.hot, 1);
+        assert_int_equal(stats.warm, 1);
+        /* And what was hot before is written again, so that both change places. */
+        write_rows(p.plane, pool, was + 64 * 5 * WIDTH, TADA_F16, WIDTH, 64 * 5, 3, 3);
+        uint16_t *is = rows_of(&p);
+        assert_memory_equal(was + cell / 64 * 64 * WIDTH, is + cell / 64 * 64 * WIDTH, 64 * WIDTH * 2);
+        assert_memory_equal(was, is, 64 * 4 * WIDTH * 2);
+        free(was);
+        free(is);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+    free(x);
+}
+
+/* What the window takes and what it saves, in a long plane. */
+static void memory(void **state)
+{
+    (void)state;
+    const tada_shape shape = {TADA_K, WIDTH, 4096, 1, HEAD};
+    tada_spec spec = spec_of("tada:window=64:window_bits=16"), warm = spec_of("tada:window=64:window_bits=8"),
+              wide = spec_of("tada:8:window=64:window_bits=8"), exact = spec_of("tada:16:window_bits=8");
+    /* Half a tile of f16 less, but for the words of the channels. */
+    size_t saved = tada_plane_bytes(&spec, &shape) - tada_plane_bytes(&warm, &shape);
+    assert_in_range(saved, 64 * WIDTH - 3 * WIDTH - 64, 64 * WIDTH);
+    /* Where codes have 8 bits anyway, or none, it makes no difference. */
+    tada_spec other = wide, none = exact;
+    other.window_bits = none.window_bits = 16;
+    assert_int_equal(tada_plane_bytes(&wide, &shape), tada_plane_bytes(&other, &shape));
+    assert_int_equal(tada_plane_bytes(&exact, &shape), tada_plane_bytes(&none, &shape));
+    other.window_bits = 0;
+    assert_int_equal(tada_plane_bytes(&wide, &shape), tada_plane_bytes(&other, &shape));
+    other.window_bits = 4;
+    assert_int_equal(tada_plane_bytes(&other, &shape), 0);
+}
+
+int main(void)
+{
+    random_init();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(restored), cmocka_unit_test(opened),
+                                       cmocka_unit_test(memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
