@@ -129,9 +129,16 @@ static double plane_bytes(const bench_our_side *s, const tada_plane *plane, enum
     shape.n_cells *= 2;
     double cold = (double)(tada_plane_bytes(&s->options->spec, &shape) - once) / TILES;
     double hot = (double)shape.width * TADA_TILE_CELLS * sizeof(uint16_t);
+    /* What a longer window adds. */
+    tada_spec wider = s->options->spec;
+    tada_plane_parts parts, more;
+    wider.window += TADA_TILE_CELLS;
+    tada_plane_measure(&s->options->spec, &shape, &parts);
+    tada_plane_measure(&wider, &shape, &more);
+    double warm = (double)(more.window - parts.window);
     tada_plane_stats stats;
     tada_plane_get_stats(plane, &stats);
-    return cold * (double)stats.cold + hot * (double)stats.hot;
+    return cold * (double)stats.cold + warm * (double)stats.warm + hot * (double)stats.hot;
 }
 
 double bench_our_side_bytes(const bench_our_side *s)

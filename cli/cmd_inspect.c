@@ -16,7 +16,7 @@ const char inspect_help[] =
     "usage: tada inspect PLAN.gguf [--json FILE] [--html FILE]\n"
     "\n"
     "Shows what a plan says: the model it is for, what was measured when it was made, and for each layer\n"
-    "the bits of K and V (bars), the window of exact cells and the sensitivity (what the layer adds to the\n"
+    "the bits of K and V (bars), the window of recent cells and the sensitivity (what the layer adds to the\n"
     "KL divergence with few bits).\n"
     "\n"
     "options:\n"
@@ -108,6 +108,7 @@ static cJSON *report_of(const tada_plan *plan)
         cJSON_AddNumberToObject(item, "bits", bits_of(plane));
         cJSON_AddStringToObject(item, "centring", centring_name(&plane->recipe));
         cJSON_AddNumberToObject(item, "window", plane->window);
+        cJSON_AddNumberToObject(item, "window_bits", plane->window_bits == 8 ? 8 : 16);
         cJSON_AddNumberToObject(item, "sensitivity", (double)plane->sensitivity);
         cJSON_AddItemToArray(planes, item);
     }

@@ -54,10 +54,10 @@ static const struct {
     const char *name;
     tada_spec spec;
 } named[] = {
-    {"tada", {K_OF(16), V_OF(3), .window = 64, .sinks = 4}},
-    {"tada:high", {K_OF(21), V_OF(5), .window = 64, .sinks = 4}},
-    {"tada:balanced", {K_OF(16), V_OF(3), .window = 64, .sinks = 4}},
-    {"tada:compact", {K_OF(14), V_OF(3), .window = 0, .sinks = 4}},
+    {"tada", {K_OF(16), V_OF(3), .window = 64, .window_bits = 8, .sinks = 4}},
+    {"tada:high", {K_OF(21), V_OF(5), .window = 64, .window_bits = 8, .sinks = 4}},
+    {"tada:balanced", {K_OF(16), V_OF(3), .window = 64, .window_bits = 8, .sinks = 4}},
+    {"tada:compact", {K_OF(14), V_OF(3), .window = 0, .window_bits = 8, .sinks = 4}},
     {"tada:paper", {PAPER, PAPER, .window = 128}},
     {"kivi:2", KIVI(2)},
     {"kivi:4", KIVI(4)},

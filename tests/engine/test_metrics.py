@@ -18,7 +18,7 @@ BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
 LIBRARIES = os.environ.get("TADA_LLAMA_BIN") or os.path.dirname(os.path.realpath(f"{BIN}/llama-server"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = f"{BIN}/libggml-tada.so"
-SPEC = "tada:4:window=64:sinks=4"
+SPEC = "tada:4:window=64:window_bits=16:sinks=4"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TADA_", "GGML_"))}
 ENVIRONMENT["OMP_WAIT_POLICY"] = "passive"
 PATIENCE = 30  # seconds; nothing here depends on how fast it goes

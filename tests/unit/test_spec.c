@@ -134,6 +134,9 @@ static void names(void **state)
     assert_true(tada_plane_bytes(&plain, &shape) < tada_plane_bytes(&high, &shape));
     assert_int_equal(spec_of("tada:high:window=128").window, 128);
     assert_int_equal(spec_of("tada:window_bits=8").window_bits, 8);
+    assert_int_equal(spec_of("tada").window_bits, 8);
+    assert_int_equal(spec_of("tada:4/3:window=128").window_bits, 8);
+    assert_true(spec_of("kivi:2").window_bits != 8 && spec_of("tada:paper").window_bits != 8);
     assert_int_equal(spec_of("tada:window_bits=16").window_bits, 16);
     tada_spec kivi = spec_of("kivi:2");
     assert_int_equal(kivi.k.bits, 2);

@@ -100,7 +100,8 @@ static void copies(void **state)
 static void bytes(void **state)
 {
     (void)state;
-    static const char *const specs[] = {"tada", "tada:paper", "tada:16", "tada:4:window=0:sinks=0"};
+    static const char *const specs[] = {"tada:window_bits=16", "tada:paper", "tada:16",
+                                        "tada:4:window=0:sinks=0"};
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         for (int kind = 0; kind < 2; kind++) {
             tada_spec spec = spec_of(specs[i]);

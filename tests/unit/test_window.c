@@ -1,5 +1,9 @@
-/* Windows in 8 bits: what comes back when a plane is saved and restored, and how near it is. */
+/* Windows in 8 bits: what comes back when a plane is saved and restored, and what is left when memory is
+ * short. */
 #include "support.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum { WIDTH = 192, HEAD = 64, CELLS = 64 * 9 - 20, STREAMS = 2, TOTAL = CELLS * STREAMS };
 
@@ -157,10 +161,88 @@ static void memory(void **state)
     assert_int_equal(tada_plane_bytes(&other, &shape), 0);
 }
 
+/* Address space from now on; 0: what there was at first. */
+static void limit_memory(size_t more)
+{
+    static struct rlimit first;
+    if (first.rlim_max == 0) {
+        assert_int_equal(getrlimit(RLIMIT_AS, &first), 0);
+    }
+    struct rlimit now = first;
+    if (more > 0) {
+        FILE *file = fopen("/proc/self/statm", "r");
+        unsigned long pages = 0;
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%lu", &pages), 1);
+        fclose(file);
+        now.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more;
+    }
+    assert_int_equal(setrlimit(RLIMIT_AS, &now), 0);
+}
+
+/* A write into more tiles than there is memory for changes no row, and what it had opened closes again. */
+static void short_of_memory(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    enum { WIDE = 8192, N_TILES = 60, N = N_TILES * 64 };
+    for (int run = 0; run < 4; run++) {
+        test_plane p =
+            plane_of(run / 2 ? "tada:4/3:window=128:window_bits=8" : "tada:4/3:window=64:window_bits=16",
+                     (enum tada_kind)(run % 2), WIDE, N, 1, 64);
+        tada_pool *pool = tada_pool_create();
+        float *x = malloc(sizeof *x * 64 * WIDE);
+        uint16_t *was = malloc(sizeof *was * N * WIDE), *is = malloc(sizeof *is * N * WIDE);
+        fill(x, 64, WIDE, 0);
+        for (int64_t at = 0; at < N; at += 64) {
+            write_rows(p.plane, pool, x, TADA_F32, WIDE, at, 64, 64);
+        }
+        assert_int_equal(tada_plane_read(p.plane, 0, N, was, 1, NULL), TADA_OK);
+        tada_plane_stats before, after;
+        count(&p, &before);
+        int64_t cells[N_TILES];
+        for (int64_t i = 0; i < N_TILES; i++) {
+            cells[i] = i * 64 + 7;
+        }
+        tada_error error = {""};
+        limit_memory((size_t)20 * 64 * WIDE * 2);
+        enum tada_status status =
+            tada_plane_write(p.plane, pool, x, TADA_F32, WIDE * 4, cells, N_TILES, &error);
+        enum tada_status settled = tada_plane_settle(p.plane, 1);
+        limit_memory(0);
+        assert_int_equal(status, TADA_E_MEMORY);
+        assert_true(strlen(error.text) > 10);
+        assert_true(settled == TADA_OK || settled == TADA_E_MEMORY);
+        assert_int_equal(tada_plane_read(p.plane, 0, N, is, 1, NULL), TADA_OK);
+        assert_memory_equal(was, is, sizeof *was * N * WIDE);
+        assert_int_equal(tada_plane_settle(p.plane, 2), TADA_OK);
+        assert_int_equal(tada_plane_read(p.plane, 0, N, is, 1, NULL), TADA_OK);
+        assert_memory_equal(was, is, sizeof *was * N * WIDE);
+        count(&p, &after);
+        assert_true(after.reopens > before.reopens);
+        assert_int_equal(after.hot, before.hot);
+        assert_int_equal(after.warm, before.warm);
+        assert_int_equal(after.cold, before.cold);
+        /* With memory it works. */
+        assert_int_equal(tada_plane_write(p.plane, pool, x, TADA_F32, WIDE * 4, cells, N_TILES, &error),
+                         TADA_OK);
+        assert_int_equal(tada_plane_settle(p.plane, 2), TADA_OK);
+        count(&p, &after);
+        assert_int_equal(after.hot + after.warm + after.cold, N_TILES);
+        free(x);
+        free(was);
+        free(is);
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
 int main(void)
 {
     random_init();
     const struct CMUnitTest tests[] = {cmocka_unit_test(restored), cmocka_unit_test(opened),
-                                       cmocka_unit_test(memory)};
+                                       cmocka_unit_test(memory), cmocka_unit_test(short_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
