@@ -18,6 +18,7 @@ tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int colum
                column % dim == 0 && head_stride % dim == 0;
     if (s.native) {
         s.codes = tada_codes_can(codec);
+        s.words = tada_words_can(codec);
         s.rotation = codec->layout.rotation;
     }
     return s;
@@ -41,20 +42,30 @@ static size_t rows_floats(const tada_side *k, const tada_side *v)
 static size_t decode_floats(const tada_side *s)
 {
     const tada_codec *codec = &s->plane->codec;
-    return s->plane->compressed ? larger(tada_codes_scratch(codec), tada_tile_scratch(codec)) : 0;
+    size_t words = s->words ? tada_words_scratch(codec) : 0;
+    return s->plane->compressed ? larger(larger(tada_codes_scratch(codec), tada_tile_scratch(codec)), words)
+                                : 0;
+}
+
+static size_t queries_floats(const tada_side *k)
+{
+    return k->words ? TADA_ROWS * (size_t)k->dim / 2 : 0;
 }
 
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
 {
     size_t decode = larger(decode_floats(k), decode_floats(v));
-    return tile_floats(k, v) + rows_floats(k, v) + (decode + 31) / 16 * 16;
+    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_ROWS + (decode + 31) / 16 * 16;
 }
 
 tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float *memory)
 {
     tada_side_work w = {.tile = memory};
     w.rows = (uint16_t *)(void *)(w.tile + tile_floats(k, v));
-    w.decode = w.tile + tile_floats(k, v) + rows_floats(k, v);
+    float *rest = w.tile + tile_floats(k, v) + rows_floats(k, v);
+    w.queries = (int16_t *)(void *)rest;
+    w.inverse = rest + queries_floats(k);
+    w.decode = w.inverse + TADA_ROWS;
     return w;
 }
 
@@ -73,9 +84,15 @@ static int coding_head(const tada_side *s, int head)
     return (s->column + head * s->head_stride) / s->dim;
 }
 
+/* Rows for which cold tiles are read as words. */
+static bool on_words(const tada_side *s, int rows)
+{
+    return s->words && rows >= tada_kernels_get()->words_rows && rows <= TADA_ROWS;
+}
+
 bool tada_side_on_codes(const tada_side *s, int64_t index, int rows)
 {
-    return s->codes && rows <= tada_kernels_get()->codes_rows && is_cold(s, index);
+    return s->codes && rows <= tada_kernels_get()->codes_rows && !on_words(s, rows) && is_cold(s, index);
 }
 
 static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada_codes *c)
@@ -158,6 +175,13 @@ static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, c
     }
 }
 
+void tada_side_queries(const tada_side *s, const float *q, const float *rotated, int rows, tada_side_work *w)
+{
+    if (on_words(s, rows)) {
+        tada_words_queries(s->rotation > 1 ? rotated : q, rows, s->dim, w->queries, w->inverse);
+    }
+}
+
 void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q,
                       const float *rotated, int rows, float *scores, size_t lds, tada_side_work *w)
 {
@@ -171,6 +195,11 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         tada_codes codes;
         codes_of(s, tiles, head, &codes);
         tada_codes_scores(&codes, turned, rows, scores, lds, w->decode);
+        sink_scores(s, tiles, head, q, rows, scores, lds);
+    } else if (is_cold(s, index) && on_words(s, rows)) {
+        tada_cold cold = tada_plane_cold(s->plane, index);
+        tada_words_scores(&s->plane->codec, &cold, tada_plane_coded(s->plane, index), coding_head(s, head),
+                          turned, w->queries, w->inverse, rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (hot) {
         for (int r = 0; r < rows; r++) {
@@ -216,6 +245,10 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
         tada_codes codes;
         codes_of(s, tiles, head, &codes);
         tada_codes_values(&codes, weights, ldw, rows, out, padded, w->decode);
+    } else if (is_cold(s, index) && on_words(s, rows)) {
+        tada_cold cold = tada_plane_cold(s->plane, index);
+        tada_words_values(&s->plane->codec, &cold, tada_plane_coded(s->plane, index), coding_head(s, head),
+                          weights, ldw, rows, out, padded, w->decode);
     } else if (hot) {
         k->values_rows(weights, ldw, rows, s->dim, hot, width, written, out, padded);
     } else {
