@@ -142,6 +142,7 @@ static void prepare_queries(const run *r, int64_t stream, int head_kv, int64_t q
             }
         }
     }
+    tada_side_queries(&r->k, w->q, w->q_rotated, (int)n_queries * r->group, &w->side);
 }
 
 /* One head's output from its sums; a logit in `sinks` only makes the denominator larger. */

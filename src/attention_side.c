@@ -19,6 +19,8 @@ tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int colum
     if (s.native) {
         s.codes = tada_codes_can(codec);
         s.warm_codes = tada_codes_can(&plane->warm_codec);
+        s.words = tada_words_can(codec);
+        s.warm_words = tada_words_can(&plane->warm_codec);
         s.rotation = codec->layout.rotation;
     }
     return s;
@@ -43,20 +45,30 @@ static size_t decode_floats(const tada_side *s)
 {
     const tada_plane *p = s->plane;
     size_t codes = larger(tada_codes_scratch(&p->codec), tada_codes_scratch(&p->warm_codec));
-    return p->compressed ? larger(codes, tada_plane_scratch(p)) : 0;
+    size_t words = larger(s->words ? tada_words_scratch(&p->codec) : 0,
+                          s->warm_words ? tada_words_scratch(&p->warm_codec) : 0);
+    return p->compressed ? larger(larger(codes, words), tada_plane_scratch(p)) : 0;
+}
+
+static size_t queries_floats(const tada_side *k)
+{
+    return k->words || k->warm_words ? TADA_ROWS * (size_t)k->dim / 2 : 0;
 }
 
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
 {
     size_t decode = larger(decode_floats(k), decode_floats(v));
-    return tile_floats(k, v) + rows_floats(k, v) + (decode + 31) / 16 * 16;
+    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_ROWS + (decode + 31) / 16 * 16;
 }
 
 tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float *memory)
 {
     tada_side_work w = {.tile = memory};
     w.rows = (uint16_t *)(void *)(w.tile + tile_floats(k, v));
-    w.decode = w.tile + tile_floats(k, v) + rows_floats(k, v);
+    float *rest = w.tile + tile_floats(k, v) + rows_floats(k, v);
+    w.queries = (int16_t *)(void *)rest;
+    w.inverse = rest + queries_floats(k);
+    w.decode = w.inverse + TADA_ROWS;
     return w;
 }
 
@@ -76,9 +88,26 @@ static int coding_head(const tada_side *s, int head)
     return (s->column + head * s->head_stride) / s->dim;
 }
 
+/* Rows for which tiles in codes are read as words, if they can be. */
+static bool enough_for_words(int rows)
+{
+    return rows >= tada_kernels_get()->words_rows && rows <= TADA_ROWS;
+}
+
+/* The codec of a tile that will be read as words, or NULL. */
+static const tada_codec *on_words(const tada_side *s, int64_t index, int rows)
+{
+    if (!s->native || !enough_for_words(rows) || !is_cold(s, index)) {
+        return NULL;
+    }
+    const tada_codec *codec = tada_plane_codec(s->plane, index);
+    return (codec == &s->plane->codec ? s->words : s->warm_words) ? codec : NULL;
+}
+
 const tada_codec *tada_side_on_codes(const tada_side *s, int64_t index, int rows)
 {
-    if (!s->native || rows > tada_kernels_get()->codes_rows || !is_cold(s, index)) {
+    if (!s->native || rows > tada_kernels_get()->codes_rows || !is_cold(s, index) ||
+        on_words(s, index, rows)) {
         return NULL;
     }
     const tada_codec *codec = tada_plane_codec(s->plane, index);
@@ -166,6 +195,13 @@ static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, c
     }
 }
 
+void tada_side_queries(const tada_side *s, const float *q, const float *rotated, int rows, tada_side_work *w)
+{
+    if ((s->words || s->warm_words) && enough_for_words(rows)) {
+        tada_words_queries(s->rotation > 1 ? rotated : q, rows, s->dim, w->queries, w->inverse);
+    }
+}
+
 void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q,
                       const float *rotated, int rows, float *scores, size_t lds, tada_side_work *w)
 {
@@ -175,10 +211,16 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
     const float *turned = s->rotation > 1 ? rotated : q;
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
+    const tada_codec *words = on_words(s, index, rows);
     if (tada_side_on_codes(s, index, rows)) {
         tada_codes codes;
         codes_of(s, tiles, head, &codes);
         tada_codes_scores(&codes, turned, rows, scores, lds, w->decode);
+        sink_scores(s, tiles, head, q, rows, scores, lds);
+    } else if (words) {
+        tada_cold cold = tada_plane_cold(s->plane, index);
+        tada_words_scores(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), turned,
+                          w->queries, w->inverse, rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (hot) {
         for (int r = 0; r < rows; r++) {
@@ -213,6 +255,7 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
     size_t width = (size_t)s->plane->shape.width, padded = (size_t)tada_padded(s->dim);
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
+    const tada_codec *words = on_words(s, index, rows);
     if (s->native && is_cold(s, index)) {
         /* Before sums over codes, which clear the weights of cells that are not in them. */
         sink_values(s, tiles, head, weights, ldw, rows, out);
@@ -224,6 +267,10 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
         tada_codes codes;
         codes_of(s, tiles, head, &codes);
         tada_codes_values(&codes, weights, ldw, rows, out, padded, w->decode);
+    } else if (words) {
+        tada_cold cold = tada_plane_cold(s->plane, index);
+        tada_words_values(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), weights, ldw,
+                          rows, out, padded, w->decode);
     } else if (hot) {
         k->values_rows(weights, ldw, rows, s->dim, hot, width, written, out, padded);
     } else {

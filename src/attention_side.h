@@ -5,6 +5,7 @@
 
 #include "codes.h"
 #include "plane.h"
+#include "words.h"
 
 typedef struct tada_side {
     const tada_plane *plane;
@@ -12,6 +13,7 @@ typedef struct tada_side {
     /* Warm tiles are read as cold ones are. */
     bool native; /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
     bool codes, warm_codes; /* native, and codes of cold and of warm tiles can be used as they are */
+    bool words, warm_words; /* the same of their words */
     int rotation;           /* block of the transform that native cold tiles are under; 1: none */
 } tada_side;
 
@@ -22,6 +24,8 @@ tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int colum
 typedef struct tada_side_work {
     float *tile, *decode;
     uint16_t *rows;
+    int16_t *queries; /* as integers, for words of K */
+    float *inverse;   /* of each query */
 } tada_side_work;
 
 /* Floats of scratch, and its parts. */
@@ -44,6 +48,10 @@ typedef struct tada_tiles {
     int64_t next;
     int64_t index[TADA_BATCH];
 } tada_tiles;
+
+/* Before scores: what they need of the queries of one KV head. */
+void tada_side_queries(const tada_side *side, const float *q, const float *rotated, int rows,
+                       tada_side_work *work);
 
 /* scores [rows][lds], 64 columns a tile, of one KV head. rotated: the same queries, rotated, if the side
  * rotates. */

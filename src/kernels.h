@@ -73,6 +73,36 @@ typedef struct tada_dot {
     const uint8_t *next, *next_end; /* bytes to fetch meanwhile */
 } tada_dot;
 
+/*
+ * Codes of one head, a byte each, as words of 16 bits, two rows of a column side by side: words
+ * [rows / 2][columns][2]. Rows are what is summed over, channels of K or cells of V, and come in the order of
+ * the format: [rows / 4][columns / 16] vectors of 64. A word is
+ * code * raise * factor / 2^15, rounded (halves up), + offset.
+ */
+typedef struct tada_widen {
+    const uint8_t *codes;
+    int rows, columns,
+        group; /* rows: a multiple of 4; columns: of 16; group: columns that share factors, too */
+    /* [columns / group][rows]; code * raise fits 15 bits */
+    const int16_t *raise, *factor, *offset;
+    int16_t *words;
+} tada_widen;
+
+/* out[r][j] = bias[j / group][r], or what is there if bias is NULL, + inverse[r] * unit * sum(x[r][i] *
+ * word[i][j]). The sums must fit 32 bits. */
+typedef struct tada_words_dot {
+    const int16_t *words; /* from `widen` */
+    int n_pairs, n, m;    /* pairs of rows of `words`; its columns; rows of x */
+    const int16_t *x;     /* [m][ldx] */
+    size_t ldx;
+    const float *inverse; /* [m] */
+    float unit;
+    const float *bias; /* [n / group][m] */
+    int group;
+    float *out; /* [m][ldo] */
+    size_t ldo;
+} tada_words_dot;
+
 /* One step of the online softmax for m rows of scores over n cells; row r belongs to query r / group and to
  * head r % group of the group. */
 typedef struct tada_softmax {
@@ -121,6 +151,16 @@ typedef struct tada_kernels {
     void (*fold)(const tada_fold *fold);
     void (*codes_dot)(const tada_dot *dot);
     void (*softmax)(const tada_softmax *softmax);
+    int words_rows; /* rows from which words are faster than sums over codes */
+    /* The largest codes of each row, tops [columns / group][rows], of codes as above. */
+    void (*code_tops)(const uint8_t *codes, int rows, int columns, int group, uint8_t *tops);
+    void (*widen)(const tada_widen *widen);
+    void (*words_dot)(const tada_words_dot *dot);
+    /* Weights [m][ldw], 64 each, none negative, as integers [m][64] whose sum is at most 65536; inverse [m]:
+     * what a unit of each row is, not finite when a weight is not. */
+    void (*narrow)(const float *weights, size_t ldw, int m, int16_t *words, float *inverse);
+    /* out[r] = sum(a[r][i] * b[i]), i < n, a multiple of 16. */
+    void (*rows_dot)(const float *a, size_t lda, int m, int n, const float *b, float *out);
 } tada_kernels;
 
 /* The selected set; never NULL. */

@@ -122,6 +122,15 @@ static void unpack_spans(const tada_head *h, int dim, uint8_t *codes, uint8_t *g
     }
 }
 
+void tada_tile_unpack_head(const tada_codec *c, const tada_head *h, uint8_t *codes, uint8_t *gathered)
+{
+    if (h->widths) {
+        unpack_spans(h, c->layout.head_dim, codes, gathered);
+    } else {
+        tada_kernels_get()->unpack(h->sections[0].low, c->recipe.bits, c->layout.head_dim, codes);
+    }
+}
+
 void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, float *out,
                            float *scratch)
 {
@@ -129,11 +138,8 @@ void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t 
     int dim = c->layout.head_dim;
     uint8_t *codes = (uint8_t *)scratch;
     tada_head h = tada_tile_open_head(c, cold, head, scratch + (size_t)CELLS * dim / 4);
-    if (h.widths) {
-        unpack_spans(&h, dim, codes, (uint8_t *)(scratch + (size_t)CELLS * dim / 4 + tada_tile_factors(c)));
-    } else {
-        k->unpack(h.sections[0].low, c->recipe.bits, dim, codes);
-    }
+    tada_tile_unpack_head(c, &h, codes,
+                          (uint8_t *)(scratch + (size_t)CELLS * dim / 4 + tada_tile_factors(c)));
     (c->kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &h.factors, out);
 
     bool heads = centres_heads(c);

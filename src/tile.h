@@ -76,6 +76,10 @@ typedef struct tada_head {
 
 tada_head tada_tile_open_head(const tada_codec *codec, const tada_cold *cold, int head, float *scratch);
 
+/* The codes of a head as one byte each, in the order of the format: [head_dim] vectors of 64. gathered:
+ * scratch as large as that, for adaptive widths. */
+void tada_tile_unpack_head(const tada_codec *codec, const tada_head *head, uint8_t *codes, uint8_t *gathered);
+
 /* The record that a head is in. */
 const uint8_t *tada_tile_record(const tada_codec *codec, const tada_cold *cold, int head);
 

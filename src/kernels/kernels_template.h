@@ -231,6 +231,7 @@ static void turn(const float *from, int rows, int columns, float *to)
 #else
 #include "codes_template.h"
 #endif
+#include "words_template.h"
 
 const tada_kernels TADA_SET_SYMBOL = {
     .name = TADA_SET_NAME,
@@ -251,4 +252,14 @@ const tada_kernels TADA_SET_SYMBOL = {
     .fold = fold,
     .codes_dot = codes_dot,
     .softmax = softmax,
+#if defined(__AVX2__)
+    .words_rows = 12,
+#else
+    .words_rows = TADA_ROWS + 1,
+#endif
+    .code_tops = code_tops,
+    .widen = widen,
+    .words_dot = words_dot,
+    .narrow = narrow,
+    .rows_dot = rows_dot,
 };

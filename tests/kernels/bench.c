@@ -217,6 +217,41 @@ static void call_softmax(const tada_kernels *k, int m)
     k->softmax(&s);
 }
 
+static int16_t factors_k[DIM], words_k[CELLS * DIM];
+static float weights_k[4 * CELLS];
+
+static void call_widen(const tada_kernels *k, int bits)
+{
+    (void)bits;
+    k->widen(&(tada_widen){d.codes, DIM, CELLS, CELLS, factors_k, factors_k, factors_k, words_k});
+}
+
+static void call_code_tops(const tada_kernels *k, int columns)
+{
+    static uint8_t tops[DIM];
+    k->code_tops(d.codes, DIM, columns, columns, tops);
+}
+
+static void call_words_dot(const tada_kernels *k, int m)
+{
+    k->words_dot(&(tada_words_dot){.words = words_k,
+                                   .n_pairs = DIM / 2,
+                                   .n = CELLS,
+                                   .m = m,
+                                   .x = words_k,
+                                   .inverse = d.inverse,
+                                   .unit = 1,
+                                   .bias = d.bias,
+                                   .group = CELLS,
+                                   .out = d.c,
+                                   .ldo = CELLS});
+}
+
+static void call_narrow(const tada_kernels *k, int m)
+{
+    k->narrow(weights_k, CELLS, m, words_k, d.inverse);
+}
+
 #define TILE ((double)CELLS * DIM)
 #define CODES(bits, m) ((m)*16 + (bits))
 
@@ -260,6 +295,10 @@ static const bench benches[] = {
     {"codes_dot, V 4 bits, 4 rows", call_codes_v, CODES(4, 4), 4 * TILE},
     {"codes_dot, V 3 bits, 4 rows", call_codes_v, CODES(3, 4), 4 * TILE},
     {"softmax, 4 rows", call_softmax, 4, 4 * CELLS},
+    {"code_tops, 64 columns", call_code_tops, CELLS, TILE},
+    {"widen, 64 columns", call_widen, 4, TILE},
+    {"words_dot, 48 rows", call_words_dot, 48, 48 * TILE},
+    {"narrow, 4 rows", call_narrow, 4, 4 * CELLS},
 };
 
 /* ---- timing ---- */

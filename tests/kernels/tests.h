@@ -23,6 +23,11 @@ void test_codes_anywhere(void **state);
 void test_codes_largest(void **state);
 void test_codes_not_finite(void **state);
 
+void test_widen(void **state);
+void test_narrow(void **state);
+void test_words(void **state);
+void test_rows_dot(void **state);
+
 void test_attention(void **state);
 
 #endif

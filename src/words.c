@@ -1,0 +1,244 @@
+#include "words.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { CELLS = TADA_TILE_CELLS };
+
+/* Integers of a vector are at most so large, and so long (root of the sum of squares) that the product of two
+ * vectors fits 32 bits. */
+static const float word_top = 32767.0f, word_length = 46000.0f;
+
+bool tada_words_can(const tada_codec *c)
+{
+    bool channels = c->recipe.axis == TADA_AXIS_CHANNEL;
+    bool means = c->layout.head_means_bytes > 0 || (c->recipe.centring == TADA_CENTRE_TOKENS && !channels);
+    return channels == (c->kind == TADA_K) && !means && c->layout.head_dim <= TADA_CODES_DIM;
+}
+
+/* The parts of the scratch. */
+typedef struct parts {
+    uint8_t *codes, *gathered, *tops;
+    int16_t *words, *x, *raise, *factor, *offset;
+    float *inverse, *bias, *factors, *reach, *rest;
+} parts;
+
+/* A part of so many floats at its own cache lines; NULL without memory. */
+static void *take(float *memory, size_t *at, size_t floats)
+{
+    float *part = memory ? memory + *at : NULL;
+    *at += (floats + 15) / 16 * 16;
+    return part;
+}
+
+/* Groups of columns that share factors, at most. */
+static size_t groups_most(const tada_codec *c)
+{
+    return (size_t)(c->kind == TADA_K ? c->layout.n_groups : c->layout.head_dim / 16);
+}
+
+/* Returns the floats that all parts take. */
+static size_t parts_make(const tada_codec *c, float *memory, parts *p)
+{
+    size_t dim = (size_t)c->layout.head_dim, rows = c->kind == TADA_K ? dim : CELLS;
+    size_t codes = CELLS * dim / 4, tables = groups_most(c) * rows, at = 0;
+    p->codes = take(memory, &at, codes);
+    p->gathered = take(memory, &at, c->recipe.quarters ? codes : 0);
+    p->words = take(memory, &at, 2 * codes);
+    p->tops = take(memory, &at, tables / 4);
+    p->raise = take(memory, &at, tables / 2);
+    p->factor = take(memory, &at, tables / 2);
+    p->offset = take(memory, &at, tables / 2);
+    p->reach = take(memory, &at, tables);
+    p->rest = take(memory, &at, tables);
+    p->factors = take(memory, &at, tada_tile_factors(c));
+    p->x = take(memory, &at, TADA_ROWS * CELLS / 2);
+    p->inverse = take(memory, &at, TADA_ROWS);
+    p->bias = take(memory, &at, groups_most(c) * TADA_ROWS);
+    return at;
+}
+
+size_t tada_words_scratch(const tada_codec *c)
+{
+    parts p;
+    return parts_make(c, NULL, &p);
+}
+
+static float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static float smaller(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+void tada_words_queries(const float *q, int m, int dim, int16_t *words, float *inverse)
+{
+    for (int r = 0; r < m; r++, q += dim, words += dim) {
+        float top = 0, squares = 0;
+        for (int d = 0; d < dim; d++) {
+            top = larger(fabsf(q[d]), top);
+        }
+        for (int d = 0; d < dim; d++) {
+            float x = q[d] / top;
+            squares += x * x;
+        }
+        float most = smaller(word_top, word_length / sqrtf(squares));
+        /* A row of zeros, or one that is not finite. */
+        bool sound = squares >= 1.0f && squares <= (float)dim && top >= 0x1p-100f;
+        inverse[r] = sound ? top / most : squares * 0.0f;
+        inverse[r] = top < 0x1p-100f ? 0.0f : inverse[r];
+        for (int d = 0; d < dim; d++) {
+            words[d] = (int16_t)(sound ? lrintf(q[d] / top * most) : 0);
+        }
+    }
+}
+
+/* How many bits the largest code of each row and group takes; codes are moved up until the first of them is
+ * bit 14. Codes of groups that lie on a coarse grid are small, for all that their scale is large. */
+static void raise_codes(int n, parts *p)
+{
+    for (int i = 0; i < n; i++) {
+        int bits = p->tops[i] ? 32 - __builtin_clz(p->tops[i]) : 0;
+        p->raise[i] = (int16_t)(bits ? 1 << (15 - bits) : 0);
+        p->reach[i] = (float)(bits ? 1 << bits : 0);
+    }
+}
+
+/* The power of two below. Scales of 16 bits have three digits, so that all words come out exact but those of
+ * scales that are thousands of times smaller than others: a rounding that is the same in all cells would not
+ * average out. */
+static float power_below(float x)
+{
+    return x > 0 && x < 0x1p126f ? ldexpf(1.0f, ilogbf(x)) : 1.0f;
+}
+
+/* Of K: what a code is multiplied by goes into words, as far as it is from the middle of its range; the
+ * middle goes into `rest`, as does the offset. Returns what a unit is. */
+static float spread_k(const tada_factors *f, int dim, int groups, parts *p)
+{
+    float top = 0, longest = 0;
+    raise_codes(groups * dim, p);
+    for (int i = 0; i < groups * dim; i++) {
+        p->reach[i] *= f->scale[i];
+        top = larger(p->reach[i], top);
+    }
+    top = top > 0 ? top : 1;
+    for (int g = 0; g < groups; g++) {
+        float squares = 0;
+        for (int d = 0; d < dim; d++) {
+            float half = p->reach[g * dim + d] / top / 2;
+            squares += half * half;
+        }
+        longest = larger(squares, longest);
+    }
+    float per = power_below(smaller(word_top, word_length / sqrtf(longest)) / top);
+    for (int i = 0; i < groups * dim; i++) {
+        int factor = (int)(p->reach[i] * per + 0.5f), middle = factor / 2;
+        p->factor[i] = (int16_t)factor;
+        p->offset[i] = (int16_t)-middle;
+        p->rest[i] = f->offset[i] + (float)middle / per;
+    }
+    return 1 / per;
+}
+
+/* Of V: all goes into words. Returns what a unit is. */
+static float spread_v(const tada_factors *f, int groups, parts *p)
+{
+    enum { MOST = 32760 };
+    float top = 0;
+    raise_codes(groups * CELLS, p);
+    for (int i = 0; i < groups * CELLS; i++) {
+        float most = f->offset[i] + f->scale[i] * (float)p->tops[i];
+        p->reach[i] *= f->scale[i];
+        top = larger(larger(p->reach[i], fabsf(f->offset[i])), larger(fabsf(most), top));
+    }
+    float per = power_below(MOST / top);
+    for (int i = 0; i < groups * CELLS; i++) {
+        p->factor[i] = (int16_t)(p->reach[i] * per + 0.5f);
+        /* Rounded to the nearest: what is cut off is positive. */
+        p->offset[i] = (int16_t)((int)(f->offset[i] * per + (MOST + 0.5f)) - MOST);
+    }
+    return 1 / per;
+}
+
+void tada_words_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, const float *q,
+                       const int16_t *words, const float *inverse, int m, float *scores, size_t lds,
+                       float *scratch)
+{
+    const tada_kernels *k = tada_kernels_get();
+    int dim = c->layout.head_dim, groups = c->layout.n_groups;
+    parts p;
+    parts_make(c, scratch, &p);
+    tada_head h = tada_tile_open_head(c, cold, head, p.factors);
+    tada_tile_unpack_head(c, &h, p.codes, p.gathered);
+    k->code_tops(p.codes, dim, CELLS, h.factors.group, p.tops);
+    float unit = spread_k(&h.factors, dim, groups, &p);
+    k->widen(&(tada_widen){.codes = p.codes,
+                           .rows = dim,
+                           .columns = CELLS,
+                           .group = h.factors.group,
+                           .raise = p.raise,
+                           .factor = p.factor,
+                           .offset = p.offset,
+                           .words = p.words});
+    for (int g = 0; g < groups; g++) {
+        k->rows_dot(q, (size_t)dim, m, dim, p.rest + g * dim, p.bias + g * m);
+    }
+    k->words_dot(&(tada_words_dot){.words = p.words,
+                                   .n_pairs = dim / 2,
+                                   .n = CELLS,
+                                   .m = m,
+                                   .x = words,
+                                   .ldx = (size_t)dim,
+                                   .inverse = inverse,
+                                   .unit = unit,
+                                   .bias = p.bias,
+                                   .group = h.factors.group,
+                                   .out = scores,
+                                   .ldo = lds});
+    for (int t = 0; t < CELLS && mask != UINT64_MAX; t++) {
+        for (int r = 0; r < m && !(mask >> t & 1); r++) {
+            scores[(size_t)r * lds + (size_t)t] = 0;
+        }
+    }
+}
+
+void tada_words_values(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, float *weights,
+                       size_t ldw, int m, float *out, size_t ldo, float *scratch)
+{
+    const tada_kernels *k = tada_kernels_get();
+    int dim = c->layout.head_dim;
+    parts p;
+    parts_make(c, scratch, &p);
+    for (int t = 0; t < CELLS && mask != UINT64_MAX; t++) {
+        for (int r = 0; r < m && !(mask >> t & 1); r++) {
+            weights[(size_t)r * ldw + (size_t)t] = 0;
+        }
+    }
+    tada_head h = tada_tile_open_head(c, cold, head, p.factors);
+    tada_tile_unpack_head(c, &h, p.codes, p.gathered);
+    k->code_tops(p.codes, CELLS, dim, h.factors.group, p.tops);
+    float unit = spread_v(&h.factors, dim / h.factors.group, &p);
+    k->widen(&(tada_widen){.codes = p.codes,
+                           .rows = CELLS,
+                           .columns = dim,
+                           .group = h.factors.group,
+                           .raise = p.raise,
+                           .factor = p.factor,
+                           .offset = p.offset,
+                           .words = p.words});
+    k->narrow(weights, ldw, m, p.x, p.inverse);
+    k->words_dot(&(tada_words_dot){.words = p.words,
+                                   .n_pairs = CELLS / 2,
+                                   .n = dim,
+                                   .m = m,
+                                   .x = p.x,
+                                   .ldx = CELLS,
+                                   .inverse = p.inverse,
+                                   .unit = unit,
+                                   .out = out,
+                                   .ldo = ldo});
+}
