@@ -127,8 +127,12 @@ static bool fit_channels(const tada_grid *g, const uint16_t *rows, int n, const 
         }
     }
     for (int d = 0; d < g->width; d += LANES) {
-        tada_block block = {w->x + d,           width,         n,   TADA_GRID_CODE_BITS,
-                            TADA_SEARCH_MINMAX, w->lane_codes, {0}, {0}};
+        tada_block block = {.x = w->x + d,
+                            .stride = width,
+                            .n = n,
+                            .bits = TADA_GRID_CODE_BITS,
+                            .search = TADA_SEARCH_MINMAX,
+                            .codes = w->lane_codes};
         for (int j = 0; j < LANES && g->rotation > 1; j++) {
             block.noise[j] = most[d / g->rotation];
         }
@@ -157,14 +161,12 @@ static void fit_tokens(const tada_grid *g, const uint16_t *rows, int n, const ta
     }
     for (int start = 0; start < g->width; start += g->group) {
         for (int t = 0; t < n; t += LANES) {
-            tada_block block = {w->turned + (size_t)start * CELLS + t,
-                                CELLS,
-                                g->group,
-                                TADA_GRID_CODE_BITS,
-                                TADA_SEARCH_MINMAX,
-                                w->lane_codes,
-                                {0},
-                                {0}};
+            tada_block block = {.x = w->turned + (size_t)start * CELLS + t,
+                                .stride = CELLS,
+                                .n = g->group,
+                                .bits = TADA_GRID_CODE_BITS,
+                                .search = TADA_SEARCH_MINMAX,
+                                .codes = w->lane_codes};
             for (int j = 0; j < LANES && t + j < n && g->rotation > 1; j++) {
                 const float *noise = w->x + (size_t)(t + j) * width;
                 for (int b = start / g->rotation; b <= (start + g->group - 1) / g->rotation; b++) {

@@ -115,7 +115,7 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
     static const char *const axes[] = {"channel", "token", NULL};
     static const char *const centrings[] = {"none", "tokens", "heads16", "heads8", NULL};
     static const char *const searches[] = {"minmax", "error", NULL};
-    static const char *const scales[] = {"16", "32", NULL};
+    static const char *const scales[] = {"16", "32", "8", NULL};
     static const char *const width_rules[] = {"equal", "adaptive", NULL};
     int choice;
     if (strcmp(key, "bits") == 0) {
@@ -156,7 +156,7 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
         r->search = (enum tada_search)choice;
     } else if (strcmp(key, "scale") == 0) {
         if (!parse_choice(value, scales, &choice)) {
-            return "scale must be 16 or 32";
+            return "scale must be 8, 16 or 32";
         }
         r->scale = (enum tada_scale)choice;
     } else {

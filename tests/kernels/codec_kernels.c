@@ -60,7 +60,8 @@ static void check_quantise(const tada_kernels *k, enum guard_side side, int kind
     } else {
         numbers_fill(x, n, stride, TADA_LANES, kind);
     }
-    tada_block block = {x, stride, n, bits, (enum tada_search)search, codes, {0}, {0}};
+    tada_block block = {
+        .x = x, .stride = stride, .n = n, .bits = bits, .search = (enum tada_search)search, .codes = codes};
     for (int l = 0; l < TADA_LANES; l++) {
         block.noise[l] = noisy && random_below(4) ? 0.001f * fabsf(number(NUMBERS_NORMAL, 0)) : 0;
     }
