@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 3 };
+enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 4 };
 
 /* The start of a golden file; without padding, and little-endian as the tile itself. */
 typedef struct golden_header {
@@ -82,6 +82,16 @@ static const golden_case cases[] = {
     {"k4.5-adaptive32-heads8", TADA_K, 3, 32, ALL, "tada:4.5/3:k.widths=adaptive:k.centre=heads8"},
     /* Nothing varies: the first spans get all bits that there are. */
     {"k2.75-adaptive48-one", TADA_K, 1, 48, ONE, "tada:2.75/3:k.widths=adaptive"},
+    {"v3-narrow64-rotated", TADA_V, 1, 64, ALL, "tada:3:axis=token:rotate=hadamard:scale=8:group=64"},
+    {"v2-narrow16-some", TADA_V, 2, 16, SOME, "tada:2:axis=token:rotate=none:scale=8:group=16"},
+    {"v4-narrow32-minmax", TADA_V, 2, 32, ALL,
+     "tada:4:axis=token:rotate=hadamard:scale=8:search=minmax:group=32"},
+    {"v5-narrow48-three-heads", TADA_V, 3, 16, ALL, "tada:5:axis=token:rotate=none:scale=8:group=48"},
+    {"v6-narrow16-tokens", TADA_V, 2, 16, ALL,
+     "tada:6:axis=token:rotate=none:scale=8:centre=tokens:group=16"},
+    {"k8-narrow16-one", TADA_K, 1, 16, ONE, "tada:8:axis=token:rotate=none:scale=8:group=16"},
+    {"k3-narrow32-heads8", TADA_K, 2, 32, ALL,
+     "tada:3:axis=token:rotate=hadamard:scale=8:centre=heads8:group=32"},
 };
 
 enum { N_CASES = sizeof cases / sizeof cases[0] };
@@ -204,7 +214,7 @@ static golden_header header_of(const golden_case *g, const tada_codec *c)
                                                          : 0,
         .rotation = r->rotation == TADA_ROTATE_HADAMARD,
         .axis = r->axis == TADA_AXIS_TOKEN,
-        .scale = r->scale == TADA_SCALE_16 ? 16 : 32,
+        .scale = r->scale == TADA_SCALE_8 ? 8 : r->scale == TADA_SCALE_16 ? 16 : 32,
         .search = r->search == TADA_SEARCH_ERROR,
         .width = (uint32_t)c->layout.width,
         .head_dim = (uint32_t)c->layout.head_dim,
@@ -348,10 +358,38 @@ static bool each_adaptive_line(bool (*visit)(const char *line, void *context), v
     return true;
 }
 
+/* Lines for words of 8 bits. */
+static bool each_narrow_line(bool (*visit)(const char *line, void *context), void *context)
+{
+    static const int widths[] = {2, 3, 4, 5, 6, 8};
+    for (int i = 0; i < 2 * 6 * 3 * 4; i++) {
+        int centring = i % 4, group = 16 << i / 4 % 3, bits = widths[i / 12 % 6];
+        char line[256];
+        int n = snprintf(line, sizeof line, "%s %d narrow  %2d %-7s", i < 72 ? "K" : "V", bits, group,
+                         centrings[centring]);
+        uint32_t crc = 0;
+        for (int j = 0; j < 4; j++) {
+            char recipe[160];
+            snprintf(recipe, sizeof recipe, "tada:%d:axis=token:group=%d:centre=%s:rotate=%s:scale=8:search=%s",
+                     bits, group, centrings[centring], j & 2 ? "hadamard" : "none",
+                     j & 1 ? "error" : "minmax");
+            golden_case g = {recipe, i < 72 ? TADA_K : TADA_V, 4, 16, i % 5 == 4 ? SOME : ALL, recipe};
+            crc = add_case(j & 1 ? crc : 0, &g, (uint64_t)(7000 + i * 4 + j));
+            if (j & 1) {
+                n += snprintf(line + n, sizeof line - (size_t)n, " %08x", crc);
+            }
+        }
+        if (!visit(line, context)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * All recipes with groups of up to 64, too many for a file each: a line of recipes.txt for each kind, width
  * of the codes, axis, group and centring; in it a checksum for each rotation and kind of scale, over tile and
- * decoded rows with either search. Then adaptive widths. `visit` gets one line at a time.
+ * decoded rows with either search. Then adaptive widths, and words of 8 bits. `visit` gets one line at a time.
  */
 static bool each_line(bool (*visit)(const char *line, void *context), void *context)
 {
@@ -378,7 +416,7 @@ static bool each_line(bool (*visit)(const char *line, void *context), void *cont
             return false;
         }
     }
-    return each_adaptive_line(visit, context);
+    return each_adaptive_line(visit, context) && each_narrow_line(visit, context);
 }
 
 /* ---- writing ---- */
@@ -483,7 +521,7 @@ static void golden_tiles(void **unused)
             /* From the golden tile, so that decoding is judged apart from encoding. */
             decode(&want, want.tile, g->mask, got.decoded);
             same(sets[s], g->name, "decoded rows", got.decoded, want.decoded, want.row_bytes);
-            if (want.codec.recipe.scale == TADA_SCALE_16 && want.codec.recipe.centring == TADA_CENTRE_NONE) {
+            if (want.codec.recipe.scale != TADA_SCALE_32 && want.codec.recipe.centring == TADA_CENTRE_NONE) {
                 encode(&want, want.decoded, g->mask, got.tile);
                 same(sets[s], g->name, "tile encoded again", got.tile, want.tile, want.tile_bytes);
             }
@@ -545,7 +583,7 @@ static void records_fit(void **unused)
 {
     static const int bits[] = {2, 3, 4, 5, 6, 8}, groups[] = {16, 32, 48, 64, 128, 256};
     (void)unused;
-    for (int i = 0; i < 6 * 6 * 2 * 4 * 2; i++) {
+    for (int i = 0; i < 6 * 6 * 2 * 4 * 3; i++) {
         tada_recipe r = {.bits = bits[i % 6],
                          .group = groups[i / 6 % 6],
                          .axis = (enum tada_axis)(i / 36 % 2),
