@@ -117,8 +117,7 @@ size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim)
         recipe->axis == TADA_AXIS_CHANNEL
             ? (size_t)width * (size_t)(TADA_TILE_CELLS / recipe->group)
             : (size_t)TADA_TILE_CELLS * (size_t)(width / recipe->group > 1 ? width / recipe->group : 1);
-    size_t bytes =
-        tada_code_bytes(recipe, width) + groups * word_bytes(recipe) + widths_bytes(recipe, width);
+    size_t bytes = tada_code_bytes(recipe, width) + groups * word_bytes(recipe) + widths_bytes(recipe, width);
     if (recipe->centring == TADA_CENTRE_TOKENS) {
         bytes += (size_t)width;
     }

@@ -23,8 +23,8 @@ static size_t encode_work(const tada_codec *codec)
 {
     size_t columns = (size_t)codec->layout.unit;
     /* Values, their transpose, codes, words of 16 channels or more. */
-    size_t once = 2 * CELLS * columns + BLOCK + CELLS * columns / 4 + TADA_GROUP_MAX * LANES / 4 +
-                  CELLS * columns / 32;
+    size_t once =
+        2 * CELLS * columns + BLOCK + CELLS * columns / 4 + TADA_GROUP_MAX * LANES / 4 + CELLS * columns / 32;
     return (max_size(once, tada_tile_scratch(codec)) + 15) / 16 * 16;
 }
 

@@ -41,7 +41,8 @@ static flags narrow_lattice(const quantiser *q, const zero_points *z, int top, i
     float fine = z->step < 1 ? z->step : 1;
     lanes size = HIGHER(lanes_abs(q->low), lanes_abs(q->high));
     lanes tolerance = 0x1.02p-11f * size + 0x1p-25f + q->noise;
-    flags first = lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f / fine * q->noise));
+    flags first =
+        lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f / fine * q->noise));
     first = flags_pick((flags)(first < floor), (flags){0} + floor, first);
     /* Groups of zeros are none of this. */
     flags found = flags_pick((flags)(size <= tolerance), (flags){0}, (flags){0} - 1);
@@ -96,8 +97,7 @@ static void narrow_search(const quantiser *q, const zero_points *z, enum tada_se
         lanes number = lanes_round((0.5f * (q->low + q->high) * inverse - middle) / z->step);
         lanes numbers[3] = {number, number + 1.0f, number - 1.0f}, zero[3], error[3] = {{0}, {0}, {0}};
         for (int s = 0; s < 3; s++) {
-            numbers[s] =
-                LOWER(HIGHER(numbers[s], lanes_all(0)), lanes_all((float)(TADA_ZERO_POINTS - 1)));
+            numbers[s] = LOWER(HIGHER(numbers[s], lanes_all(0)), lanes_all((float)(TADA_ZERO_POINTS - 1)));
             zero[s] = z->first + z->step * numbers[s];
         }
         for (int i = 0; i < q->n; i++) {
@@ -150,7 +150,8 @@ static void quantise_narrow(tada_block *b, int part, const quantiser *q, int top
         b->meta[part + l] = (uint16_t)words[l];
     }
     for (int i = 0; i < q->n; i++) {
-        lanes code = lanes_round(lanes_load(q->x + (size_t)i * q->stride) * inverse - phase) - (start - phase);
+        lanes code =
+            lanes_round(lanes_load(q->x + (size_t)i * q->stride) * inverse - phase) - (start - phase);
         code = LOWER(HIGHER(code, lanes_all(0)), end);
         /* That of zero, with the zero point of a group of zeros. */
         code = lanes_pick(zeros, lanes_all((float)(1 << (q->bits - 1))), code);

@@ -196,6 +196,9 @@ static tada_codec codec_of(const golden_case *g)
     if (!strstr(g->recipe, "widths=adaptive")) {
         c.recipe.quarters = 0; /* but the default of K */
     }
+    if (!strstr(g->recipe, "scale=") && c.recipe.scale == TADA_SCALE_8) {
+        c.recipe.scale = TADA_SCALE_16; /* but the default of V */
+    }
     c.layout = tada_layout_make(&c.recipe, g->n_heads * g->head_dim, g->head_dim);
     return c;
 }
@@ -214,7 +217,9 @@ static golden_header header_of(const golden_case *g, const tada_codec *c)
                                                          : 0,
         .rotation = r->rotation == TADA_ROTATE_HADAMARD,
         .axis = r->axis == TADA_AXIS_TOKEN,
-        .scale = r->scale == TADA_SCALE_8 ? 8 : r->scale == TADA_SCALE_16 ? 16 : 32,
+        .scale = r->scale == TADA_SCALE_8    ? 8
+                 : r->scale == TADA_SCALE_16 ? 16
+                                             : 32,
         .search = r->search == TADA_SEARCH_ERROR,
         .width = (uint32_t)c->layout.width,
         .head_dim = (uint32_t)c->layout.head_dim,
@@ -370,9 +375,9 @@ static bool each_narrow_line(bool (*visit)(const char *line, void *context), voi
         uint32_t crc = 0;
         for (int j = 0; j < 4; j++) {
             char recipe[160];
-            snprintf(recipe, sizeof recipe, "tada:%d:axis=token:group=%d:centre=%s:rotate=%s:scale=8:search=%s",
-                     bits, group, centrings[centring], j & 2 ? "hadamard" : "none",
-                     j & 1 ? "error" : "minmax");
+            snprintf(recipe, sizeof recipe,
+                     "tada:%d:axis=token:group=%d:centre=%s:rotate=%s:scale=8:search=%s", bits, group,
+                     centrings[centring], j & 2 ? "hadamard" : "none", j & 1 ? "error" : "minmax");
             golden_case g = {recipe, i < 72 ? TADA_K : TADA_V, 4, 16, i % 5 == 4 ? SOME : ALL, recipe};
             crc = add_case(j & 1 ? crc : 0, &g, (uint64_t)(7000 + i * 4 + j));
             if (j & 1) {
@@ -389,7 +394,8 @@ static bool each_narrow_line(bool (*visit)(const char *line, void *context), voi
 /*
  * All recipes with groups of up to 64, too many for a file each: a line of recipes.txt for each kind, width
  * of the codes, axis, group and centring; in it a checksum for each rotation and kind of scale, over tile and
- * decoded rows with either search. Then adaptive widths, and words of 8 bits. `visit` gets one line at a time.
+ * decoded rows with either search. Then adaptive widths, and words of 8 bits. `visit` gets one line at a
+ * time.
  */
 static bool each_line(bool (*visit)(const char *line, void *context), void *context)
 {

@@ -70,8 +70,8 @@ static void check_quantise(const tada_kernels *k, enum guard_side side, int kind
     memset(block.meta, 0xff, sizeof block.meta);
     tada_block plain = block;
     plain.codes = want;
-    case_is("quantise of %d at stride %zu, %d bits, search %d, noise %d, input %d, narrow %d", n, stride, bits,
-            search, noisy, kind, narrow);
+    case_is("quantise of %d at stride %zu, %d bits, search %d, noise %d, input %d, narrow %d", n, stride,
+            bits, search, noisy, kind, narrow);
     k->quantise(&block);
     tada_kernels_scalar.quantise(&plain);
     guard_check();

@@ -342,7 +342,8 @@ static void narrow_words(void **state)
                     for (int d = first; d < first + 64; d++) {
                         own = fmaxf(own, fabsf(x[t * WIDTH + d]));
                     }
-                    /* A scale is at most twice the size over a quarter of the codes, or a step of the base. */
+                    /* A scale is at most twice the size over a quarter of the codes, or a step of the base.
+                     */
                     float step = fmaxf(own, most * 0x1p-7f) * 8 / (float)(1 << bits);
                     for (int d = first; d < first + 64; d++) {
                         float got = half_value(y[t * WIDTH + d]);
