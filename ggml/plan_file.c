@@ -218,7 +218,7 @@ static bool set_fields(tada_plan_plane *plane, const int32_t *values)
                                            TADA_CENTRE_HEADS8,
                                            TADA_ROTATE_HADAMARD,
                                            TADA_AXIS_TOKEN,
-                                           TADA_SCALE_32,
+                                           TADA_SCALE_8,
                                            TADA_SEARCH_ERROR,
                                            1 << 20,
                                            TADA_PLAN_WIDTH,

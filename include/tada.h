@@ -75,6 +75,7 @@ enum tada_scale {
     TADA_SCALE_16, /* 16 bits a group: scale of 5-2 bits, integer zero point of 9 bits; re-encodes bit for bit
                     */
     TADA_SCALE_32, /* 32 bits a group: scale and zero in f16, as in the paper; a second encoding may differ */
+    TADA_SCALE_8,  /* 8 bits a group, relative to the largest scale of a tile's head: for axis token */
 };
 
 enum tada_search { TADA_SEARCH_MINMAX, TADA_SEARCH_ERROR };
@@ -115,7 +116,7 @@ typedef struct tada_spec {
  * ":window=128", ":window_bits=8|16", ":sinks=4",
  * ":k.widths=equal|adaptive",
  * ":[k.|v.]rotate=none|hadamard", ":[k.|v.]axis=channel|token", ":[k.|v.]centre=none|tokens|heads16|heads8",
- * ":[k.|v.]scale=16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error
+ * ":[k.|v.]scale=8|16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error
  * *spec is unchanged and error->text says what is accepted.
  */
 TADA_API enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error);

@@ -61,9 +61,10 @@ static double search(tada_grid *grid, const sample *samples, float *scratch)
 {
     tada_grid best = *grid, next = *grid;
     double least = 1;
-    for (int token = 0; token < 2; token++) {
+    for (int token = 0; token < 3; token++) {
         next.axis = token ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL;
         next.group = token ? 16 : 0;
+        next.doubled = token == 2;
         for (next.rotation = 1; next.rotation <= TADA_GRID_BLOCK;
              next.rotation = next.rotation == 1 ? 16 : 2 * next.rotation) {
             consider(&next, samples, scratch, &best, &least);
@@ -84,7 +85,7 @@ enum tada_status tada_session_detect(const tada_source *source, uint64_t at, uin
                                      tada_session_guess *guess, tada_error *error)
 {
     enum tada_status status = TADA_OK;
-    tada_grid most_scratch = {TADA_AXIS_TOKEN, guess->grid.width, 1, 16};
+    tada_grid most_scratch = {TADA_AXIS_TOKEN, guess->grid.width, 1, 16, false};
     size_t row = (size_t)guess->grid.width;
     uint16_t *all = malloc(SAMPLES * 2 * CELLS * row * sizeof *all);
     float *scratch = malloc(tada_grid_scratch(&most_scratch) * sizeof *scratch);

@@ -40,7 +40,7 @@ bool tada_grid_check(const tada_grid *g)
 {
     bool token = g->axis == TADA_AXIS_TOKEN;
     if (g->width < 16 || g->width > TADA_GRID_WIDTH || g->width % 16 != 0 ||
-        (!token && (g->axis != TADA_AXIS_CHANNEL || g->group != 0))) {
+        (!token && (g->axis != TADA_AXIS_CHANNEL || g->group != 0 || g->doubled))) {
         return false;
     }
     if (g->rotation != 1 && (g->rotation < 16 || g->rotation > TADA_GRID_BLOCK ||
@@ -78,7 +78,7 @@ void tada_grid_decode(const tada_grid *g, int n, const tada_grid_work *w, uint16
             int groups = width / group;
             factors(w->words + (size_t)t * (size_t)groups, (size_t)groups, w->scale, w->offset);
             for (int i = 0; i < groups; i++) {
-                float scale = w->scale[i], offset = w->offset[i];
+                float scale = g->doubled ? 2 * w->scale[i] : w->scale[i], offset = w->offset[i];
                 for (int d = i * group; d < (i + 1) * group; d++) {
                     row[d] = scale * (float)codes[d] + offset;
                 }

@@ -21,6 +21,7 @@ typedef struct tada_grid {
     int width;           /* a multiple of 16 */
     int rotation;        /* values that are rotated together: 1 (none), or a power of two from 16 on */
     int group;           /* axis token: a multiple of 16; axis channel: 0 */
+    bool doubled;        /* axis token: codes count twice, so that zero points may be half steps */
 } tada_grid;
 
 /* False: no sound one. */

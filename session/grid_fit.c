@@ -127,8 +127,12 @@ static bool fit_channels(const tada_grid *g, const uint16_t *rows, int n, const 
         }
     }
     for (int d = 0; d < g->width; d += LANES) {
-        tada_block block = {w->x + d,           width,         n,   TADA_GRID_CODE_BITS,
-                            TADA_SEARCH_MINMAX, w->lane_codes, {0}, {0}};
+        tada_block block = {.x = w->x + d,
+                            .stride = width,
+                            .n = n,
+                            .bits = TADA_GRID_CODE_BITS,
+                            .search = TADA_SEARCH_MINMAX,
+                            .codes = w->lane_codes};
         for (int j = 0; j < LANES && g->rotation > 1; j++) {
             block.noise[j] = most[d / g->rotation];
         }
@@ -144,6 +148,23 @@ static bool fit_channels(const tada_grid *g, const uint16_t *rows, int n, const 
     return true;
 }
 
+/* Codes that count twice, of a group with the given word: its codes are even, or half its scale makes them
+ * so. Rows of groups for which neither can be do not come out right, which is seen then. */
+static void halve_codes(int n, uint8_t *codes, uint16_t *word)
+{
+    int index = *word >> 9, zero = ((*word & 511) ^ 256) - 256;
+    unsigned odd = 0;
+    for (int d = 0; d < n; d++) {
+        odd |= codes[d] & 1u;
+    }
+    for (int d = 0; d < n && !odd; d++) {
+        codes[d] /= 2;
+    }
+    if (odd && index >= 4 && 2 * zero >= ZERO_LEAST && 2 * zero <= ZERO_MOST) {
+        *word = (uint16_t)((index - 4) << 9 | (2 * zero & 511));
+    }
+}
+
 static void fit_tokens(const tada_grid *g, const uint16_t *rows, int n, const tada_grid_work *w)
 {
     const tada_kernels *k = tada_kernels_get();
@@ -157,14 +178,12 @@ static void fit_tokens(const tada_grid *g, const uint16_t *rows, int n, const ta
     }
     for (int start = 0; start < g->width; start += g->group) {
         for (int t = 0; t < n; t += LANES) {
-            tada_block block = {w->turned + (size_t)start * CELLS + t,
-                                CELLS,
-                                g->group,
-                                TADA_GRID_CODE_BITS,
-                                TADA_SEARCH_MINMAX,
-                                w->lane_codes,
-                                {0},
-                                {0}};
+            tada_block block = {.x = w->turned + (size_t)start * CELLS + t,
+                                .stride = CELLS,
+                                .n = g->group,
+                                .bits = TADA_GRID_CODE_BITS,
+                                .search = TADA_SEARCH_MINMAX,
+                                .codes = w->lane_codes};
             for (int j = 0; j < LANES && t + j < n && g->rotation > 1; j++) {
                 const float *noise = w->x + (size_t)(t + j) * width;
                 for (int b = start / g->rotation; b <= (start + g->group - 1) / g->rotation; b++) {
@@ -177,6 +196,9 @@ static void fit_tokens(const tada_grid *g, const uint16_t *rows, int n, const ta
                 w->words[(t + j) * groups + start / g->group] = block.meta[j];
                 for (int d = 0; d < g->group; d++) {
                     codes[d] = w->lane_codes[d * LANES + j];
+                }
+                if (g->doubled) {
+                    halve_codes(g->group, codes, &w->words[(t + j) * groups + start / g->group]);
                 }
             }
         }

@@ -300,7 +300,8 @@ static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run
         status =
             tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
     } else {
-        uint8_t head[PACKED_PLANE_HEAD] = {PACKED_PLANE, grid->axis == TADA_AXIS_TOKEN};
+        uint8_t head[PACKED_PLANE_HEAD] = {PACKED_PLANE,
+                                           grid->axis == TADA_AXIS_TOKEN ? 1 + grid->doubled : 0};
         const uint16_t shorts[2] = {(uint16_t)grid->rotation, (uint16_t)grid->group};
         const uint32_t longs[2] = {stock->width, stock->rows};
         memcpy(head + 2, shorts, sizeof shorts);

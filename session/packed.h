@@ -7,7 +7,7 @@
 #include "session.h"
 
 enum {
-    PACKED_VERSION = 1,
+    PACKED_VERSION = 2,
     PACKED_HEADER = 24, /* magic, version, flags, bytes of the stock file */
     PACKED_FOOTER = 8,  /* checksums of the stock file and of all before */
     /* Records. */

@@ -178,10 +178,11 @@ static enum tada_status take_plane(const unpacking *u)
     }
     memcpy(shorts, head + 1, sizeof shorts);
     memcpy(longs, head + 5, sizeof longs);
-    if (head[0] > 1 || longs[0] > TADA_GRID_WIDTH) {
+    if (head[0] > 2 || longs[0] > TADA_GRID_WIDTH) {
         return damaged(u, "a plane has an unknown shape");
     }
-    b.grid = (tada_grid){head[0] ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL, (int)longs[0], shorts[0], shorts[1]};
+    b.grid = (tada_grid){head[0] ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL, (int)longs[0], shorts[0], shorts[1],
+                         head[0] == 2};
     if (!tada_grid_check(&b.grid)) {
         return damaged(u, "a plane has an unknown shape");
     }
@@ -275,7 +276,7 @@ static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32
         return status;
     }
     *stock_sum = sums[0];
-    if (version != PACKED_VERSION) {
+    if (version < 1 || version > PACKED_VERSION) {
         return tada_fail(error, TADA_E_UNSUPPORTED,
                          "%.150s is a packed session of version %u: use a tada that knows it.", source->path,
                          version);

@@ -26,7 +26,23 @@ typedef struct tada_block {
      * that of their whole head over them. */
     float noise[TADA_LANES];
     uint16_t meta[TADA_LANES];
+    bool narrow; /* words of 8 bits: meta has index << 3 | number of the zero point, or TADA_ZERO_GROUP */
+    int floor;   /* of those: least index */
 } tada_block;
+
+/* Words of 8 bits: a group of zeros, steps below the base that a word can say, zero points of a width. */
+enum { TADA_ZERO_GROUP = 0xffff, TADA_STEPS_BELOW = 31, TADA_ZERO_POINTS = 8 };
+
+/* Zero points of codes of so many bits: the least one and the distance of two. */
+static inline float tada_zero_step(int bits)
+{
+    return bits <= 4 ? 0.5f : (float)(1 << (bits - 5));
+}
+
+static inline float tada_zero_first(int bits)
+{
+    return -(float)(1 << (bits - 1)) - 3 * tada_zero_step(bits);
+}
 
 /* Scale and offset of the codes of one head: value = scale * code + offset. */
 typedef struct tada_factors {
@@ -128,12 +144,14 @@ typedef struct tada_kernels {
     void (*hadamard)(float *x, int n, int block);
     /* [rows][columns] to [columns][rows], both multiples of 16. */
     void (*turn)(const float *from, int rows, int columns, float *to);
-    /* Chooses scale and zero point of each group (TADA_SCALE_16) and writes codes and meta. */
+    /* Chooses scale and zero point of each group (not TADA_SCALE_32) and writes codes and meta. */
     void (*quantise)(tada_block *block);
     /* Codes of one head as one byte each, in the order of the format: dim vectors of 64. */
     void (*unpack)(const uint8_t *packed, int bits, int dim, uint8_t *codes);
     /* Scale and offset of n groups from their words (TADA_SCALE_16). */
     void (*factors)(const uint8_t *meta, int n, float *scale, float *offset);
+    /* The same from words of 8 bits (TADA_SCALE_8) of codes of so many bits. */
+    void (*factors_narrow)(const uint8_t *words, int base, int bits, int n, float *scale, float *offset);
     /* The values of one K head, channel by channel [dim][64], and of one V head, cell by cell [64][dim]. */
     void (*decode_k)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
     void (*decode_v)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);

@@ -39,12 +39,20 @@ const char *tada_recipe_problem(const tada_recipe *r)
     if (r->quarters && !tada_recipe_adapts(r)) {
         return "adaptive widths need axis channel, group 64 and scale 16";
     }
+    if (r->scale == TADA_SCALE_8 && r->axis != TADA_AXIS_TOKEN) {
+        return "scale 8 needs axis token";
+    }
     return NULL;
 }
 
 const char *tada_window_bits_problem(int bits)
 {
     return bits == 0 || bits == 8 || bits == 16 ? NULL : "window_bits must be 8 or 16";
+}
+
+static size_t word_bytes(const tada_recipe *r)
+{
+    return r->scale == TADA_SCALE_8 ? 1 : r->scale == TADA_SCALE_16 ? 2 : 4;
 }
 
 /* Half a byte for each 8 columns. */
@@ -91,7 +99,8 @@ tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
     layout.n_units = width / layout.unit;
     int words = recipe->axis == TADA_AXIS_CHANNEL ? layout.n_groups * layout.unit
                                                   : TADA_TILE_CELLS * (layout.unit / layout.group);
-    layout.means_at = (size_t)words * (recipe->scale == TADA_SCALE_16 ? 2 : 4);
+    layout.base_at = (size_t)words * word_bytes(recipe);
+    layout.means_at = layout.base_at + (recipe->scale == TADA_SCALE_8 ? 1 : 0);
     layout.widths_at = layout.means_at + (recipe->centring == TADA_CENTRE_TOKENS ? (size_t)layout.unit : 0);
     layout.codes_at = layout.widths_at + widths_bytes(recipe, layout.unit);
     layout.record_bytes = layout.codes_at + tada_code_bytes(recipe, layout.unit);
@@ -113,11 +122,14 @@ size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim)
         recipe->axis == TADA_AXIS_CHANNEL
             ? (size_t)width * (size_t)(TADA_TILE_CELLS / recipe->group)
             : (size_t)TADA_TILE_CELLS * (size_t)(width / recipe->group > 1 ? width / recipe->group : 1);
-    size_t bytes = tada_code_bytes(recipe, width) + groups * (recipe->scale == TADA_SCALE_16 ? 2 : 4) +
-                   widths_bytes(recipe, width);
+    size_t bytes = tada_code_bytes(recipe, width) + groups * word_bytes(recipe) + widths_bytes(recipe, width);
     if (recipe->centring == TADA_CENTRE_TOKENS) {
         bytes += (size_t)width;
     }
     bytes += head_means_bytes(recipe, width, head_dim);
+    if (recipe->scale == TADA_SCALE_8) {
+        /* A unit has at least one group. */
+        return bytes + groups / TADA_TILE_CELLS;
+    }
     return (bytes + 63) / 64 * 64;
 }

@@ -12,10 +12,10 @@
         (quarters) / 4, 64, TADA_CENTRE_NONE, TADA_ROTATE_NONE, TADA_AXIS_CHANNEL, TADA_SCALE_16,            \
             TADA_SEARCH_ERROR, (quarters), NULL                                                              \
     }
-#define V_OF(bits)                                                                                           \
+#define V_OF(bits, scale)                                                                                    \
     {                                                                                                        \
-        (bits), 64, TADA_CENTRE_NONE, TADA_ROTATE_HADAMARD, TADA_AXIS_TOKEN, TADA_SCALE_16,                  \
-            TADA_SEARCH_ERROR, 0, NULL                                                                       \
+        (bits), 64, TADA_CENTRE_NONE, TADA_ROTATE_HADAMARD, TADA_AXIS_TOKEN, (scale), TADA_SEARCH_ERROR, 0,  \
+            NULL                                                                                             \
     }
 /* KIVI (arXiv 2402.02750): K by channel, V by token, groups of 32, the last 128 tokens exact, plain minimum
  * and maximum in 16 bits each. */
@@ -54,10 +54,10 @@ static const struct {
     const char *name;
     tada_spec spec;
 } named[] = {
-    {"tada", {K_OF(16), V_OF(3), .window = 64, .window_bits = 8, .sinks = 4}},
-    {"tada:high", {K_OF(21), V_OF(5), .window = 64, .window_bits = 8, .sinks = 4}},
-    {"tada:balanced", {K_OF(16), V_OF(3), .window = 64, .window_bits = 8, .sinks = 4}},
-    {"tada:compact", {K_OF(14), V_OF(3), .window = 0, .window_bits = 8, .sinks = 4}},
+    {"tada", {K_OF(16), V_OF(3, TADA_SCALE_8), .window = 64, .window_bits = 8, .sinks = 4}},
+    {"tada:high", {K_OF(21), V_OF(5, TADA_SCALE_16), .window = 64, .window_bits = 8, .sinks = 4}},
+    {"tada:balanced", {K_OF(16), V_OF(3, TADA_SCALE_8), .window = 64, .window_bits = 8, .sinks = 4}},
+    {"tada:compact", {K_OF(14), V_OF(3, TADA_SCALE_8), .window = 0, .window_bits = 8, .sinks = 4}},
     {"tada:paper", {PAPER, PAPER, .window = 128}},
     {"kivi:2", KIVI(2)},
     {"kivi:4", KIVI(4)},
@@ -115,7 +115,7 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
     static const char *const axes[] = {"channel", "token", NULL};
     static const char *const centrings[] = {"none", "tokens", "heads16", "heads8", NULL};
     static const char *const searches[] = {"minmax", "error", NULL};
-    static const char *const scales[] = {"16", "32", NULL};
+    static const char *const scales[] = {"16", "32", "8", NULL};
     static const char *const width_rules[] = {"equal", "adaptive", NULL};
     int choice;
     if (strcmp(key, "bits") == 0) {
@@ -156,7 +156,7 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
         r->search = (enum tada_search)choice;
     } else if (strcmp(key, "scale") == 0) {
         if (!parse_choice(value, scales, &choice)) {
-            return "scale must be 16 or 32";
+            return "scale must be 8, 16 or 32";
         }
         r->scale = (enum tada_scale)choice;
     } else {
@@ -300,6 +300,10 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
     /* Adaptive widths are the default of K, where its other options allow them. */
     if (!strstr(text, "widths=adaptive") && result.k.quarters % 4 == 0 && !tada_recipe_adapts(&result.k)) {
         result.k.quarters = 0;
+    }
+    /* So are words of 8 bits of V. */
+    if (!strstr(text, "scale=8") && result.v.scale == TADA_SCALE_8 && result.v.axis != TADA_AXIS_TOKEN) {
+        result.v.scale = TADA_SCALE_16;
     }
     if (!problem && result.v.quarters) {
         problem = "adaptive widths are for K: write k.widths";

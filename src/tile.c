@@ -55,6 +55,10 @@ const uint8_t *tada_tile_record(const tada_codec *c, const tada_cold *cold, int 
 
 static void load_factors(const tada_codec *c, const uint8_t *words, int n, float *scale, float *offset)
 {
+    if (c->recipe.scale == TADA_SCALE_8) {
+        tada_kernels_get()->factors_narrow(words, words[c->layout.base_at], c->recipe.bits, n, scale, offset);
+        return;
+    }
     if (c->recipe.scale == TADA_SCALE_16) {
         tada_kernels_get()->factors(words, n, scale, offset);
         return;

@@ -22,8 +22,9 @@ static size_t max_size(size_t a, size_t b)
 static size_t encode_work(const tada_codec *codec)
 {
     size_t columns = (size_t)codec->layout.unit;
-    /* Values, their transpose, codes. */
-    size_t once = 2 * CELLS * columns + BLOCK + CELLS * columns / 4 + TADA_GROUP_MAX * LANES / 4;
+    /* Values, their transpose, codes, words of 16 channels or more. */
+    size_t once =
+        2 * CELLS * columns + BLOCK + CELLS * columns / 4 + TADA_GROUP_MAX * LANES / 4 + CELLS * columns / 32;
     return (max_size(once, tada_tile_scratch(codec)) + 15) / 16 * 16;
 }
 
@@ -270,8 +271,12 @@ static void quantise_channels(const tada_codec *c, const float *x, int columns, 
             }
             size_t at = (size_t)(g * columns + d);
             if (c->recipe.scale == TADA_SCALE_16) {
-                tada_block block = {packed,           LANES,       n,   c->recipe.bits,
-                                    c->recipe.search, block_codes, {0}, {0}};
+                tada_block block = {.x = packed,
+                                    .stride = LANES,
+                                    .n = n,
+                                    .bits = c->recipe.bits,
+                                    .search = c->recipe.search,
+                                    .codes = block_codes};
                 for (int j = 0; j < LANES; j++) {
                     block.noise[j] = most;
                 }
@@ -295,7 +300,8 @@ static void quantise_pair(const tada_codec *c, const float *x, int dim, uint64_t
                           const int span[2], uint8_t *ordered, uint8_t *meta, float *packed)
 {
     uint8_t *block_codes = (uint8_t *)(packed + CELLS * LANES);
-    tada_block block = {packed, LANES, 0, bits, c->recipe.search, block_codes, {0}, {0}};
+    tada_block block = {
+        .x = packed, .stride = LANES, .bits = bits, .search = c->recipe.search, .codes = block_codes};
     int cell[CELLS];
     for (int t = 0; t < CELLS; t++) {
         if (mask >> t & 1) {
@@ -349,38 +355,91 @@ static void quantise_spans(const tada_codec *c, const float *x, int dim, uint64_
     }
 }
 
-/* Scale axis token: x [columns][64], groups of channels. */
-static void quantise_tokens(const tada_codec *c, const float *x, int columns, const float *noise,
-                            uint8_t *ordered, uint8_t *meta, uint8_t *block_codes)
+/* What encoding the groups of tokens works with. */
+typedef struct token_work {
+    const float *x;     /* [columns][64] */
+    const float *noise; /* [64] */
+    uint8_t *codes;     /* of a block */
+    uint16_t *words;    /* words of 8 bits, before their base is known */
+} token_work;
+
+/* The groups of 16 cells from `t` on and of the channels from `start` on. floor: see tada_block. */
+static void quantise_cells(const tada_codec *c, const token_work *w, int start, int t, int floor,
+                           uint8_t *ordered, uint8_t *meta)
 {
     const tada_layout *l = &c->layout;
-    const tada_kernels *k = tada_kernels_get();
-    for (int start = 0; start < columns; start += l->group) {
-        for (int t = 0; t < CELLS; t += LANES) {
-            const float *from = x + (size_t)start * CELLS + t;
-            size_t at = (size_t)(start / l->group * CELLS + t);
-            if (c->recipe.scale == TADA_SCALE_16) {
-                tada_block block = {from,        CELLS, l->group, c->recipe.bits, c->recipe.search,
-                                    block_codes, {0},   {0}};
-                memcpy(block.noise, noise + t, sizeof block.noise);
-                k->quantise(&block);
-                memcpy(meta + 2 * at, block.meta, sizeof block.meta);
-            } else {
-                for (int j = 0; j < LANES; j++) {
-                    quantise_f16(&c->recipe, from + j, CELLS, l->group, block_codes + j, LANES,
-                                 meta + 4 * (at + (size_t)j));
-                }
-            }
-            int d = start % l->head_dim;
-            uint8_t *to = ordered + (size_t)(start - d) * CELLS;
-            for (int i = 0; i < l->group; i++) {
-                place_codes(c, block_codes + i * LANES, t, d, to);
-                if (++d == l->head_dim) {
-                    d = 0;
-                    to += (size_t)l->head_dim * CELLS;
-                }
-            }
+    const float *from = w->x + (size_t)start * CELLS + t;
+    size_t at = (size_t)(start / l->group * CELLS + t);
+    if (c->recipe.scale == TADA_SCALE_32) {
+        for (int j = 0; j < LANES; j++) {
+            quantise_f16(&c->recipe, from + j, CELLS, l->group, w->codes + j, LANES,
+                         meta + 4 * (at + (size_t)j));
         }
+    } else {
+        tada_block block = {.x = from,
+                            .stride = CELLS,
+                            .n = l->group,
+                            .bits = c->recipe.bits,
+                            .search = c->recipe.search,
+                            .codes = w->codes,
+                            .narrow = c->recipe.scale == TADA_SCALE_8,
+                            .floor = floor};
+        memcpy(block.noise, w->noise + t, sizeof block.noise);
+        tada_kernels_get()->quantise(&block);
+        if (block.narrow) {
+            memcpy(w->words + at, block.meta, sizeof block.meta);
+        } else {
+            memcpy(meta + 2 * at, block.meta, sizeof block.meta);
+        }
+    }
+    int d = start % l->head_dim;
+    uint8_t *to = ordered + (size_t)(start - d) * CELLS;
+    for (int i = 0; i < l->group; i++) {
+        place_codes(c, w->codes + i * LANES, t, d, to);
+        if (++d == l->head_dim) {
+            d = 0;
+            to += (size_t)l->head_dim * CELLS;
+        }
+    }
+}
+
+/* Words of 8 bits, and their base: the largest scale of the unit. Groups with scales too far below it are
+ * encoded once more, with the least scale that a word can say. */
+static void put_narrow(const tada_codec *c, const token_work *w, int columns, uint8_t *ordered, uint8_t *meta)
+{
+    int group = c->layout.group, n = columns / group * CELLS, base = 0;
+    for (int i = 0; i < n; i++) {
+        int index = w->words[i] == TADA_ZERO_GROUP ? 0 : w->words[i] / TADA_ZERO_POINTS;
+        base = index > base ? index : base;
+    }
+    for (int i = 0; i < n; i += LANES) {
+        bool below = false;
+        for (int j = i; j < i + LANES; j++) {
+            below |= w->words[j] / TADA_ZERO_POINTS < base - TADA_STEPS_BELOW;
+        }
+        if (below) {
+            quantise_cells(c, w, i / CELLS * group, i % CELLS, base - TADA_STEPS_BELOW, ordered, meta);
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        int word = w->words[i], steps = base - word / TADA_ZERO_POINTS;
+        meta[i] = (uint8_t)(word == TADA_ZERO_GROUP ? TADA_STEPS_BELOW * TADA_ZERO_POINTS + 3
+                                                    : steps * TADA_ZERO_POINTS + word % TADA_ZERO_POINTS);
+    }
+    meta[c->layout.base_at] = (uint8_t)base;
+}
+
+/* Scale axis token: groups of channels. */
+static void quantise_tokens(const tada_codec *c, const token_work *w, int columns, uint8_t *ordered,
+                            uint8_t *meta)
+{
+    for (int start = 0; start < columns; start += c->layout.group) {
+        for (int t = 0; t < CELLS; t += LANES) {
+            quantise_cells(c, w, start, t, 0, ordered, meta);
+        }
+    }
+    if (c->recipe.scale == TADA_SCALE_8) {
+        put_narrow(c, w, columns, ordered, meta);
     }
 }
 
@@ -427,7 +486,9 @@ static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask
         if (c->recipe.centring != TADA_CENTRE_NONE) {
             k->turn(x, CELLS, columns, turned);
         }
-        quantise_tokens(c, turned, columns, noise, ordered, record, block_codes);
+        uint16_t *words = (uint16_t *)(void *)(block_codes + TADA_GROUP_MAX * LANES);
+        token_work work = {turned, noise, block_codes, words};
+        quantise_tokens(c, &work, columns, ordered, record);
     } else {
         quantise_channels(c, x, columns, mask, noise, ordered, record, turned);
     }
@@ -453,7 +514,7 @@ static uint64_t zero_cells(const uint16_t *rows, int width, uint64_t mask)
 /* Whether what a tile decodes to encodes to the same tile. */
 static bool encodes_to_itself(const tada_codec *c)
 {
-    return c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale == TADA_SCALE_16;
+    return c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale != TADA_SCALE_32;
 }
 
 uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, const tada_cold *cold,

@@ -175,6 +175,8 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
     }
 }
 
+#include "narrow_template.h"
+
 static void quantise(tada_block *b)
 {
     enum { PARTS = LANES / PART };
@@ -205,8 +207,12 @@ static void quantise(tada_block *b)
             top = size > top ? size : top;
         }
     }
-    for (int p = 0; p < PARTS; p++) {
+    for (int p = 0; p < PARTS && !b->narrow; p++) {
         quantise_part(b, p * PART, &parts[p], scale_index(top));
+    }
+    for (int p = 0; p < PARTS && b->narrow; p++) {
+        /* Values beside the multiples may be half a scale. */
+        quantise_narrow(b, p * PART, &parts[p], scale_index(top / fminf(tada_zero_step(b->bits), 1)));
     }
 }
 

@@ -243,6 +243,7 @@ const tada_kernels TADA_SET_SYMBOL = {
     .quantise = quantise,
     .unpack = unpack,
     .factors = factors,
+    .factors_narrow = factors_narrow,
     .decode_k = decode_k,
     .decode_v = decode_v,
     .transpose = transpose,

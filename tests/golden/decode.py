@@ -47,8 +47,8 @@ class Golden:
         with open(path, "rb") as file:
             data = file.read()
         fields = struct.unpack_from("<8s12IQ", data)
-        if fields[0] != b"TADAGOLD" or fields[1] != 3:
-            raise ValueError(f"{path} is not a golden file of version 3")
+        if fields[0] != b"TADAGOLD" or fields[1] != 4:
+            raise ValueError(f"{path} is not a golden file of version 4")
         self.is_k = fields[2] == 0
         self.bits, self.group, self.centring = fields[3:6]
         self.quarters = max(0, self.bits - 256)
@@ -80,7 +80,8 @@ class Golden:
             self.unit = self.dim
             words, room = self.unit * CELLS // self.group, self.width * CELLS // self.group
         # The parts of a record, then what follows all records.
-        self.means_at = words * word
+        self.base_at = words * word
+        self.means_at = self.base_at + (1 if self.scale_bits == 8 else 0)
         self.widths_at = self.means_at + (self.unit if self.centring == TOKENS else 0)
         self.codes_at = self.widths_at + (self.dim // 16 if self.quarters else 0)
         self.record = self.codes_at + self.code_bytes(self.unit)
@@ -92,7 +93,11 @@ class Golden:
             HEADS8: CELLS * (self.width // 2),
         }[self.centring]
         widths_room = self.width // 16 if self.quarters else 0
-        self.size = (self.code_bytes(self.width) + widths_room + room * word + mean_room + 63) // 64 * 64
+        self.size = self.code_bytes(self.width) + widths_room + room * word + mean_room
+        if self.scale_bits == 8:
+            self.size += room // CELLS
+        else:
+            self.size = (self.size + 63) // 64 * 64
 
     def code_bytes(self, columns):
         if self.quarters:
@@ -205,6 +210,10 @@ def word_values(g, at):
     """Scale and zero of a word, as values."""
     if g.scale_bits == 32:
         return struct.unpack_from("<2e", g.tile, at)
+    if g.scale_bits == 8:
+        base = g.tile[at // g.record * g.record + g.base_at]
+        scale = scale_value(max(0, base - (g.tile[at] >> 3)))
+        return scale, scale * zero_points(g.bits)[g.tile[at] & 7]
     word = struct.unpack_from("<H", g.tile, at)[0]
     scale = scale_value(word >> 9)
     zero = word & 511
@@ -213,6 +222,12 @@ def word_values(g, at):
 
 def scale_value(i):
     return (4 + i % 4) * 2.0 ** (i // 4 - 18)
+
+
+def zero_points(bits):
+    """The zero points that a word of 8 bits can say."""
+    step = 0.5 if bits <= 4 else 2.0 ** (bits - 5)
+    return [-(2 ** (bits - 1)) + step * (number - 3) for number in range(8)]
 
 
 def head_means(g):

@@ -22,6 +22,7 @@ from decode import (
     planes,
     scale_value,
     sections,
+    zero_points,
 )
 
 SCALES = [scale_value(i) for i in range(128)]
@@ -212,6 +213,105 @@ def quantise16(g, group, bits, top):
     return struct.pack("<H", i << 9 | zero & 511), codes
 
 
+# ---- words of 8 bits ----
+
+
+class Zeros:
+    """The zero points of a width."""
+
+    def __init__(self, bits):
+        self.all = zero_points(bits)
+        self.step = self.all[1] - self.all[0]
+        self.fine = min(1.0, self.step)
+
+    def below(self, least):
+        """The largest one, of those a whole number of steps of the scale away, that is not above `least`."""
+        return max((z for z in self.all if z <= least and (least - z) % 1 == 0), default=None)
+
+
+def on_phase(group, i, phase):
+    """The values in steps of a scale, from a phase on, before and after they are rounded."""
+    v = f32([a - phase for a in group.multiples(i)[0]])
+    return v, [round(a) for a in v]
+
+
+def fitting_narrow(group, levels, zeros, top, floor):
+    """Index and phase of the largest scale that the values lie on, or None."""
+    span = f32_of(f32_of(group.high - group.low) - 2 * group.tolerance)
+    least = index_of(max(f32_of(span / levels), f32_of(1.5 / zeros.fine * group.noise)))
+    for i in range(index_of(f32_of(top / zeros.fine)), max(least, floor) - 1, -1):
+        for phase in (0.0, 0.5) if zeros.step < 1 else (0.0,):
+            limit = min(f32_of(group.tolerance * INVERSES[i]), f32_of(LIMIT * zeros.fine))
+            low, high = (round(f32_of(f32_of(x * INVERSES[i]) - phase)) + phase for x in (group.low, group.high))
+            zero = zeros.below(low)
+            if zero is not None and high - zero <= levels:
+                if all(abs(a - n) <= limit for a, n in zip(*on_phase(group, i, phase))):
+                    return i, phase
+    return None
+
+
+def search_narrow(g, group, levels, zeros, floor):
+    """Index and zero point of the least error."""
+    ends = max(f32_of(group.high / (zeros.all[-1] + levels)), f32_of(group.low / zeros.all[0]))
+    start = index_of(max(f32_of(f32_of(group.high - group.low) / levels), ends))
+    least = max(floor, index_of(f32_of(3 / zeros.fine * group.noise)))
+    middle = f32_of(0.5 * f32_of(group.low + group.high))
+    best, found = math.inf, None
+    for step in range(1, -(FINER[g.bits] if g.minimises else 0) - 1, -1):
+        i = min(127, max(start + step, least))
+        v = group.multiples(i)[0]
+        wanted = f32_of(f32_of(middle * INVERSES[i]) - (0.5 * levels + zeros.all[0])) / zeros.step
+        for shift in (0, 1, -1):
+            zero = zeros.all[clamp(round(wanted) + shift, 0, 7)]
+            codes = f32([a - zero for a in v])
+            d = f32([a - clamp(round(a), 0, levels) for a in codes])
+            error = f32_of(f32_of(sum_of_squares(d, math.inf) * SCALES[i]) * SCALES[i])
+            if error < best:
+                best, found = error, (i, zero)
+    return found
+
+
+def quantise8(g, group, top, floor):
+    """Index (None: a group of zeros), number of the zero point, and codes of a group."""
+    levels = (1 << g.bits) - 1
+    zeros = Zeros(g.bits)
+    if group.size <= group.tolerance:
+        return None, 3, [1 << g.bits - 1] * len(group.x)
+    fit = fitting_narrow(group, levels, zeros, top, floor)
+    if fit:
+        i, phase = fit
+        n = on_phase(group, i, phase)[1]
+        zero = zeros.below(min(n) + phase)
+        codes = [round(a + phase - zero) for a in n]
+    else:
+        i, wanted = search_narrow(g, group, levels, zeros, floor)
+        phase = wanted % 1
+        n = on_phase(group, i, phase)[1]
+        zero = zeros.below(max(min(n) + phase, wanted))
+        codes = [round(clamp(a + phase - zero, 0, wanted + levels - zero)) for a in n]
+    return i, zeros.all.index(zero), codes
+
+
+def quantise_narrow(g, sides, tile):
+    """Words and bases of all groups; yields their places and codes."""
+    units = {}
+    for side in sides:
+        units.setdefault(side[0][0][0][1] // g.unit, []).append(side)
+    for unit, of_unit in units.items():
+        for floor in (0, None):
+            if floor is None:
+                floor = max(0, base - 31)
+            done = []
+            for side in of_unit:
+                top = max(group.size for _, group in side)
+                done += [(places, quantise8(g, group, top, floor)) for places, group in side]
+            base = max((i for _, (i, _, _) in done if i is not None), default=0)
+        tile[unit * g.record + g.base_at] = base
+        for places, (i, number, codes) in done:
+            tile[g.word_at(*places[0])] = (31 if i is None else base - i) << 3 | number
+            yield places, codes
+
+
 # ---- words of 32 bits ----
 
 
@@ -317,6 +417,11 @@ def encode_once(g, data):
         sides = [side for h in range(g.heads) for side in span_groups(g, rows, noise, widths[h], h)]
     else:
         sides = [(g.bits, side) for side in groups_of(g, rows, noise)]
+    if g.scale_bits == 8:
+        for places, of_group in quantise_narrow(g, [side for _, side in sides], tile):
+            for (t, c), code in zip(places, of_group):
+                codes[t][c] = code
+        sides = []
     for bits, side in sides:
         top = max(group.size for _, group in side)
         for places, group in side:
@@ -335,7 +440,7 @@ def encode(g):
     tile = encode_once(g, g.rows)
     rounds = 1
     golden = g.tile
-    while g.centring == NONE and g.scale_bits == 16 and rounds <= 32:
+    while g.centring == NONE and g.scale_bits != 32 and rounds <= 32:
         g.tile = tile
         following = encode_once(g, decode(g))
         rounds += 1

@@ -2,7 +2,7 @@
  * Golden tiles: what the format makes of known rows, byte for byte, with every kernel set that this CPU
  * has. `test_golden --write DIR` makes the files anew; README.md says when that is right.
  */
-#include "tile.h"
+#include "rows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 3 };
+enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 4 };
 
 /* The start of a golden file; without padding, and little-endian as the tile itself. */
 typedef struct golden_header {
@@ -82,96 +82,19 @@ static const golden_case cases[] = {
     {"k4.5-adaptive32-heads8", TADA_K, 3, 32, ALL, "tada:4.5/3:k.widths=adaptive:k.centre=heads8"},
     /* Nothing varies: the first spans get all bits that there are. */
     {"k2.75-adaptive48-one", TADA_K, 1, 48, ONE, "tada:2.75/3:k.widths=adaptive"},
+    {"v3-narrow64-rotated", TADA_V, 1, 64, ALL, "tada:3:axis=token:rotate=hadamard:scale=8:group=64"},
+    {"v2-narrow16-some", TADA_V, 2, 16, SOME, "tada:2:axis=token:rotate=none:scale=8:group=16"},
+    {"v4-narrow32-minmax", TADA_V, 2, 32, ALL,
+     "tada:4:axis=token:rotate=hadamard:scale=8:search=minmax:group=32"},
+    {"v5-narrow48-three-heads", TADA_V, 3, 16, ALL, "tada:5:axis=token:rotate=none:scale=8:group=48"},
+    {"v6-narrow16-tokens", TADA_V, 2, 16, ALL,
+     "tada:6:axis=token:rotate=none:scale=8:centre=tokens:group=16"},
+    {"k8-narrow16-one", TADA_K, 1, 16, ONE, "tada:8:axis=token:rotate=none:scale=8:group=16"},
+    {"k3-narrow32-heads8", TADA_K, 2, 32, ALL,
+     "tada:3:axis=token:rotate=hadamard:scale=8:centre=heads8:group=32"},
 };
 
 enum { N_CASES = sizeof cases / sizeof cases[0] };
-
-/* ---- rows ---- */
-
-static uint64_t state;
-
-static int draw(int n)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (int)((state >> 33) % (uint64_t)n);
-}
-
-/* Eight bytes added up, around zero: within 1020 of it, most within 420. */
-static int draw_bell(void)
-{
-    int sum = -1020;
-    for (int i = 0; i < 8; i++) {
-        sum += draw(256);
-    }
-    return sum;
-}
-
-/* n * 2^exponent for |n| < 2048, which f16 holds exactly. */
-static uint16_t half_of(int n, int exponent)
-{
-    unsigned size = (unsigned)(n < 0 ? -n : n);
-    while (size > 0 && size < 1024) {
-        size *= 2;
-        exponent--;
-    }
-    unsigned magnitude = size ? (unsigned)(exponent + 24) * 1024 + size : 0;
-    return (uint16_t)((n < 0 ? 0x8000u : 0) | magnitude);
-}
-
-/* A value of a group of the given sort, times 2^shift; `steady` is the same in the whole group. */
-static uint16_t draw_value(int sort, int steady, int shift)
-{
-    int bell = draw_bell();
-    switch (sort) {
-    case 1: /* tails that are worth cutting off */
-        return half_of(bell * draw_bell() / 600, shift - 9);
-    case 3: /* an outlier among the groups */
-        return half_of(bell, shift - 3);
-    case 5: /* far from zero */
-        return half_of(1000 + bell / 16, shift - 6);
-    case 7: /* constant */
-        return half_of(steady, shift - 9);
-    case 9: /* outliers in the group */
-        return half_of(bell, shift - (draw(16) ? 12 : 4));
-    case 10: /* zeros of both signs */
-        return draw(2) ? 0x8000 : 0;
-    case 11: /* the finest scale that the search of 2 bits tries, when there is one outlier on either side */
-        return half_of((draw(2) ? 1 : -1) * (draw(32) ? 8 : 31), shift - 9);
-    case 12: /* subnormal */
-        return (uint16_t)(draw(2) * 0x8000 + draw(1024));
-    case 13: /* so far from zero that the zero point sets the scale */
-        return half_of(-1500 + bell / 4, shift - 4);
-    case 14: /* few values */
-        return half_of(draw(3) - 1, shift - 1);
-    case 15: /* multiples of 5 / 128 */
-        return half_of(5 * (draw(6) - 2), shift - 7);
-    default:
-        return half_of(bell, shift - 9);
-    }
-}
-
-/* What is hard follows the axis: whole channels, or whole cells. Integers only, so that every machine and
- * every libm makes the same. */
-static void make_rows(const tada_codec *c, uint64_t seed, uint16_t *rows)
-{
-    int width = c->layout.width;
-    int steady[1024];
-    state = seed * 2654435761u + 1;
-    for (int i = 0; i < 1024; i++) {
-        steady[i] = draw_bell();
-    }
-    for (int t = 0; t < CELLS; t++) {
-        for (int d = 0; d < width; d++) {
-            bool channel = c->recipe.axis == TADA_AXIS_CHANNEL;
-            int i = channel ? d : t;
-            /* Heads of a group differ in size, and spans that adapt. */
-            int shift = c->recipe.quarters ? d / TADA_SPAN * 5 % 7 - 2
-                        : channel          ? 0
-                                           : d / c->layout.head_dim % 2 * 2;
-            rows[t * width + d] = draw_value(i % 16, steady[i], shift);
-        }
-    }
-}
 
 /* ---- files ---- */
 
@@ -185,6 +108,9 @@ static tada_codec codec_of(const golden_case *g)
     tada_codec c = {.kind = g->kind, .recipe = g->kind == TADA_K ? spec.k : spec.v};
     if (!strstr(g->recipe, "widths=adaptive")) {
         c.recipe.quarters = 0; /* but the default of K */
+    }
+    if (!strstr(g->recipe, "scale=") && c.recipe.scale == TADA_SCALE_8) {
+        c.recipe.scale = TADA_SCALE_16; /* but the default of V */
     }
     c.layout = tada_layout_make(&c.recipe, g->n_heads * g->head_dim, g->head_dim);
     return c;
@@ -204,7 +130,9 @@ static golden_header header_of(const golden_case *g, const tada_codec *c)
                                                          : 0,
         .rotation = r->rotation == TADA_ROTATE_HADAMARD,
         .axis = r->axis == TADA_AXIS_TOKEN,
-        .scale = r->scale == TADA_SCALE_16 ? 16 : 32,
+        .scale = r->scale == TADA_SCALE_8    ? 8
+                 : r->scale == TADA_SCALE_16 ? 16
+                                             : 32,
         .search = r->search == TADA_SEARCH_ERROR,
         .width = (uint32_t)c->layout.width,
         .head_dim = (uint32_t)c->layout.head_dim,
@@ -320,28 +248,57 @@ static uint32_t add_case(uint32_t crc, const golden_case *g, uint64_t seed)
 
 static const char *const centrings[] = {"none", "tokens", "heads16", "heads8"};
 
+/* A line that begins with `line`: a checksum for each rotation, of the case with either search. */
+static bool rotation_line(bool (*visit)(const char *line, void *context), void *context, char *line,
+                          golden_case g, int seed)
+{
+    const char *recipe = g.recipe;
+    uint32_t crc = 0;
+    for (int j = 0; j < 4; j++) {
+        char text[160];
+        snprintf(text, sizeof text, "%s:rotate=%s:search=%s", recipe, j & 2 ? "hadamard" : "none",
+                 j & 1 ? "error" : "minmax");
+        g.name = g.recipe = text;
+        crc = add_case(j & 1 ? crc : 0, &g, (uint64_t)(seed + j));
+        if (j & 1) {
+            sprintf(line + strlen(line), " %08x", crc);
+        }
+    }
+    return visit(line, context);
+}
+
 /* Lines for adaptive widths: all average widths and centrings, with heads of several sizes. */
 static bool each_adaptive_line(bool (*visit)(const char *line, void *context), void *context)
 {
     static const int dims[] = {64, 48, 128, 16, 80, 32};
     for (int i = 0; i < 24 * 4; i++) {
         int quarters = 8 + i / 4;
-        char line[256];
-        int n = snprintf(line, sizeof line, "K %d.%02d adaptive %-7s", quarters / 4, quarters % 4 * 25,
-                         centrings[i % 4]);
-        uint32_t crc = 0;
-        for (int j = 0; j < 4; j++) {
-            char recipe[160];
-            snprintf(recipe, sizeof recipe, "tada:%d.%02d/3:k.widths=adaptive:centre=%s:rotate=%s:search=%s",
-                     quarters / 4, quarters % 4 * 25, centrings[i % 4], j & 2 ? "hadamard" : "none",
-                     j & 1 ? "error" : "minmax");
-            golden_case g = {recipe, TADA_K, 2, dims[(i + i / 4) % 6], i % 5 == 4 ? SOME : ALL, recipe};
-            crc = add_case(j & 1 ? crc : 0, &g, (uint64_t)(4000 + i * 4 + j));
-            if (j & 1) {
-                n += snprintf(line + n, sizeof line - (size_t)n, " %08x", crc);
-            }
+        char line[256], recipe[120];
+        snprintf(line, sizeof line, "K %d.%02d adaptive %-7s", quarters / 4, quarters % 4 * 25,
+                 centrings[i % 4]);
+        snprintf(recipe, sizeof recipe, "tada:%d.%02d/3:k.widths=adaptive:centre=%s", quarters / 4,
+                 quarters % 4 * 25, centrings[i % 4]);
+        golden_case g = {recipe, TADA_K, 2, dims[(i + i / 4) % 6], i % 5 == 4 ? SOME : ALL, recipe};
+        if (!rotation_line(visit, context, line, g, 4000 + i * 4)) {
+            return false;
         }
-        if (!visit(line, context)) {
+    }
+    return true;
+}
+
+/* Lines for words of 8 bits. */
+static bool each_narrow_line(bool (*visit)(const char *line, void *context), void *context)
+{
+    static const int widths[] = {2, 3, 4, 5, 6, 8};
+    for (int i = 0; i < 2 * 6 * 3 * 4; i++) {
+        int group = 16 << i / 4 % 3, bits = widths[i / 12 % 6];
+        char line[256], recipe[120];
+        snprintf(line, sizeof line, "%s %d narrow  %2d %-7s", i < 72 ? "K" : "V", bits, group,
+                 centrings[i % 4]);
+        snprintf(recipe, sizeof recipe, "tada:%d:axis=token:group=%d:centre=%s:scale=8", bits, group,
+                 centrings[i % 4]);
+        golden_case g = {recipe, i < 72 ? TADA_K : TADA_V, 4, 16, i % 5 == 4 ? SOME : ALL, recipe};
+        if (!rotation_line(visit, context, line, g, 7000 + i * 4)) {
             return false;
         }
     }
@@ -351,7 +308,8 @@ static bool each_adaptive_line(bool (*visit)(const char *line, void *context), v
 /*
  * All recipes with groups of up to 64, too many for a file each: a line of recipes.txt for each kind, width
  * of the codes, axis, group and centring; in it a checksum for each rotation and kind of scale, over tile and
- * decoded rows with either search. Then adaptive widths. `visit` gets one line at a time.
+ * decoded rows with either search. Then adaptive widths, and words of 8 bits. `visit` gets one line at a
+ * time.
  */
 static bool each_line(bool (*visit)(const char *line, void *context), void *context)
 {
@@ -378,7 +336,7 @@ static bool each_line(bool (*visit)(const char *line, void *context), void *cont
             return false;
         }
     }
-    return each_adaptive_line(visit, context);
+    return each_adaptive_line(visit, context) && each_narrow_line(visit, context);
 }
 
 /* ---- writing ---- */
@@ -483,7 +441,7 @@ static void golden_tiles(void **unused)
             /* From the golden tile, so that decoding is judged apart from encoding. */
             decode(&want, want.tile, g->mask, got.decoded);
             same(sets[s], g->name, "decoded rows", got.decoded, want.decoded, want.row_bytes);
-            if (want.codec.recipe.scale == TADA_SCALE_16 && want.codec.recipe.centring == TADA_CENTRE_NONE) {
+            if (want.codec.recipe.scale != TADA_SCALE_32 && want.codec.recipe.centring == TADA_CENTRE_NONE) {
                 encode(&want, want.decoded, g->mask, got.tile);
                 same(sets[s], g->name, "tile encoded again", got.tile, want.tile, want.tile_bytes);
             }
@@ -545,7 +503,7 @@ static void records_fit(void **unused)
 {
     static const int bits[] = {2, 3, 4, 5, 6, 8}, groups[] = {16, 32, 48, 64, 128, 256};
     (void)unused;
-    for (int i = 0; i < 6 * 6 * 2 * 4 * 2; i++) {
+    for (int i = 0; i < 6 * 6 * 2 * 4 * 3; i++) {
         tada_recipe r = {.bits = bits[i % 6],
                          .group = groups[i / 6 % 6],
                          .axis = (enum tada_axis)(i / 36 % 2),

@@ -92,7 +92,12 @@ static void call_turn(const tada_kernels *k, int columns)
 
 static void call_quantise(const tada_kernels *k, int bits)
 {
-    tada_block block = {d.a, TADA_LANES, CELLS, bits, TADA_SEARCH_ERROR, d.codes, {0}, {0}};
+    tada_block block = {.x = d.a,
+                        .stride = TADA_LANES,
+                        .n = CELLS,
+                        .bits = bits,
+                        .search = TADA_SEARCH_ERROR,
+                        .codes = d.codes};
     k->quantise(&block);
 }
 

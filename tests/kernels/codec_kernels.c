@@ -50,7 +50,7 @@ static void fill_lattice(float *x, int n, size_t stride, int bits)
 }
 
 static void check_quantise(const tada_kernels *k, enum guard_side side, int kind, int n, int bits, int search,
-                           size_t stride, bool noisy)
+                           size_t stride, bool noisy, bool narrow)
 {
     guard_start(side);
     float *x = guard_take(rows_size(n, stride, TADA_LANES), sizeof *x);
@@ -60,15 +60,18 @@ static void check_quantise(const tada_kernels *k, enum guard_side side, int kind
     } else {
         numbers_fill(x, n, stride, TADA_LANES, kind);
     }
-    tada_block block = {x, stride, n, bits, (enum tada_search)search, codes, {0}, {0}};
+    tada_block block = {
+        .x = x, .stride = stride, .n = n, .bits = bits, .search = (enum tada_search)search, .codes = codes};
+    block.narrow = narrow;
+    block.floor = narrow && random_below(2) ? random_below(100) : 0;
     for (int l = 0; l < TADA_LANES; l++) {
         block.noise[l] = noisy && random_below(4) ? 0.001f * fabsf(number(NUMBERS_NORMAL, 0)) : 0;
     }
     memset(block.meta, 0xff, sizeof block.meta);
     tada_block plain = block;
     plain.codes = want;
-    case_is("quantise of %d at stride %zu, %d bits, search %d, noise %d, input %d", n, stride, bits, search,
-            noisy, kind);
+    case_is("quantise of %d at stride %zu, %d bits, search %d, noise %d, input %d, narrow %d", n, stride,
+            bits, search, noisy, kind, narrow);
     k->quantise(&block);
     tada_kernels_scalar.quantise(&plain);
     guard_check();
@@ -95,7 +98,7 @@ void test_quantise(void **state)
                 for (int search = TADA_SEARCH_MINMAX; search <= TADA_SEARCH_ERROR; search++) {
                     size_t stride = random_below(2) ? TADA_LANES : random_below(2) ? 64 : 19;
                     check_quantise(k, (enum guard_side)random_below(GUARD_SIDES), kind, sizes[s], widths[b],
-                                   search, stride, random_below(2));
+                                   search, stride, random_below(2), random_below(3) == 0);
                 }
             }
         }
@@ -167,6 +170,33 @@ void test_factors(void **state)
                     (double)offset[i] != size * (zero > 255 ? zero - 512 : zero)) {
                     fail_case("word %d: scale %g, offset %g", i, (double)scale[i], (double)offset[i]);
                 }
+            }
+        }
+    }
+}
+
+/* Every word of 8 bits with many bases. */
+void test_factors_narrow(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (int base = 0; base < 128; base++) {
+        int bits = widths[base % N_WIDTHS], n = 256 - random_below(40);
+        guard_start((enum guard_side)(base % GUARD_SIDES));
+        uint8_t *words = guard_take((size_t)n, 1);
+        float *scale = guard_take((size_t)n, sizeof *scale), *offset = guard_take((size_t)n, sizeof *offset);
+        for (int i = 0; i < n; i++) {
+            words[i] = (uint8_t)(255 - i);
+        }
+        case_is("factors of %d words of 8 bits, base %d, %d bits", n, base, bits);
+        k->factors_narrow(words, base, bits, n, scale, offset);
+        guard_check();
+        for (int i = 0; i < n; i++) {
+            int index = base > words[i] >> 3 ? base - (words[i] >> 3) : 0;
+            double size = ldexp(4 + index % 4, index / 4 - 18);
+            double step = bits <= 4 ? 0.5 : ldexp(1, bits - 5);
+            double zero = step * ((words[i] & 7) - 3) - ldexp(1, bits - 1);
+            if ((double)scale[i] != size || (double)offset[i] != size * zero) {
+                fail_case("word %d: scale %g, offset %g", words[i], (double)scale[i], (double)offset[i]);
             }
         }
     }

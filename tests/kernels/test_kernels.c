@@ -21,6 +21,7 @@ static const named_test all[] = {
     {"quantise", test_quantise},
     {"unpack", test_unpack},
     {"factors", test_factors},
+    {"factors_narrow", test_factors_narrow},
     {"decode", test_decode},
     {"transpose", test_transpose},
     {"multiply", test_multiply},

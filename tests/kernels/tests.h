@@ -9,6 +9,7 @@ void test_turn(void **state);
 void test_quantise(void **state);
 void test_unpack(void **state);
 void test_factors(void **state);
+void test_factors_narrow(void **state);
 void test_decode(void **state);
 
 void test_transpose(void **state);

@@ -54,6 +54,7 @@ def zero(word):
 
 def coded(reader, axis, block, group, width):
     (n,) = reader.numbers("B")
+    times = 2 if axis == 2 else 1
     if axis == 0:
         widths = [half_byte for byte in reader.bytes(width // 16) for half_byte in (byte & 15, byte >> 4)]
         words = list(reader.numbers(f"{width}H")) * n
@@ -70,7 +71,7 @@ def coded(reader, axis, block, group, width):
             span = int.from_bytes(reader.bytes(bits), "little")
             codes += [span >> i * bits & (1 << bits) - 1 for i in range(8)]
         words_of_row = words[t * (width // group) : (t + 1) * (width // group)]
-        row = array("f", (scale(words_of_row[d // group]) * (code + zero(words_of_row[d // group]))
+        row = array("f", (scale(words_of_row[d // group]) * (code * times + zero(words_of_row[d // group]))
                           for d, code in enumerate(codes)))
         out += map(half, rotate(row, block) if block > 1 else row)
     return n, b"".join(out)
@@ -93,7 +94,7 @@ def plane(reader):
 def unpack(data):
     magic, version, _, size = struct.unpack_from("<8sIIQ", data)
     stock_sum, own_sum = struct.unpack("<II", data[-8:])
-    if magic != b"TADASESS" or version != 1 or zlib.crc32(data[:-4]) != own_sum:
+    if magic != b"TADASESS" or version not in (1, 2) or zlib.crc32(data[:-4]) != own_sum:
         raise ValueError("no packed session, or a damaged one")
     reader, out = Reader(data[24:-8]), []
     while reader.at < len(reader.data):

@@ -294,11 +294,79 @@ static void adaptive_widths(void **state)
     free(z);
 }
 
+/* Words of 8 bits: tokens of all sizes and means keep an error of at most a few steps of their own scale, or
+ * of the least one that the largest token of the tile leaves; with few bits and rotation they are no worse
+ * than words of 16 bits. */
+static void narrow_words(void **state)
+{
+    (void)state;
+    float *x = malloc(sizeof *x * CELLS * WIDTH);
+    uint16_t *y = malloc(sizeof *y * CELLS * WIDTH), *z = malloc(sizeof *z * CELLS * WIDTH);
+    for (int i = 0; i < CELLS * WIDTH; i++) {
+        x[i] = random_normal();
+    }
+    for (int bits = 2; bits <= 4; bits++) {
+        double error[2];
+        for (int narrow = 0; narrow < 2; narrow++) {
+            char spec[80];
+            snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:v.scale=%d", bits, narrow ? 8 : 16);
+            pass(spec, TADA_V, x, TADA_F32, y);
+            error[narrow] = total_error(x, y);
+        }
+        if (!(error[1] < error[0])) {
+            fail_msg("%d bits: error %g with words of 8 bits, %g with 16", bits, error[1], error[0]);
+        }
+    }
+    /* Sizes from 2^-12 to 2^8, means of up to eight deviations, outliers, constants, zeros. */
+    for (int t = 0; t < CELLS; t++) {
+        float size = ldexpf(1, random_below(21) - 12), mean = (float)(random_below(17) - 8);
+        for (int d = 0; d < WIDTH; d++) {
+            float v = t % 8 == 5 ? 0 : random_normal() + (t % 3 ? 0 : mean);
+            x[t * WIDTH + d] = size * (t % 8 == 6 ? 1 : t % 8 == 7 && d % 50 == 7 ? 20 * v : v);
+        }
+    }
+    for (int bits = 2; bits <= 8; bits += bits == 6 ? 2 : 1) {
+        char spec[120];
+        snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0:v.scale=8:v.rotate=none:search=minmax", bits);
+        pass(spec, TADA_V, x, TADA_F32, y);
+        pass(spec, TADA_V, y, TADA_F16, z);
+        assert_memory_equal(y, z, sizeof *y * CELLS * WIDTH);
+        for (int tile = 0; tile < CELLS; tile += 64) {
+            for (int first = 0; first < WIDTH; first += 64) {
+                float most = 0;
+                for (int i = 0; i < 64 * 64; i++) {
+                    most = fmaxf(most, fabsf(x[(tile + i / 64) * WIDTH + first + i % 64]));
+                }
+                for (int t = tile; t < tile + 64; t++) {
+                    float own = 0;
+                    for (int d = first; d < first + 64; d++) {
+                        own = fmaxf(own, fabsf(x[t * WIDTH + d]));
+                    }
+                    /* A scale is at most twice the size over a quarter of the codes, or a step of the base.
+                     */
+                    float step = fmaxf(own, most * 0x1p-7f) * 8 / (float)(1 << bits);
+                    for (int d = first; d < first + 64; d++) {
+                        float got = half_value(y[t * WIDTH + d]);
+                        if (!(fabsf(got - x[t * WIDTH + d]) <= step)) {
+                            fail_msg("%s: cell %d, column %d is %g instead of %g", spec, t, d, (double)got,
+                                     (double)x[t * WIDTH + d]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    free(x);
+    free(y);
+    free(z);
+}
+
 int main(void)
 {
     random_init();
     const struct CMUnitTest tests[] = {cmocka_unit_test(error_bound),  cmocka_unit_test(every_recipe),
                                        cmocka_unit_test(reencoding),   cmocka_unit_test(not_finite),
-                                       cmocka_unit_test(end_of_range), cmocka_unit_test(adaptive_widths)};
+                                       cmocka_unit_test(end_of_range), cmocka_unit_test(adaptive_widths),
+                                       cmocka_unit_test(narrow_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
