@@ -120,6 +120,7 @@ typedef struct tada_kernels {
                         int n, float *c, size_t ldc);
     void (*fold)(const tada_fold *fold);
     void (*codes_dot)(const tada_dot *dot);
+    /* What the mask hides gets no weight, whatever its score. */
     void (*softmax)(const tada_softmax *softmax);
 } tada_kernels;
 

@@ -1,5 +1,6 @@
 #include "plane.h"
 
+#include "nonfinite.h"
 #include "sinks.h"
 
 #include <omp.h>
@@ -216,6 +217,7 @@ void tada_plane_clear(tada_plane *p)
     p->n_written = p->n_hot = p->n_cold = 0;
     p->frozen = false;
     p->opened = false;
+    p->spoilt = false;
 }
 
 enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
@@ -355,7 +357,9 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
         tada_sinks_unmark(p, tile_of(p, cells[i]), t);
-        if (tada_row_is_zero(row, p->shape.width)) {
+        int peak = tada_row_peak(row, p->shape.width);
+        tada_nonfinite_note(p, peak);
+        if (peak == 0) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);
         } else {
@@ -460,6 +464,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         tile->hot = own;
     }
     p->opened = false;
+    tada_nonfinite_recheck(p);
     free(hot);
     free(scratch);
     return TADA_OK;

@@ -1,4 +1,5 @@
 /* Encoding of one tile: rotate, centre, quantise, pack. */
+#include "nonfinite.h"
 #include "tile_places.h"
 #include "widths.h"
 
@@ -35,10 +36,17 @@ size_t tada_tile_encode_scratch(const tada_codec *codec)
            l->record_bytes / 4 + 64;
 }
 
+/* The nearest one that is finite: rotated values and deviations may be larger than f16 can hold. */
+static uint16_t finite_half(float value)
+{
+    uint16_t half = tada_half_from_float(value);
+    return (uint16_t)(half - ((half & 0x7fff) == TADA_HALF_INFINITY));
+}
+
 static float mean_put(const tada_codec *c, uint8_t *means, size_t i, float value)
 {
     if (c->recipe.centring == TADA_CENTRE_HEADS16) {
-        uint16_t half = tada_half_from_float(value);
+        uint16_t half = finite_half(value);
         memcpy(means + 2 * i, &half, sizeof half);
     } else {
         means[i] = tada_byte_from_float(value);
@@ -140,15 +148,23 @@ static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mas
                          float *x)
 {
     const tada_kernels *k = tada_kernels_get();
+    bool finite = true;
     for (int t = 0; t < CELLS; t++) {
         float *row = x + (size_t)t * columns;
         if (!(mask >> t & 1)) {
             memset(row, 0, (size_t)columns * sizeof *row);
             continue;
         }
-        k->half_to_float(rows + (size_t)t * c->layout.width + first, row, columns);
-        if (c->layout.rotation > 1) {
-            k->hadamard(row, columns, c->layout.rotation);
+        const uint16_t *from = rows + (size_t)t * c->layout.width + first;
+        k->half_to_float(from, row, columns);
+        finite = finite && tada_row_peak(from, columns) < TADA_HALF_INFINITY;
+    }
+    if (!finite) {
+        tada_nonfinite_replace(x, columns, mask);
+    }
+    for (int t = 0; t < CELLS && c->layout.rotation > 1; t++) {
+        if (mask >> t & 1) {
+            k->hadamard(x + (size_t)t * columns, columns, c->layout.rotation);
         }
     }
 }
@@ -200,8 +216,8 @@ static void quantise_f16(const tada_recipe *r, const float *x, size_t stride, in
     int tries = r->search == TADA_SEARCH_MINMAX ? 1 : 12;
     for (int try = 0; try < tries && n > 0; try++) {
         float half = (high - low) / 2 * (1.0f - 0.045f * (float)try), error = 0;
-        uint16_t s = tada_half_from_float(2 * half / levels);
-        uint16_t z = tada_half_from_float((low + high) / 2 - half);
+        uint16_t s = finite_half(2 * half / levels);
+        uint16_t z = finite_half((low + high) / 2 - half);
         float scale = tada_half_to_float(s), zero = tada_half_to_float(z);
         float inverse = scale > 0 ? 1.0f / scale : 0;
         for (int i = 0; i < n; i++) {

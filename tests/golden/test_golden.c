@@ -82,6 +82,10 @@ static const golden_case cases[] = {
     {"k4.5-adaptive32-heads8", TADA_K, 3, 32, ALL, "tada:4.5/3:k.widths=adaptive:k.centre=heads8"},
     /* Nothing varies: the first spans get all bits that there are. */
     {"k2.75-adaptive48-one", TADA_K, 1, 48, ONE, "tada:2.75/3:k.widths=adaptive"},
+    {"k4-adaptive32-nonfinite", TADA_K, 2, 32, SOME, "tada:4/3:k.widths=adaptive"},
+    {"v3-token32-rotated-nonfinite", TADA_V, 1, 32, ALL, "tada:3:axis=token:rotate=hadamard:group=32"},
+    {"k3-channel32-heads16-scale32-nonfinite", TADA_K, 2, 16, ALL,
+     "tada:3:axis=channel:rotate=none:centre=heads16:scale=32:group=32"},
 };
 
 enum { N_CASES = sizeof cases / sizeof cases[0] };
@@ -170,6 +174,18 @@ static void make_rows(const tada_codec *c, uint64_t seed, uint16_t *rows)
                                            : d / c->layout.head_dim % 2 * 2;
             rows[t * width + d] = draw_value(i % 16, steady[i], shift);
         }
+    }
+}
+
+/* A cell, a channel and some values of others that are not finite, and values at the end of f16. */
+static void spoil_rows(const tada_codec *c, uint16_t *rows)
+{
+    static const uint16_t bad[] = {0x7e00, 0xfc00, 0x7c00, 0xffff, 0x7c01};
+    for (int i = 0; i < CELLS * c->layout.width; i++) {
+        bool hit = i / c->layout.width == 16 || i % c->layout.width == 7 || draw(20) == 0;
+        rows[i] = hit                        ? bad[draw(5)]
+                  : i % c->layout.width == 9 ? (uint16_t)(0x7bff | draw(2) << 15)
+                                             : rows[i];
     }
 }
 
@@ -267,6 +283,9 @@ static golden golden_make(const golden_case *g)
     /* The first numbers, of a few, with which the tiles depend on the search's finest scale and its limits.
      */
     make_rows(&c, 5001 + (uint64_t)(g - cases), f.rows);
+    if (strstr(g->name, "nonfinite")) {
+        spoil_rows(&c, f.rows);
+    }
     encode(&f, f.rows, g->mask, f.tile);
     decode(&f, f.tile, g->mask, f.decoded);
     return f;
