@@ -7,27 +7,27 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
-static bool rows_finite(const uint16_t *rows, int n, int width)
+bool tada_rows_finite(const uint16_t *rows, uint64_t mask, int width)
 {
-    return tada_row_peak(rows, n * width) < TADA_HALF_INFINITY;
+    for (uint64_t left = mask; left; left &= left - 1) {
+        size_t t = (size_t)__builtin_ctzll(left);
+        if (tada_row_peak(rows + t * (size_t)width, width) >= TADA_HALF_INFINITY) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool tile_finite(const tada_plane *p, int64_t index)
 {
     const tada_tile *tile = &p->tiles[index];
     int width = p->shape.width;
-    for (uint64_t left = tile->hot ? tile->mask : 0; left; left &= left - 1) {
-        if (!rows_finite(tile->hot + (size_t)__builtin_ctzll(left) * (size_t)width, 1, width)) {
-            return false;
-        }
-    }
+    bool finite = !tile->hot || tada_rows_finite(tile->hot, tile->mask, width);
     for (tada_sinks s = tada_sinks_next(p, index, 0); !tile->hot && s.n > 0;
          s = tada_sinks_next(p, index, s.first + s.n)) {
-        if (!rows_finite(s.rows, s.n, width)) {
-            return false;
-        }
+        finite = finite && tada_rows_finite(s.rows, UINT64_MAX >> (CELLS - s.n), width);
     }
-    return true;
+    return finite;
 }
 
 void tada_nonfinite_recheck(tada_plane *p)

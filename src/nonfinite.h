@@ -19,6 +19,9 @@ static inline int tada_row_peak(const uint16_t *row, int n)
     return peak;
 }
 
+/* Whether those of rows [64][width] that are in mask are finite. */
+bool tada_rows_finite(const uint16_t *rows, uint64_t mask, int width);
+
 /* Notes a row that was written, or changed, by its peak. One thread at a time. */
 static inline void tada_nonfinite_note(tada_plane *plane, int peak)
 {

@@ -144,20 +144,18 @@ static void pack_spans(const uint8_t *ordered, const uint8_t *widths, int dim, u
 
 /* ---- encoding ---- */
 
-static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mask, int first, int columns,
-                         float *x)
+/* finite: all values are. */
+static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite, int first,
+                         int columns, float *x)
 {
     const tada_kernels *k = tada_kernels_get();
-    bool finite = true;
     for (int t = 0; t < CELLS; t++) {
         float *row = x + (size_t)t * columns;
         if (!(mask >> t & 1)) {
             memset(row, 0, (size_t)columns * sizeof *row);
             continue;
         }
-        const uint16_t *from = rows + (size_t)t * c->layout.width + first;
-        k->half_to_float(from, row, columns);
-        finite = finite && tada_row_peak(from, columns) < TADA_HALF_INFINITY;
+        k->half_to_float(rows + (size_t)t * c->layout.width + first, row, columns);
     }
     if (!finite) {
         tada_nonfinite_replace(x, columns, mask);
@@ -170,13 +168,13 @@ static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mas
 }
 
 /* Mean over the heads, rotated, of every cell: [64][head_dim]; stored, and returned as it will be decoded. */
-static void encode_head_means(const tada_codec *c, const uint16_t *rows, uint64_t mask, uint8_t *means,
-                              float *mean, float *x)
+static void encode_head_means(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite,
+                              uint8_t *means, float *mean, float *x)
 {
     const tada_layout *l = &c->layout;
     memset(mean, 0, CELLS * (size_t)l->head_dim * sizeof *mean);
     for (int h = 0; h < l->n_heads; h++) {
-        load_columns(c, rows, mask, h * l->head_dim, l->head_dim, x);
+        load_columns(c, rows, mask, finite, h * l->head_dim, l->head_dim, x);
         for (int i = 0; i < CELLS * l->head_dim; i++) {
             mean[i] += x[i];
         }
@@ -401,8 +399,8 @@ static void quantise_tokens(const tada_codec *c, const float *x, int columns, co
 }
 
 /* The columns of unit `u`, into its record. mean: over the heads, as decoded. */
-static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask, int u, const float *mean,
-                        uint8_t *record, float *scratch)
+static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite, int u,
+                        const float *mean, uint8_t *record, float *scratch)
 {
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
@@ -414,7 +412,7 @@ static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask
     float noise[CELLS] = {0};
     bool tokens = c->recipe.axis == TADA_AXIS_TOKEN;
     memset(record, 0, l->record_bytes);
-    load_columns(c, rows, mask, u * columns, columns, x);
+    load_columns(c, rows, mask, finite, u * columns, columns, x);
     if (tokens || l->rotation > 1) {
         k->turn(x, CELLS, columns, turned);
     }
@@ -471,9 +469,10 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
 {
     const tada_layout *l = &c->layout;
     float *mean = scratch;
+    bool finite = tada_rows_finite(rows, mask, l->width);
     scratch += centres_heads(c) ? (size_t)CELLS * l->head_dim : 0;
     if (centres_heads(c)) {
-        encode_head_means(c, rows, mask, cold->head_means, mean, scratch);
+        encode_head_means(c, rows, mask, finite, cold->head_means, mean, scratch);
     }
     size_t work = encode_work(c);
     uint16_t *decoded = (uint16_t *)(void *)(scratch + work);
@@ -489,10 +488,10 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
     do {
         for (int u = 0; u < l->n_units; u++) {
             uint8_t *record = cold->records + (size_t)u * cold->stride;
-            encode_unit(c, rows, mask, u, mean, record, scratch);
+            encode_unit(c, rows, mask, finite, u, mean, record, scratch);
             for (int round = 0; settles && round < MOST_ROUNDS; round++) {
                 tada_tile_decode_unit(c, cold, mask, u, decoded, scratch);
-                encode_unit(c, decoded, mask, u, mean, next, scratch);
+                encode_unit(c, decoded, mask, true, u, mean, next, scratch);
                 if (memcmp(record, next, l->record_bytes) == 0) {
                     break;
                 }
