@@ -112,6 +112,20 @@ void tada_planes_touch(void)
     touches++;
 }
 
+void tada_plane_warn(const cache_plane *c)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    tada_plane_stats stats;
+    tada_plane_get_stats(c->plane, &stats);
+    if (stats.nonfinite > 0 && !atomic_flag_test_and_set(&told)) {
+        tada_plugin_log(
+            "%c of layer %d has values that are not finite (NaN, or too large for f16): the model is "
+            "damaged, "
+            "or made for wider numbers. They spoil what attends to their tokens, and no other tokens",
+            c->kind == TADA_K ? 'K' : 'V', c->layer);
+    }
+}
+
 /* Rows of cells [cell, cell + n) of one tile, by way of the tile that was read last. */
 static bool read_few(cache_plane *c, int64_t cell, int64_t n, void *rows)
 {
@@ -212,6 +226,7 @@ bool tada_plane_set_bytes(cache_plane *c, size_t offset, const void *data, size_
         if (done && begins) {
             mark_restored(c, cells, n);
         }
+        tada_plane_warn(c);
         done = done && tada_backend_encode(c, n_threads) == TADA_OK;
         begins = false;
         from += part;

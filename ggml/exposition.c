@@ -101,6 +101,9 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
     by_kind(out, "tada_reopenings_total", "counter",
             "Warm or cold tiles decoded because they were written to.", (uint64_t)k->stats.reopens,
             (uint64_t)v->stats.reopens);
+    by_kind(out, "tada_nonfinite_cells_total", "counter",
+            "Rows written with a value that is not finite: NaN, or too large for f16.",
+            (uint64_t)k->stats.nonfinite, (uint64_t)v->stats.nonfinite);
     by_kind(out, "tada_state_rows_read_total", "counter",
             "Rows decoded for a reader outside a graph: states that are saved.", k->rows_read, v->rows_read);
     by_kind(out, "tada_state_rows_written_total", "counter",

@@ -22,7 +22,7 @@ static pthread_mutex_t life_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t planes_lock = PTHREAD_MUTEX_INITIALIZER;
 static counted_cache caches[METRICS_CACHES];
 static int64_t n_planes;
-static int64_t gone_compressions[2], gone_reopens[2]; /* of planes that are no more */
+static int64_t gone_compressions[2], gone_reopens[2], gone_nonfinite[2]; /* of planes that are no more */
 
 static atomic_uint_fast64_t generic[GGML_OP_COUNT];
 static atomic_uint_fast64_t rows_read[2], rows_written[2];
@@ -147,6 +147,7 @@ void tada_metrics_remove(cache_plane *c)
     c->counted_in = NULL;
     gone_compressions[c->kind] += stats.compressions;
     gone_reopens[c->kind] += stats.reopens;
+    gone_nonfinite[c->kind] += stats.nonfinite;
     bool last = --n_planes == 0;
     pthread_mutex_unlock(&planes_lock);
     if (last) {
@@ -221,6 +222,7 @@ static void collect_plane(metrics_kind *kind, metrics_cache *cache, const tada_p
     sum->cold += s->cold;
     sum->compressions += s->compressions;
     sum->reopens += s->reopens;
+    sum->nonfinite += s->nonfinite;
     sum->bytes_f16 += s->bytes_f16;
     sum->bytes_cold += s->bytes_cold;
     sum->bytes_hot += s->bytes_hot;
@@ -249,6 +251,7 @@ void tada_metrics_collect(metrics_counts *counts)
     for (int kind = 0; kind < 2; kind++) {
         counts->kinds[kind].stats.compressions += gone_compressions[kind];
         counts->kinds[kind].stats.reopens += gone_reopens[kind];
+        counts->kinds[kind].stats.nonfinite += gone_nonfinite[kind];
         counts->kinds[kind].rows_read = value(&rows_read[kind]);
         counts->kinds[kind].rows_written = value(&rows_written[kind]);
     }

@@ -204,6 +204,7 @@ static enum ggml_status set_rows(tada_backend *b, struct ggml_tensor *op)
         }
     }
     tada_metrics_tokens(c, rows->ne[1]);
+    tada_plane_warn(c);
     note_unsettled(b, c);
     return GGML_STATUS_SUCCESS;
 }

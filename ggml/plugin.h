@@ -109,6 +109,8 @@ size_t tada_plane_bytes_f16(const cache_plane *cache);
 cache_plane *tada_buffer_add_plane(cache_buffer *buffer, const struct ggml_tensor *tensor, int layer,
                                    const tada_spec *spec, const tada_shape *shape, void *memory,
                                    size_t bytes);
+/* Warns, once, when rows with values that are not finite have been written to it. */
+void tada_plane_warn(const cache_plane *cache);
 /* Rows of some plane may have changed. */
 void tada_planes_touch(void);
 /* Bytes [offset, offset + size) of the f16 tensor that the plane stands for. */

@@ -232,6 +232,10 @@ enum tada_type { TADA_F32, TADA_F16 };
  * into is reopened. Rows stay exact until tada_plane_settle, those of sinks until they are written again.
  * Tiles beyond the plane's own hot tiles borrow memory from `pool` until then. A cell out of range:
  * TADA_E_ARGUMENT, nothing written.
+ *
+ * Values that are not finite in f16 (NaN, infinities, what is too large) stay as they are while their row is
+ * exact; compressed, each becomes an average value of its channel (doc/format.md), so that other rows lose
+ * nothing.
  */
 TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, const void *rows,
                                            enum tada_type type, size_t stride, const int64_t *cells,
@@ -285,6 +289,7 @@ typedef struct tada_plane_stats {
     int64_t tiles;                 /* in all; */
     int64_t hot, warm, cold;       /* with written cells in f16; but for sinks, in 8 bits; compressed */
     int64_t compressions, reopens; /* since the plane was made: tiles encoded; decoded to be written again */
+    int64_t nonfinite;             /* since then: rows written with a value that is not finite in f16 */
     size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
     /* The parts of `bytes`, with their padding; that of hot tiles has the warm ones. */
     size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table;
@@ -334,7 +339,8 @@ typedef struct tada_attention {
 TADA_API int64_t tada_attention_sinks(const tada_attention *attention, int64_t *cells, int64_t capacity);
 
 /* Runs it on n_threads threads. The result does not depend on their number. A query with no visible cell:
- * zeros. */
+ * zeros. What a cell holds that is masked out (-infinity) never matters; one that is seen and holds values
+ * that are not finite may spoil the output of that query and head, and nothing else. */
 TADA_API enum tada_status tada_attention_run(const tada_attention *attention, tada_pool *pool, int n_threads,
                                              tada_error *error);
 

@@ -1,13 +1,27 @@
 #!/usr/bin/env bash
 # Fetches the pinned llama.cpp (inside the source archive of a Python package), checks it and builds its shared
 # libraries and tools, once.  get_llama.sh BUILD_DIR  ->  BUILD_DIR/llama.cpp (source), BUILD_DIR/llama (build)
-#   get_llama.sh --source BUILD_DIR    only the source
-#   get_llama.sh --archive             prints the path of the archive
+#   get_llama.sh --source BUILD_DIR             only the source
+#   get_llama.sh --archive                      prints the path of the archive
+#   get_llama.sh --release VERSION BUILD_DIR    another release of that package, for tests/engine/test_other_host.sh
 set -euo pipefail
 package=llama-cpp-python version=0.3.36
 sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 tools=(llama-cli llama-completion llama-server llama-bench llama-perplexity llama-quantize llama-speculative-simple
     ggml-rpc-server)
+# Of another release, what shows that the plug-in works, or steps aside: how fast it is does not matter.
+optimise=()
+if [ "${1:-}" = --release ]; then
+    [ "${2:-}" = "$version" ] || tools=(llama-simple) optimise=("-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG")
+    version=${2:-}
+    case $version in
+        0.3.36) ;;
+        0.3.35) sha256=1139dbb54509074b70893fab8554e3b079aa9f4d312058ce4018ef0019e3de12 ;; # ggml 0.20.0
+        0.3.16) sha256=34ed0f9bd9431af045bb63d9324ae620ad0536653740e9bb163a2e1fcb973be6 ;; # other vtables, too
+        *) echo "get_llama.sh: the checksums of 0.3.36, 0.3.35 and 0.3.16 are known, not that of '$version'" >&2; exit 2 ;;
+    esac
+    shift 2
+fi
 
 here=$(cd "$(dirname "$0")" && pwd)
 fetch_archive() {
@@ -23,7 +37,7 @@ if [ "${1:-}" = --source ]; then
     only_source=1
     shift
 fi
-[ $# -eq 1 ] || { echo "usage: get_llama.sh [--source] BUILD_DIR, or --archive" >&2; exit 2; }
+[ $# -eq 1 ] || { echo "usage: get_llama.sh [--release VERSION] [--source] BUILD_DIR, or --archive" >&2; exit 2; }
 mkdir -p "$1/bin"
 build=$(cd "$1" && pwd)
 source=$build/llama.cpp
@@ -63,7 +77,7 @@ if [ ! -f "$build/llama/.complete-$version-rpc" ]; then
     # Git must not find the repository around the build folder: its commit would become that of ggml.
     GIT_CEILING_DIRECTORIES=$build cmake -S "$source" -B "$build/llama" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
         -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=ON -DLLAMA_BUILD_UI=OFF \
-        -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_RPC=ON -DGGML_NATIVE=OFF "${features[@]}" -DGGML_CCACHE=OFF > "$build/llama.log" 2>&1 ||
+        -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_RPC=ON -DGGML_NATIVE=OFF "${features[@]}" "${optimise[@]}" -DGGML_CCACHE=OFF > "$build/llama.log" 2>&1 ||
         { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: configuring llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
     GIT_CEILING_DIRECTORIES=$build cmake --build "$build/llama" --parallel "$(nproc)" --target "${tools[@]}" >> "$build/llama.log" 2>&1 ||
         { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: building llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }

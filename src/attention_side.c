@@ -1,5 +1,6 @@
 #include "attention_side.h"
 
+#include "nonfinite.h"
 #include "sinks.h"
 
 #include <string.h>
@@ -179,6 +180,14 @@ static void sink_scores(const tada_side *s, const tada_tiles *tiles, int head, c
     }
 }
 
+/* What f16 rows [n][width] add to out [rows][padded dim]. */
+static void rows_values(const tada_side *s, const float *weights, size_t ldw, int rows, const uint16_t *from,
+                        int n, float *out)
+{
+    (s->plane->spoilt ? tada_nonfinite_values : tada_kernels_get()->values_rows)(
+        weights, ldw, rows, s->dim, from, (size_t)s->plane->shape.width, n, out, (size_t)tada_padded(s->dim));
+}
+
 /* What sinks of cold tiles add to out [rows][padded dim]. Their rows are not rotated. */
 static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, const float *weights,
                         size_t ldw, int rows, float *out)
@@ -188,9 +197,7 @@ static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, c
         int64_t index = tiles->index[j];
         for (tada_sinks run = tada_sinks_next(s->plane, index, 0); run.n > 0;
              run = tada_sinks_next(s->plane, index, run.first + run.n)) {
-            tada_kernels_get()->values_rows(weights + j * CELLS + run.first, ldw, rows, s->dim,
-                                            run.rows + column, (size_t)s->plane->shape.width, run.n, out,
-                                            (size_t)tada_padded(s->dim));
+            rows_values(s, weights + j * CELLS + run.first, ldw, rows, run.rows + column, run.n, out);
         }
     }
 }
@@ -272,7 +279,9 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
         tada_words_values(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), weights, ldw,
                           rows, out, padded, w->decode);
     } else if (hot) {
-        k->values_rows(weights, ldw, rows, s->dim, hot, width, written, out, padded);
+        rows_values(s, weights, ldw, rows, hot, written, out);
+    } else if (s->plane->spoilt && !(s->native && is_cold(s, index))) {
+        rows_values(s, weights, ldw, rows, tile_rows(s, index, head, w), CELLS, out);
     } else {
         if (s->native && is_cold(s, index)) {
             decode_head(s, index, head, w);

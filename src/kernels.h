@@ -168,6 +168,7 @@ typedef struct tada_kernels {
                         int n, float *c, size_t ldc);
     void (*fold)(const tada_fold *fold);
     void (*codes_dot)(const tada_dot *dot);
+    /* What the mask hides gets no weight, whatever its score. */
     void (*softmax)(const tada_softmax *softmax);
     int words_rows; /* rows from which words are faster than sums over codes */
     /* The largest codes of each row, tops [columns / group][rows], of codes as above. */

@@ -1,5 +1,6 @@
 #include "plane.h"
 
+#include "nonfinite.h"
 #include "sinks.h"
 
 #include <omp.h>
@@ -241,6 +242,7 @@ void tada_plane_clear(tada_plane *p)
     p->n_written = p->n_hot = p->n_warm = p->n_cold = 0;
     p->frozen = false;
     p->opened = false;
+    p->spoilt = false;
 }
 
 enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
@@ -385,7 +387,9 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
         tada_sinks_unmark(p, tile_of(p, cells[i]), t);
-        if (tada_row_is_zero(row, p->shape.width)) {
+        int peak = tada_row_peak(row, p->shape.width);
+        tada_nonfinite_note(p, peak);
+        if (peak == 0) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);
         } else {

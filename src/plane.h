@@ -52,11 +52,13 @@ struct tada_plane {
     tada_pool *pool; /* where the borrowed tiles come from; NULL when there are none */
     int64_t n_borrowed;
     bool opened; /* a tile has become hot since all streams were within their windows */
+    bool spoilt; /* rows in f16 may have values that are not finite */
     uint64_t clock;
     /* Other threads read them at any time; only the one that uses the plane changes them. */
     _Atomic int64_t n_written;             /* cells with a row */
     _Atomic int64_t n_hot, n_warm, n_cold; /* tiles with such cells */
     _Atomic int64_t compressions, reopens;
+    _Atomic int64_t nonfinite; /* rows that came with a value that is not finite */
 };
 
 /* A plane without memory, of which only the sizes count. False: it cannot be made. */
@@ -95,15 +97,6 @@ static inline enum tada_level tada_tile_level(const tada_tile *tile)
 static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
 {
     return plane->tiles[tile].mask & ~plane->tiles[tile].sinks;
-}
-
-static inline bool tada_row_is_zero(const uint16_t *row, int n)
-{
-    uint16_t bits = 0;
-    for (int i = 0; i < n; i++) {
-        bits |= row[i];
-    }
-    return (bits & 0x7fff) == 0;
 }
 
 /* Floats of scratch that encoding any tile needs, and decoding. */

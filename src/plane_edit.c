@@ -1,5 +1,5 @@
 /* Rows that change where they are, without opening their tiles: as after a shift of all positions. */
-#include "plane.h"
+#include "nonfinite.h"
 
 #include <omp.h>
 #include <stdatomic.h>
@@ -14,6 +14,7 @@ typedef struct plane_edit {
     tada_edit edit;
     void *context;
     atomic_int_fast64_t compressions;
+    atomic_int_fast64_t nonfinite; /* rows that have become so */
 } plane_edit;
 
 /* What one thread needs: the rows of a tile [64][width], those that change, and scratch of the codec. */
@@ -80,8 +81,11 @@ static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
     }
     for (int i = 0; i < n; i++) {
         uint16_t *row = rows + (size_t)places[i] * width;
+        bool was_finite = tada_row_peak(row, p->shape.width) < TADA_HALF_INFINITY;
         memcpy(row, w->rows + (size_t)i * width, width * 2);
-        if (tada_row_is_zero(row, p->shape.width)) {
+        int peak = tada_row_peak(row, p->shape.width);
+        e->nonfinite += was_finite && peak >= TADA_HALF_INFINITY;
+        if (peak == 0) {
             memset(row, 0, width * 2);
             tile->mask &= ~((uint64_t)1 << places[i]);
         }
@@ -98,7 +102,7 @@ static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
 enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit edit, void *context,
                                  int n_threads, tada_error *error)
 {
-    plane_edit e = {p, chosen, edit, context, 0};
+    plane_edit e = {p, chosen, edit, context, 0, 0};
     atomic_bool short_of_memory = false, refused = false;
 #pragma omp parallel num_threads(n_threads)
     {
@@ -116,6 +120,8 @@ enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit
         workspace_done(&w);
     }
     tada_count(&p->compressions, e.compressions);
+    tada_count(&p->nonfinite, e.nonfinite);
+    p->spoilt = p->spoilt || e.nonfinite > 0;
     tada_plane_recount_all(p);
     if (short_of_memory) {
         return tada_fail(error, TADA_E_MEMORY, "Out of memory while rows were changed: use fewer threads.");

@@ -1,4 +1,5 @@
 /* Settling a plane: what stays hot, what becomes warm or cold. */
+#include "nonfinite.h"
 #include "plane.h"
 
 #include "sinks.h"
@@ -182,6 +183,7 @@ enum tada_status tada_plane_settle(tada_plane *p, int n_threads)
         }
     }
     p->opened = false;
+    tada_nonfinite_recheck(p);
     free(list);
     free(scratch);
     return TADA_OK;

@@ -52,6 +52,7 @@ void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
                                 .cold = count_of(&p->n_cold),
                                 .compressions = count_of(&p->compressions),
                                 .reopens = count_of(&p->reopens),
+                                .nonfinite = count_of(&p->nonfinite),
                                 .bytes = p->bytes + marked,
                                 .bytes_f16 = (size_t)cells * (size_t)p->shape.width * 2,
                                 .bytes_table = (size_t)(slots - begin),

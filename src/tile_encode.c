@@ -1,4 +1,5 @@
 /* Encoding of one tile: rotate, centre, quantise, pack. */
+#include "nonfinite.h"
 #include "tile_places.h"
 #include "widths.h"
 
@@ -36,10 +37,17 @@ size_t tada_tile_encode_scratch(const tada_codec *codec)
            l->record_bytes / 4 + 64;
 }
 
+/* The nearest one that is finite: rotated values and deviations may be larger than f16 can hold. */
+static uint16_t finite_half(float value)
+{
+    uint16_t half = tada_half_from_float(value);
+    return (uint16_t)(half - ((half & 0x7fff) == TADA_HALF_INFINITY));
+}
+
 static float mean_put(const tada_codec *c, uint8_t *means, size_t i, float value)
 {
     if (c->recipe.centring == TADA_CENTRE_HEADS16) {
-        uint16_t half = tada_half_from_float(value);
+        uint16_t half = finite_half(value);
         memcpy(means + 2 * i, &half, sizeof half);
     } else {
         means[i] = tada_byte_from_float(value);
@@ -137,8 +145,9 @@ static void pack_spans(const uint8_t *ordered, const uint8_t *widths, int dim, u
 
 /* ---- encoding ---- */
 
-static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mask, int first, int columns,
-                         float *x)
+/* finite: all values are. */
+static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite, int first,
+                         int columns, float *x)
 {
     const tada_kernels *k = tada_kernels_get();
     for (int t = 0; t < CELLS; t++) {
@@ -148,20 +157,25 @@ static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mas
             continue;
         }
         k->half_to_float(rows + (size_t)t * c->layout.width + first, row, columns);
-        if (c->layout.rotation > 1) {
-            k->hadamard(row, columns, c->layout.rotation);
+    }
+    if (!finite) {
+        tada_nonfinite_replace(x, columns, mask);
+    }
+    for (int t = 0; t < CELLS && c->layout.rotation > 1; t++) {
+        if (mask >> t & 1) {
+            k->hadamard(x + (size_t)t * columns, columns, c->layout.rotation);
         }
     }
 }
 
 /* Mean over the heads, rotated, of every cell: [64][head_dim]; stored, and returned as it will be decoded. */
-static void encode_head_means(const tada_codec *c, const uint16_t *rows, uint64_t mask, uint8_t *means,
-                              float *mean, float *x)
+static void encode_head_means(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite,
+                              uint8_t *means, float *mean, float *x)
 {
     const tada_layout *l = &c->layout;
     memset(mean, 0, CELLS * (size_t)l->head_dim * sizeof *mean);
     for (int h = 0; h < l->n_heads; h++) {
-        load_columns(c, rows, mask, h * l->head_dim, l->head_dim, x);
+        load_columns(c, rows, mask, finite, h * l->head_dim, l->head_dim, x);
         for (int i = 0; i < CELLS * l->head_dim; i++) {
             mean[i] += x[i];
         }
@@ -201,8 +215,8 @@ static void quantise_f16(const tada_recipe *r, const float *x, size_t stride, in
     int tries = r->search == TADA_SEARCH_MINMAX ? 1 : 12;
     for (int try = 0; try < tries && n > 0; try++) {
         float half = (high - low) / 2 * (1.0f - 0.045f * (float)try), error = 0;
-        uint16_t s = tada_half_from_float(2 * half / levels);
-        uint16_t z = tada_half_from_float((low + high) / 2 - half);
+        uint16_t s = finite_half(2 * half / levels);
+        uint16_t z = finite_half((low + high) / 2 - half);
         float scale = tada_half_to_float(s), zero = tada_half_to_float(z);
         float inverse = scale > 0 ? 1.0f / scale : 0;
         for (int i = 0; i < n; i++) {
@@ -444,8 +458,8 @@ static void quantise_tokens(const tada_codec *c, const token_work *w, int column
 }
 
 /* The columns of unit `u`, into its record. mean: over the heads, as decoded. */
-static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask, int u, const float *mean,
-                        uint8_t *record, float *scratch)
+static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite, int u,
+                        const float *mean, uint8_t *record, float *scratch)
 {
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
@@ -457,7 +471,7 @@ static void encode_unit(const tada_codec *c, const uint16_t *rows, uint64_t mask
     float noise[CELLS] = {0};
     bool tokens = c->recipe.axis == TADA_AXIS_TOKEN;
     memset(record, 0, l->record_bytes);
-    load_columns(c, rows, mask, u * columns, columns, x);
+    load_columns(c, rows, mask, finite, u * columns, columns, x);
     if (tokens || l->rotation > 1) {
         k->turn(x, CELLS, columns, turned);
     }
@@ -522,9 +536,10 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
 {
     const tada_layout *l = &c->layout;
     float *mean = scratch;
+    bool finite = tada_rows_finite(rows, mask, l->width);
     scratch += centres_heads(c) ? (size_t)CELLS * l->head_dim : 0;
     if (centres_heads(c)) {
-        encode_head_means(c, rows, mask, cold->head_means, mean, scratch);
+        encode_head_means(c, rows, mask, finite, cold->head_means, mean, scratch);
     }
     size_t work = encode_work(c);
     uint16_t *decoded = (uint16_t *)(void *)(scratch + work);
@@ -540,10 +555,10 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
     do {
         for (int u = 0; u < l->n_units; u++) {
             uint8_t *record = cold->records + (size_t)u * cold->stride;
-            encode_unit(c, rows, mask, u, mean, record, scratch);
+            encode_unit(c, rows, mask, finite, u, mean, record, scratch);
             for (int round = 0; settles && round < MOST_ROUNDS; round++) {
                 tada_tile_decode_unit(c, cold, mask, u, decoded, scratch);
-                encode_unit(c, decoded, mask, u, mean, next, scratch);
+                encode_unit(c, decoded, mask, true, u, mean, next, scratch);
                 if (memcmp(record, next, l->record_bytes) == 0) {
                     break;
                 }
@@ -562,11 +577,11 @@ bool tada_tile_encode_exactly(const tada_codec *c, const uint16_t *rows, uint64_
 {
     const tada_layout *l = &c->layout;
     uint16_t *decoded = (uint16_t *)(void *)(scratch + encode_work(c));
+    if (!encodes_to_itself(c) || !tada_rows_finite(rows, mask, l->width)) {
+        return false;
+    }
     for (int u = 0; u < l->n_units; u++) {
-        if (!encodes_to_itself(c)) {
-            return false;
-        }
-        encode_unit(c, rows, mask, u, NULL, cold->records + (size_t)u * cold->stride, scratch);
+        encode_unit(c, rows, mask, true, u, NULL, cold->records + (size_t)u * cold->stride, scratch);
         tada_tile_decode_unit(c, cold, mask, u, decoded, scratch);
         for (uint64_t left = mask; left; left &= left - 1) {
             size_t at = (size_t)__builtin_ctzll(left) * (size_t)l->width + (size_t)u * (size_t)l->unit;

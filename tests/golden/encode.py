@@ -68,10 +68,38 @@ class Group:
 # ---- 1: rows ----
 
 
+def stand_in(values):
+    """What values of a column become that are not finite."""
+    finite = [v for v in values if math.isfinite(v)]
+    total = 0.0
+    for v in finite:
+        total = f32_of(total + v)
+    # The first of equals is what min() finds.
+    mean = f32_of(total / len(finite)) if finite else 0.0
+    return min(finite, key=lambda v: abs(f32_of(v - mean)), default=0.0)
+
+
+def replace(g, rows):
+    """Makes the values of the written cells finite."""
+    written = [t for t in range(CELLS) if g.written(t)]
+    for c in range(g.width):
+        if not all(math.isfinite(rows[t][c]) for t in written):
+            value = stand_in([rows[t][c] for t in written])
+            for t in written:
+                rows[t][c] = rows[t][c] if math.isfinite(rows[t][c]) else value
+
+
+def finite_half(value):
+    """The bits of a value that is rounded to f16, or those of the largest."""
+    bits = half(value)
+    return bits - (bits & 0x7FFF == 0x7C00)
+
+
 def store_mean(g, tile, at, value):
     """Stores a mean; what it decodes to."""
     bits = half(value)
     if g.centring == HEADS16:
+        bits = finite_half(value)
         struct.pack_into("<H", tile, at, bits)
         return struct.unpack("<e", struct.pack("<H", bits))[0]
     size = bits & 0x7FFF
@@ -322,7 +350,7 @@ def quantise32(g, group):
         narrower = f32_of(1 - f32_of(NARROWER * k))
         extent = f32_of(f32_of(f32_of(group.high - group.low) / 2) * narrower)
         middle = f32_of(f32_of(group.low + group.high) / 2)
-        word = struct.pack("<2H", half(f32_of(2 * extent / levels)), half(f32_of(middle - extent)))
+        word = struct.pack("<2H", finite_half(f32_of(2 * extent / levels)), finite_half(f32_of(middle - extent)))
         scale, zero = halves(word)
         inverse = f32_of(1 / scale) if scale else 0.0
         v = f32([x - zero for x in group.x])
@@ -405,10 +433,9 @@ def pack_head(g, codes, head, widths, tile):
 def encode_once(g, data):
     tile = bytearray(g.size)
     values = halves(data)
-    rows = [
-        hadamard(values[t * g.width : (t + 1) * g.width], g.block) if g.written(t) else [0.0] * g.width
-        for t in range(CELLS)
-    ]
+    rows = [values[t * g.width : (t + 1) * g.width] for t in range(CELLS)]
+    replace(g, rows)
+    rows = [hadamard(row, g.block) if g.written(t) else [0.0] * g.width for t, row in enumerate(rows)]
     noise = [noise_of(g, row) for row in rows]
     centre(g, rows, tile)
     codes = [[0] * g.width for _ in range(CELLS)]

@@ -89,4 +89,16 @@ static void make_rows(const tada_codec *c, uint64_t seed, uint16_t *rows)
     }
 }
 
+/* A cell, a channel and some values of others that are not finite, and values at the end of f16. */
+static void spoil_rows(const tada_codec *c, uint16_t *rows)
+{
+    static const uint16_t bad[] = {0x7e00, 0xfc00, 0x7c00, 0xffff, 0x7c01};
+    for (int i = 0; i < TADA_TILE_CELLS * c->layout.width; i++) {
+        bool hit = i / c->layout.width == 16 || i % c->layout.width == 7 || draw(20) == 0;
+        rows[i] = hit                        ? bad[draw(5)]
+                  : i % c->layout.width == 9 ? (uint16_t)(0x7bff | draw(2) << 15)
+                                             : rows[i];
+    }
+}
+
 #endif
