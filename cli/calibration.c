@@ -76,8 +76,7 @@ double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes)
 
 /* ---- statistics ---- */
 
-/* What an error in each 8 channels counts for: the mean square of what queries ask of them. */
-static float *weights_of(const struct layer_statistics *statistics)
+float *calibration_weights(const struct layer_statistics *statistics)
 {
     int n = statistics->k_width / 8;
     float *weights = malloc((size_t)n * sizeof *weights);
@@ -124,7 +123,7 @@ static int take_statistics(struct calibration *c)
         v->head_dim = v->width == k->width ? k->head_dim : 0;
         k->recipe = recipe_of_quarters(0, 64);
         v->recipe = recipe_of_quarters(1, 64);
-        k->weights = weights_of(&statistics);
+        k->weights = calibration_weights(&statistics);
         if (!k->weights) {
             tada_plan_free(c->plan);
             c->plan = NULL;
@@ -139,6 +138,13 @@ static int take_statistics(struct calibration *c)
     c->plan->sinks = 4;
     c->plan->n_ctx = c->options->n_ctx;
     return 0;
+}
+
+/* Choices are measured at the ends of the last PLACES eighths of the text. */
+static bool is_place(int from, int to, int n)
+{
+    enum { PARTS = 8, PLACES = 5 };
+    return from * PARTS / n != to * PARTS / n && to * PARTS / n > PARTS - PLACES;
 }
 
 int calibration_observe(struct calibration *c)
@@ -164,9 +170,15 @@ int calibration_observe(struct calibration *c)
         status = interrupted() ? EXIT_INTERRUPTED : cache_decode(&cache, c->tokens + at, part, at, 1);
         c->work.done += part;
         progress_show(&c->work.progress, c->work.done, c->work.total, c->work.detail);
+        if (status == 0 && c->choices && is_place(at, at + part, n)) {
+            status = choices_measure(engine, at + part, c->options->n_threads, c->choices);
+        }
     }
     if (status == 0) {
         status = take_statistics(c);
+    }
+    if (status == 0 && c->choices) {
+        choices_take(c->plan, c->choices);
     }
     engine->statistics_watch(false);
     cache_close(&cache);

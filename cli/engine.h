@@ -52,6 +52,9 @@
 struct layer_statistics {
     int k_width, v_width, head_dim;
     double *q_squares; /* [k_width]: of all queries that read the channel; the plug-in's */
+    /* What attention was given last, but for the planes and `out`: of the last 64 queries every other one.
+     * The plug-in's, until the next batch. n_queries 0: it cannot be told. */
+    tada_attention attention;
 };
 
 /* What is used of the plug-in: type, name without its "tada_", arguments. */
@@ -64,8 +67,11 @@ struct layer_statistics {
     /* Statistics of the attention: begin (forgetting all) or end, and what was seen of a layer. */          \
     X(void, statistics_watch, (bool on))                                                                     \
     X(bool, statistics_get, (int layer, struct layer_statistics *statistics))                                \
+    /* Rows of the plane that the attention of a layer read last; false: it is gone. */                      \
+    X(bool, statistics_rows,                                                                                 \
+      (int layer, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows, int n_threads))             \
     /* Sizes before anything is allocated: of the attention of a context that is made after _begin, and of   \
-     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */           \
+     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */ \
     X(void, measure_begin, (int n_threads))                                                                  \
     X(void, measure_planes, (void))                                                                          \
     X(const char *, measure_end, (tada_plane_parts * parts, size_t * scratch))                               \
