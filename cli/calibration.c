@@ -107,7 +107,13 @@ static int take_statistics(struct calibration *c)
         cli_fail("%s has no KV cache that can be compressed: choose another model.", c->model->name);
         return EXIT_USAGE;
     }
+    tada_spec usual;
+    tada_spec_parse("tada", &usual, NULL);
+    usual.window = 0; /* sensitivities are measured without */
     c->plan = tada_plan_create(n_layers);
+    if (c->plan) {
+        plan_follow(c->plan, &usual);
+    }
     for (int layer = 0; layer < n_layers && c->plan; layer++) {
         if (!engine->statistics_get(layer, &statistics)) {
             continue;
@@ -135,7 +141,6 @@ static int take_statistics(struct calibration *c)
     snprintf(c->plan->model, sizeof c->plan->model, "%.*s", (int)sizeof c->plan->model - 1, c->model->name);
     snprintf(c->plan->method, sizeof c->plan->method, "%s", c->options->paper ? "paper" : "tada");
     c->plan->fingerprint = engine->model_fingerprint();
-    c->plan->sinks = 4;
     c->plan->n_ctx = c->options->n_ctx;
     return 0;
 }

@@ -62,8 +62,8 @@ static tada_recipe recipe_by(const struct calibration *c, const struct way *way,
     return recipe;
 }
 
-/* All settings of plane i in the order of rising bytes; how many. */
-static int list_settings(const struct calibration *c, const tada_plan *plan, int i, const struct way *way,
+/* All settings of plane i in the order of rising bytes; how many. The plane is left with one of them. */
+static int list_settings(const struct calibration *c, tada_plan *plan, int i, const struct way *way,
                          struct setting *settings)
 {
     const int *list = i % 2 ? v_quarters : k_quarters;
@@ -76,12 +76,13 @@ static int list_settings(const struct calibration *c, const tada_plan *plan, int
                         .n_streams = 1,
                         .head_dim = plan->planes[i].head_dim};
     for (int j = 0; j < n_quarters && shape.width > 0; j++) {
-        tada_recipe recipe = recipe_by(c, way, i, list[j]);
+        plan->planes[i].recipe = recipe_by(c, way, i, list[j]);
         for (int k = 0; k < n_windows; k++) {
-            int window = way->choices ? choices_window(k) : way->window;
-            tada_spec spec = {.k = recipe, .v = recipe, .window = window, .sinks = plan->sinks};
+            plan->planes[i].window = way->choices ? choices_window(k) : way->window;
+            tada_spec spec = tada_plan_spec(plan, i / 2, shape.kind);
+            double bytes = (double)tada_plane_bytes(&spec, &shape);
             double error = way->choices ? choices_error(c->choices, i, list[j], k) : error_at(i, list[j]);
-            settings[n++] = (struct setting){list[j], window, (double)tada_plane_bytes(&spec, &shape), error};
+            settings[n++] = (struct setting){list[j], plan->planes[i].window, bytes, error};
         }
     }
     qsort(settings, (size_t)n, sizeof *settings, by_bytes);

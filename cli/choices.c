@@ -51,6 +51,9 @@ static bool candidate_recipe(int plane, int number, int quarters, tada_recipe *r
     recipe->centring = candidate->centring;
     recipe->rotation = candidate->rotation;
     recipe->axis = candidate->axis;
+    if (candidate->axis == TADA_AXIS_CHANNEL) {
+        recipe->scale = TADA_SCALE_16; /* shorter words may be for tokens only */
+    }
     if (candidate->axis == TADA_AXIS_TOKEN && recipe->quarters) {
         recipe->quarters = 0; /* widths do not adapt by token */
         return quarters % 4 == 0 && quarters != 28;
@@ -240,36 +243,50 @@ int choices_measure(const struct engine *engine, int n_tokens, int n_threads, st
 
 /* ---- what follows ---- */
 
-void choices_take(const tada_plan *plan, struct choices *choices)
+/* Bytes of a plane without a window. */
+static double bytes_of(const tada_plan *plan, int plane, const tada_recipe *recipe)
+{
+    tada_spec spec;
+    tada_shape shape = {.kind = (enum tada_kind)(plane % 2),
+                        .width = plan->planes[plane].width,
+                        .n_cells = plan->n_ctx,
+                        .n_streams = 1,
+                        .head_dim = plan->planes[plane].head_dim};
+    tada_spec_parse("tada", &spec, NULL);
+    spec.k = spec.v = *recipe;
+    spec.window = 0;
+    return (double)tada_plane_bytes(&spec, &shape);
+}
+
+/* The number of the best candidate of a plane. */
+static int best_candidate(const tada_plan *plan, int plane, const struct plane_choices *c)
 {
     /* Less than that may be chance. */
     const double clearly = 0.95;
+    int middle = points[plane % 2][MIDDLE], best = 0;
+    tada_recipe recipe = recipe_of_quarters(plane, middle);
+    double least = clearly * c->candidates[0], usual = bytes_of(plan, plane, &recipe);
+    for (int i = 1; i < CHOICES_MOST; i++) {
+        if (c->candidates[i] == 0 || !candidate_recipe(plane, i, middle, &recipe)) {
+            continue;
+        }
+        /* What bytes beyond the usual ones would be worth as bits: each quarters the error. */
+        double more = bytes_of(plan, plane, &recipe) - usual;
+        double bits = 8 * more / ((double)plan->planes[plane].width * plan->n_ctx);
+        double error = c->candidates[i] * pow(4, bits);
+        if (error < least) {
+            least = error;
+            best = i;
+        }
+    }
+    return best;
+}
+
+void choices_take(const tada_plan *plan, struct choices *choices)
+{
     for (int i = 0; i < 2 * plan->n_layers; i++) {
         struct plane_choices *c = &choices->planes[i];
-        const tada_plan_plane *plane = &plan->planes[i];
-        tada_shape shape = {.kind = (enum tada_kind)(i % 2),
-                            .width = plane->width,
-                            .n_cells = plan->n_ctx,
-                            .n_streams = 1,
-                            .head_dim = plane->head_dim};
-        double least = clearly * c->candidates[0], usual_bytes = 0;
-        c->best = 0;
-        for (int j = 0; j < CHOICES_MOST && c->candidates[0] > 0 && plane->width > 0; j++) {
-            tada_recipe recipe;
-            if (!candidate_recipe(i, j, points[i % 2][MIDDLE], &recipe) || c->candidates[j] == 0) {
-                continue;
-            }
-            tada_spec spec = {.k = recipe, .v = recipe, .sinks = plan->sinks};
-            double bytes = (double)tada_plane_bytes(&spec, &shape);
-            usual_bytes = j == 0 ? bytes : usual_bytes;
-            /* What the bytes beyond the usual ones would be worth as bits: each quarters the error. */
-            double bits = 8 * (bytes - usual_bytes) / ((double)plane->width * plan->n_ctx);
-            double error = c->candidates[j] * pow(4, bits);
-            if (j > 0 && error < least) {
-                least = error;
-                c->best = j;
-            }
-        }
+        c->best = plan->planes[i].width > 0 && c->candidates[0] > 0 ? best_candidate(plan, i, c) : 0;
     }
 }
 
