@@ -145,6 +145,9 @@ enum ggml_type cache_stock_type(const char *name);
 /* Has the caches that are made from now on follow a spec, or `plan` when it is not NULL. EXIT_USAGE: a plan
  * that cannot be read. */
 int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed);
+/* The most recent cells that such a cache keeps exact in any plane. 0: none, or a spec that cannot be read.
+ */
+int cache_window(const struct engine *engine, const char *spec, const tada_plan *plan);
 /* A cache that this model cannot have: EXIT_USAGE. */
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache);
 void cache_close(struct cache *cache); /* of zeros, or closed already: fine */

@@ -77,16 +77,6 @@ void exam_close(struct exam *exam)
     *exam = (struct exam){NULL};
 }
 
-int exam_window(const tada_plan *plan)
-{
-    int window = 0;
-    for (int i = 0; plan && i < 2 * plan->n_layers; i++) {
-        const tada_plan_plane *plane = &plan->planes[i];
-        window = plane->width > 0 && plane->window > window ? plane->window : window;
-    }
-    return window;
-}
-
 /* ---- texts that share a prompt ---- */
 
 /*
@@ -220,7 +210,7 @@ int exam_take(const struct exam *exam, const char *spec, const tada_plan *plan, 
               struct work *work, struct exam_score *score)
 {
     struct cache cache;
-    int window = exam_window(plan), first = 0;
+    int window = cache_window(exam->model->engine, spec, plan), first = 0;
     double start = work->done;
     int status = cache_open(exam->model,
                             &(struct cache_options){.spec = spec,

@@ -42,8 +42,6 @@ int exam_take(const struct exam *exam, const char *spec, const tada_plan *plan, 
               struct work *work, struct exam_score *score);
 /* Tokens that examining a cache decodes at most, with windows of so many cells. */
 double exam_tokens(const struct exam *exam, int window);
-/* The longest window of a plan; 0 for NULL. */
-int exam_window(const tada_plan *plan);
 
 /* Whether a is the better score: more right answers, then likelier ones. */
 bool exam_is_better(const struct exam_score *a, const struct exam_score *b);
