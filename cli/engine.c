@@ -263,8 +263,9 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
     }
     if (plan) {
         engine->set_plan(plan);
-    } else if (!parsed->stock) {
-        engine->set_cache(spec, NULL);
+    } else {
+        /* Also for a stock cache: the plan of the one before may be gone by now. */
+        engine->set_cache(parsed->stock ? "tada" : spec, NULL);
     }
     return 0;
 }

@@ -72,6 +72,7 @@ assert r["method"] == "paper" and all(x["bits"] in (2, 4, 8) and x["centring"] =
 "$bin/../tests/make_model" large.gguf 8 0 12
 tada calibrate -m large.gguf --budget 40% -c 1024 --sample 256 -t 2 -o large.plan
 check "a model with large channels" test "$status" -eq 0
+check "... and the plug-in has nothing to say" bash -c "! grep -q '^TADA:' err"
 check "... says which recipes fit better" grep -qE "^(Planes that another recipe fits better|No plane is fit better)" out
 check "... but no rotation of K" test "$(grep -cE '[0-9] K (rotated|by token)' out)" -eq 0
 tada inspect large.plan --json large.json
