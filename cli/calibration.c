@@ -176,6 +176,7 @@ int calibration_observe(struct calibration *c)
         c->work.done += part;
         progress_show(&c->work.progress, c->work.done, c->work.total, c->work.detail);
         if (status == 0 && c->choices && is_place(at, at + part, n)) {
+            progress_show(&c->work.progress, c->work.done, c->work.total, "what recipes do to attention");
             status = choices_measure(engine, at + part, c->options->n_threads, c->choices);
         }
     }

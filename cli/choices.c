@@ -233,7 +233,9 @@ int choices_measure(const struct engine *engine, int n_tokens, int n_threads, st
     for (int layer = 0; layer < TADA_PLAN_LAYERS && status == 0; layer++) {
         struct layer_statistics statistics;
         int64_t n_cells = engine->statistics_get(layer, &statistics) ? cells_of(&statistics, n_tokens) : 0;
-        if (n_cells > 0) {
+        if (interrupted()) {
+            status = EXIT_INTERRUPTED;
+        } else if (n_cells > 0) {
             status =
                 measure_layer(engine, layer, &statistics, n_cells, n_threads, &choices->planes[2 * layer]);
         }
