@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_CANDIDATES = 9, BUDGETS = 4 };
+enum { MOST_CANDIDATES = 8, BUDGETS = 4 };
 
 /* Plans and specs that the second half of the text decides between, and stock caches to compare with. */
 struct decision {
@@ -35,7 +35,6 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
         struct way way;
     } ways[] = {{"plan, window 64", {0.75, 64, TADA_CENTRE_NONE, false}},
                 {"plan, no window", {0.75, 0, TADA_CENTRE_NONE, false}},
-                {"plan, steep", {1, 0, TADA_CENTRE_NONE, false}},
                 {"plan, even", {0.5, 64, TADA_CENTRE_NONE, false}},
                 {"plan, choices", {0.75, .choices = true}},
                 {"plan, choices, even", {0.5, .choices = true}},
