@@ -27,7 +27,7 @@ shots = "".join(f"Question: Anna has {a} stamps and gets {b} more. How many has 
                 for a, b in [(3, 4), (10, 5), (6, 6), (20, 3), (7, 1), (9, 9), (2, 30), (14, 4)])
 ask = shots + "Question: Anna has 4 stamps and gets 5 more. How many has she now?\nAnswer:"
 tasks = [{"prompt": ask, "answer": " 4 + 5 = 9\n#### 9"},
-         {"prompt": ask, "answer": " 4 + 5", "choices": [" 8 + 8", " 4 + 5", " dog"]},
+         {"prompt": ask, "answer": " 4 + 5", "choices": [" 8 + 8", " 4 + 5"]},
          {"prompt": ask, "answer": " 4 + 5 ="}]
 with open("tasks.jsonl", "w") as file:
     file.write("\n" + "".join(json.dumps(task) + "\n" for task in tasks))
@@ -41,7 +41,7 @@ open("nothing.jsonl", "w").write("\n")
 open("short.jsonl", "w").write('{"prompt": "One and one is", "answer": " two"}\n')
 open("text", "w").write(shots * 40)
 END
-paper=(calibrate -m "$exact" -f text -c 1024 --sample 256 -t 2 --budget 95% --method paper --trials 3 --seed 5)
+paper=(calibrate -m "$exact" -f text -c 1024 --sample 256 -t 2 --budget 95% --method paper --trials 2 --seed 5)
 for name in json answer empty choices list number; do
     tada "${paper[@]}" --tasks "$name.jsonl" -o plan.gguf
     check "a line that is no task is refused ($name)" refused "$name.jsonl: line 3 "
