@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-enum { ALLOCATION_OPTIONS = 32 };
+enum { ALLOCATION_OPTIONS = 64 };
 
 /* What one plane can have, in the order of rising bytes. */
 struct allocation_plane {

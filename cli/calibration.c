@@ -76,8 +76,7 @@ double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes)
 
 /* ---- statistics ---- */
 
-/* What an error in each 8 channels counts for: the mean square of what queries ask of them. */
-static float *weights_of(const struct layer_statistics *statistics)
+float *calibration_weights(const struct layer_statistics *statistics)
 {
     int n = statistics->k_width / 8;
     float *weights = malloc((size_t)n * sizeof *weights);
@@ -108,7 +107,13 @@ static int take_statistics(struct calibration *c)
         cli_fail("%s has no KV cache that can be compressed: choose another model.", c->model->name);
         return EXIT_USAGE;
     }
+    tada_spec usual;
+    tada_spec_parse("tada", &usual, NULL);
+    usual.window = 0; /* sensitivities are measured without */
     c->plan = tada_plan_create(n_layers);
+    if (c->plan) {
+        plan_follow(c->plan, &usual);
+    }
     for (int layer = 0; layer < n_layers && c->plan; layer++) {
         if (!engine->statistics_get(layer, &statistics)) {
             continue;
@@ -124,7 +129,7 @@ static int take_statistics(struct calibration *c)
         v->head_dim = v->width == k->width ? k->head_dim : 0;
         k->recipe = recipe_of_quarters(0, 64);
         v->recipe = recipe_of_quarters(1, 64);
-        k->weights = weights_of(&statistics);
+        k->weights = calibration_weights(&statistics);
         if (!k->weights) {
             tada_plan_free(c->plan);
             c->plan = NULL;
@@ -136,9 +141,15 @@ static int take_statistics(struct calibration *c)
     snprintf(c->plan->model, sizeof c->plan->model, "%.*s", (int)sizeof c->plan->model - 1, c->model->name);
     snprintf(c->plan->method, sizeof c->plan->method, "%s", c->options->paper ? "paper" : "tada");
     c->plan->fingerprint = engine->model_fingerprint();
-    c->plan->sinks = 4;
     c->plan->n_ctx = c->options->n_ctx;
     return 0;
+}
+
+/* Choices are measured at the ends of the last PLACES eighths of the text. */
+static bool is_place(int from, int to, int n)
+{
+    enum { PARTS = 8, PLACES = 5 };
+    return from * PARTS / n != to * PARTS / n && to * PARTS / n > PARTS - PLACES;
 }
 
 int calibration_observe(struct calibration *c)
@@ -164,9 +175,16 @@ int calibration_observe(struct calibration *c)
         status = interrupted() ? EXIT_INTERRUPTED : cache_decode(&cache, c->tokens + at, part, at, 1);
         c->work.done += part;
         progress_show(&c->work.progress, c->work.done, c->work.total, c->work.detail);
+        if (status == 0 && c->choices && is_place(at, at + part, n)) {
+            progress_show(&c->work.progress, c->work.done, c->work.total, "what recipes do to attention");
+            status = choices_measure(engine, at + part, c->options->n_threads, c->choices);
+        }
     }
     if (status == 0) {
         status = take_statistics(c);
+    }
+    if (status == 0 && c->choices) {
+        choices_take(c->plan, c->choices);
     }
     engine->statistics_watch(false);
     cache_close(&cache);

@@ -2,6 +2,8 @@
 #ifndef TADA_CALIBRATION_H
 #define TADA_CALIBRATION_H
 
+#include "choices.h"
+#include "exam.h"
 #include "trial.h"
 
 #include <stdint.h>
@@ -11,9 +13,10 @@ enum { K_PROBE = 10, V_PROBE = 8 };
 
 struct calibrate_options {
     const char *model_path, *text_path, *plan_path, *from_path, *report_path; /* NULL: not given */
-    double budget;  /* of f16's bytes, 0 to 1; 0: not given */
-    double max_kld; /* nats; 0: not given */
-    int n_ctx;      /* that the budget is meant for */
+    const char *tasks_path; /* that the random search is scored on; NULL: by KL divergence */
+    double budget;          /* of f16's bytes, 0 to 1; 0: not given */
+    double max_kld;         /* nats; 0: not given */
+    int n_ctx;              /* that the budget is meant for */
     int n_threads, n_trials;
     int n_sample; /* tokens that each plane is measured on; 0: by the size of the model */
     uint32_t seed;
@@ -24,11 +27,14 @@ struct calibration {
     const struct model *model;
     const struct calibrate_options *options;
     llama_token *tokens;
-    int n_tokens;      /* the first half is calibrated on, the second half decides */
-    tada_plan *plan;   /* the one that is being made: widths, weights and sensitivities of all planes */
-    int n_heads_kv;    /* the fewest of any layer */
-    double scratch;    /* bytes beside the planes */
-    int sample, check; /* tokens of a window to learn from, and of one to decide on */
+    int n_tokens;            /* the first half is calibrated on, the second half decides */
+    tada_plan *plan;         /* the one that is being made: widths, weights and sensitivities of all planes */
+    int n_heads_kv;          /* the fewest of any layer */
+    struct choices *choices; /* of its planes; NULL with the random search */
+    double scratch;          /* bytes beside the planes */
+    int sample, check;       /* tokens of a window to learn from, and of one to decide on */
+    struct exam exam;        /* without tasks: zeros */
+    struct exam_score scores[2]; /* of the best plan of the random search, and of f16 */
     struct work work;
 };
 
@@ -46,6 +52,7 @@ struct way {
     double damping; /* the power to which measured sensitivities count */
     int window;
     enum tada_centring centring;
+    bool choices; /* recipe and window of each plane by its own errors; the two above do not count then */
 };
 
 /* The allocation for a budget. plan: a copy that gets recipes and windows. False: the budget is too small. */
@@ -53,8 +60,12 @@ bool calibration_allocate(const struct calibration *calibration, double budget, 
                           tada_plan *plan);
 /* The best spec with equal bits in all layers within the budget; "" when there is none. */
 void calibration_equal_spec(const struct calibration *calibration, double budget, char *spec, size_t size);
-/* The paper's: random search over bits per layer. */
+/* The paper's: random search over bits per layer; on tasks it fills in the scores. */
 int calibration_search(struct calibration *calibration, double budget, tada_plan *best);
+/* Whether anything of the tasks' prompts would be compressed; else EXIT_USAGE. */
+int calibration_search_check(const struct calibration *calibration);
+/* Tokens that it takes. */
+double calibration_search_tokens(const struct calibration *calibration);
 
 /* Decides, writes the plan and its report, and prints what it is worth. */
 int calibration_decide(struct calibration *calibration);
@@ -74,6 +85,10 @@ void plan_follow(tada_plan *plan, const tada_spec *spec);
 tada_plan *plan_copy(const tada_plan *plan);
 /* Bytes of all planes at n_ctx cells, and of the same in f16. */
 double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes);
+
+/* [k_width / 8]: what an error in each 8 channels of K counts for, the mean square of what queries ask of
+ * them. The caller's to free; NULL: memory is short. */
+float *calibration_weights(const struct layer_statistics *statistics);
 
 /* Plane i of a plan in the order K, V of layer 0, ...; what its recipe is with so many quarters of a bit (V:
  * whole bits). */

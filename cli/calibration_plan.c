@@ -2,7 +2,6 @@
 #include "allocation.h"
 #include "calibration.h"
 #include "cli.h"
-#include "random.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -42,25 +41,63 @@ static double typical_sensitivity(const tada_plan *plan)
     return n ? exp(sum / n) : 1;
 }
 
-static void fill_options(const tada_plan *plan, int i, int n_ctx, double sensitivity,
-                         enum tada_centring centring, struct allocation_plane *options)
+/* What one option of a plane is. */
+struct setting {
+    int quarters, window;
+    double bytes, error;
+};
+
+static int by_bytes(const void *a, const void *b)
 {
-    enum tada_kind kind = i % 2 ? TADA_V : TADA_K;
+    const struct setting *x = a, *y = b;
+    return x->bytes != y->bytes ? (x->bytes > y->bytes) - (x->bytes < y->bytes)
+                                : (x->error < y->error) - (x->error > y->error);
+}
+
+static tada_recipe recipe_by(const struct calibration *c, const struct way *way, int plane, int quarters)
+{
+    tada_recipe recipe =
+        way->choices ? choices_recipe(c->choices, plane, quarters) : recipe_of_quarters(plane, quarters);
+    recipe.centring = way->choices ? recipe.centring : way->centring;
+    return recipe;
+}
+
+/* All settings of plane i in the order of rising bytes; how many. The plane is left with one of them. */
+static int list_settings(const struct calibration *c, tada_plan *plan, int i, const struct way *way,
+                         struct setting *settings)
+{
     const int *list = i % 2 ? v_quarters : k_quarters;
-    int n =
+    int n_quarters =
         i % 2 ? (int)(sizeof v_quarters / sizeof *v_quarters) : (int)(sizeof k_quarters / sizeof *k_quarters);
-    tada_shape shape = {.kind = kind,
+    int n_windows = way->choices ? CHOICES_WINDOWS : 1, n = 0;
+    tada_shape shape = {.kind = i % 2 ? TADA_V : TADA_K,
                         .width = plan->planes[i].width,
-                        .n_cells = n_ctx,
+                        .n_cells = c->options->n_ctx,
                         .n_streams = 1,
                         .head_dim = plan->planes[i].head_dim};
-    options->n = shape.width > 0 ? n : 1;
-    for (int j = 0; j < n && shape.width > 0; j++) {
-        tada_recipe recipe = recipe_of_quarters(i, list[j]);
-        recipe.centring = centring;
-        tada_spec spec = {.k = recipe, .v = recipe, .window = plan->planes[i].window, .sinks = plan->sinks};
-        options->bytes[j] = (double)tada_plane_bytes(&spec, &shape);
-        options->error[j] = sensitivity * error_at(i, list[j]);
+    for (int j = 0; j < n_quarters && shape.width > 0; j++) {
+        plan->planes[i].recipe = recipe_by(c, way, i, list[j]);
+        for (int k = 0; k < n_windows; k++) {
+            plan->planes[i].window = way->choices ? choices_window(k) : way->window;
+            tada_spec spec = tada_plan_spec(plan, i / 2, shape.kind);
+            double bytes = (double)tada_plane_bytes(&spec, &shape);
+            double error = way->choices ? choices_error(c->choices, i, list[j], k) : error_at(i, list[j]);
+            settings[n++] = (struct setting){list[j], plan->planes[i].window, bytes, error};
+        }
+    }
+    qsort(settings, (size_t)n, sizeof *settings, by_bytes);
+    return n;
+}
+
+static void use_setting(const struct calibration *c, const struct way *way, int i,
+                        const struct setting *setting, tada_plan_plane *plane)
+{
+    plane->recipe = recipe_by(c, way, i, setting->quarters);
+    plane->window = setting->window;
+    if (plane->recipe.rotation != TADA_ROTATE_NONE || !plane->recipe.quarters) {
+        /* They are of channels that are not rotated. */
+        free(plane->weights);
+        plane->weights = NULL;
     }
 }
 
@@ -68,22 +105,25 @@ bool calibration_allocate(const struct calibration *c, double budget, const stru
 {
     int n = 2 * plan->n_layers;
     struct allocation_plane *options = calloc((size_t)n, sizeof *options);
+    struct setting(*settings)[ALLOCATION_OPTIONS] = calloc((size_t)n, sizeof *settings);
     double typical = typical_sensitivity(plan);
-    for (int i = 0; i < n && options; i++) {
+    for (int i = 0; i < n && options && settings; i++) {
         double sensitivity = fmax(plan->planes[i].sensitivity, 1e-9) / typical;
-        plan->planes[i].window = way->window;
-        fill_options(plan, i, c->options->n_ctx, pow(sensitivity, way->damping) * typical, way->centring,
-                     &options[i]);
+        int n_settings = list_settings(c, plan, i, way, settings[i]);
+        options[i].n = n_settings ? n_settings : 1;
+        for (int j = 0; j < n_settings; j++) {
+            options[i].bytes[j] = settings[i][j].bytes;
+            options[i].error[j] = pow(sensitivity, way->damping) * typical * settings[i][j].error;
+        }
     }
-    bool fits = options && allocation_solve(options, n, budget_bytes(c, budget));
+    bool fits = options && settings && allocation_solve(options, n, budget_bytes(c, budget));
     for (int i = 0; i < n && fits; i++) {
         if (plan->planes[i].width > 0) {
-            plan->planes[i].recipe =
-                recipe_of_quarters(i, (i % 2 ? v_quarters : k_quarters)[options[i].choice]);
-            plan->planes[i].recipe.centring = way->centring;
+            use_setting(c, way, i, &settings[i][options[i].choice], &plan->planes[i]);
         }
     }
     free(options);
+    free(settings);
     return fits;
 }
 
@@ -112,77 +152,4 @@ void calibration_equal_spec(const struct calibration *c, double budget, char *sp
         }
     }
     tada_plan_free(plan);
-}
-
-/* ---- the paper's random search ---- */
-
-static void set_bits(tada_plan *plan, const int *bits)
-{
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        plan->planes[i].recipe.bits = bits[i / 2];
-    }
-}
-
-/* Bits per layer at random: the first draw that nearly fills the budget, or of many the one that comes
- * closest. */
-static bool draw_bits(const struct calibration *c, double budget, uint64_t *state, tada_plan *plan)
-{
-    enum { DRAWS = 2000 };
-    static const int choices[] = {2, 4, 8};
-    int bits[plan->n_layers], best[plan->n_layers];
-    double f16, most = -1;
-    for (int draw = 0; draw < DRAWS && most < budget - 0.02; draw++) {
-        for (int layer = 0; layer < plan->n_layers; layer++) {
-            bits[layer] = choices[(int)(random_share(state) * 3) % 3];
-        }
-        set_bits(plan, bits);
-        double memory = (plan_bytes(plan, c->options->n_ctx, &f16) + c->scratch) / f16;
-        if (memory <= budget && memory > most) {
-            most = memory;
-            memcpy(best, bits, sizeof best);
-        }
-    }
-    if (most >= 0) {
-        set_bits(plan, best);
-    }
-    return most >= 0;
-}
-
-int calibration_search(struct calibration *c, double budget, tada_plan *best)
-{
-    uint64_t state = c->options->seed;
-    double least = INFINITY;
-    int status = 0;
-    tada_spec paper;
-    tada_spec_parse("tada:paper", &paper, NULL);
-    plan_follow(best, &paper);
-    c->work.detail = "random search";
-    for (int start = 0; start < c->options->n_trials && status == 0; start += AT_ONCE) {
-        int n = c->options->n_trials - start < AT_ONCE ? c->options->n_trials - start : AT_ONCE;
-        tada_plan *plans[AT_ONCE] = {NULL};
-        struct trial trials[AT_ONCE] = {0};
-        for (int i = 0; i < n && status == 0; i++) {
-            plans[i] = plan_copy(best);
-            if (!plans[i]) {
-                status = cli_fail("Memory is too short for the plan: close other programs.");
-            } else if (!draw_bits(c, budget, &state, plans[i])) {
-                cli_fail("No mix of 2, 4 and 8 bits by the paper's recipe comes to %.1f %% with the heads of "
-                         "this model: use a larger --budget.",
-                         100 * budget);
-                status = EXIT_USAGE;
-            }
-            trials[i] = (struct trial){.spec = "plan", .plan = plans[i]};
-        }
-        if (status == 0) {
-            status = calibration_try(c, trials, n);
-        }
-        for (int i = 0; i < n; i++) {
-            for (int p = 0; status == 0 && trials[i].kld.value < least && p < 2 * best->n_layers; p++) {
-                best->planes[p].recipe = plans[i]->planes[p].recipe;
-            }
-            least = status == 0 ? fmin(least, trials[i].kld.value) : least;
-            tada_plan_free(plans[i]);
-        }
-    }
-    return status;
 }

@@ -35,6 +35,12 @@ const char calibrate_help[] =
     "  --from PLAN         take the sensitivities from a plan of the same model: another budget, quickly\n"
     "  --method paper      random search over 2, 4 or 8 bits per layer, as in the paper, instead\n"
     "  --trials N          of the random search (default: 32)\n"
+    "  --tasks FILE        score the random search on these tasks, in place of the KL divergence: on each "
+    "line\n"
+    "                      {\"prompt\": ..., \"answer\": ...}, which are joined as they are, with "
+    "\"choices\": [...]\n"
+    "                      where the answer is one of several; most right answers win, of equals the "
+    "likelier\n"
     "  --seed N            of the random search and of text that the model writes (default: 1)\n"
     "  -t, --threads N     threads (default: all CPUs)\n"
     "  -h, --help          print this help and exit\n"
@@ -51,7 +57,8 @@ enum option_code {
     OPT_SEED,
     OPT_FROM,
     OPT_SAMPLE,
-    OPT_REPORT
+    OPT_REPORT,
+    OPT_TASKS
 };
 
 /* ---- options ---- */
@@ -86,6 +93,9 @@ static int set_option(struct calibrate_options *options, int option, char *value
         return take_int("calibrate", "-t", value, 1, MAX_THREADS, &options->n_threads);
     case OPT_REPORT:
         options->report_path = value;
+        return 0;
+    case OPT_TASKS:
+        options->tasks_path = value;
         return 0;
     case OPT_SAMPLE:
         return take_int("calibrate", "--sample", value, CELLS_STEP, 8192, &options->n_sample);
@@ -126,6 +136,7 @@ static int parse_arguments(int argc, char **argv, struct calibrate_options *opti
         {"from", required_argument, NULL, OPT_FROM},
         {"sample", required_argument, NULL, OPT_SAMPLE},
         {"report", required_argument, NULL, OPT_REPORT},
+        {"tasks", required_argument, NULL, OPT_TASKS},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -170,6 +181,9 @@ static int check_options(struct calibrate_options *options, struct place *defaul
     if (options->max_kld > 0 && options->paper) {
         return cli_usage("calibrate", "--method paper needs a --budget.");
     }
+    if (options->tasks_path && !options->paper) {
+        return cli_usage("calibrate", "--tasks goes with --method paper.");
+    }
     if (options->n_ctx % CELLS_STEP != 0) {
         return cli_usage("calibrate", "-c takes a multiple of %d: use %d.", CELLS_STEP,
                          (options->n_ctx / CELLS_STEP + 1) * CELLS_STEP);
@@ -205,7 +219,7 @@ static void set_lengths(struct calibration *c)
 static double expected_work(const struct calibration *c)
 {
     return c->n_tokens / 2 + calibration_decision_tokens(c) +
-           calibration_tokens(c, c->options->paper ? c->options->n_trials : 2 * c->plan->n_layers);
+           (c->options->paper ? calibration_search_tokens(c) : calibration_tokens(c, 2 * c->plan->n_layers));
 }
 
 /* What a context takes beside its planes, from the default cache. */
@@ -242,13 +256,21 @@ static int calibrate(struct calibration *c)
     return status;
 }
 
-static int run(struct engine *engine, const struct calibrate_options *options)
+static int run(struct engine *engine, const struct calibrate_options *options, const struct tasks *tasks)
 {
     struct model model;
     struct calibration c = {.model = &model, .options = options};
     int status = model_open(engine, options->model_path, &model);
     if (status != 0) {
         return status;
+    }
+    if (tasks->n > 0) {
+        status = exam_open(&c.exam, &model, tasks);
+        status = status ? status : calibration_search_check(&c);
+    }
+    c.choices = options->paper ? NULL : calloc(1, sizeof *c.choices);
+    if (status == 0 && !options->paper && !c.choices) {
+        status = cli_fail("Memory is too short for the statistics: close other programs.");
     }
     set_lengths(&c);
     struct eval_options text = {.text_path = options->text_path,
@@ -257,13 +279,15 @@ static int run(struct engine *engine, const struct calibrate_options *options)
                                 .n_threads = options->n_threads,
                                 .seed = options->seed};
     int n;
-    status = text_tokens(&model, &text, c.n_tokens, &c.tokens, &n);
+    status = status ? status : text_tokens(&model, &text, c.n_tokens, &c.tokens, &n);
     if (status == 0) {
         status = calibrate(&c);
     }
     if (status == EXIT_INTERRUPTED) {
         fprintf(stderr, "tada: interrupted; the same command goes on from here.\n");
     }
+    exam_close(&c.exam);
+    free(c.choices);
     tada_plan_free(c.plan);
     free(c.tokens);
     model_close(&model);
@@ -276,6 +300,7 @@ int calibrate_main(const struct command *self, int argc, char **argv)
     struct place default_model;
     char default_plan[PATH_MAX];
     struct engine engine;
+    struct tasks tasks = {NULL, 0};
     bool help = false;
     int status = parse_arguments(argc, argv, &options, &help);
     if (help) {
@@ -285,12 +310,16 @@ int calibrate_main(const struct command *self, int argc, char **argv)
     if (status == 0) {
         status = check_options(&options, &default_model, default_plan);
     }
+    if (status == 0 && options.tasks_path) {
+        status = tasks_read(options.tasks_path, &tasks);
+    }
     if (status == 0) {
         status = engine_open(&engine);
     }
     if (status == 0) {
         interrupt_watch();
-        status = run(&engine, &options);
+        status = run(&engine, &options, &tasks);
     }
+    tasks_free(&tasks);
     return status;
 }

@@ -31,12 +31,6 @@ static double bits_of(const tada_plan_plane *plane)
     return plane->recipe.quarters ? plane->recipe.quarters / 4.0 : plane->recipe.bits;
 }
 
-static const char *centring_name(const tada_recipe *recipe)
-{
-    static const char *const names[] = {"none", "tokens", "heads16", "heads8"};
-    return names[recipe->centring];
-}
-
 /* Half a bit a character. */
 static void print_bar(double bits, bool utf8)
 {
@@ -70,9 +64,8 @@ static void print_plan(const tada_plan *plan)
         counts[i % 2]++;
         printf("%5d  %-2s %5.2f  ", i / 2, i % 2 ? "V" : "K", bits_of(plane));
         print_bar(bits_of(plane), utf8);
-        printf("  %-7s %-8s %-7s %6d  %.6f\n", centring_name(&plane->recipe),
-               plane->recipe.rotation == TADA_ROTATE_NONE ? "none" : "hadamard",
-               plane->recipe.axis == TADA_AXIS_CHANNEL ? "channel" : "token", plane->window,
+        printf("  %-7s %-8s %-7s %6d  %.6f\n", plan_centring_name(&plane->recipe),
+               plan_rotation_name(&plane->recipe), plan_axis_name(&plane->recipe), plane->window,
                (double)plane->sensitivity);
     }
     printf("\nbits on average: K %.2f, V %.2f\n", counts[0] ? sums[0] / counts[0] : 0,
@@ -106,7 +99,9 @@ static cJSON *report_of(const tada_plan *plan)
         cJSON_AddStringToObject(item, "kind", i % 2 ? "v" : "k");
         cJSON_AddNumberToObject(item, "width", plane->width);
         cJSON_AddNumberToObject(item, "bits", bits_of(plane));
-        cJSON_AddStringToObject(item, "centring", centring_name(&plane->recipe));
+        cJSON_AddStringToObject(item, "centring", plan_centring_name(&plane->recipe));
+        cJSON_AddStringToObject(item, "rotation", plan_rotation_name(&plane->recipe));
+        cJSON_AddStringToObject(item, "axis", plan_axis_name(&plane->recipe));
         cJSON_AddNumberToObject(item, "window", plane->window);
         cJSON_AddNumberToObject(item, "window_bits", plane->window_bits == 8 ? 8 : 16);
         cJSON_AddNumberToObject(item, "sensitivity", (double)plane->sensitivity);

@@ -6,6 +6,7 @@
 #include "eval.h"
 #include "progress.h"
 #include "scores.h"
+#include "softmax.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,25 +16,6 @@
 enum { MAX_SCORES = FIRST_CACHE + EVAL_MAX_CACHES };
 
 /* ---- rows of logits ---- */
-
-struct softmax {
-    double log_sum; /* log of the sum of exp of the logits */
-    int top;        /* the most likely token */
-};
-
-static struct softmax softmax_of(const float *logits, int n)
-{
-    struct softmax softmax = {0};
-    for (int i = 1; i < n; i++) {
-        softmax.top = logits[i] > logits[softmax.top] ? i : softmax.top;
-    }
-    double max = logits[softmax.top], sum = 0;
-    for (int i = 0; i < n; i++) {
-        sum += exp(logits[i] - max);
-    }
-    softmax.log_sum = max + log(sum);
-    return softmax;
-}
 
 static double divergence_between(const float *base, const struct softmax *base_softmax, const float *logits,
                                  const struct softmax *softmax, int n)

@@ -263,10 +263,40 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
     }
     if (plan) {
         engine->set_plan(plan);
-    } else if (!parsed->stock) {
-        engine->set_cache(spec, NULL);
+    } else {
+        /* Also for a stock cache: the plan of the one before may be gone by now. */
+        engine->set_cache(parsed->stock ? "tada" : spec, NULL);
     }
     return 0;
+}
+
+static int plan_window(const tada_plan *plan)
+{
+    int window = 0;
+    for (int i = 0; i < 2 * plan->n_layers; i++) {
+        const tada_plan_plane *plane = &plan->planes[i];
+        window = plane->width > 0 && plane->window > window ? plane->window : window;
+    }
+    return window;
+}
+
+int cache_window(const struct engine *engine, const char *spec, const tada_plan *plan)
+{
+    tada_spec parsed;
+    tada_plan *read = NULL;
+    if (plan) {
+        return plan_window(plan);
+    }
+    if (tada_spec_parse(spec, &parsed, NULL) != TADA_OK || parsed.stock) {
+        return 0;
+    }
+    if (parsed.plan) {
+        int window =
+            engine->plan_read(tada_spec_plan_path(spec), &read, NULL) == TADA_OK ? plan_window(read) : 0;
+        tada_plan_free(read);
+        return window;
+    }
+    return parsed.window;
 }
 
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache)

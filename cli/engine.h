@@ -52,6 +52,9 @@
 struct layer_statistics {
     int k_width, v_width, head_dim;
     double *q_squares; /* [k_width]: of all queries that read the channel; the plug-in's */
+    /* What attention was given last, but for the planes and `out`: of the last 64 queries every other one.
+     * The plug-in's, until the next batch. n_queries 0: it cannot be told. */
+    tada_attention attention;
 };
 
 /* What is used of the plug-in: type, name without its "tada_", arguments. */
@@ -64,8 +67,11 @@ struct layer_statistics {
     /* Statistics of the attention: begin (forgetting all) or end, and what was seen of a layer. */          \
     X(void, statistics_watch, (bool on))                                                                     \
     X(bool, statistics_get, (int layer, struct layer_statistics *statistics))                                \
+    /* Rows of the plane that the attention of a layer read last; false: it is gone. */                      \
+    X(bool, statistics_rows,                                                                                 \
+      (int layer, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows, int n_threads))             \
     /* Sizes before anything is allocated: of the attention of a context that is made after _begin, and of   \
-     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */           \
+     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */ \
     X(void, measure_begin, (int n_threads))                                                                  \
     X(void, measure_planes, (void))                                                                          \
     X(const char *, measure_end, (tada_plane_parts * parts, size_t * scratch))                               \
@@ -139,6 +145,9 @@ enum ggml_type cache_stock_type(const char *name);
 /* Has the caches that are made from now on follow a spec, or `plan` when it is not NULL. EXIT_USAGE: a plan
  * that cannot be read. */
 int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed);
+/* The most recent cells that such a cache keeps exact in any plane. 0: none, or a spec that cannot be read.
+ */
+int cache_window(const struct engine *engine, const char *spec, const tada_plan *plan);
 /* A cache that this model cannot have: EXIT_USAGE. */
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache);
 void cache_close(struct cache *cache); /* of zeros, or closed already: fine */

@@ -106,9 +106,10 @@ static int tokens_to_keep(const struct gsm8k *g)
 {
     int window = 0;
     for (int i = 0; i < g->lineup.n; i++) {
-        tada_spec spec;
-        if (tada_spec_parse(g->lineup.caches[i].spec, &spec, NULL) == TADA_OK && !spec.stock) {
-            window = spec.window + 2 * TADA_TILE_CELLS > window ? spec.window + 2 * TADA_TILE_CELLS : window;
+        const struct cache *cache = &g->lineup.caches[i];
+        if (!cache->stock) {
+            int exact = cache_window(cache->model->engine, cache->spec, NULL) + 2 * TADA_TILE_CELLS;
+            window = exact > window ? exact : window;
         }
     }
     int kept = common_tokens(g) - window;

@@ -182,9 +182,11 @@ static void put_plane(FILE *file, const tada_plan *plan, int i, double least, do
         plane->sensitivity > 0 && most > least ? log(plane->sensitivity / least) / log(most / least) : 0;
     fprintf(file,
             "<tr><td>%d %s</td><td>%.2f</td><td style=\"text-align:left\"><span class=\"bar%s\" "
-            "style=\"width:%.1fem\"></span></td><td>%d</td><td>%.6f</td><td style=\"text-align:left\"><span "
+            "style=\"width:%.1fem\"></span></td><td>%s</td><td>%s</td><td>%s</td><td>%d</td><td>%.6f</td><td "
+            "style=\"text-align:left\"><span "
             "class=\"bar s\" style=\"width:%.1fem\"></span></td><td style=\"text-align:left\">",
-            i / 2, i % 2 ? "V" : "K", bits, i % 2 ? " v" : "", bits, plane->window,
+            i / 2, i % 2 ? "V" : "K", bits, i % 2 ? " v" : "", bits, plan_centring_name(&plane->recipe),
+            plan_rotation_name(&plane->recipe), plan_axis_name(&plane->recipe), plane->window,
             (double)plane->sensitivity, 6 * share);
     if (plane->weights) {
         put_weights(file, plane);
@@ -202,7 +204,8 @@ static void put_layers(FILE *file, const tada_plan *plan)
             most = fmax(most, sensitivity);
         }
     }
-    fputs("<table><tr><th>layer</th><th>bits</th><th></th><th>window</th><th>sensitivity</th><th></th>"
+    fputs("<table><tr><th>layer</th><th>bits</th><th></th><th>centring</th><th>rotation</th><th>axis</"
+          "th><th>window</th><th>sensitivity</th><th></th>"
           "<th>what queries ask of each 8 channels</th></tr>\n",
           file);
     for (int i = 0; i < 2 * plan->n_layers; i++) {
@@ -211,6 +214,22 @@ static void put_layers(FILE *file, const tada_plan *plan)
         }
     }
     fputs("</table>\n", file);
+}
+
+const char *plan_centring_name(const tada_recipe *recipe)
+{
+    static const char *const names[] = {"none", "tokens", "heads16", "heads8"};
+    return names[recipe->centring];
+}
+
+const char *plan_rotation_name(const tada_recipe *recipe)
+{
+    return recipe->rotation == TADA_ROTATE_NONE ? "none" : "hadamard";
+}
+
+const char *plan_axis_name(const tada_recipe *recipe)
+{
+    return recipe->axis == TADA_AXIS_CHANNEL ? "channel" : "token";
 }
 
 int plan_report_write(const tada_plan *plan, const char *path)
@@ -236,10 +255,10 @@ int plan_report_write(const tada_plan *plan, const char *path)
         plan->n_ctx);
     put_chart(file, plan);
     put_points(file, plan);
-    fputs(
-        "<h2>Layers</h2>\n<p>Bits of a value, recent tokens that stay exact, and the KL divergence that the "
-        "layer alone causes with few bits (bar: logarithmic).</p>\n",
-        file);
+    fputs("<h2>Layers</h2>\n<p>Bits of a value, recipe, recent tokens that stay exact, and the KL divergence "
+          "that the "
+          "layer alone causes with few bits (bar: logarithmic).</p>\n",
+          file);
     put_layers(file, plan);
     fprintf(file, "<p>Fingerprint of the model: %016" PRIx64 "</p>\n</body></html>\n", plan->fingerprint);
     return output_close(&output, !ferror(file));

@@ -8,4 +8,9 @@
  * weights of the channels. Prints what is wrong and returns an exit status. */
 int plan_report_write(const tada_plan *plan, const char *path);
 
+/* What a recipe has, as in a cache spec; static storage. */
+const char *plan_centring_name(const tada_recipe *recipe);
+const char *plan_rotation_name(const tada_recipe *recipe);
+const char *plan_axis_name(const tada_recipe *recipe);
+
 #endif

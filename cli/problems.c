@@ -1,10 +1,9 @@
 /* Reading of problems, and of numbers in answers. */
 #include "problems.h"
 #include "cli.h"
+#include "json_lines.h"
 
-#include <cjson/cJSON.h>
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,15 +119,12 @@ static void strip_marks(char *text)
 }
 
 /* NULL when it is one, else what is wrong with the line. */
-static const char *parse_problem(const char *line, struct problem *problem)
+static const char *parse_problem(const cJSON *json, struct problem *problem)
 {
-    cJSON *json = cJSON_ParseWithOpts(line, NULL, true); /* nothing may follow */
     const char *question = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "question"));
     const char *answer = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "answer"));
     const char *why = NULL, *place = answer ? strstr(answer, mark) : NULL;
-    if (!json) {
-        why = "is not JSON";
-    } else if (!question || !answer) {
+    if (!question || !answer) {
         why = "has no \"question\" and \"answer\" that are strings";
     } else if (!place || !find_number(place + strlen(mark), false, problem->number)) {
         why = "has an answer that does not end in '#### NUMBER'";
@@ -141,21 +137,22 @@ static const char *parse_problem(const char *line, struct problem *problem)
             strip_marks(problem->answer);
         }
     }
-    cJSON_Delete(json);
     return why;
 }
 
-static bool is_blank(const char *line)
-{
-    return line[strspn(line, " \t\r\n")] == '\0';
-}
+struct reading {
+    struct problems *problems;
+    int most;
+};
 
-/* Adds the problem of a line, unless there are `most` already: then it is only checked. */
-static const char *add_problem(const char *line, int most, struct problems *problems)
+/* Adds the problem of a line, unless there are enough already: then it is only checked. */
+static const char *add_problem(const cJSON *json, void *context)
 {
+    const struct reading *reading = context;
+    struct problems *problems = reading->problems;
     struct problem problem = {NULL, NULL, ""};
-    const char *why = parse_problem(line, &problem);
-    bool wanted = !why && problems->n < most;
+    const char *why = parse_problem(json, &problem);
+    bool wanted = !why && problems->n < reading->most;
     struct problem *list =
         wanted ? reallocarray(problems->list, (size_t)problems->n + 1, sizeof *list) : NULL;
     if (list) {
@@ -172,28 +169,10 @@ int problems_read(const char *path, int limit, struct problems *problems)
 {
     int most = limit > 0 && limit < INT_MAX - N_SHOTS ? N_SHOTS + limit : INT_MAX;
     *problems = (struct problems){NULL, 0};
-    FILE *file = fopen(path, "r");
-    if (!file) {
-        return cli_usage("eval", "%s cannot be read (%s): give a file with a question and its answer a line.",
-                         path, strerror(errno));
-    }
-    char *line = NULL;
-    size_t size = 0;
-    const char *why = NULL;
-    int number = 0;
-    while (!why && getline(&line, &size, file) >= 0) {
-        number++;
-        why = is_blank(line) ? NULL : add_problem(line, most, problems);
-    }
-    bool unread = !why && ferror(file);
-    free(line);
-    fclose(file);
-    if (unread) {
-        return cli_usage("eval", "%s cannot be read: give a file with a question and its answer a line.",
-                         path);
-    }
-    if (why) {
-        return cli_usage("eval", "%s: line %d %s: correct or remove it.", path, number, why);
+    int status = json_lines_read("eval", path, "a file with a question and its answer a line", add_problem,
+                                 &(struct reading){problems, most});
+    if (status != 0) {
+        return status;
     }
     if (problems->n <= N_SHOTS) {
         return cli_usage("eval", "%s has %d entries: give at least %d, %d as examples and one to ask.", path,

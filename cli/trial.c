@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUP = 8, STEP_UBATCHES = 2 };
+enum { GROUP = 12, STEP_UBATCHES = 2 };
 
 struct group {
     const struct model *model;

@@ -420,6 +420,7 @@ static void buffer_free(ggml_backend_buffer_t buffer)
         cache_plane *c = b->planes;
         b->planes = c->next;
         tada_backend_forget(c);
+        tada_statistics_forget(c);
         tada_metrics_remove(c);
         planes_bytes -= c->bytes;
         tada_plane_free(c->plane);

@@ -347,6 +347,7 @@ static void *registry_proc(ggml_backend_reg_t reg, const char *name)
         {"tada_measure_end", (void *)tada_measure_end},
         {"tada_statistics_watch", (void *)tada_statistics_watch},
         {"tada_statistics_get", (void *)tada_statistics_get},
+        {"tada_statistics_rows", (void *)tada_statistics_rows},
         {"tada_plan_read", (void *)tada_plan_read},
         {"tada_plan_write", (void *)tada_plan_write},
         {"tada_model_fingerprint", (void *)fingerprint},

@@ -300,7 +300,7 @@ static enum ggml_status flash_attention(tada_backend *b, struct ggml_tensor *op)
     learn_head_dim(op);
     a.k = k->plane;
     a.v = v->plane;
-    tada_statistics_add(k->layer, &a, (int)k->width, (int)v->width);
+    tada_statistics_add(k, v, &a);
     tada_error error;
     uint64_t since = tada_metrics_clock();
     if (tada_attention_run(&a, b->pool, b->n_threads, &error) != TADA_OK) {

@@ -147,13 +147,21 @@ enum tada_status tada_plan_write(const tada_plan *plan, const char *path, tada_e
 typedef struct tada_layer_statistics {
     int k_width, v_width, head_dim;
     double *q_squares; /* [k_width]: squares of all queries that read the channel */
+    /* What attention was given last, but for the planes: of the last 64 queries every other one, with their
+     * masks, which stay the plug-in's and change with the next batch. n_queries 0: it cannot be told. */
+    tada_attention attention;
 } tada_layer_statistics;
 /* From now on attention is watched, or no longer; forgets what was seen. For programs that measure, while
  * nothing computes. */
 void tada_statistics_watch(bool on);
 /* False: nothing was seen of the layer. q_squares stay the plug-in's, until tada_statistics_watch. */
 bool tada_statistics_get(int layer, tada_layer_statistics *statistics);
-void tada_statistics_add(int layer, const tada_attention *attention, int k_width, int v_width);
+/* Rows of the plane that attention read last, as tada_plane_read; false: it is gone. */
+bool tada_statistics_rows(int layer, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows,
+                          int n_threads);
+void tada_statistics_add(cache_plane *k, cache_plane *v, const tada_attention *attention);
+/* A plane goes away. */
+void tada_statistics_forget(const cache_plane *cache);
 
 /* whole.c: TADA_DEVICE=all, the device runs all of a model. */
 /* Reads the environment. Why that cannot be used, or NULL. */

@@ -1,5 +1,7 @@
 /* A tiny model of random weights, by the name of its shape, or an adapter for it; or one with so many heads,
- * whose K and V have a share in common. */
+ * whose K and V have a share in common, perhaps with channels of K that are so many times as large as the
+ * others.
+ */
 #include "random_model.h"
 
 #include <stdio.h>
@@ -16,11 +18,19 @@ int main(int argc, char **argv)
             }
         }
     }
-    if (argc != 4 || atoi(argv[2]) < 1) {
-        fprintf(stderr, "usage: make_model FILE HEADS SHARE | FILE shape NAME | FILE adapter NAME\n");
+    if ((argc != 4 && argc != 5) || atoi(argv[2]) < 1) {
+        fprintf(stderr, "usage: make_model FILE HEADS SHARE [LARGE] | FILE shape NAME | FILE adapter NAME\n");
         return 2;
     }
     int heads = atoi(argv[2]);
-    model_shape shape = {"heads", FAMILY_LLAMA, heads, heads, 32, 0, 0, (float)atof(argv[3])};
+    model_shape shape = {"heads",
+                         FAMILY_LLAMA,
+                         heads,
+                         heads,
+                         32,
+                         0,
+                         0,
+                         (float)atof(argv[3]),
+                         argc == 5 ? (float)atof(argv[4]) : 0};
     return random_model_write(&shape, argv[1]) ? 0 : 1;
 }

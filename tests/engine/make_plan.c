@@ -147,7 +147,7 @@ static bool reads_old(const plan_files *files)
 
 static int write_all(const plan_files *files, int n_layers, int width, uint64_t fingerprint)
 {
-    static const model_shape shape = {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0};
+    static const model_shape shape = {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0, 0};
     char path[4096];
     path_of(files, "model.gguf", path, sizeof path);
     tada_plan *good = make(n_layers, width, fingerprint), *wide = make(n_layers, 2 * width, 0);

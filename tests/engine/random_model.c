@@ -12,20 +12,20 @@ enum { EMBD = 128, FF = 192, EXPERTS = 2, ROPE_MLA = 32, RANK_Q = 64, RANK_KV = 
 enum { KERNEL = 4, INNER = 2 * EMBD, STATES = 16, STATE_HEADS = 8 };
 
 static const model_shape shapes[] = {
-    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0},
-    {"mha-32", FAMILY_LLAMA, 3, 3, 32, 0, 0, 0},
-    {"mqa-128", FAMILY_LLAMA, 3, 1, 128, 0, 0, 0},
-    {"gqa-256", FAMILY_LLAMA, 2, 2, 256, 0, 0, 0},
-    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0, 0},
-    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0},
-    {"window-256", FAMILY_GEMMA2, 2, 1, 128, 0, 256, 0},
-    {"alibi", FAMILY_MPT, 4, 4, 32, 0, 0, 0},
-    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0},
-    {"factors", FAMILY_LLAMA3, 4, 2, 64, 0, 0, 0},
-    {"yarn", FAMILY_QWEN2, 2, 1, 64, 0, 0, 0},
-    {"conv", FAMILY_CONV, 2, 1, 64, 0, 0, 0},
-    {"mamba", FAMILY_MAMBA, 4, 2, 64, 0, 0, 0},
-    {"sinks", FAMILY_SINKS, 4, 2, 64, 0, 128, 0},
+    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0, 0},
+    {"mha-32", FAMILY_LLAMA, 3, 3, 32, 0, 0, 0, 0},
+    {"mqa-128", FAMILY_LLAMA, 3, 1, 128, 0, 0, 0, 0},
+    {"gqa-256", FAMILY_LLAMA, 2, 2, 256, 0, 0, 0, 0},
+    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0, 0, 0},
+    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0, 0},
+    {"window-256", FAMILY_GEMMA2, 2, 1, 128, 0, 256, 0, 0},
+    {"alibi", FAMILY_MPT, 4, 4, 32, 0, 0, 0, 0},
+    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0, 0},
+    {"factors", FAMILY_LLAMA3, 4, 2, 64, 0, 0, 0, 0},
+    {"yarn", FAMILY_QWEN2, 2, 1, 64, 0, 0, 0, 0},
+    {"conv", FAMILY_CONV, 2, 1, 64, 0, 0, 0, 0},
+    {"mamba", FAMILY_MAMBA, 4, 2, 64, 0, 0, 0, 0},
+    {"sinks", FAMILY_SINKS, 4, 2, 64, 0, 128, 0, 0},
 };
 
 typedef struct writer {
@@ -81,18 +81,36 @@ static void matrix(writer *w, int layer, const char *part, int64_t in, int64_t o
     tensor(w, layer, part, in, out, 1, gain * sqrtf(3.0f / (float)in));
 }
 
-/* Makes all heads of the last tensor, a matrix of so many columns in and dim a head, alike. */
-static void share(writer *w, int64_t in, int64_t dim, int64_t heads, float common)
+static struct ggml_tensor *last_tensor(writer *w)
 {
     struct ggml_tensor *last = NULL;
     for (struct ggml_tensor *t = ggml_get_first_tensor(w->tensors); t;
          t = ggml_get_next_tensor(w->tensors, t)) {
         last = t;
     }
-    float *x = last->data;
+    return last;
+}
+
+/* Makes all heads of the last tensor, a matrix of so many columns in and dim a head, alike. */
+static void share(writer *w, int64_t in, int64_t dim, int64_t heads, float common)
+{
+    float *x = last_tensor(w)->data;
     for (int64_t i = heads * dim * in - 1; i >= 0 && common > 0; i--) {
         float own = i < dim * in ? 0 : sqrtf(1 - common) * x[i];
         x[i] = own + (i < dim * in ? x[i] : sqrtf(common) * x[i % (dim * in)]);
+    }
+}
+
+/* Scales two rows of each head of the last tensor, a matrix of so many columns in and dim a head; a pair that
+ * RoPE turns. */
+static void enlarge(writer *w, int64_t in, int64_t dim, int64_t heads, float factor)
+{
+    struct ggml_tensor *t = last_tensor(w);
+    float *x = t->data;
+    for (int64_t h = 0; h < heads && factor > 0; h++) {
+        for (int64_t i = 0; i < 2 * in; i++) {
+            x[(h * dim + dim - 2) * in + i] *= factor;
+        }
     }
 }
 
@@ -227,7 +245,9 @@ static void attention(writer *w, const model_shape *s, int l)
         matrix(w, l, "attn_qkv.weight", EMBD, q + k + v, gain);
     } else {
         matrix(w, l, "attn_q.weight", EMBD, q, gain);
+        enlarge(w, EMBD, dim, s->heads, s->large > 0 ? 1 / s->large : 0);
         matrix(w, l, "attn_k.weight", EMBD, k, gain);
+        enlarge(w, EMBD, dim, s->kv_heads, s->large);
         share(w, EMBD, dim, s->kv_heads, s->common);
         matrix(w, l, "attn_v.weight", EMBD, v, 1);
         share(w, EMBD, value_dim, s->kv_heads, s->common);

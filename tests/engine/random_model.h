@@ -27,6 +27,8 @@ typedef struct model_shape {
     int value_dim; /* 0: as head_dim */
     int swa;       /* cells of a sliding window, 0: none */
     float common;  /* llama: share of the energy of K and V that all heads have in common, 0 to 1 */
+    float large;   /* llama: two channels of each head of K are so many times as large, those of the queries
+                      that   much smaller; 0: none */
 } model_shape;
 
 /* The shapes that tests use, by index; NULL: no more. */

@@ -14,10 +14,10 @@
 enum { PROMPT = 700, FOLLOW = 10, UBATCH = 32, MOST = 512 };
 
 static const model_shape shapes[] = {
-    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0},
-    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0, 0},
-    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0},
-    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0},
+    {"gqa-64", FAMILY_LLAMA, 4, 2, 64, 0, 0, 0, 0},
+    {"gqa-96", FAMILY_LLAMA, 6, 2, 96, 0, 0, 0, 0},
+    {"window-64", FAMILY_GEMMA2, 4, 2, 64, 0, 64, 0, 0},
+    {"mla", FAMILY_MLA, 4, 1, 64, 64, 0, 0, 0},
 };
 
 /* ---- contexts ---- */

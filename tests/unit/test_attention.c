@@ -6,7 +6,8 @@ typedef struct test_case {
     tada_attention a;
     int width[2]; /* of K and V */
     int64_t plane_cells[2], plane_streams;
-    bool view; /* V is a view of K */
+    int v_window; /* of V; -1: as the spec says */
+    bool view;    /* V is a view of K */
     bool outliers;
     float *q, *out, *sinks;
     uint16_t *mask;
@@ -113,6 +114,8 @@ static bool make_plane(const test_case *c, enum tada_kind kind, int width, int64
                        test_plane *p)
 {
     tada_spec spec = spec_of(c->spec);
+    /* V may have another window than K. */
+    spec.window = kind == TADA_V && c->v_window >= 0 ? c->v_window : spec.window;
     tada_shape shape = {kind, width, n_cells, c->plane_streams, 0};
     size_t bytes = tada_plane_bytes(&spec, &shape);
     p->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
@@ -179,6 +182,7 @@ static bool make_case(bool sinks, test_case *c)
     tada_attention *a = &c->a;
     memset(c, 0, sizeof *c);
     random_spec(sinks, c->spec, sizeof c->spec);
+    c->v_window = !sinks && chance(30) ? PICK(0, 64, 128, 192) : -1;
     static const int heads[][2] = {{1, 1}, {4, 4}, {8, 2}, {9, 3}, {8, 1}, {12, 4}, {50, 1}};
     int pair = chance(sinks ? 15 : 3) ? 6 : random_below(6);
     a->n_heads = heads[pair][0];
@@ -257,11 +261,12 @@ static bool make_case(bool sinks, test_case *c)
         a->sinks = c->sinks;
     }
     snprintf(c->text, sizeof c->text,
-             "%s, heads %d/%d, K %d at %d + %d, V %d at %d + %d%s, cells %lld + %lld of %lld, queries %lld, "
+             "%s, window of V %d, heads %d/%d, K %d at %d + %d, V %d at %d + %d%s, cells %lld + %lld of "
+             "%lld, queries %lld, "
              "streams %lld + "
              "%lld, mask %d heads %d streams %d, bias %g, cap %g, sinks %d, data %d/%d",
-             c->spec, a->n_heads, a->n_heads_kv, a->k_dim, a->k_column, a->k_head_stride, a->v_dim,
-             a->v_column, a->v_head_stride, c->view ? " (view)" : "", (long long)a->first_cell,
+             c->spec, c->v_window, a->n_heads, a->n_heads_kv, a->k_dim, a->k_column, a->k_head_stride,
+             a->v_dim, a->v_column, a->v_head_stride, c->view ? " (view)" : "", (long long)a->first_cell,
              (long long)a->n_cells, (long long)c->plane_cells[0], (long long)a->n_queries,
              (long long)a->first_stream, (long long)a->n_streams, a->mask != NULL, a->mask_heads,
              a->mask_streams, a->max_bias, a->softcap, a->sinks != NULL, data_k, data_v);

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# tada calibrate: the random search on a task set, recipes by plane, planes with windows of their own.  test_calibrate.sh BIN_DIR
+set -uo pipefail
+bin=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH
+cd "$work" || exit 1
+
+. "$here/check.sh"
+tada() { # ARGS...
+    status=0
+    timeout 400 "$bin/tada" "$@" > "$work/out" 2> "$work/err" || status=$?
+}
+refused() { # WORDS: the last command ended with a usage error that says so, and wrote nothing
+    [ "$status" -eq 2 ] && grep -qF -e "$1" "$work/err" && [ ! -s "$work/out" ]
+}
+
+# ---- task sets ----
+
+# Some 350 tokens of solved tasks before each, one of every sort.
+python3 - << 'END'
+import json
+shots = "".join(f"Question: Anna has {a} stamps and gets {b} more. How many has she now?\nAnswer: {a} + {b} = {a + b}\n#### {a + b}\n\n"
+                for a, b in [(3, 4), (10, 5), (6, 6), (20, 3), (7, 1), (9, 9), (2, 30), (14, 4)])
+ask = shots + "Question: Anna has 4 stamps and gets 5 more. How many has she now?\nAnswer:"
+tasks = [{"prompt": ask, "answer": " 4 + 5 = 9\n#### 9"},
+         {"prompt": ask, "answer": " 4 + 5", "choices": [" 8 + 8", " 4 + 5"]},
+         {"prompt": ask, "answer": " 4 + 5 ="}]
+with open("tasks.jsonl", "w") as file:
+    file.write("\n" + "".join(json.dumps(task) + "\n" for task in tasks))
+good = json.dumps(tasks[2])
+for name, line in [("json", "{'prompt'"), ("answer", '{"prompt": "a"}'), ("empty", '{"prompt": "a", "answer": ""}'),
+                   ("choices", '{"prompt": "a", "answer": "b", "choices": ["c", "d"]}'),
+                   ("list", '{"prompt": "a", "answer": "b", "choices": "b"}'),
+                   ("number", '{"prompt": "a", "answer": "b", "choices": ["b", 7]}')]:
+    open(name + ".jsonl", "w").write(good + "\n\n" + line + "\n")
+open("nothing.jsonl", "w").write("\n")
+open("short.jsonl", "w").write('{"prompt": "One and one is", "answer": " two"}\n')
+open("text", "w").write(shots * 40)
+END
+paper=(calibrate -m "$exact" -f text -c 1024 --sample 256 -t 2 --budget 95% --method paper --trials 2 --seed 5)
+for name in json answer empty choices list number; do
+    tada "${paper[@]}" --tasks "$name.jsonl" -o plan.gguf
+    check "a line that is no task is refused ($name)" refused "$name.jsonl: line 3 "
+done
+tada "${paper[@]}" --tasks nothing.jsonl -o plan.gguf
+check "a file without tasks is refused" refused "has no tasks"
+tada "${paper[@]}" --tasks missing.jsonl -o plan.gguf
+check "a file that is not there is refused" refused "missing.jsonl cannot be read"
+tada "${paper[@]}" --tasks short.jsonl -o plan.gguf
+check "prompts that nothing is compressed of are refused" refused "of which nothing would be compressed"
+tada calibrate -m "$exact" -f text --budget 95% --tasks tasks.jsonl -o plan.gguf
+check "tasks are for the random search" refused "--tasks goes with --method paper"
+check "none of them wrote a plan" test ! -e plan.gguf
+
+tada "${paper[@]}" --tasks tasks.jsonl -o plan.gguf
+check "the random search on tasks" test "$status" -eq 0
+check "... says how many are right" grep -qE "^Of 3 tasks the plan has [0-3] right, f16 [0-3]; mean log-likelihood" out
+check "... where the model knows the answers" grep -qE "f16 [2-3];" out
+tada inspect plan.gguf --json plan.json
+check "... and writes a plan of the paper's" python3 -c '
+import json
+r = json.load(open("plan.json"))
+assert r["method"] == "paper" and all(x["bits"] in (2, 4, 8) and x["centring"] == "heads16" for x in r["planes"])'
+
+# ---- recipes by plane ----
+
+# Two channels of each head of K are large: a rotation would smear them over the others.
+"$bin/../tests/make_model" large.gguf 8 0 12
+tada calibrate -m large.gguf --budget 40% -c 1024 --sample 256 -t 2 -o large.plan
+check "a model with large channels" test "$status" -eq 0
+check "... and the plug-in has nothing to say" bash -c "! grep -q '^TADA:' err"
+check "... says which recipes fit better" grep -qE "^(Planes that another recipe fits better|No plane is fit better)" out
+check "... but no rotation of K" test "$(grep -cE '[0-9] K (rotated|by token)' out)" -eq 0
+tada inspect large.plan --json large.json
+check "... and its plan has none" python3 -c '
+import json
+assert all(x["rotation"] == "none" and x["axis"] == "channel" for x in json.load(open("large.json"))["planes"] if x["kind"] == "k")'
+
+# ---- planes with windows of their own ----
+
+"$bin/../tests/make_model" heads.gguf 8 0
+tada calibrate -m heads.gguf --budget 40% -c 1024 --sample 256 -t 2 -o heads.plan
+check "a plan to change" test "$status" -eq 0
+python3 - << 'END'
+import struct
+b = open("heads.plan", "rb").read()
+key = b"tada.plan.window"
+at = b.index(key) + len(key) + 4 + 4 + 8  # type of the value and of its items, their number
+n = struct.unpack("<Q", b[at - 8:at])[0]
+for name, windows in [("none", (0, 0, 0, 0)), ("mixed", (0, 192, 128, 0)), ("all", (192, 192, 192, 192))]:
+    open(name + ".plan", "wb").write(b[:at] + struct.pack(f"<{n}i", *(windows[i % 4] for i in range(n))) + b[at + 4 * n:])
+END
+tada eval -m heads.gguf -c 1024 --chunks 1 -t 2 --cache tada:@none.plan,tada:@mixed.plan,tada:@all.plan --json eval.json
+check "K and V of a layer with different windows" test "$status" -eq 0
+check "... are in error and memory between those with the same" python3 -c '
+import json
+c = {x["cache"]: x for x in json.load(open("eval.json"))["results"]}
+none, mixed, every = (c[f"tada:@{name}.plan"] for name in ("none", "mixed", "all"))
+assert none["kld_mean"] > mixed["kld_mean"] > every["kld_mean"] > 0, (none, mixed, every)
+assert none["kv_bytes"] < mixed["kv_bytes"] < every["kv_bytes"]'
+exit $((failures > 0))
