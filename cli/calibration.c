@@ -47,6 +47,7 @@ void plan_follow(tada_plan *plan, const tada_spec *spec)
     for (int i = 0; i < 2 * plan->n_layers; i++) {
         plan->planes[i].recipe = i % 2 ? spec->v : spec->k;
         plan->planes[i].window = spec->window;
+        plan->planes[i].window_bits = spec->window_bits;
         free(plan->planes[i].weights);
         plan->planes[i].weights = NULL;
     }
