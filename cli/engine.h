@@ -65,7 +65,7 @@ struct layer_statistics {
     X(void, statistics_watch, (bool on))                                                                     \
     X(bool, statistics_get, (int layer, struct layer_statistics *statistics))                                \
     /* Sizes before anything is allocated: of the attention of a context that is made after _begin, and of   \
-     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */           \
+     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */ \
     X(void, measure_begin, (int n_threads))                                                                  \
     X(void, measure_planes, (void))                                                                          \
     X(const char *, measure_end, (tada_plane_parts * parts, size_t * scratch))                               \
