@@ -20,7 +20,7 @@ import time
 SOURCE, BUILD, LLAMA = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
 REASONS = ("network", "root", "long")
-PATIENCE_S = 240
+PATIENCE_S = 600
 SERVER = re.compile(r"\btada (serve|rpc)\b|\b(llama|ggml-rpc)-server\b")
 COMMAND = re.compile(r"(?:[A-Z_][A-Z_0-9]*=\S* )*(?:sudo )?(?:tada|make|cmake|ctest|pip|python3?|curl|apt-get|git|bash|"
                      r"build/\S+|scripts/\S+|llama-\S+|ggml-rpc-server)(?: |$)")
@@ -64,13 +64,14 @@ class Place:
 
     def __init__(self, folder):
         self.folder = folder
-        (folder / "build").mkdir()
-        for name in ("bin", "tests"):
-            (folder / "build" / name).symlink_to(BUILD / name)
+        (folder / "build/bin").mkdir(parents=True)
+        (folder / "build/tests").symlink_to(BUILD / "tests")
+        for tool in {path.name: path for where in (LLAMA, BUILD / "bin") for path in where.iterdir()}.values():
+            (folder / "build/bin" / tool.name).symlink_to(tool.resolve())
         for name in ("scripts", "tests", "bench", "python", "doc"):
             (folder / name).symlink_to(SOURCE / name)
         model = folder / "model.gguf"
-        subprocess.run([BUILD / "tests/make_model", model, "4", "0.5"], check=True)
+        subprocess.run([BUILD / "tests/make_model", model, "2", "0.5"], check=True)
         cache = folder / "cache/tada"
         cache.mkdir(parents=True)
         shutil.copy(model, cache / "smollm2-135m-instruct-q4_1.gguf")  # the default model
@@ -84,7 +85,7 @@ class Place:
             "OMP_WAIT_POLICY": "passive", "TMPDIR": str(folder)}
         self.ports = {port: str(free_port()) for port in ("8080", "8081", "9090", "50052")}
         self.names = {"MODEL": "model.gguf", "TEXT": "text.txt", "OTHER": "other.txt", "FILE": "slot.bin", "AGAIN": "again.bin"}
-        subprocess.run([BUILD / "bin/tada", "run", "--tool", "completion", "-m", "model.gguf", "-p", text[:800], "-n", "2", "-c", "512",
+        subprocess.run([BUILD / "bin/tada", "run", "--tool", "completion", "-m", "model.gguf", "-p", text[:400], "-n", "2", "-c", "2048",
                         "-no-cnv", "--prompt-cache", "slot.bin"], cwd=folder, env=self.environment, check=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
 

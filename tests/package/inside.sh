@@ -57,5 +57,5 @@ if command -v cc > /dev/null && command -v pkg-config > /dev/null; then
     check "a program with the static one" library -Wl,-Bstatic $(pkg-config --libs tada) -Wl,-Bdynamic -fopenmp -lm
 fi
 check "the package goes" dpkg -r tada
-check "... and leaves nothing" bash -c '! find /usr /etc /var/lib -name "*tada*" ! -name "*metadata*" -not -path "*/dpkg/info/*" | grep .'
+check "... and leaves nothing" bash -c '! find /usr /etc /var/lib \( -name "tada*" -o -name "libtada*" -o -name "libggml-tada*" \) -not -path "*/dpkg/info/*" | grep .'
 exit "$((failures > 0))"
