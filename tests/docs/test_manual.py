@@ -72,6 +72,21 @@ class Manual(unittest.TestCase):
             if not re.match(r"tada:\d", name):
                 self.assertIn(name, page)
 
+    def test_spec_options(self):
+        """Options of a spec and what they can be, as its errors name them."""
+        def error(spec):
+            return subprocess.run([TADA, "run", "--cache", spec], stderr=subprocess.PIPE, text=True, check=False).stderr
+
+        page = self.page("tada-spec.7")
+        options = re.search(r"options are ([\w, ]+)", error("tada:nonsense=1")).group(1).split(", ")
+        self.assertIn("window", options)
+        for option in options:
+            item = re.search(rf"^\.It Cm (?:k\.)?{option}=.*$", page, re.MULTILINE)
+            self.assertTrue(item, f"{option} is not in tada-spec(7)")
+            values = re.search(r"must be ((?:\w+, )*\w+ or \w+)\.", error(f"tada:{option}=?") + error(f"tada:k.{option}=?"))
+            for value in re.split(", | or ", values.group(1)) if values else []:
+                self.assertIn(value, item.group())
+
     def test_references(self):
         for path in PAGES.iterdir():
             for name, section in re.findall(r"\bXr (tada\S*) (\d)", path.read_text(encoding="utf-8")):
