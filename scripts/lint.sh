@@ -44,15 +44,19 @@ tidy() {
     [ -f "$llama/include/llama.h" ] || { skip tidy "no llama.cpp in $llama: set LLAMA_DIR"; return; }
     local work status=0
     work=$(mktemp -d)
-    cmake -S . -B "$work" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DBUILD_TESTING=OFF -DTADA_LLAMA_DIR="$(realpath "$llama")" > "$work/log" 2>&1 ||
-        { cat "$work/log"; status=1; }
-    # The templates of kernels are read with each set.
-    if [ $status -eq 0 ]; then
-        files 'src/*.c' 'session/*.c' 'ggml/*.c' 'cli/*.c' |
-            xargs -P "$(nproc)" -n 4 clang-tidy -p "$work" --quiet --extra-arg=-Wno-unknown-warning-option \
-                --extra-arg=-Wno-ignored-optimization-argument 2> "$work/err" || status=1
-        grep -v "warnings\? \|^Suppressed\|^Use -header-filter" "$work/err"
+    if ! cmake -S . -B "$work" -DCMAKE_C_COMPILER=clang -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DBUILD_TESTING=OFF \
+        -DTADA_LLAMA_DIR="$(realpath "$llama")" > "$work/log" 2>&1; then
+        skip tidy "clang cannot configure the build: $(grep -m 1 'Could NOT\|CMake Error' "$work/log")"
+        rm -rf "$work"
+        return
     fi
+    # The code of the kernels is read with the scalar set.
+    python3 -c 'import json, sys
+print(*sorted({entry["file"] for entry in json.load(open(sys.argv[1]))}), sep="\n")' "$work/compile_commands.json" |
+        grep '\.c$' | grep -v '/kernels_[^/]*$' > "$work/files"
+    echo src/kernels/kernels_scalar.c >> "$work/files"
+    xargs -P "$(nproc)" -n 4 clang-tidy -p "$work" --quiet < "$work/files" 2> "$work/err" || status=1
+    grep -v 'warnings\? \|^Suppressed\|^Use -header-filter' "$work/err"
     rm -rf "$work"
     verdict tidy $status
 }
