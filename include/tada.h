@@ -163,7 +163,7 @@ TADA_API enum tada_status tada_plan_check(const tada_plan *plan, tada_error *err
 /* The spec that the plane of a layer (0 to n_layers - 1) follows: give it to tada_plane_create. */
 TADA_API tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind);
 
-/* The fingerprint of a model whose tensor blk.0.attn_norm.weight has these bytes in f32: 64-bit FNV-1a. */
+/* The fingerprint of a model whose tensor blk.0.attn_norm.weight has these bytes in f32: FNV-1a of 64 bits. */
 TADA_API uint64_t tada_model_fingerprint(const void *norm, size_t size);
 
 /* ---- Plane ---- */
