@@ -59,7 +59,8 @@ KIND=$kind ROOT=$root START=$work/start HIDDEN=$hidden unshare --mount --net --p
         mkdir -p "$ROOT"
         mount -t tmpfs -o size=2g tmpfs "$ROOT"
         mkdir "$ROOT/upper" "$ROOT/work" "$ROOT/merged"
-        mount -t overlay -o "lowerdir=/,upperdir=$ROOT/upper,workdir=$ROOT/work" overlay "$ROOT/merged" || exit 77
+        mount -t overlay -o "lowerdir=/,upperdir=$ROOT/upper,workdir=$ROOT/work" overlay "$ROOT/merged" ||
+            { echo "skipped: folders cannot be laid over each other here, and debootstrap did not work"; exit 77; }
         ROOT=$ROOT/merged
     fi
     mkdir -p "$ROOT/start"
