@@ -203,12 +203,20 @@ int model_tokenize(const struct model *model, const char *text, size_t length, b
         cli_fail("The text has more than 2 GiB: use a smaller one.");
         return EXIT_USAGE;
     }
-    /* Never more tokens than bytes, and one for the beginning. */
-    int32_t room = (int32_t)length + 8;
-    llama_token *list = malloc((size_t)room * sizeof *list);
-    int32_t count =
-        list ? engine->llama_tokenize(model->vocab, text, (int32_t)length, list, room, add_bos, special) : -1;
-    if (count < 0) {
+    /* As many tokens as bytes, and one for the beginning; more where the vocabulary has none for a blank, but
+     * only for the bytes of the sign that stands for it. Then the count is what is needed, negated. */
+    int32_t room = (int32_t)length + 8, count = -1;
+    llama_token *list = NULL;
+    for (int attempt = 0; attempt < 2 && count < 0 && count != INT32_MIN; attempt++) {
+        free(list);
+        room = attempt == 0 ? room : -count;
+        list = malloc((size_t)room * sizeof *list);
+        if (!list) {
+            break;
+        }
+        count = engine->llama_tokenize(model->vocab, text, (int32_t)length, list, room, add_bos, special);
+    }
+    if (!list || count < 0) {
         free(list);
         return cli_fail("Memory is too short for the tokens of the text: use a smaller one.");
     }

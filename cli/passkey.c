@@ -107,6 +107,8 @@ static char *as_prompt(const struct model *model, const char *text)
 static int tokenize_question(const struct model *model, const struct passkey *p, int index, int n_sentences,
                              uint64_t seed, llama_token **tokens, int *n)
 {
+    *tokens = NULL; /* the caller frees them whatever happens */
+    *n = 0;
     char *text = hide_key(p->keys[index], depths[index % N_DEPTHS], n_sentences, seed);
     char *prompt = text ? as_prompt(model, text) : NULL;
     int status = prompt ? model_tokenize(model, prompt, strlen(prompt), true, true, tokens, n)

@@ -93,10 +93,11 @@ bool find_tool(const char *tool, struct place *place)
     return false;
 }
 
-/* A library of ours, from where this program was built or installed. */
+/* A library of ours, from where this program was built or installed: TADA_MODULES is where the build puts
+ * them, seen from the folder of this program. */
 static bool find_library(const char *file, struct place *place)
 {
-    static const char *const beside[] = {".", "../lib", "../lib64", NULL};
+    static const char *const beside[] = {".", TADA_MODULES, "../lib", "../lib64", NULL};
     char own[PATH_MAX], folder[PATH_MAX];
     for (int i = 0; own_folder(own, sizeof own) && beside[i]; i++) {
         if (join_path(folder, sizeof folder, own, beside[i]) && find_in(folder, file, R_OK, place)) {

@@ -126,7 +126,7 @@ if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llam
     call 2 eval -m x --json /dev/null; has "not a plain file"
     call 1 eval -m x; has "tada"
     checks=$((checks + 1))
-    [ -z "$(ls "$work" | grep json)" ] || bad "a file is left where the JSON would have been"
+    [ -z "$(find "$work" -maxdepth 1 -name "*json*")" ] || bad "a file is left where the JSON would have been"
 fi
 call 2 doctor extra
 call 2 doctor --nonsense; has "--nonsense"
@@ -149,7 +149,7 @@ if "$tada" help bench > /dev/null 2>&1; then
     call 2 bench --nonsense; has "--nonsense"
     call 2 bench --json; has "needs a value"
     call 2 bench -m; has "needs a value"
-    for depths in -1 "" 1,,2 1, 1x 99999999999999999999 "$(seq -s, 40)"; do
+    for depths in -1 "" 1,,2 "1," 1x 99999999999999999999 "$(seq -s, 40)"; do
         call 2 bench --depth "$depths"; has "--depth takes"
     done
     call 2 bench --cache nonsense; has "Unknown cache spec"

@@ -70,7 +70,7 @@ for name in "f16", "tada", "q8_0/q4_0":
     assert texts.count(name) == 2, texts
 PYTHON
 fi
-check "no other file is left" test "$(ls "$work" | grep -vcE '^(out|err|report.json|.*svg)$')" -eq 0
+check "no other file is left" test -z "$(find "$work" -mindepth 1 -maxdepth 1 ! -name out ! -name err ! -name report.json ! -name '*svg')"
 
 # JSON on standard output, alone; one depth; a plot of points.
 bench --depth 64 --cache q4_0 --repeat 1 --json - ${plot[@]+"${plot[@]}"}

@@ -227,6 +227,7 @@ start 1 "$tools/ggml-rpc-server"
 start 2 "$tools/ggml-rpc-server"
 fill
 check "servers without the plug-in" test $? -eq 0
+# shellcheck disable=SC2034 # read by name
 plain1=$(peak 1) plain2=$(peak 2)
 stop
 start 1 "$bin/tada" rpc --cache "$spec"

@@ -48,10 +48,7 @@ static const char *const tiers[] = {
     "neondot",
     "neoni8mm",
 #else
-    "avx2",
-    "avxvnni",
-    "avx512",
-    "avx512vnni",
+    "avx2",   "avxvnni", "avx512", "avx512vnni",
 #endif
 };
 enum { N_TIERS = sizeof tiers / sizeof tiers[0] };

@@ -1,0 +1,18 @@
+# Runs on the files of a package before they are packed: what Debian wants compressed, and one time for all files.
+set(root ${CPACK_TEMPORARY_INSTALL_DIRECTORY})
+if(CPACK_GENERATOR STREQUAL DEB)
+    file(GLOB_RECURSE pages ${root}/*.[1-9])
+    list(FILTER pages INCLUDE REGEX "/man/man[1-9]/")
+    foreach(page ${pages})
+        execute_process(COMMAND gzip -9n ${page} COMMAND_ERROR_IS_FATAL ANY)
+    endforeach()
+    file(GLOB_RECURSE licence ${root}/LICENSE)
+    get_filename_component(folder ${licence} DIRECTORY)
+    file(RENAME ${licence} ${folder}/copyright)
+    file(RENAME ${folder}/CHANGELOG.md ${folder}/changelog)
+    execute_process(COMMAND gzip -9n ${folder}/changelog COMMAND_ERROR_IS_FATAL ANY)
+endif()
+if(DEFINED ENV{SOURCE_DATE_EPOCH})
+    execute_process(COMMAND find ${root} -exec touch --no-dereference --date=@$ENV{SOURCE_DATE_EPOCH} {} +
+        COMMAND_ERROR_IS_FATAL ANY)
+endif()

@@ -1,0 +1,40 @@
+# What `cmake --install` puts where, in the folders of GNU. All of it may be moved together: the command finds its
+# libraries from its own place, and tada.pc its folders from its own.
+set(CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
+    WORLD_READ WORLD_EXECUTE)
+
+if(TADA_PYTHON)
+    # The Python package has its own short tree: the command and what it loads.
+    install(TARGETS tada-cli ggml-tada tada-sessions RUNTIME DESTINATION bin LIBRARY DESTINATION lib)
+    return()
+endif()
+
+install(TARGETS tada-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# Nobody links to the modules, so they stay out of the folder of libraries.
+foreach(module ggml-tada tada-sessions)
+    if(TARGET ${module})
+        install(TARGETS ${module} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/tada)
+    endif()
+endforeach()
+
+# The library for other programs: the objects of the static one, so that nothing is compiled twice.
+add_library(tada-shared SHARED $<TARGET_OBJECTS:tada>)
+set_target_properties(tada-shared PROPERTIES OUTPUT_NAME tada VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C)
+target_link_libraries(tada-shared PRIVATE OpenMP::OpenMP_C m)
+install(TARGETS tada tada-shared ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES include/tada.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+
+file(RELATIVE_PATH prefix_from_pc ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" prefix_from_pc ${prefix_from_pc})
+configure_file(cmake/tada.pc.in tada.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/tada.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+file(GLOB manual_pages CONFIGURE_DEPENDS doc/man/*.[1-9])
+foreach(page ${manual_pages})
+    string(REGEX REPLACE ".*\\." "" section ${page})
+    install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+file(GLOB documents CONFIGURE_DEPENDS doc/*.md)
+install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/doc)
+install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
