@@ -262,7 +262,7 @@ typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n
  * Lets `edit` change the written cells for which chosen [n_cells * n_streams] is not 0, tile by tile, on
  * n_threads threads at once: hot tiles stay hot, cold ones cold, and those without a chosen cell keep their
  * bytes. Other cells of a cold tile that is changed are compressed again with it. A row that becomes zeros
- * makes its cell unwritten. On an error some of the tiles have been changed.
+ * makes its cell unwritten. When `edit` could not, some of the tiles have been changed.
  */
 TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
                                           void *context, int n_threads, tada_error *error);
