@@ -26,7 +26,7 @@ static void print_recipe(const tada_recipe *r, char plane, char *text, size_t si
 
 static void check_again(const char *text, const tada_spec *spec)
 {
-    char again[512], k[8];
+    char again[512], k[32];
     tada_spec back;
     tada_error error = {""};
     if (spec->plan) {

@@ -4,7 +4,8 @@
 # In the environment: FUZZ_BUILD, the build folder (build-fuzz); FUZZ_CC, the compiler (clang, else cc);
 # FUZZ_CORPUS, a folder where what is found is kept (else it is forgotten); TADA_LLAMA_DIR and TADA_LLAMA_BUILD, as
 # for CMake: without a built llama.cpp, plan files are left out. An input that fails stays in FUZZ_BUILD, and the
-# last line says how to run it again. Status 77: a target that was asked for cannot be built here.
+# last line says how to run it again. Status 77: cannot be built here, for
+# the reason in the last line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; exit ;; esac
@@ -13,7 +14,21 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then seconds=$1; shift; fi
 build=${FUZZ_BUILD:-build-fuzz}
 llama=${TADA_LLAMA_DIR:-$PWD/build/llama.cpp}
 llama_build=${TADA_LLAMA_BUILD:-$PWD/build/llama}
-cc=${FUZZ_CC:-$(command -v clang || command -v cc)}
+
+# Whether a compiler can build and link for the sanitizers, and with OpenMP.
+watches() {
+    local out status=0
+    out=$(mktemp)
+    echo 'int main(void) { return 0; }' | "$1" -fsanitize=address,undefined -fopenmp -x c - -o "$out" > /dev/null 2>&1 ||
+        status=1
+    rm -f "$out"
+    return $status
+}
+cc=${FUZZ_CC:-}
+for name in clang cc gcc; do
+    [ -n "$cc" ] || ! watches $name || cc=$name
+done
+[ -n "$cc" ] || { echo "skipped: no compiler with sanitizers (scripts/setup.sh --tests installs clang)"; exit 77; }
 mkdir -p "$build"
 
 # What an input may be long: the more, the slower, and sessions and plans need some.
