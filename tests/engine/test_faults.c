@@ -22,7 +22,7 @@ static struct llama_context *context(struct llama_model *model)
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = 256;
     params.n_batch = params.n_ubatch = UBATCH;
-    params.n_threads = params.n_threads_batch = 2;
+    params.n_threads = params.n_threads_batch = 1;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.offload_kqv = true;
     return llama_init_from_model(model, params);

@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-enum { WIDTH = 64, HEAD = 32, CELLS = 200, STREAMS = 2, TOTAL = CELLS * STREAMS, QUERIES = 3 };
+enum { WIDTH = 64, HEAD = 32, CELLS = 150, STREAMS = 2, TOTAL = CELLS * STREAMS, QUERIES = 3 };
 
 /* Runs a call with failing allocations, and once more without when it failed. */
 #define TRY(call)                                                                                            \
@@ -147,7 +147,7 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     }
     watch(plane, TOTAL);
     /* Most of the first stream, then a cold tile is opened and the second stream gets rows. */
-    TRY(tada_plane_write(plane, pool, x, TADA_F32, WIDTH * 4, cells, 190, &error));
+    TRY(tada_plane_write(plane, pool, x, TADA_F32, WIDTH * 4, cells, 140, &error));
     faults_armed = true;
     tada_plane_mark_sinks(plane, marks, 3);
     faults_armed = false;
@@ -155,7 +155,7 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     watch(plane, TOTAL);
     TRY(tada_plane_settle(plane, 2));
     watch(plane, TOTAL);
-    TRY(tada_plane_write(plane, pool, x, TADA_F32, WIDTH * 4, cells + 60, 150, &error));
+    TRY(tada_plane_write(plane, pool, x, TADA_F32, WIDTH * 4, cells + 60, 110, &error));
     watch(plane, TOTAL);
     TRY(tada_plane_settle(plane, 1));
     watch(plane, TOTAL);
