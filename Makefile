@@ -20,7 +20,7 @@ check: all
 	ctest --test-dir $(BUILD) --output-on-failure
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-debug $(BUILD)-asan $(BUILD)-ubsan
+	rm -rf $(BUILD) $(BUILD)-debug $(BUILD)-asan $(BUILD)-ubsan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-check-*
 
 help:
 	@echo "make        build the library, the plug-in and the tada command"

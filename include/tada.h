@@ -268,7 +268,7 @@ TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chos
                                           void *context, int n_threads, tada_error *error);
 
 /* Copies all cells of a stream to another one of the same plane. Cold tiles are copied as they are. Settles
- * first. */
+ * first. Short of memory, `to` may hold some of both streams: copy again, or clear it. */
 TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *pool, int64_t from, int64_t to,
                                                  int n_threads, tada_error *error);
 
