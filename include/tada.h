@@ -271,13 +271,14 @@ typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n
  * Lets `edit` change the written cells for which chosen [n_cells * n_streams] is not 0, tile by tile, on
  * n_threads threads at once: hot tiles stay hot, warm ones warm, cold ones cold, and those without a chosen
  * cell keep their bytes. Other cells of a warm or cold tile that is changed are compressed again with it. A
- * row that becomes zeros makes its cell unwritten. On an error some of the tiles have been changed.
+ * row that becomes zeros makes its cell unwritten. When `edit` could not, some of the tiles have been
+ * changed.
  */
 TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
                                           void *context, int n_threads, tada_error *error);
 
 /* Copies all cells of a stream to another one of the same plane. Codes are copied as they are. Settles
- * first. */
+ * first. Short of memory, `to` may hold some of both streams: copy again, or clear it. */
 TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *pool, int64_t from, int64_t to,
                                                  int n_threads, tada_error *error);
 

@@ -48,6 +48,19 @@ install() {
 }
 [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
 
+# For the fuzz targets, which are built with gcc where these cannot be had, and then fuzz less well.
+if [ "${1:-}" = --tests ]; then
+    missing=()
+    out=$(mktemp)
+    echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n > 1 ? 0 : 0; }' |
+        clang -fopenmp -fsanitize=fuzzer,address,undefined -x c - -o "$out" > /dev/null 2>&1 ||
+        missing=(clang libclang-rt-dev libomp-dev)
+    rm -f "$out"
+    if [ ${#missing[@]} -gt 0 ] && ! (install "${missing[@]}"); then
+        echo "setup.sh: goes on without them; fuzzing will be done without libFuzzer" >&2
+    fi
+fi
+
 # For the tests of the kernels for 64-bit ARM, which are skipped where these cannot be had.
 if [ "${1:-}" = --tests ] && [ "$(uname -m)" = x86_64 ]; then
     missing=()

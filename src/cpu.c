@@ -8,9 +8,16 @@
 #ifdef TADA_X86
 #include <cpuid.h>
 
+/* clang 14 does not know the name: leaf 1, bit 29 of ecx. */
+static bool cpu_has_f16c(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+}
+
 static bool cpu_has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
 }
 
 /* gcc 12 does not know the name: leaf 7, sub-leaf 1, bit 4 of eax. */
@@ -103,18 +110,18 @@ const char *tada_cpu_features(void)
     static char text[128];
     char list[128] = "";
 #ifdef TADA_X86
-#define FEATURE(name)                                                                                        \
-    if (__builtin_cpu_supports(name)) {                                                                      \
+#define FEATURE(name, check)                                                                                 \
+    if (check) {                                                                                             \
         strcat(list, *list ? " " name : name);                                                               \
     }
-    FEATURE("avx2")
-    FEATURE("fma")
-    FEATURE("f16c")
-    FEATURE("avx512f")
-    FEATURE("avx512bw")
-    FEATURE("avx512vl")
-    FEATURE("avx512dq")
-    FEATURE("avx512vnni")
+    FEATURE("avx2", __builtin_cpu_supports("avx2"))
+    FEATURE("fma", __builtin_cpu_supports("fma"))
+    FEATURE("f16c", cpu_has_f16c())
+    FEATURE("avx512f", __builtin_cpu_supports("avx512f"))
+    FEATURE("avx512bw", __builtin_cpu_supports("avx512bw"))
+    FEATURE("avx512vl", __builtin_cpu_supports("avx512vl"))
+    FEATURE("avx512dq", __builtin_cpu_supports("avx512dq"))
+    FEATURE("avx512vnni", __builtin_cpu_supports("avx512vnni"))
 #undef FEATURE
 #endif
 #ifdef TADA_ARM64

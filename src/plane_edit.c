@@ -23,20 +23,42 @@ typedef struct workspace {
     float *scratch;
 } workspace;
 
-static bool workspace_make(const tada_plane *p, workspace *w)
+static size_t scratch_floats(const tada_plane *p)
 {
     size_t encode = tada_plane_encode_scratch(p), decode = tada_plane_scratch(p);
+    return encode > decode ? encode : decode;
+}
+
+static bool workspace_make(const tada_plane *p, workspace *w)
+{
     w->tile = malloc(p->slot_values * sizeof *w->tile);
     w->rows = malloc(p->slot_values * sizeof *w->rows);
-    w->scratch = malloc((encode > decode ? encode : decode) * sizeof *w->scratch + 1);
+    w->scratch = malloc(scratch_floats(p) * sizeof *w->scratch + 1);
     return w->tile && w->rows && w->scratch;
 }
 
-static void workspace_done(workspace *w)
+static void workspaces_done(workspace *w, int n)
 {
-    free(w->tile);
-    free(w->rows);
-    free(w->scratch);
+    for (int i = 0; w && i < n; i++) {
+        free(w[i].tile);
+        free(w[i].rows);
+        free(w[i].scratch);
+    }
+    free(w);
+}
+
+/* One for each thread; NULL: memory is short. */
+static workspace *workspaces_make(const tada_plane *p, int n)
+{
+    workspace *w = calloc((size_t)n, sizeof *w);
+    bool made = w != NULL;
+    for (int i = 0; i < n && made; i++) {
+        made = workspace_make(p, &w[i]);
+    }
+    if (!made) {
+        workspaces_done(w, n);
+    }
+    return made ? w : NULL;
 }
 
 /* The written cells of a tile that are to change: their numbers and their places in it. */
@@ -103,28 +125,23 @@ enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit
                                  int n_threads, tada_error *error)
 {
     plane_edit e = {p, chosen, edit, context, 0, 0};
-    atomic_bool short_of_memory = false, refused = false;
-#pragma omp parallel num_threads(n_threads)
-    {
-        workspace w;
-        bool ready = workspace_make(p, &w);
-        if (!ready) {
-            short_of_memory = true;
-        }
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < p->n_tiles; i++) {
-            if (ready && !refused && !edit_tile(&e, i, &w, omp_get_thread_num())) {
-                refused = true;
-            }
-        }
-        workspace_done(&w);
+    atomic_bool refused = false;
+    /* All memory before the first change: rows that have been changed cannot be told from the others. */
+    workspace *work = workspaces_make(p, n_threads);
+    if (!work) {
+        return tada_fail(error, TADA_E_MEMORY, "Out of memory for rows to be changed: use fewer threads.");
     }
+#pragma omp parallel for num_threads(n_threads) schedule(dynamic, 1)
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        int thread = omp_get_thread_num();
+        if (!refused && !edit_tile(&e, i, &work[thread], thread)) {
+            refused = true;
+        }
+    }
+    workspaces_done(work, n_threads);
     tada_count(&p->compressions, e.compressions);
     tada_count(&p->nonfinite, e.nonfinite);
     p->spoilt = p->spoilt || e.nonfinite > 0;
     tada_plane_recount_all(p);
-    if (short_of_memory) {
-        return tada_fail(error, TADA_E_MEMORY, "Out of memory while rows were changed: use fewer threads.");
-    }
     return refused ? tada_fail(error, TADA_E_ARGUMENT, "The rows of a tile could not be changed.") : TADA_OK;
 }

@@ -1,6 +1,8 @@
 /* Rows that are changed where they are: what a plane holds afterwards, and what stays as it was. */
 #include "support.h"
 
+#include <stdatomic.h>
+
 enum { WIDTH = 128, CELLS = 600, STREAMS = 2, TOTAL = CELLS * STREAMS, THREADS = 3 };
 
 static const char *const specs[] = {"tada:4:window=64", "tada:window=0", "tada:4/3:window=64:sinks=0",
@@ -9,7 +11,8 @@ static const char *const specs[] = {"tada:4:window=64", "tada:window=0", "tada:4
 /* Takes the sign of every other value away and counts the cells of each thread. */
 typedef struct flip {
     int64_t seen[TOTAL];
-    bool ordered, zero;
+    atomic_bool ordered;
+    bool zero;
 } flip;
 
 static void flip_row(uint16_t *row)
@@ -22,14 +25,17 @@ static void flip_row(uint16_t *row)
 static bool flip_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
 {
     flip *f = context;
-    f->ordered = f->ordered && thread >= 0 && thread < THREADS && n <= TADA_TILE_CELLS;
+    bool ordered = thread >= 0 && thread < THREADS && n <= TADA_TILE_CELLS;
     for (int i = 0; i < n; i++) {
         f->seen[cells[i]]++;
-        f->ordered = f->ordered && (i == 0 || cells[i] > cells[i - 1]);
+        ordered = ordered && (i == 0 || cells[i] > cells[i - 1]);
         flip_row(rows + (size_t)i * WIDTH);
         if (f->zero) {
             memset(rows + (size_t)i * WIDTH, 0, WIDTH * 2);
         }
+    }
+    if (!ordered) {
+        f->ordered = false;
     }
     return true;
 }

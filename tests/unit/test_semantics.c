@@ -294,7 +294,7 @@ static void against_model(void **state)
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         for (int kind = 0; kind < 2; kind++) {
             for (int run = 0; run < 2; run++) {
-                random_operations(specs[i], (enum tada_kind)kind, 200);
+                random_operations(specs[i], (enum tada_kind)kind, quick() > 1 ? 60 : 200);
             }
         }
     }

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# symbols.sh BUILD: what the libraries show to others are names of ours, and of nobody else's.
+set -euo pipefail
+build=$1
+failed=0
+
+# Names that a file shows and that do not match a pattern are wrong; so is a file without any.
+check() {
+    local file=$1 pattern=$2 names strange
+    shift 2
+    if [ ! -e "$file" ]; then
+        echo "skipped: $file has not been built"
+        return
+    fi
+    names=$(nm "$@" --defined-only "$file" | awk 'NF == 3 && $2 ~ /[A-Z]/ { print $3 }' | sort -u)
+    strange=$(grep -vE "^($pattern)\$" <<< "$names" || true)
+    if [ -z "$names" ] || [ -n "$strange" ]; then
+        echo "FAILED  $file shows: ${strange:-nothing}"
+        failed=1
+    else
+        echo "ok      $file: $(wc -l <<< "$names") names"
+    fi
+}
+
+# What coverage and sanitizers add is not ours.
+tools='__asan_.*|__ubsan_.*|__tsan_.*|__odr_asan.*|__gcov_.*|__llvm_.*|mangle_path|___asan.*'
+check "$build/libtada.a" "tada_[a-z0-9_]+|$tools" --extern-only
+check "$build/libtada_session.a" "tada_[a-z0-9_]+|$tools" --extern-only
+check "$build/bin/libggml-tada.so" "tada_[a-z0-9_]+|ggml_backend_(init|score)|$tools" --dynamic
+check "$build/bin/libtada-sessions.so" "fopen|fopen64|fclose|$tools" --dynamic
+exit $failed
