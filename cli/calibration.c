@@ -10,7 +10,10 @@
 tada_recipe recipe_of_quarters(int plane, int quarters)
 {
     tada_spec spec;
-    tada_spec_parse("tada", &spec, NULL);
+    char text[32];
+    /* Words of V differ with its bits. */
+    snprintf(text, sizeof text, "tada:4/%d", plane % 2 ? quarters / 4 : 4);
+    tada_spec_parse(text, &spec, NULL);
     tada_recipe recipe = plane % 2 ? spec.v : spec.k;
     recipe.bits = quarters / 4;
     recipe.quarters = plane % 2 || quarters >= 32 ? 0 : quarters;

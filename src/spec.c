@@ -301,8 +301,10 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
     if (!strstr(text, "widths=adaptive") && result.k.quarters % 4 == 0 && !tada_recipe_adapts(&result.k)) {
         result.k.quarters = 0;
     }
-    /* So are words of 8 bits of V. */
-    if (!strstr(text, "scale=8") && result.v.scale == TADA_SCALE_8 && result.v.axis != TADA_AXIS_TOKEN) {
+    /* So are words of 8 bits of V, and where codes are short: the middle of longer ones is too far from zero.
+     */
+    if (!strstr(text, "scale=8") && result.v.scale == TADA_SCALE_8 &&
+        (result.v.axis != TADA_AXIS_TOKEN || result.v.bits > 4)) {
         result.v.scale = TADA_SCALE_16;
     }
     if (!problem && result.v.quarters) {

@@ -164,6 +164,22 @@ static float spread_v(const tada_factors *f, int groups, parts *p)
     return 1 / per;
 }
 
+/* The words of a head, [rows / 2][columns][2], and what K has beside them. Returns what a unit is. */
+static float make_words(const tada_codec *c, const tada_cold *cold, int head, parts *p)
+{
+    const tada_kernels *k = tada_kernels_get();
+    bool channels = c->kind == TADA_K;
+    int dim = c->layout.head_dim, rows = channels ? dim : CELLS, columns = channels ? CELLS : dim;
+    tada_head h = tada_tile_open_head(c, cold, head, p->factors);
+    int group = h.factors.group;
+    tada_tile_unpack_head(c, &h, p->codes, p->gathered);
+    k->code_tops(p->codes, rows, columns, group, p->tops);
+    float unit =
+        channels ? spread_k(&h.factors, dim, columns / group, p) : spread_v(&h.factors, columns / group, p);
+    k->widen(&(tada_widen){p->codes, rows, columns, group, p->raise, p->factor, p->offset, p->words});
+    return unit;
+}
+
 void tada_words_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, const float *q,
                        const int16_t *words, const float *inverse, int m, float *scores, size_t lds,
                        float *scratch)
@@ -172,18 +188,7 @@ void tada_words_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask
     int dim = c->layout.head_dim, groups = c->layout.n_groups;
     parts p;
     parts_make(c, scratch, &p);
-    tada_head h = tada_tile_open_head(c, cold, head, p.factors);
-    tada_tile_unpack_head(c, &h, p.codes, p.gathered);
-    k->code_tops(p.codes, dim, CELLS, h.factors.group, p.tops);
-    float unit = spread_k(&h.factors, dim, groups, &p);
-    k->widen(&(tada_widen){.codes = p.codes,
-                           .rows = dim,
-                           .columns = CELLS,
-                           .group = h.factors.group,
-                           .raise = p.raise,
-                           .factor = p.factor,
-                           .offset = p.offset,
-                           .words = p.words});
+    float unit = make_words(c, cold, head, &p);
     for (int g = 0; g < groups; g++) {
         k->rows_dot(q, (size_t)dim, m, dim, p.rest + g * dim, p.bias + g * m);
     }
@@ -196,7 +201,7 @@ void tada_words_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask
                                    .inverse = inverse,
                                    .unit = unit,
                                    .bias = p.bias,
-                                   .group = h.factors.group,
+                                   .group = CELLS / groups,
                                    .out = scores,
                                    .ldo = lds});
     for (int t = 0; t < CELLS && mask != UINT64_MAX; t++) {
@@ -218,18 +223,7 @@ void tada_words_values(const tada_codec *c, const tada_cold *cold, uint64_t mask
             weights[(size_t)r * ldw + (size_t)t] = 0;
         }
     }
-    tada_head h = tada_tile_open_head(c, cold, head, p.factors);
-    tada_tile_unpack_head(c, &h, p.codes, p.gathered);
-    k->code_tops(p.codes, CELLS, dim, h.factors.group, p.tops);
-    float unit = spread_v(&h.factors, dim / h.factors.group, &p);
-    k->widen(&(tada_widen){.codes = p.codes,
-                           .rows = CELLS,
-                           .columns = dim,
-                           .group = h.factors.group,
-                           .raise = p.raise,
-                           .factor = p.factor,
-                           .offset = p.offset,
-                           .words = p.words});
+    float unit = make_words(c, cold, head, &p);
     k->narrow(weights, ldw, m, p.x, p.inverse);
     k->words_dot(&(tada_words_dot){.words = p.words,
                                    .n_pairs = CELLS / 2,
