@@ -20,8 +20,16 @@ static void print_recipe(const tada_recipe *r, char plane, char *text, size_t si
     snprintf(text + length, size - length,
              ":%c.axis=%s:%c.group=%d:%c.scale=%d:%c.rotate=%s:%c.centre=%s:%c.search=%s", plane,
              r->axis == TADA_AXIS_CHANNEL ? "channel" : "token", plane, r->group, plane,
-             r->scale == TADA_SCALE_16 ? 16 : 32, plane, r->rotation ? "hadamard" : "none", plane,
-             centrings[r->centring], plane, r->search == TADA_SEARCH_MINMAX ? "minmax" : "error");
+             r->scale == TADA_SCALE_8    ? 8
+             : r->scale == TADA_SCALE_16 ? 16
+                                         : 32,
+             plane, r->rotation ? "hadamard" : "none", plane, centrings[r->centring], plane,
+             r->search == TADA_SEARCH_MINMAX ? "minmax" : "error");
+}
+
+static int bits_of_window(const tada_spec *spec)
+{
+    return spec->window_bits ? spec->window_bits : 16;
 }
 
 static void check_again(const char *text, const tada_spec *spec)
@@ -38,6 +46,8 @@ static void check_again(const char *text, const tada_spec *spec)
         snprintf(k, sizeof k, "%g", spec->k.quarters ? spec->k.quarters / 4.0 : spec->k.bits);
         snprintf(again, sizeof again, "tada:%s/%d:window=%d:sinks=%d", k, spec->v.bits, spec->window,
                  spec->sinks);
+        size_t length = strlen(again);
+        snprintf(again + length, sizeof again - length, ":window_bits=%d", bits_of_window(spec));
         print_recipe(&spec->k, 'k', again, sizeof again);
         print_recipe(&spec->v, 'v', again, sizeof again);
         strcat(again, spec->k.quarters ? ":k.widths=adaptive" : ":k.widths=equal");
@@ -48,7 +58,8 @@ static void check_again(const char *text, const tada_spec *spec)
     if (tada_spec_parse(again, &back, &error) != TADA_OK) {
         fuzz_fail("'%s', read from '%s', is refused: %s", again, text, error.text);
     }
-    if (back.window != spec->window || back.sinks != spec->sinks || back.stock != spec->stock ||
+    if (back.window != spec->window || bits_of_window(&back) != bits_of_window(spec) ||
+        back.sinks != spec->sinks || back.stock != spec->stock ||
         strcmp(back.stock_k, spec->stock ? spec->stock_k : back.stock_k) != 0 ||
         strcmp(back.stock_v, spec->stock ? spec->stock_v : back.stock_v) != 0 ||
         (!spec->stock && (!same_recipe(&back.k, &spec->k) || !same_recipe(&back.v, &spec->v)))) {
