@@ -39,6 +39,8 @@ ggml=$work/llama.cpp/ggml
 mkdir -p "$ggml/src" "$ggml/include"
 touch "$ggml/src/ggml-backend-impl.h"
 printf 'set(GGML_VERSION_MAJOR 99)\nset(GGML_VERSION_MINOR 9)\nset(GGML_VERSION_PATCH 9)\n' > "$ggml/CMakeLists.txt"
+mkdir -p "$work/llama.cpp/include"
+touch "$work/llama.cpp/include/llama.h"
 cmake -S "$here/../.." -B "$work/build" -DTADA_LLAMA_DIR="$work/llama.cpp" -DBUILD_TESTING=OFF > "$work/out" 2> "$work/err"
 check "an untried version can be configured for" test $? -eq 0
 check "... with a warning" bash -c "tr '\n' ' ' < '$work/err' | grep -qE 'ggml 99.9.9 +has +not +been +tried'"
