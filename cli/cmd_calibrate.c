@@ -208,8 +208,9 @@ static int check_options(struct calibrate_options *options, struct place *defaul
 static void set_lengths(struct calibration *c)
 {
     uint64_t n = c->model->engine->llama_model_n_params(c->model->llama);
-    c->sample = c->options->n_sample ? c->options->n_sample : n < 300000000 ? 2048 : 1024;
-    c->check = c->options->n_ctx < MOST_CHECK ? c->options->n_ctx : MOST_CHECK;
+    int usual = n < 300000000 ? MOST_CHECK : MOST_CHECK / 2;
+    c->sample = c->options->n_sample ? c->options->n_sample : usual;
+    c->check = c->options->n_ctx < usual ? c->options->n_ctx : usual;
     int least = c->sample > c->check ? c->sample : c->check;
     /* A text that the model has to write first is kept short. */
     int half = c->options->text_path && c->options->n_ctx > least ? c->options->n_ctx : least;
