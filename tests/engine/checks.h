@@ -5,6 +5,7 @@
 #include "ggml-backend.h"
 #include "llama.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -31,6 +32,20 @@ static void quiet(enum ggml_log_level level, const char *text, void *data)
     if (level == GGML_LOG_LEVEL_ERROR && getenv("TADA_DEBUG")) {
         fputs(text, stderr);
     }
+}
+
+/* Relative to how far `want` is from its mean. */
+static inline double relative_error(const float *got, const float *want, int n)
+{
+    double mean = 0, error = 0, energy = 0;
+    for (int i = 0; i < n; i++) {
+        mean += (double)want[i] / n;
+    }
+    for (int i = 0; i < n; i++) {
+        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        energy += (want[i] - mean) * (want[i] - mean);
+    }
+    return isfinite(error) ? sqrt(error / energy) : INFINITY;
 }
 
 /* Loads llama.cpp with the plug-in, for caches of `spec`. False, with a line that says so: it was not loaded.

@@ -76,19 +76,6 @@ static bool decode(struct llama_context *c, int first, int n, bool damaged, int 
     return done;
 }
 
-static double relative_error(const float *got, const float *want, int n)
-{
-    double mean = 0, error = 0, energy = 0;
-    for (int i = 0; i < n; i++) {
-        mean += (double)want[i] / n;
-    }
-    for (int i = 0; i < n; i++) {
-        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        energy += (want[i] - mean) * (want[i] - mean);
-    }
-    return isfinite(error) ? sqrt(error / energy) : INFINITY;
-}
-
 /* How far sequence 0, and with `both` sequence 1, are from those of a sound model in f16. */
 static double compare(struct llama_context *ours, struct llama_context *stock, int first, int end, int batch,
                       bool both, int salt)

@@ -64,19 +64,6 @@ static void pair_done(pair *p, const model_shape *shape)
     llama_free(p->ours);
 }
 
-static double relative_error(const float *got, const float *want, int n)
-{
-    double mean = 0, error = 0, energy = 0;
-    for (int i = 0; i < n; i++) {
-        mean += (double)want[i] / n;
-    }
-    for (int i = 0; i < n; i++) {
-        error += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        energy += (want[i] - mean) * (want[i] - mean);
-    }
-    return isfinite(error) ? sqrt(error / energy) : INFINITY;
-}
-
 /* n tokens from position `first` on of each sequence in [seq, seq + n_seq), interleaved, in one batch. */
 static bool decode(struct llama_context *c, int seq, int n_seq, int first, int n, int salt)
 {
