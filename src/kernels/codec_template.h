@@ -84,18 +84,20 @@ static flags lattice(const quantiser *q, int top)
     return found;
 }
 
+/* Steps down from the range that the search for the least error takes, by bits. */
+static const int search_depth[9] = {0, 0, 6, 4, 3, 2, 1, 1, 1};
+
 /* Scale index and zero point of each lane with the least squared error among those near the range of its
  * values. */
 static void search_scales(const quantiser *q, enum tada_search search, flags *best_index, lanes *best_zero)
 {
-    static const int depth[9] = {0, 0, 6, 4, 3, 2, 1, 1, 1};
     flags first = lane_indices((q->high - q->low) / q->levels);
     /* Finer steps would not survive the rounding of the decoded row to f16. */
     flags least =
         lane_indices(HIGHER(HIGHER(q->high / (float)ZERO_MAX, q->low / (float)ZERO_MIN), 3 * q->noise));
     flags last = {0};
     lanes best = lanes_all(INFINITY);
-    int steps = search == TADA_SEARCH_MINMAX ? 0 : depth[q->bits];
+    int steps = search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->bits];
     for (int step = 1; step >= -steps; step--) {
         flags index = first + step;
         index = flags_pick((flags)(index < least), least, index);

@@ -73,13 +73,12 @@ static flags narrow_lattice(const quantiser *q, const zero_points *z, int top, i
 static void narrow_search(const quantiser *q, const zero_points *z, enum tada_search search, int floor,
                           flags *best_index, lanes *best_zero)
 {
-    static const int depth[9] = {0, 0, 6, 4, 3, 2, 1, 1, 1};
     float fine = z->step < 1 ? z->step : 1, end = z->last + q->levels, middle = 0.5f * q->levels + z->first;
     lanes extent = HIGHER((q->high - q->low) / q->levels, HIGHER(q->high / end, q->low / z->first));
     flags first = lane_indices(extent), least = lane_indices(3.0f / fine * q->noise), last = {0};
     least = flags_pick((flags)(least < floor), (flags){0} + floor, least);
     lanes best = lanes_all(INFINITY);
-    int steps = search == TADA_SEARCH_MINMAX ? 0 : depth[q->bits];
+    int steps = search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->bits];
     for (int step = 1; step >= -steps; step--) {
         flags index = first + step;
         index = flags_pick((flags)(index < least), least, index);
