@@ -191,9 +191,11 @@ static void reopened(void **state)
                         continue;
                     }
                     fill(row, 1, WIDTH, random_below(DATA_KINDS));
-                    /* Words of 8 bits: where it is far larger than others, those lose bits. */
+                    /* Words of 8 bits: where a scale of a head is far larger than those of the others, these
+                     * lose bits. A group of one value and zeros has that value as its scale. */
                     for (int d = 0; narrow && d < WIDTH; d++) {
-                        row[d] = 0.4f * half_value(old[WIDTH - 1 - d]);
+                        row[d] = 0.4f * half_value(old[d / HEAD * HEAD + HEAD - 1 - d % HEAD]);
+                        row[d] /= (float)(1 << widths[b]);
                     }
                     assert_int_equal(
                         tada_plane_write(p.plane, pool, row, TADA_F32, WIDTH * 4, &cell, 1, NULL), TADA_OK);
