@@ -222,8 +222,13 @@ ALWAYS_INLINE veci spread(const void *four)
     return x;
 }
 
-/* Codes of 16 columns take `PARTS` registers. */
+/* Codes of 16 columns take `PARTS` registers. A block has the same parts of its vectors, all of them or one.
+ */
 enum { PARTS = 64 / CODES };
+
+typedef struct part_range {
+    int first, n;
+} part_range;
 
 #if BYTE_DOT
 typedef struct sums {
@@ -316,19 +321,19 @@ ALWAYS_INLINE void plane_vectors(const uint8_t *plane, unsigned v, unsigned widt
     }
 }
 
-/* The codes of `vectors` vectors from v on; line: of the first, unless packed in planes. All but these, a and
- * the widths are constants at every call. */
+/* The codes [vectors][parts.n] of vectors from v on; line: of the first, unless packed in planes. All but
+ * these, a and the widths are constants at every call. */
 ALWAYS_INLINE void load_codes(const tada_dot *a, const uint8_t *line, unsigned v, unsigned low_bits,
-                              int vectors, enum packing packing, codes *code)
+                              int vectors, part_range parts, enum packing packing, codes *code)
 {
     if (packing == NIBBLES) {
         UNROLL
         for (int j = 0; j < vectors; j += 2) {
             UNROLL
-            for (int p = 0; p < PARTS; p++) {
-                veci both = INT_LOAD(line + j * 32 + p * CODES);
-                code[j * PARTS + p] = split(INT_AND(both, INT_BYTES(15)));
-                code[(j + 1) * PARTS + p] = split(INT_AND(INT_RIGHT(both, 4), INT_BYTES(15)));
+            for (int p = 0; p < parts.n; p++) {
+                veci both = INT_LOAD(line + j * 32 + (parts.first + p) * CODES);
+                code[j * parts.n + p] = split(INT_AND(both, INT_BYTES(15)));
+                code[(j + 1) * parts.n + p] = split(INT_AND(INT_RIGHT(both, 4), INT_BYTES(15)));
             }
         }
         return;
@@ -337,15 +342,15 @@ ALWAYS_INLINE void load_codes(const tada_dot *a, const uint8_t *line, unsigned v
         unsigned first_bits = packing <= STEADY_3 ? 2 : 4;
         unsigned more_bits = packing == STEADY_6 ? 2 : packing == STEADY_2 ? 0 : 1;
         UNROLL
-        for (int p = 0; p < PARTS; p++) {
+        for (int p = 0; p < parts.n; p++) {
             veci bytes[4], over[4];
-            plane_vectors(a->low, v, first_bits, 0, vectors, p, bytes);
+            plane_vectors(a->low, v, first_bits, 0, vectors, parts.first + p, bytes);
             if (more_bits) {
-                plane_vectors(a->high, v, more_bits, first_bits, vectors, p, over);
+                plane_vectors(a->high, v, more_bits, first_bits, vectors, parts.first + p, over);
             }
             UNROLL
             for (int j = 0; j < vectors; j++) {
-                code[j * PARTS + p] = split(more_bits ? INT_OR(bytes[j], over[j]) : bytes[j]);
+                code[j * parts.n + p] = split(more_bits ? INT_OR(bytes[j], over[j]) : bytes[j]);
             }
         }
         return;
@@ -353,25 +358,26 @@ ALWAYS_INLINE void load_codes(const tada_dot *a, const uint8_t *line, unsigned v
     UNROLL
     for (int j = 0; j < vectors; j++) {
         UNROLL
-        for (int p = 0; p < PARTS; p++) {
+        for (int p = 0; p < parts.n; p++) {
+            int part = parts.first + p;
             veci bytes;
             if (packing == BYTES) {
-                bytes = INT_LOAD(line + j * 64 + p * CODES);
+                bytes = INT_LOAD(line + j * 64 + part * CODES);
             } else {
-                bytes = plane_bytes(a->low, v + (unsigned)j, low_bits, p);
+                bytes = plane_bytes(a->low, v + (unsigned)j, low_bits, part);
             }
             if (packing == TWO_PLANES) {
-                veci over = plane_bytes(a->high, v + (unsigned)j, (unsigned)a->bits - low_bits, p);
+                veci over = plane_bytes(a->high, v + (unsigned)j, (unsigned)a->bits - low_bits, part);
                 bytes = INT_OR(bytes, INT_LEFT(over, _mm_cvtsi32_si128((int)low_bits)));
             }
-            code[j * PARTS + p] = split(bytes);
+            code[j * parts.n + p] = split(bytes);
         }
     }
 }
 
-/* `rows`, `vectors` and `packing` are constants at every call. */
+/* `rows`, `vectors`, `parts` and `packing` are constants at every call. */
 ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows, int vectors,
-                               enum packing packing)
+                               part_range parts, enum packing packing)
 {
     sums sum[4][4 * PARTS];
     unsigned low_bits = a->bits == 8 ? 8 : a->bits >= 4 ? 4 : 2;
@@ -381,23 +387,23 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
     size_t line_step = packing == NIBBLES ? (size_t)a->step * 32 : (size_t)a->step * 64;
     const uint8_t *line = a->low + (packing == NIBBLES ? (size_t)v * 32 : (size_t)v * 64);
     /* The first block fetches what comes next while the multipliers are busy. */
-    const uint8_t *next = row + vector == 0 ? a->next : a->next_end;
+    const uint8_t *next = row + vector + parts.first == 0 ? a->next : a->next_end;
     size_t ahead = fetch_bytes(a->next, a->next_end, (size_t)a->n_fours);
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
-        for (int j = 0; j < vectors * PARTS; j++) {
+        for (int j = 0; j < vectors * parts.n; j++) {
             sum[r][j] = (sums)SUMS_ZERO;
         }
     }
     for (int i = 0; i < a->n_fours; i++) {
         codes code[4 * PARTS];
-        load_codes(a, line, v, low_bits, vectors, packing, code);
+        load_codes(a, line, v, low_bits, vectors, parts, packing, code);
         UNROLL
         for (int r = 0; r < rows; r++) {
             veci both[2] = {spread(x + (size_t)r * ldx), spread(x + (size_t)r * ldx + 4)};
             UNROLL
-            for (int j = 0; j < vectors * PARTS; j++) {
+            for (int j = 0; j < vectors * parts.n; j++) {
                 accumulate(&sum[r][j], code[j], both);
             }
         }
@@ -413,13 +419,26 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
         vec inverse = VEC_SET(a->inverse[row + r]), bias = VEC_SET(a->bias[row + r]);
         float *out = a->out + (size_t)(row + r) * a->ldo + (size_t)vector * 16;
         UNROLL
-        for (int j = 0; j < vectors * PARTS; j++) {
-            int at = vector * 16 + j * WIDTH;
-            vec y = VEC_LOAD(out + j * WIDTH);
+        for (int j = 0; j < vectors * parts.n; j++) {
+            int in = j / parts.n * 16 + (parts.first + j % parts.n) * WIDTH, at = vector * 16 + in;
+            vec y = VEC_LOAD(out + in);
             y = a->offset ? VEC_FMA(bias, VEC_LOAD(a->offset + at), y) : VEC_ADD(bias, y);
             vec unit = a->scale ? VEC_MUL(inverse, VEC_LOAD(a->scale + at)) : inverse;
-            VEC_STORE(out + j * WIDTH, VEC_FMA(unit, INT_FLOAT(total(&sum[r][j])), y));
+            VEC_STORE(out + in, VEC_FMA(unit, INT_FLOAT(total(&sum[r][j])), y));
         }
+    }
+}
+
+ALWAYS_INLINE void codes_vectors(const tada_dot *a, int row, int vector, int rows, int vectors,
+                                 enum packing packing)
+{
+    /* With 16 registers, sums and codes fit for one part only; codes that are bytes are quick to read again.
+     */
+    if (PARTS == 2 && packing != BYTES && (packing == NIBBLES || rows > 1)) {
+        codes_block(a, row, vector, rows, vectors, (part_range){0, 1}, packing);
+        codes_block(a, row, vector, rows, vectors, (part_range){PARTS - 1, 1}, packing);
+    } else {
+        codes_block(a, row, vector, rows, vectors, (part_range){0, PARTS}, packing);
     }
 }
 
@@ -431,13 +450,13 @@ ALWAYS_INLINE void codes_rows(const tada_dot *a, int row, int rows, enum packing
     bool pairs = packing == NIBBLES || packing >= STEADY_2;
     int j = 0;
     for (; fit >= 4 && j + 4 <= a->n_vectors; j += 4) {
-        codes_block(a, row, j, rows, 4, packing);
+        codes_vectors(a, row, j, rows, 4, packing);
     }
     for (; (fit >= 2 || pairs) && j + 2 <= a->n_vectors; j += 2) {
-        codes_block(a, row, j, rows, 2, packing);
+        codes_vectors(a, row, j, rows, 2, packing);
     }
     for (; !pairs && j < a->n_vectors; j++) {
-        codes_block(a, row, j, rows, 1, packing);
+        codes_vectors(a, row, j, rows, 1, packing);
     }
 }
 
