@@ -80,24 +80,41 @@ const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim)
     return bits == 3 || bits == 5 || bits == 6 ? low + (size_t)dim * 8 * (bits == 3 ? 2 : 4) : NULL;
 }
 
+/* Spans of each width, and then places, nine bits each, the widest first. */
+enum { WIDTHS = TADA_WIDTH_MAX - TADA_WIDTH_MIN + 1, COUNT_BITS = 9 };
+
+static int count_at(const uint8_t *widths, int span)
+{
+    return (TADA_WIDTH_MAX - tada_width(widths, span)) * COUNT_BITS;
+}
+
+/* Done for each head of each tile that is read: without branches that nobody could foretell. */
 int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections,
                        uint8_t *order)
 {
-    int n_of[16] = {0}, place[16] = {0}, n = 0, at = 0;
-    for (int span = 0; span < dim / TADA_SPAN; span++) {
-        n_of[tada_width(widths, span)]++;
+    const uint64_t mask = (1 << COUNT_BITS) - 1;
+    uint64_t counts = 0, places = 0;
+    int n = 0, spans = dim / TADA_SPAN;
+    for (int span = 0; span < spans; span++) {
+        counts += (uint64_t)1 << count_at(widths, span);
     }
-    for (int bits = TADA_WIDTH_MAX; bits >= TADA_WIDTH_MIN; bits--) {
-        int channels = n_of[bits] * TADA_SPAN;
-        place[bits] = at;
-        at += n_of[bits];
-        if (channels > 0) {
-            sections[n++] = (tada_section){bits, n_of[bits], codes, tada_high_plane(codes, bits, channels)};
-            codes += (size_t)channels * 8 * (size_t)bits;
-        }
+    for (int i = 0; i < WIDTHS; i++) {
+        int bits = TADA_WIDTH_MAX - i, n_spans = (int)(counts >> i * COUNT_BITS & mask);
+        int low_bits = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+        size_t plane = (size_t)n_spans * TADA_SPAN * 8;
+        /* Is written over by the next one if there are no spans. */
+        sections[n].bits = bits;
+        sections[n].n_spans = n_spans;
+        sections[n].low = codes;
+        sections[n].high = bits > low_bits ? codes + plane * (size_t)low_bits : NULL;
+        n += n_spans > 0;
+        codes += plane * (size_t)bits;
+        places += counts << (i + 1) * COUNT_BITS;
     }
-    for (int span = 0; span < dim / TADA_SPAN && order; span++) {
-        order[place[tada_width(widths, span)]++] = (uint8_t)span;
+    for (int span = 0; span < spans && order; span++) {
+        int at = count_at(widths, span);
+        order[places >> at & mask] = (uint8_t)span;
+        places += (uint64_t)1 << at;
     }
     return n;
 }
