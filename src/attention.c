@@ -50,7 +50,7 @@ typedef struct share {
 
 /* One thread's scratch. */
 typedef struct work {
-    float *q, *q_rotated, *scores, *out, *out_rotated, *max, *sum, *mask;
+    float *q, *q_rotated, *scores, *out, *out_rotated, *max, *sum, *cells_sum, *mask;
     tada_side_work side;
 } work;
 
@@ -87,7 +87,7 @@ static size_t work_floats(const run *r)
 {
     size_t rows = block_rows(r), v_dim = (size_t)tada_padded(r->v.dim);
     return 2 * lines(rows * (size_t)r->k.dim) + lines(rows * scores_stride(r)) + 2 * lines(rows * v_dim) +
-           2 * lines(rows) + lines((size_t)r->block_queries * scores_stride(r)) +
+           3 * lines(rows) + lines((size_t)r->block_queries * scores_stride(r)) +
            lines(tada_side_floats(&r->k, &r->v));
 }
 
@@ -101,6 +101,7 @@ static void work_make(const run *r, float *memory, work *w)
     w->out_rotated = take(&memory, rows * v_dim);
     w->max = take(&memory, rows);
     w->sum = take(&memory, rows);
+    w->cells_sum = take(&memory, rows);
     w->mask = take(&memory, (size_t)r->block_queries * scores_stride(r));
     w->side = tada_side_work_make(&r->k, &r->v, take(&memory, tada_side_floats(&r->k, &r->v)));
 }
@@ -244,6 +245,7 @@ static void weigh(const run *r, const item *i, const tada_tiles *tiles, bool who
                       .slope = r->slope + i->head_kv * r->group,
                       .max = w->max,
                       .sum = w->sum,
+                      .cells_sum = w->cells_sum,
                       .out = w->out,
                       .turned = turned ? w->out_rotated : NULL,
                       .ldo = stride,
@@ -269,6 +271,7 @@ static void weigh(const run *r, const item *i, const tada_tiles *tiles, bool who
         one.slope += g;
         one.max += row;
         one.sum += row;
+        one.cells_sum += row;
         one.out += (size_t)row * (size_t)stride;
         one.turned = turned ? w->out_rotated + (size_t)row * (size_t)stride : NULL;
         tada_kernels_get()->softmax(&one);
@@ -304,8 +307,8 @@ static void run_item(const run *r, int64_t number, work *w)
             tada_side_scores(&r->k, &k, i.head_kv, w->q, w->q_rotated, rows, w->scores, scores_stride(r),
                              &w->side);
             weigh(r, &i, &tiles, whole, turned, w);
-            tada_side_values(&r->v, &v, i.head_kv, w->scores, scores_stride(r), rows, w->out, w->out_rotated,
-                             &turned, &w->side);
+            tada_side_values(&r->v, &v, i.head_kv, w->scores, scores_stride(r), w->cells_sum, rows, w->out,
+                             w->out_rotated, &turned, &w->side);
         }
     }
     for (int row = 0; row < rows; row++) {
@@ -402,9 +405,21 @@ static const char *problem(const tada_attention *a)
     return NULL;
 }
 
+static tada_side side_k(const tada_attention *a)
+{
+    return tada_side_make(a->k, TADA_K, a->k_column, a->k_dim, a->k_head_stride);
+}
+
+static tada_side side_v(const tada_attention *a)
+{
+    return tada_side_make(a->v, TADA_V, a->v_column, a->v_dim, a->v_head_stride);
+}
+
 static int64_t largest_block(const tada_attention *a)
 {
-    int64_t most = TADA_ROWS / (a->n_heads / a->n_heads_kv);
+    tada_side k = side_k(a), v = side_v(a);
+    int rows = tada_side_rows(&k) < tada_side_rows(&v) ? tada_side_rows(&k) : tada_side_rows(&v);
+    int64_t most = rows / (a->n_heads / a->n_heads_kv);
     most = most > 1 ? most : 1;
     return most < a->n_queries ? most : a->n_queries;
 }
@@ -414,8 +429,8 @@ static int64_t largest_block(const tada_attention *a)
 static run run_make(const tada_attention *a, int64_t block_queries)
 {
     run r = {.a = a, .group = a->n_heads / a->n_heads_kv, .block_queries = block_queries};
-    r.k = tada_side_make(a->k, TADA_K, a->k_column, a->k_dim, a->k_head_stride);
-    r.v = tada_side_make(a->v, TADA_V, a->v_column, a->v_dim, a->v_head_stride);
+    r.k = side_k(a);
+    r.v = side_v(a);
     r.first_tile = a->first_cell / CELLS;
     r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
     r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;

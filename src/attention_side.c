@@ -53,13 +53,14 @@ static size_t decode_floats(const tada_side *s)
 
 static size_t queries_floats(const tada_side *k)
 {
-    return k->words || k->warm_words ? TADA_ROWS * (size_t)k->dim / 2 : 0;
+    return k->words || k->warm_words ? TADA_WORDS_ROWS * (size_t)k->dim / 2 : 0;
 }
 
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
 {
     size_t decode = larger(decode_floats(k), decode_floats(v));
-    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_ROWS + (decode + 31) / 16 * 16;
+    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_WORDS_ROWS +
+           (decode + 31) / 16 * 16;
 }
 
 tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float *memory)
@@ -69,7 +70,7 @@ tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float
     float *rest = w.tile + tile_floats(k, v) + rows_floats(k, v);
     w.queries = (int16_t *)(void *)rest;
     w.inverse = rest + queries_floats(k);
-    w.decode = w.inverse + TADA_ROWS;
+    w.decode = w.inverse + TADA_WORDS_ROWS;
     return w;
 }
 
@@ -92,7 +93,12 @@ static int coding_head(const tada_side *s, int head)
 /* Rows for which tiles in codes are read as words, if they can be. */
 static bool enough_for_words(int rows)
 {
-    return rows >= tada_kernels_get()->words_rows && rows <= TADA_ROWS;
+    return rows >= tada_kernels_get()->words_rows && rows <= TADA_WORDS_ROWS;
+}
+
+int tada_side_rows(const tada_side *s)
+{
+    return s->words && enough_for_words(TADA_WORDS_ROWS) ? TADA_WORDS_ROWS : TADA_ROWS;
 }
 
 /* The codec of a tile that will be read as words, or NULL. */
@@ -255,7 +261,8 @@ static float *turn(float *rotated, size_t n, bool *turned)
 }
 
 void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, float *weights, size_t ldw,
-                      int rows, float *out, float *rotated, bool *turned, tada_side_work *w)
+                      const float *sums, int rows, float *out, float *rotated, bool *turned,
+                      tada_side_work *w)
 {
     const tada_kernels *k = tada_kernels_get();
     int64_t index = tiles->index[0];
@@ -277,7 +284,7 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
     } else if (words) {
         tada_cold cold = tada_plane_cold(s->plane, index);
         tada_words_values(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), weights, ldw,
-                          rows, out, padded, w->decode);
+                          sums, rows, out, padded, w->decode);
     } else if (hot) {
         rows_values(s, weights, ldw, rows, hot, written, out);
     } else if (s->plane->spoilt && !(s->native && is_cold(s, index))) {

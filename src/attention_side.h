@@ -53,6 +53,9 @@ typedef struct tada_tiles {
 void tada_side_queries(const tada_side *side, const float *q, const float *rotated, int rows,
                        tada_side_work *work);
 
+/* Rows that share a tile, at most: more of them share the work of making words of it. */
+int tada_side_rows(const tada_side *side);
+
 /* scores [rows][lds], 64 columns a tile, of one KV head. rotated: the same queries, rotated, if the side
  * rotates. */
 void tada_side_scores(const tada_side *side, const tada_tiles *tiles, int head, const float *q,
@@ -64,6 +67,7 @@ void tada_side_scores(const tada_side *side, const tada_tiles *tiles, int head, 
  * into use.
  */
 void tada_side_values(const tada_side *side, const tada_tiles *tiles, int head, float *weights, size_t ldw,
-                      int rows, float *out, float *rotated, bool *turned, tada_side_work *work);
+                      const float *sums, int rows, float *out, float *rotated, bool *turned,
+                      tada_side_work *work);
 
 #endif

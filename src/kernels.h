@@ -11,8 +11,8 @@ enum { TADA_LANES = 16 };
 /* Values of a group, at most. */
 enum { TADA_GROUP_MAX = 1024 };
 
-/* Rows (queries x heads of a group) that share one tile, at most. */
-enum { TADA_ROWS = 48 };
+/* Rows (queries x heads of a group) that share one tile, at most; and where they read it as words. */
+enum { TADA_ROWS = 48, TADA_WORDS_ROWS = 96 };
 
 /* A block of TADA_LANES groups of n values each: value i of lane l is x[i * stride + l]. */
 typedef struct tada_block {
@@ -129,6 +129,7 @@ typedef struct tada_softmax {
     size_t lds;
     const float *slope; /* [group] */
     float *max, *sum;   /* [m] */
+    float *cells_sum;   /* [m], written: the sum of the weights of these cells */
     float *out,
         *turned;  /* sums of values so far, [m][ldo], scaled down when a larger score appears; NULL: none */
     int ldo, dim; /* dim: a multiple of 16 */
@@ -175,9 +176,10 @@ typedef struct tada_kernels {
     void (*code_tops)(const uint8_t *codes, int rows, int columns, int group, uint8_t *tops);
     void (*widen)(const tada_widen *widen);
     void (*words_dot)(const tada_words_dot *dot);
-    /* Weights [m][ldw], 64 each, none negative, as integers [m][64] whose sum is at most 65536; inverse [m]:
-     * what a unit of each row is, not finite when a weight is not. */
-    void (*narrow)(const float *weights, size_t ldw, int m, int16_t *words, float *inverse);
+    /* Weights [m][ldw], 64 each, from 0 to 1, as integers [m][64] whose sum is at most 65536; sums [m]:
+     * theirs, or more; inverse [m]: what a unit of each row is, not finite when a sum is not. */
+    void (*narrow)(const float *weights, size_t ldw, int m, const float *sums, int16_t *words,
+                   float *inverse);
     /* out[r] = sum(a[r][i] * b[i]), i < n, a multiple of 16. */
     void (*rows_dot)(const float *a, size_t lda, int m, int n, const float *b, float *out);
 } tada_kernels;

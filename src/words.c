@@ -52,9 +52,9 @@ static size_t parts_make(const tada_codec *c, float *memory, parts *p)
     p->reach = take(memory, &at, tables);
     p->rest = take(memory, &at, tables);
     p->factors = take(memory, &at, tada_tile_factors(c));
-    p->x = take(memory, &at, TADA_ROWS * CELLS / 2);
-    p->inverse = take(memory, &at, TADA_ROWS);
-    p->bias = take(memory, &at, groups_most(c) * TADA_ROWS);
+    p->x = take(memory, &at, TADA_WORDS_ROWS * CELLS / 2);
+    p->inverse = take(memory, &at, TADA_WORDS_ROWS);
+    p->bias = take(memory, &at, groups_most(c) * TADA_WORDS_ROWS);
     return at;
 }
 
@@ -74,24 +74,52 @@ static float smaller(float a, float b)
     return a < b ? a : b;
 }
 
+/* Sixteen values side by side, so that none waits for another. */
+static float size_of(const float *x, int n)
+{
+    float most[16] = {0}, top = 0;
+    for (int d = 0; d < n; d += 16) {
+        for (int i = 0; i < 16; i++) {
+            most[i] = larger(fabsf(x[d + i]), most[i]);
+        }
+    }
+    for (int i = 0; i < 16; i++) {
+        top = larger(most[i], top);
+    }
+    return top;
+}
+
+static float squares_of(const float *x, int n, float divisor)
+{
+    float sums[16] = {0}, sum = 0;
+    for (int d = 0; d < n; d += 16) {
+        for (int i = 0; i < 16; i++) {
+            float y = x[d + i] / divisor;
+            sums[i] += y * y;
+        }
+    }
+    for (int i = 0; i < 16; i++) {
+        sum += sums[i];
+    }
+    return sum;
+}
+
 void tada_words_queries(const float *q, int m, int dim, int16_t *words, float *inverse)
 {
+    const float magic = 12582912.0f; /* what is added to it is rounded to the nearest integer */
     for (int r = 0; r < m; r++, q += dim, words += dim) {
-        float top = 0, squares = 0;
-        for (int d = 0; d < dim; d++) {
-            top = larger(fabsf(q[d]), top);
-        }
-        for (int d = 0; d < dim; d++) {
-            float x = q[d] / top;
-            squares += x * x;
-        }
+        float top = size_of(q, dim), squares = squares_of(q, dim, top);
         float most = smaller(word_top, word_length / sqrtf(squares));
         /* A row of zeros, or one that is not finite. */
         bool sound = squares >= 1.0f && squares <= (float)dim && top >= 0x1p-100f;
         inverse[r] = sound ? top / most : squares * 0.0f;
         inverse[r] = top < 0x1p-100f ? 0.0f : inverse[r];
+        if (!sound) {
+            memset(words, 0, (size_t)dim * sizeof *words);
+            continue;
+        }
         for (int d = 0; d < dim; d++) {
-            words[d] = (int16_t)(sound ? lrintf(q[d] / top * most) : 0);
+            words[d] = (int16_t)(int)(q[d] / top * most + magic - magic);
         }
     }
 }
@@ -212,7 +240,7 @@ void tada_words_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask
 }
 
 void tada_words_values(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, float *weights,
-                       size_t ldw, int m, float *out, size_t ldo, float *scratch)
+                       size_t ldw, const float *sums, int m, float *out, size_t ldo, float *scratch)
 {
     const tada_kernels *k = tada_kernels_get();
     int dim = c->layout.head_dim;
@@ -224,7 +252,7 @@ void tada_words_values(const tada_codec *c, const tada_cold *cold, uint64_t mask
         }
     }
     float unit = make_words(c, cold, head, &p);
-    k->narrow(weights, ldw, m, p.x, p.inverse);
+    k->narrow(weights, ldw, m, sums, p.x, p.inverse);
     k->words_dot(&(tada_words_dot){.words = p.words,
                                    .n_pairs = CELLS / 2,
                                    .n = dim,

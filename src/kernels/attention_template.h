@@ -101,6 +101,22 @@ ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
                 JOIN(_mm512_extractf32x4_ps(c, 2), _mm512_extractf32x4_ps(c, 3)));
 #undef JOIN
 }
+#elif defined(__AVX2__)
+ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
+{
+#define JOIN(a, b) (top ? _mm256_max_ps(a, b) : _mm256_add_ps(a, b))
+    vec a = JOIN(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+    vec b = JOIN(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+    vec low = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+    vec high = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+    vec c = JOIN(low, high);
+#undef JOIN
+    __m128 first = _mm256_castps256_ps128(c), second = _mm256_extractf128_ps(c, 1);
+    return top ? _mm_max_ps(first, second) : _mm_add_ps(first, second);
+}
+#endif
+
+#if defined(__AVX2__)
 ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
 {
     _mm_storeu_ps(out, tree(v, false));
@@ -270,41 +286,19 @@ static void values_rows(const float *weights, size_t lds, int m, int dim, const 
     }
 }
 
-/* exp for x <= 0 and a little above; relative error 2e-7; 0 below -87. */
-#if defined(__AVX512F__)
-/* 2^n * 2^f with f in [-1/2, 1/2], by the Taylor polynomial of 2^f; the second term is what log2(e) lacks. */
+/* exp for x <= 0 and a little above; relative error 3e-7; 0 below -87, even where what is left out below is
+ * not finite. As 2^n * 2^f with f in [-1/2, 1/2]: the polynomial of least relative error that is 1 at 0. */
 ALWAYS_INLINE vec exp_vec(vec x)
 {
-    static const float terms[] = {1.5403530e-4f, 1.3333558e-3f, 9.6181291e-3f, 5.5504109e-2f,
-                                  2.4022651e-1f, 6.9314718e-1f, 1.0f};
-    vec clamped = VEC_MAX(x, VEC_SET(-1000.0f));
-    vec n = _mm512_roundscale_ps(VEC_MUL(clamped, VEC_SET(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
-    vec f = _mm512_fmsub_ps(clamped, VEC_SET(1.44269504f), n);
-    f = VEC_FMA(clamped, VEC_SET(1.92596299e-8f), f);
-    vec p = VEC_SET(1.5252734e-5f);
+    static const float terms[] = {9.67151299e-3f, 5.55073358e-2f, 2.40222424e-1f, 6.93147004e-1f, 1.0f};
+    vec shifted = VEC_FMA(x, VEC_SET(1.44269504f), VEC_SET(round_magic)); /* n in its low bits */
+    vec f = VEC_FMA(x, VEC_SET(1.44269504f), VEC_SUB(VEC_SET(round_magic), shifted));
+    vec p = VEC_SET(1.32647273e-3f);
     for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
         p = VEC_FMA(p, f, VEC_SET(terms[i]));
     }
-    return VEC_WHERE(x, VEC_SET(-87.0f), _mm512_scalef_ps(p, n));
+    return VEC_WHERE(x, VEC_SET(-87.0f), VEC_TIMES_POWER(p, shifted));
 }
-#else
-/* Cephes' polynomial on [-ln2/2, ln2/2]. */
-ALWAYS_INLINE vec exp_vec(vec x)
-{
-    static const float terms[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-                                  5.0000001201e-1f};
-    vec clamped = VEC_MAX(x, VEC_SET(-87.0f));
-    vec n = VEC_SUB(VEC_FMA(clamped, VEC_SET(1.44269504f), VEC_SET(round_magic)), VEC_SET(round_magic));
-    vec r = VEC_FMA(n, VEC_SET(-0.693359375f), clamped);
-    r = VEC_FMA(n, VEC_SET(2.12194440e-4f), r);
-    vec p = VEC_SET(1.9875691500e-4f);
-    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
-        p = VEC_FMA(p, r, VEC_SET(terms[i]));
-    }
-    p = VEC_FMA(VEC_MUL(p, r), r, VEC_ADD(r, VEC_SET(1.0f)));
-    return VEC_WHERE(x, VEC_SET(-87.0f), VEC_MUL(p, VEC_POWER(n)));
-}
-#endif
 
 static void scale_values(float *x, float factor, int n)
 {
@@ -409,6 +403,7 @@ static void softmax(const tada_softmax *s)
         sums_of_four(sum, total);
         for (int r = 0; r < rows; r++) {
             s->sum[first + r] += total[r];
+            s->cells_sum[first + r] = total[r];
         }
     }
 }

@@ -256,7 +256,7 @@ const tada_kernels TADA_SET_SYMBOL = {
 #if defined(__AVX2__)
     .words_rows = 12,
 #else
-    .words_rows = TADA_ROWS + 1,
+    .words_rows = TADA_WORDS_ROWS + 1,
 #endif
     .code_tops = code_tops,
     .widen = widen,

@@ -20,10 +20,11 @@ enum { WIDTH = 16 };
 #define VEC_SUB _mm512_sub_ps
 #define VEC_MUL _mm512_mul_ps
 #define VEC_ABS _mm512_abs_ps
-/* 2^n for an integral n, and x where a > b, else 0. */
-#define VEC_POWER(n)                                                                                         \
+/* x * 2^n, n being the low bits of what a float became by adding the magic number of rounding; and x where
+ * a > b, else 0. */
+#define VEC_TIMES_POWER(x, n)                                                                                \
     _mm512_castsi512_ps(                                                                                     \
-        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23))
+        _mm512_add_epi32(_mm512_castps_si512(x), _mm512_slli_epi32(_mm512_castps_si512(n), 23)))
 #define VEC_WHERE(a, b, x) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), x)
 #elif defined(__AVX2__)
 typedef __m256 vec;
@@ -52,9 +53,9 @@ static inline float top8(__m256 x)
 #define VEC_SUB _mm256_sub_ps
 #define VEC_MUL _mm256_mul_ps
 #define VEC_ABS(x) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
-#define VEC_POWER(n)                                                                                         \
+#define VEC_TIMES_POWER(x, n)                                                                                \
     _mm256_castsi256_ps(                                                                                     \
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23))
+        _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(n), 23)))
 #define VEC_WHERE(a, b, x) _mm256_and_ps(x, _mm256_cmp_ps(a, b, _CMP_GT_OQ))
 #elif defined(TADA_SET_NEON)
 typedef float32x4_t vec;
@@ -72,7 +73,8 @@ enum { WIDTH = 4 };
 #define VEC_SUB vsubq_f32
 #define VEC_MUL vmulq_f32
 #define VEC_ABS vabsq_f32
-#define VEC_POWER(n) vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23))
+#define VEC_TIMES_POWER(x, n)                                                                                \
+    vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(x), vshlq_n_u32(vreinterpretq_u32_f32(n), 23)))
 #define VEC_WHERE(a, b, x) vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), vcgtq_f32(a, b)))
 #else
 typedef float vec;
@@ -89,15 +91,16 @@ enum { WIDTH = 1 };
 #define VEC_SUB(a, b) ((a) - (b))
 #define VEC_MUL(a, b) ((a) * (b))
 #define VEC_ABS fabsf
-static inline float power_of_two(float n)
+static inline float times_power(float x, float n)
 {
     union {
-        int32_t i;
         float f;
-    } power = {((int32_t)n + 127) << 23};
-    return power.f;
+        uint32_t i;
+    } product = {x}, shift = {n};
+    product.i += shift.i << 23;
+    return product.f;
 }
-#define VEC_POWER power_of_two
+#define VEC_TIMES_POWER times_power
 #define VEC_WHERE(a, b, x) ((a) > (b) ? (x) : 0.0f)
 #endif
 

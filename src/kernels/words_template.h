@@ -125,39 +125,17 @@ ALWAYS_INLINE void narrow64(const float *x, float factor, int16_t *to)
 #endif
 }
 
-/* Four rows at once, so that none waits for the sum of another. */
-static void narrow(const float *weights, size_t ldw, int m, int16_t *words, float *inverse)
+static void narrow(const float *weights, size_t ldw, int m, const float *totals, int16_t *words,
+                   float *inverse)
 {
-    for (int first = 0; first < m; first += 4) {
-        int rows = m - first < 4 ? m - first : 4;
-        const float *x = weights + (size_t)first * ldw;
-        vec most[4], all[4];
-        float top[4], sum[4], factor[4];
-        UNROLL
-        for (int r = 0; r < 4; r++) {
-            /* Rows that are not there repeat the last one. */
-            const float *from = x + (size_t)(r < rows ? r : rows - 1) * ldw;
-            most[r] = all[r] = VEC_SET(0.0f);
-            UNROLL
-            for (int i = 0; i < CELLS; i += WIDTH) {
-                vec y = VEC_LOAD(from + i);
-                most[r] = VEC_MAX(y, most[r]);
-                all[r] = VEC_ADD(y, all[r]);
-            }
-        }
-        tops_of_four(most, top);
-        sums_of_four(all, sum);
-        for (int r = 0; r < 4; r++) {
-            float by_sum = sum[r] * (1.0f / narrow_sum), by_top = top[r] * (1.0f / narrow_top);
-            /* Not finite when a weight is not: then so is the sum. */
-            float unit = by_sum > by_top || !(by_sum <= by_top) ? by_sum : by_top;
-            factor[r] = fold_inverse(unit);
-            top[r] = factor[r] > 0 || !(unit <= 1.0f) ? unit : 0.0f;
-        }
-        for (int r = 0; r < rows; r++) {
-            narrow64(x + (size_t)r * ldw, factor[r], words + (size_t)(first + r) * CELLS);
-            inverse[first + r] = top[r];
-        }
+    for (int r = 0; r < m; r++) {
+        /* No weight is larger than 1, nor than the sum. */
+        float by_sum = totals[r] * (1.0f / narrow_sum), by_top = fminf(totals[r], 1.0f) * (1.0f / narrow_top);
+        /* Not finite when a weight is not: then so is the sum. */
+        float unit = by_sum > by_top || !(by_sum <= by_top) ? by_sum : by_top;
+        float factor = fold_inverse(unit);
+        narrow64(weights + (size_t)r * ldw, factor, words + (size_t)r * CELLS);
+        inverse[r] = factor > 0 || !(unit <= 1.0f) ? unit : 0.0f;
     }
 }
 
@@ -183,6 +161,9 @@ static void rows_dot(const float *a, size_t lda, int m, int n, const float *b, f
 
 #if defined(__AVX2__)
 
+/* Sums that are kept in registers, in rows and vectors. */
+enum { words_high = 6, words_wide = WIDTH == 16 ? 4 : 2 };
+
 ALWAYS_INLINE veci multiply_words(veci sum, veci words, veci x)
 {
 #if defined(__AVX512VNNI__)
@@ -194,10 +175,12 @@ ALWAYS_INLINE veci multiply_words(veci sum, veci words, veci x)
 #endif
 }
 
-/* rows x vectors of sums in registers; both are constants at every call. */
-ALWAYS_INLINE void words_block(const tada_words_dot *a, int row, int column, int rows, int vectors)
+/* rows x vectors of sums in registers; both are constants at every call. bias: of the columns of each vector.
+ */
+ALWAYS_INLINE void words_block(const tada_words_dot *a, const float *const *bias, int row, int column,
+                               int rows, int vectors)
 {
-    veci sum[6][4];
+    veci sum[words_high][words_wide];
     const int16_t *words = a->words + 2 * (size_t)column;
     const char *x = (const char *)(a->x + (size_t)row * a->ldx);
     size_t ldx = a->ldx * sizeof *a->x;
@@ -209,7 +192,7 @@ ALWAYS_INLINE void words_block(const tada_words_dot *a, int row, int column, int
         }
     }
     for (int i = 0; i < a->n_pairs; i++) {
-        veci pair[4];
+        veci pair[words_wide];
         UNROLL
         for (int j = 0; j < vectors; j++) {
             pair[j] = INT_LOAD(words + 2 * j * WIDTH);
@@ -231,34 +214,44 @@ ALWAYS_INLINE void words_block(const tada_words_dot *a, int row, int column, int
         float *out = a->out + (size_t)(row + r) * a->ldo + (size_t)column;
         UNROLL
         for (int j = 0; j < vectors; j++) {
-            vec y = a->bias ? VEC_SET(a->bias[(column + j * WIDTH) / a->group * a->m + row + r])
-                            : VEC_LOAD(out + j * WIDTH);
+            vec y = bias ? VEC_SET(bias[j][row + r]) : VEC_LOAD(out + j * WIDTH);
             VEC_STORE(out + j * WIDTH, VEC_FMA(unit, INT_FLOAT(sum[r][j]), y));
         }
     }
 }
 
-ALWAYS_INLINE void words_columns(const tada_words_dot *a, int column, int vectors)
+ALWAYS_INLINE void words_rows(const tada_words_dot *a, const float *const *bias, int column, int vectors)
 {
     int r = 0;
-    for (; r + 6 <= a->m; r += 6) {
-        words_block(a, r, column, 6, vectors);
+    for (; r + words_high <= a->m; r += words_high) {
+        words_block(a, bias, r, column, words_high, vectors);
     }
     for (; r + 2 <= a->m; r += 2) {
-        words_block(a, r, column, 2, vectors);
+        words_block(a, bias, r, column, 2, vectors);
     }
     for (; r < a->m; r++) {
-        words_block(a, r, column, 1, vectors);
+        words_block(a, bias, r, column, 1, vectors);
+    }
+}
+
+ALWAYS_INLINE void words_columns(const tada_words_dot *a, int column, int vectors)
+{
+    const float *bias[words_wide];
+    for (int j = 0; a->bias && j < vectors; j++) {
+        bias[j] = a->bias + (column + j * WIDTH) / a->group * a->m;
+    }
+    if (a->bias) {
+        words_rows(a, bias, column, vectors);
+    } else {
+        words_rows(a, NULL, column, vectors);
     }
 }
 
 static void words_dot(const tada_words_dot *a)
 {
-    /* Registers for 6 x 4 sums, or 6 x 2. */
-    enum { WIDE = WIDTH == 16 ? 4 : 2 };
     int column = 0;
-    for (; column + WIDE * WIDTH <= a->n; column += WIDE * WIDTH) {
-        words_columns(a, column, WIDE);
+    for (; column + words_wide * WIDTH <= a->n; column += words_wide * WIDTH) {
+        words_columns(a, column, words_wide);
     }
     for (; column < a->n; column += WIDTH) {
         words_columns(a, column, 1);

@@ -206,7 +206,7 @@ static void call_codes_v(const tada_kernels *k, int argument)
 
 static void call_softmax(const tada_kernels *k, int m)
 {
-    static float slope[] = {1, 1, 1, 1};
+    static float slope[] = {1, 1, 1, 1}, cells_sum[TADA_ROWS];
     tada_softmax s = {.m = m,
                       .group = 4,
                       .n = CELLS,
@@ -216,6 +216,7 @@ static void call_softmax(const tada_kernels *k, int m)
                       .slope = slope,
                       .max = d.inverse,
                       .sum = d.bias,
+                      .cells_sum = cells_sum,
                       .out = d.b,
                       .ldo = DIM,
                       .dim = DIM};
@@ -244,6 +245,7 @@ static void call_words_dot(const tada_kernels *k, int m)
                                    .n = CELLS,
                                    .m = m,
                                    .x = words_k,
+                                   .ldx = DIM,
                                    .inverse = d.inverse,
                                    .unit = 1,
                                    .bias = d.bias,
@@ -254,7 +256,8 @@ static void call_words_dot(const tada_kernels *k, int m)
 
 static void call_narrow(const tada_kernels *k, int m)
 {
-    k->narrow(weights_k, CELLS, m, words_k, d.inverse);
+    static const float sums[4] = {1, 1, 1, 1};
+    k->narrow(weights_k, CELLS, m, sums, words_k, d.inverse);
 }
 
 #define TILE ((double)CELLS * DIM)

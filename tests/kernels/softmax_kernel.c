@@ -31,7 +31,7 @@ static void step_make(step *c, int group, int queries, int n, int masks, float s
     int ldo = dim + (random_below(2) ? random_below(20) : 0);
     float *scores = guard_take(rows_size(m, lds, n), sizeof *scores), *mask = NULL;
     float *slope = guard_take((size_t)group, sizeof *slope), *max = guard_take((size_t)m, sizeof *max);
-    float *sum = guard_take((size_t)m, sizeof *sum);
+    float *sum = guard_take((size_t)m, sizeof *sum), *cells_sum = guard_take((size_t)m, sizeof *sum);
     float *out = guard_take(rows_size(m, (size_t)ldo, dim), sizeof *out), *turned = NULL;
     numbers_fill(scores, m, lds, n, NUMBERS_NORMAL);
     for (int r = 0; r < m; r++) {
@@ -75,6 +75,7 @@ static void step_make(step *c, int group, int queries, int n, int masks, float s
                           .slope = slope,
                           .max = max,
                           .sum = sum,
+                          .cells_sum = cells_sum,
                           .out = out,
                           .turned = turned,
                           .ldo = ldo,
@@ -130,7 +131,7 @@ static void check_row(const step *c, int r)
         for (int t = 0; t < s->n; t++) {
             expect("weight", r, t, (double)s->scores[(size_t)r * s->lds + (size_t)t], 0, 0);
         }
-        assert_true(s->max[r] == c->max[r] && s->sum[r] == c->sum[r]);
+        assert_true(s->max[r] == c->max[r] && s->sum[r] == c->sum[r] && s->cells_sum[r] == 0);
         check_scaled("sum of values", r, s->out + (size_t)r * (size_t)s->ldo, c->out + r * s->dim, 1, s);
         return;
     }
@@ -147,6 +148,7 @@ static void check_row(const step *c, int r)
         sum += want;
         bound += limit + want * (s->n + 1) * ROUNDING;
     }
+    expect("sum of these cells", r, 0, (double)s->cells_sum[r], sum, bound);
     sum += shrink * (double)c->sum[r];
     bound += sum * 1e-6;
     expect("sum", r, 0, (double)s->sum[r], sum, bound);
