@@ -1,4 +1,4 @@
-# What the scripts of this folder share; they source it. Expects $work and counts in $failures.
+# What the scripts of this folder share; they source it. Expects $work, and $bin for `tada`; counts in $failures.
 failures=0
 
 check() { # NAME CONDITION...
@@ -11,4 +11,13 @@ check() { # NAME CONDITION...
         tail -n 5 "$work/out" "$work/err" 2> /dev/null
         failures=$((failures + 1))
     fi
+}
+
+tada() { # ARGS...
+    status=0
+    timeout 400 "$bin/tada" "$@" > "$work/out" 2> "$work/err" || status=$?
+}
+
+refused() { # WORDS: the last command ended with a usage error that says so, and wrote nothing
+    [ "$status" -eq 2 ] && grep -qF -e "$1" "$work/err" && [ ! -s "$work/out" ]
 }

@@ -10,13 +10,6 @@ unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH
 cd "$work" || exit 1
 
 . "$here/check.sh"
-tada() { # ARGS...
-    status=0
-    timeout 400 "$bin/tada" "$@" > "$work/out" 2> "$work/err" || status=$?
-}
-refused() { # WORDS: the last command ended with a usage error that says so, and wrote nothing
-    [ "$status" -eq 2 ] && grep -qF -e "$1" "$work/err" && [ ! -s "$work/out" ]
-}
 
 # ---- task sets ----
 

@@ -11,13 +11,6 @@ unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH
 cd "$work" || exit 1
 
 . "$here/check.sh"
-tada() { # ARGS...
-    status=0
-    timeout 400 "$bin/tada" "$@" > "$work/out" 2> "$work/err" || status=$?
-}
-refused() { # TEXT: the last command ended with a usage error that says so, and wrote nothing
-    [ "$status" -eq 2 ] && grep -q "$1" "$work/err" && [ ! -s "$work/out" ]
-}
 
 # Wrong usage.
 TADA_PLANS=/dev/null/plans tada calibrate -m "$exact"

@@ -472,6 +472,9 @@ static void refuses(void **state)
     assert_int_equal(tada_plane_read(p.plane, 2 * CELLS - 1, 2, row, 1, NULL), TADA_E_ARGUMENT);
     assert_int_equal(tada_plane_read(p.plane, -1, 1, row, 1, NULL), TADA_E_ARGUMENT);
     assert_int_equal(tada_plane_read(p.plane, 0, INT64_MAX, row, 1, NULL), TADA_E_ARGUMENT);
+    tada_error error = {""};
+    assert_int_equal(tada_plane_read(p.plane, INT64_MAX, INT64_MAX, row, 1, &error), TADA_E_ARGUMENT);
+    assert_true(strlen(error.text) > 10);
     assert_int_equal(tada_plane_read(p.plane, 2 * CELLS, 0, row, 1, NULL), TADA_OK);
     assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 2, 1, NULL), TADA_E_ARGUMENT);
     assert_int_equal(tada_plane_copy_stream(p.plane, pool, -1, 0, 1, NULL), TADA_E_ARGUMENT);
