@@ -17,7 +17,7 @@ demo: all
 check: all
 	scripts/setup.sh --tests
 	@scripts/get_model.sh > /dev/null
-	ctest --test-dir $(BUILD) --output-on-failure
+	ctest --test-dir $(BUILD) --output-on-failure --parallel $$(nproc)
 
 lint: setup
 	scripts/lint.sh
