@@ -62,9 +62,9 @@ void tada_side_scores(const tada_side *side, const tada_tiles *tiles, int head, 
                       const float *rotated, int rows, float *scores, size_t lds, tada_side_work *work);
 
 /*
- * Adds weights [rows][ldw] times values of one KV head to out [rows][padded dim], or to `rotated` when the
- * tile is rotated (its sinks are not); *turned says whether `rotated` is in use, and is set when it is taken
- * into use.
+ * Adds weights [rows][ldw], whose sums over the tiles are `sums`, times values of one KV head to out
+ * [rows][padded dim], or to `rotated` when the tile is rotated (its sinks are not); *turned says whether
+ * `rotated` is in use, and is set when it is taken into use.
  */
 void tada_side_values(const tada_side *side, const tada_tiles *tiles, int head, float *weights, size_t ldw,
                       const float *sums, int rows, float *out, float *rotated, bool *turned,

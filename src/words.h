@@ -24,7 +24,7 @@ void tada_words_scores(const tada_codec *codec, const tada_cold *cold, uint64_t 
                        size_t lds, float *scratch);
 
 /* out [m][ldo] += weights [m][ldw], 64 columns, times V, still rotated. Weights of cells not in `mask` become
- * zero. */
+ * zero; sums [m]: of the weights, or more. */
 void tada_words_values(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int head,
                        float *weights, size_t ldw, const float *sums, int m, float *out, size_t ldo,
                        float *scratch);

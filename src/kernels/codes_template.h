@@ -222,8 +222,7 @@ ALWAYS_INLINE veci spread(const void *four)
     return x;
 }
 
-/* Codes of 16 columns take `PARTS` registers. A block has the same parts of its vectors, all of them or one.
- */
+/* Codes of 16 columns take `PARTS` registers; a block takes all parts of its vectors, or the same one. */
 enum { PARTS = 64 / CODES };
 
 typedef struct part_range {
@@ -432,8 +431,7 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
 ALWAYS_INLINE void codes_vectors(const tada_dot *a, int row, int vector, int rows, int vectors,
                                  enum packing packing)
 {
-    /* With 16 registers, sums and codes fit for one part only; codes that are bytes are quick to read again.
-     */
+    /* With 16 registers, sums and codes fit for one part only. Bytes are quick to read again. */
     if (PARTS == 2 && packing != BYTES && (packing == NIBBLES || rows > 1)) {
         codes_block(a, row, vector, rows, vectors, (part_range){0, 1}, packing);
         codes_block(a, row, vector, rows, vectors, (part_range){PARTS - 1, 1}, packing);
