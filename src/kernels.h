@@ -11,6 +11,9 @@ enum { TADA_LANES = 16 };
 /* Values of a group, at most. */
 enum { TADA_GROUP_MAX = 1024 };
 
+/* Largest head that attention reads as codes. */
+enum { TADA_CODES_DIM = 256 };
+
 /* Rows (queries x heads of a group) that share one tile, at most; and where they read it as words. */
 enum { TADA_ROWS = 48, TADA_WORDS_ROWS = 96 };
 

@@ -60,9 +60,6 @@ void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t m
 void tada_tile_decode_unit(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int unit,
                            uint16_t *rows, float *scratch);
 
-/* Largest head that attention reads as codes. */
-enum { TADA_CODES_DIM = 256 };
-
 /* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes stand for,
  * but for means over heads and, with scales per token, over tokens; the latter in scratch
  * [tada_tile_factors]. */

@@ -37,6 +37,11 @@ enum packing { NIBBLES, BYTES, ONE_PLANE, TWO_PLANES, STEADY_2, STEADY_3, STEADY
 /* The way of the set; `packing` is a constant at every call. */
 ALWAYS_INLINE void codes_packed(const tada_dot *dot, enum packing packing);
 
+#if defined(__AVX2__)
+/* The same of codes in planes of which four vectors never part. */
+static void codes_steady(const tada_dot *dot);
+#endif
+
 static void codes_dot(const tada_dot *a)
 {
     if (a->bits == 4 && a->step % 2 == 0 && a->first % 2 == 0 && a->n_vectors % 2 == 0) {
@@ -45,19 +50,7 @@ static void codes_dot(const tada_dot *a)
         codes_packed(a, BYTES);
 #if defined(__AVX2__)
     } else if (a->step % 4 == 0 && a->first % 4 == 0 && a->n_vectors % 4 == 0) {
-        switch (a->bits) {
-        case 2:
-            codes_packed(a, STEADY_2);
-            break;
-        case 3:
-            codes_packed(a, STEADY_3);
-            break;
-        case 5:
-            codes_packed(a, STEADY_5);
-            break;
-        default:
-            codes_packed(a, STEADY_6);
-        }
+        codes_steady(a);
 #endif
     } else if (a->high) {
         codes_packed(a, TWO_PLANES);

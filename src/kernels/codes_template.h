@@ -483,6 +483,78 @@ ALWAYS_INLINE void codes_packed(const tada_dot *a, enum packing packing)
     }
 }
 
+#if defined(__AVX512F__) || BYTE_DOT
+
+static void codes_steady(const tada_dot *a)
+{
+    switch (a->bits) {
+    case 2:
+        codes_packed(a, STEADY_2);
+        break;
+    case 3:
+        codes_packed(a, STEADY_3);
+        break;
+    case 5:
+        codes_packed(a, STEADY_5);
+        break;
+    default:
+        codes_packed(a, STEADY_6);
+    }
+}
+
+#else
+
+/* Codes in planes to a byte each, four vectors at once. */
+ALWAYS_INLINE void copy_codes(const tada_dot *a, unsigned low_bits, unsigned high_bits, uint8_t *to)
+{
+    for (int i = 0; i < a->n_fours; i++) {
+        for (int j = 0; j < a->n_vectors; j += 4, to += 4 * 64) {
+            unsigned v = (unsigned)(a->first + j + i * a->step);
+            UNROLL
+            for (int p = 0; p < PARTS; p++) {
+                veci bytes[4], over[4];
+                plane_vectors(a->low, v, low_bits, 0, 4, p, bytes);
+                if (high_bits) {
+                    plane_vectors(a->high, v, high_bits, low_bits, 4, p, over);
+                }
+                UNROLL
+                for (int k = 0; k < 4; k++) {
+                    veci *at = (veci *)(void *)(to + k * 64 + p * CODES);
+                    _mm256_storeu_si256(at, high_bits ? INT_OR(bytes[k], over[k]) : bytes[k]);
+                }
+            }
+        }
+    }
+}
+
+/* With 16 registers, a block has too few vectors to read planes well: a copy of the codes in bytes is made
+ * once, even for one row. */
+static void codes_steady(const tada_dot *a)
+{
+    uint8_t bytes[TADA_TILE_CELLS * TADA_CODES_DIM];
+    switch (a->bits) {
+    case 2:
+        copy_codes(a, 2, 0, bytes);
+        break;
+    case 3:
+        copy_codes(a, 2, 1, bytes);
+        break;
+    case 5:
+        copy_codes(a, 4, 1, bytes);
+        break;
+    default:
+        copy_codes(a, 4, 2, bytes);
+    }
+    tada_dot copied = *a;
+    copied.bits = 8;
+    copied.low = bytes;
+    copied.first = 0;
+    copied.step = a->n_vectors;
+    codes_packed(&copied, BYTES);
+}
+
+#endif
+
 #else
 
 static unsigned code_at(const tada_dot *a, int v, int place)
