@@ -6,6 +6,7 @@
 #   public      exported symbols, the public header as C and C++, length of files
 #   tiers       unit and golden tests and one of the engine with each kernel set that this CPU has
 #   aarch64     the unit tests for 64-bit ARM under an emulator
+#   emulated    the AVX-512 and VNNI kernel sets on a CPU that has AVX2 only
 #   compilers   gcc and clang with -O0, -O2 and -O3, all warnings being errors
 #   asan ubsan  everything that ctest has but Python and soak, with that sanitizer
 #   tsan        what runs on several threads (clang with its OpenMP)
@@ -18,7 +19,7 @@
 # CMake, for what needs llama.cpp. Each part builds in a folder of its own, BUILD-check-PART.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-known="public tiers aarch64 compilers asan ubsan tsan valgrind fuzz coverage"
+known="public tiers aarch64 emulated compilers asan ubsan tsan valgrind fuzz coverage"
 case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; exit ;; esac
 
 build=$(realpath -m "${BUILD:-build}")
@@ -84,6 +85,10 @@ tiers() {
 
 aarch64() {
     row "64-bit ARM" bash tests/aarch64/run.sh "$build-check-aarch64"
+}
+
+emulated() {
+    row "x86 sets emulated" bash tests/emulated/run.sh "$build-check-emulated"
 }
 
 compiler() {

@@ -217,9 +217,15 @@ static void fold(const tada_fold *f)
 /* 4 bytes in every lane, straight from memory: gcc would go through a general register. */
 ALWAYS_INLINE veci spread(const void *four)
 {
+#if defined(TADA_EMULATED)
+    int32_t same;
+    memcpy(&same, four, sizeof same);
+    return INT_SET(same);
+#else
     veci x;
     __asm__("vpbroadcastd %1, %0" : "=v"(x) : "m"(*(const int32_t(*)[1])four));
     return x;
+#endif
 }
 
 /* Codes of 16 columns take `PARTS` registers; a block takes all parts of its vectors, or the same one. */
