@@ -74,7 +74,7 @@ void exam_close(struct exam *exam)
         free(exam->texts[i].tokens);
     }
     free(exam->texts);
-    *exam = (struct exam){NULL};
+    *exam = (struct exam){.texts = NULL};
 }
 
 /* ---- texts that share a prompt ---- */

@@ -58,7 +58,7 @@ make_build() {
 tests() {
     local folder=$1
     shift
-    ctest --test-dir "$folder" --output-on-failure --no-tests=error "$@"
+    ctest --test-dir "$folder" --output-on-failure --no-tests=error --parallel "$jobs" "$@"
 }
 
 # ---- parts ----
