@@ -18,7 +18,7 @@
 # In the environment: BUILD, a build folder that is up to date (build); TADA_LLAMA_DIR and TADA_LLAMA_BUILD as for
 # CMake, for what needs llama.cpp. Each part builds in a folder of its own, BUILD-check-PART.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 known="public tiers aarch64 emulated compilers asan ubsan tsan valgrind fuzz coverage"
 case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; exit ;; esac
 

@@ -407,8 +407,9 @@ enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, 
     int64_t total = p->shape.n_cells * p->shape.n_streams;
     size_t width = (size_t)p->shape.width;
     if (first < 0 || n < 0 || first > total - n) {
-        return tada_fail(error, TADA_E_ARGUMENT, "The plane has %lld cells: it can't give %lld from cell %lld on.",
-                         (long long)total, (long long)n, (long long)first);
+        return tada_fail(error, TADA_E_ARGUMENT,
+                         "The plane has %lld cells: it can't give %lld from cell %lld on.", (long long)total,
+                         (long long)n, (long long)first);
     }
     if (n == 0) {
         return TADA_OK;
