@@ -36,6 +36,9 @@ void tada_plan_free(tada_plan *plan)
 
 static const char *plane_problem(const tada_plan_plane *plane, enum tada_kind kind)
 {
+    if (!(plane->sensitivity >= 0 && plane->sensitivity < INFINITY)) {
+        return "the sensitivity must be a number from 0";
+    }
     if (plane->width == 0) {
         return NULL;
     }
@@ -54,9 +57,6 @@ static const char *plane_problem(const tada_plan_plane *plane, enum tada_kind ki
     }
     if (tada_window_bits_problem(plane->window_bits)) {
         return tada_window_bits_problem(plane->window_bits);
-    }
-    if (!(plane->sensitivity >= 0 && plane->sensitivity < INFINITY)) {
-        return "the sensitivity must be a number from 0";
     }
     for (int i = 0; plane->weights && i < plane->width / 8; i++) {
         if (!(plane->weights[i] >= 0 && plane->weights[i] < INFINITY)) {
