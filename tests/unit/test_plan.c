@@ -78,6 +78,10 @@ static void what_is_not_sound_is_refused(void **state)
     plan->planes[3].sensitivity = NAN;
     refuses(plan, "sensitivity");
     plan = make_plan();
+    plan->planes[2].width = 0;
+    plan->planes[2].sensitivity = INFINITY;
+    refuses(plan, "sensitivity");
+    plan = make_plan();
     plan->planes[0].weights = calloc(WIDTH / 8, sizeof(float));
     plan->planes[0].weights[3] = -1;
     refuses(plan, "weights");
