@@ -153,7 +153,7 @@ typedef struct golden {
     size_t row_bytes, tile_bytes, bytes;
     uint16_t *rows;
     uint8_t *tile;
-    uint16_t *decoded;
+    uint8_t *decoded; /* after a tile of any number of bytes */
     uint8_t *memory;
 } golden;
 
@@ -167,25 +167,34 @@ static golden golden_alloc(const tada_codec *c)
     assert_non_null(f.memory);
     f.rows = (uint16_t *)(void *)(f.memory + sizeof(golden_header));
     f.tile = (uint8_t *)f.rows + f.row_bytes;
-    f.decoded = (uint16_t *)(void *)(f.tile + f.tile_bytes);
+    f.decoded = f.tile + f.tile_bytes;
     return f;
 }
 
-static void encode(const golden *f, const uint16_t *rows, uint64_t mask, uint8_t *tile)
+/* rows: anywhere. */
+static void encode(const golden *f, const void *rows, uint64_t mask, uint8_t *tile)
 {
+    uint16_t *aligned = malloc(f->row_bytes);
     float *scratch = aligned_alloc(64, (tada_tile_encode_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
     assert_non_null(scratch);
+    assert_non_null(aligned);
+    memcpy(aligned, rows, f->row_bytes);
     tada_cold cold = tada_cold_make(&f->codec, tile);
-    tada_tile_encode(&f->codec, rows, mask, &cold, scratch);
+    tada_tile_encode(&f->codec, aligned, mask, &cold, scratch);
+    free(aligned);
     free(scratch);
 }
 
-static void decode(const golden *f, const uint8_t *tile, uint64_t mask, uint16_t *rows)
+static void decode(const golden *f, const uint8_t *tile, uint64_t mask, void *rows)
 {
+    uint16_t *aligned = malloc(f->row_bytes);
     float *scratch = aligned_alloc(64, (tada_tile_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
     assert_non_null(scratch);
+    assert_non_null(aligned);
     tada_cold cold = tada_cold_make(&f->codec, (uint8_t *)tile);
-    tada_tile_decode(&f->codec, &cold, mask, rows, scratch);
+    tada_tile_decode(&f->codec, &cold, mask, aligned, scratch);
+    memcpy(rows, aligned, f->row_bytes);
+    free(aligned);
     free(scratch);
 }
 
