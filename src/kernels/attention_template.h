@@ -86,37 +86,30 @@ static void multiply(const float *a, size_t lda, const float *b, float *c, size_
 }
 
 /* Four rows at once, so that one tree of additions serves them all. */
-#if defined(__AVX512F__)
-ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
-{
-#define JOIN(a, b) (top ? _mm512_max_ps(a, b) : _mm512_add_ps(a, b))
-    vec a = JOIN(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
-    vec b = JOIN(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
-    vec low = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    vec high = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
-    vec c = JOIN(low, high);
-#undef JOIN
-#define JOIN(a, b) (top ? _mm_max_ps(a, b) : _mm_add_ps(a, b))
-    return JOIN(JOIN(_mm512_castps512_ps128(c), _mm512_extractf32x4_ps(c, 1)),
-                JOIN(_mm512_extractf32x4_ps(c, 2), _mm512_extractf32x4_ps(c, 3)));
-#undef JOIN
-}
-#elif defined(__AVX2__)
-ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
-{
-#define JOIN(a, b) (top ? _mm256_max_ps(a, b) : _mm256_add_ps(a, b))
-    vec a = JOIN(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
-    vec b = JOIN(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
-    vec low = _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
-    vec high = _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
-    vec c = JOIN(low, high);
-#undef JOIN
-    __m128 first = _mm256_castps256_ps128(c), second = _mm256_extractf128_ps(c, 1);
-    return top ? _mm_max_ps(first, second) : _mm_add_ps(first, second);
-}
-#endif
-
 #if defined(__AVX2__)
+ALWAYS_INLINE vec join(vec a, vec b, bool top)
+{
+    return top ? VEC_MAX(a, b) : VEC_ADD(a, b);
+}
+
+ALWAYS_INLINE __m128 join4(__m128 a, __m128 b, bool top)
+{
+    return top ? _mm_max_ps(a, b) : _mm_add_ps(a, b);
+}
+
+ALWAYS_INLINE __m128 tree(const vec v[4], bool top)
+{
+    vec a = join(VEC_UNPACK(lo, v[0], v[1]), VEC_UNPACK(hi, v[0], v[1]), top);
+    vec b = join(VEC_UNPACK(lo, v[2], v[3]), VEC_UNPACK(hi, v[2], v[3]), top);
+    vec c = join(VEC_UNPACK_PAIRS(lo, a, b), VEC_UNPACK_PAIRS(hi, a, b), top);
+#if defined(__AVX512F__)
+    return join4(join4(_mm512_castps512_ps128(c), _mm512_extractf32x4_ps(c, 1), top),
+                 join4(_mm512_extractf32x4_ps(c, 2), _mm512_extractf32x4_ps(c, 3), top), top);
+#else
+    return join4(_mm256_castps256_ps128(c), _mm256_extractf128_ps(c, 1), top);
+#endif
+}
+
 ALWAYS_INLINE void sums_of_four(const vec v[4], float out[4])
 {
     _mm_storeu_ps(out, tree(v, false));

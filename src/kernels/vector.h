@@ -13,9 +13,11 @@ enum { WIDTH = 16 };
 #define VEC_SET _mm512_set1_ps
 #define VEC_FMA _mm512_fmadd_ps
 #define VEC_HALF(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
-#define VEC_SUM _mm512_reduce_add_ps
-#define VEC_TOP _mm512_reduce_max_ps
 #define VEC_MAX _mm512_max_ps
+/* lo or hi: the lower or higher two, or pair of two, of each four of a and b. */
+#define VEC_UNPACK(half, a, b) _mm512_unpack##half##_ps(a, b)
+#define VEC_UNPACK_PAIRS(half, a, b)                                                                         \
+    _mm512_castpd_ps(_mm512_unpack##half##_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
 #define VEC_ADD _mm512_add_ps
 #define VEC_SUB _mm512_sub_ps
 #define VEC_MUL _mm512_mul_ps
@@ -34,21 +36,11 @@ enum { WIDTH = 8 };
 #define VEC_SET _mm256_set1_ps
 #define VEC_FMA _mm256_fmadd_ps
 #define VEC_HALF(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
-static inline float sum8(__m256 x)
-{
-    __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    y = _mm_add_ps(y, _mm_movehl_ps(y, y));
-    return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
-}
-static inline float top8(__m256 x)
-{
-    __m128 y = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    y = _mm_max_ps(y, _mm_movehl_ps(y, y));
-    return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
-}
-#define VEC_SUM sum8
-#define VEC_TOP top8
 #define VEC_MAX _mm256_max_ps
+/* lo or hi: the lower or higher two, or pair of two, of each four of a and b. */
+#define VEC_UNPACK(half, a, b) _mm256_unpack##half##_ps(a, b)
+#define VEC_UNPACK_PAIRS(half, a, b)                                                                         \
+    _mm256_castpd_ps(_mm256_unpack##half##_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)))
 #define VEC_ADD _mm256_add_ps
 #define VEC_SUB _mm256_sub_ps
 #define VEC_MUL _mm256_mul_ps
