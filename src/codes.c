@@ -40,40 +40,6 @@ typedef struct product {
     size_t ldo, out_tile;
 } product;
 
-/* Folded rows of a tile in the order of its sections: 8 values of a row lie side by side in every kernel set.
- */
-static void sort_spans(const tada_head *h, int dim, int16_t *folded, size_t ldf, int m)
-{
-    enum { BYTES = TADA_SPAN * sizeof(int16_t) };
-    int16_t row[TADA_CODES_DIM];
-    for (int r = 0; r < m; r++) {
-        int16_t *to = folded + (size_t)r * ldf;
-        memcpy(row, to, (size_t)dim * sizeof *row);
-        for (int i = 0; i < dim / TADA_SPAN; i++) {
-            memcpy(to + i * TADA_SPAN, row + h->order[i] * TADA_SPAN, BYTES);
-        }
-    }
-}
-
-/* Sums over the sections of one tile; what comes next is fetched with the first. */
-static void sum_sections(const tada_head *h, int dim, int16_t *folded, tada_dot *dot)
-{
-    static const float no_bias[TADA_ROWS];
-    sort_spans(h, dim, folded, dot->ldx, dot->m);
-    for (int i = 0; i < h->n_sections; i++) {
-        const tada_section *section = &h->sections[i];
-        dot->bits = section->bits;
-        dot->low = section->low;
-        dot->high = section->high;
-        dot->n_fours = section->n_spans * TADA_SPAN / 4;
-        dot->x = folded;
-        tada_kernels_get()->codes_dot(dot);
-        folded += section->n_spans * TADA_SPAN;
-        dot->bias = no_bias;
-        dot->next = dot->next_end;
-    }
-}
-
 /*
  * m rows of x times the codes of a head. `folds_scale`: a scale belongs to what is summed over (the channels
  * of K, the cells of V), so it goes into x; else to what is left, and goes into the sums.
@@ -87,10 +53,10 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
     const uint8_t *next = c->next;
     size_t share = c->codec->layout.record_bytes / 512 * 64;
     for (int j = 0; j < c->n_tiles; j++) {
-        head[j] = tada_tile_open_head(c->codec, &c->cold[j], c->head,
-                                      scratch + (size_t)j * factors_floats(c->codec));
+        tada_tile_open_head(c->codec, &c->cold[j], c->head, scratch + (size_t)j * factors_floats(c->codec),
+                            &head[j]);
         for (const uint8_t *end = next + share; next < end; next += 64) {
-            __builtin_prefetch(next);
+            tada_fetch_line(next);
         }
     }
     const tada_factors *f = &head[0].factors;
@@ -133,10 +99,9 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
         k->fold(&fold);
         dot.first = folds_scale ? g * outer / 16 : g * inner / 4 * dot.step;
         for (int j = 0; j < c->n_tiles; j++) {
-            dot.low = head[j].sections[0].low;
-            dot.high = head[j].sections[0].high;
-            int16_t *folded = fold.folded + (size_t)(j * p->m) * fold.ldf;
-            dot.x = folded;
+            dot.low = head[j].sections.of[0].low;
+            dot.high = head[j].sections.of[0].high;
+            dot.x = fold.folded + (size_t)(j * p->m) * fold.ldf;
             dot.inverse = fold.inverse + j * p->m;
             dot.bias = fold.bias + j * p->m;
             dot.scale = folds_scale ? NULL : head[j].factors.scale + at;
@@ -146,7 +111,7 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
             next += g == 0 ? c->codec->layout.record_bytes - 2 * share : 0;
             dot.next_end = next;
             if (head[j].widths) {
-                sum_sections(&head[j], inner, folded, &dot);
+                k->sections_dot(&dot, &head[j].sections);
             } else {
                 k->codes_dot(&dot);
             }

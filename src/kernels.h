@@ -92,6 +92,28 @@ typedef struct tada_dot {
     const uint8_t *next, *next_end; /* bytes to fetch meanwhile */
 } tada_dot;
 
+/* Into the second cache: what is fetched is not needed before a batch of tiles that takes up the first. */
+static inline void tada_fetch_line(const uint8_t *line)
+{
+    __builtin_prefetch(line, 0, 2);
+}
+
+/* Channels of K that share a width, where widths are adaptive; and widths that there are. */
+enum { TADA_SPAN = 8, TADA_SECTIONS = 6 };
+
+/* The spans of one width, packed together like a head of their channels. */
+typedef struct tada_section {
+    int bits, n_spans;
+    const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
+} tada_section;
+
+/* The codes of a head: sections, and which span of the head each of their spans is, counted through. */
+typedef struct tada_sections {
+    int n;
+    tada_section of[TADA_SECTIONS];
+    uint8_t order[TADA_CODES_DIM / TADA_SPAN + 7]; /* written by eights */
+} tada_sections;
+
 /*
  * Codes of one head, a byte each, as words of 16 bits, two rows of a column side by side: words
  * [rows / 2][columns][2]. Rows are what is summed over, channels of K or cells of V, and come in the order of
@@ -172,6 +194,9 @@ typedef struct tada_kernels {
                         int n, float *c, size_t ldc);
     void (*fold)(const tada_fold *fold);
     void (*codes_dot)(const tada_dot *dot);
+    /* The same over all sections of a head, a span of which is summed with its own values of x. Of the dot,
+     * low, high and bits do not count. */
+    void (*sections_dot)(const tada_dot *dot, const tada_sections *sections);
     /* What the mask hides gets no weight, whatever its score. */
     void (*softmax)(const tada_softmax *softmax);
     int words_rows; /* rows from which words are faster than sums over codes */

@@ -71,23 +71,23 @@ static void load_factors(const tada_codec *c, const uint8_t *words, int n, float
     }
 }
 
-tada_head tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int head, float *scratch)
+void tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int number, float *scratch,
+                         tada_head *head)
 {
     const tada_layout *l = &c->layout;
-    const uint8_t *record = tada_tile_record(c, cold, head);
-    const uint8_t *codes = record + codes_at(c, head);
+    const uint8_t *record = tada_tile_record(c, cold, number);
+    const uint8_t *codes = record + codes_at(c, number);
     int dim = l->head_dim, bits = c->recipe.bits;
     float *scale = scratch, *offset;
-    tada_head h;
-    h.factors.axis = c->recipe.axis;
-    h.factors.group = l->group;
-    h.widths = c->recipe.quarters ? record + l->widths_at : NULL;
-    if (h.widths) {
-        h.n_sections =
-            tada_sections_make(h.widths, dim, codes, h.sections, dim <= TADA_CODES_DIM ? h.order : NULL);
+    head->factors.axis = c->recipe.axis;
+    head->factors.group = l->group;
+    head->widths = c->recipe.quarters ? record + l->widths_at : NULL;
+    if (head->widths) {
+        tada_sections_make(head->widths, dim, codes, &head->sections);
     } else {
-        h.n_sections = 1;
-        h.sections[0] = (tada_section){bits, dim / TADA_SPAN, codes, tada_high_plane(codes, bits, dim)};
+        head->sections.n = 1;
+        head->sections.of[0] =
+            (tada_section){bits, dim / TADA_SPAN, codes, tada_high_plane(codes, bits, dim)};
     }
     if (c->recipe.axis == TADA_AXIS_CHANNEL) {
         offset = scale + (size_t)l->n_groups * dim;
@@ -99,13 +99,12 @@ tada_head tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int he
         }
     } else {
         int groups = l->group >= dim ? 1 : dim / l->group;
-        h.factors.group = l->group >= dim ? dim : l->group;
+        head->factors.group = l->group >= dim ? dim : l->group;
         offset = scale + (size_t)groups * CELLS;
         load_factors(c, record, groups * CELLS, scale, offset);
     }
-    h.factors.scale = scale;
-    h.factors.offset = offset;
-    return h;
+    head->factors.scale = scale;
+    head->factors.offset = offset;
 }
 
 /* Codes of adaptive widths as one byte each, every span in its place. gathered: scratch as large as `codes`.
@@ -113,8 +112,8 @@ tada_head tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int he
 static void unpack_spans(const tada_head *h, int dim, uint8_t *codes, uint8_t *gathered)
 {
     enum { BYTES = TADA_SPAN * CELLS };
-    for (int i = 0; i < h->n_sections; i++) {
-        const tada_section *section = &h->sections[i];
+    for (int i = 0; i < h->sections.n; i++) {
+        const tada_section *section = &h->sections.of[i];
         const uint8_t *from = gathered;
         tada_kernels_get()->unpack(section->low, section->bits, section->n_spans * TADA_SPAN, gathered);
         for (int span = 0; span < dim / TADA_SPAN; span++) {
@@ -131,7 +130,7 @@ void tada_tile_unpack_head(const tada_codec *c, const tada_head *h, uint8_t *cod
     if (h->widths) {
         unpack_spans(h, c->layout.head_dim, codes, gathered);
     } else {
-        tada_kernels_get()->unpack(h->sections[0].low, c->recipe.bits, c->layout.head_dim, codes);
+        tada_kernels_get()->unpack(h->sections.of[0].low, c->recipe.bits, c->layout.head_dim, codes);
     }
 }
 
@@ -141,7 +140,8 @@ void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t 
     const tada_kernels *k = tada_kernels_get();
     int dim = c->layout.head_dim;
     uint8_t *codes = (uint8_t *)scratch;
-    tada_head h = tada_tile_open_head(c, cold, head, scratch + (size_t)CELLS * dim / 4);
+    tada_head h;
+    tada_tile_open_head(c, cold, head, scratch + (size_t)CELLS * dim / 4, &h);
     tada_tile_unpack_head(c, &h, codes,
                           (uint8_t *)(scratch + (size_t)CELLS * dim / 4 + tada_tile_factors(c)));
     (c->kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &h.factors, out);

@@ -64,14 +64,13 @@ void tada_tile_decode_unit(const tada_codec *codec, const tada_cold *cold, uint6
  * but for means over heads and, with scales per token, over tokens; the latter in scratch
  * [tada_tile_factors]. */
 typedef struct tada_head {
-    int n_sections; /* one, but for adaptive widths */
-    tada_section sections[TADA_SECTIONS];
-    const uint8_t *widths; /* half bytes; NULL: all codes have one width, in one section */
-    uint8_t order[TADA_CODES_DIM / TADA_SPAN]; /* of spans in the sections; of heads no larger than that */
+    const uint8_t *widths;  /* half bytes; NULL: all codes have one width */
+    tada_sections sections; /* one without an order, but for adaptive widths */
     tada_factors factors;
 } tada_head;
 
-tada_head tada_tile_open_head(const tada_codec *codec, const tada_cold *cold, int head, float *scratch);
+void tada_tile_open_head(const tada_codec *codec, const tada_cold *cold, int number, float *scratch,
+                         tada_head *head);
 
 /* The codes of a head as one byte each, in the order of the format: [head_dim] vectors of 64. gathered:
  * scratch as large as that, for adaptive widths. */

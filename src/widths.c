@@ -80,41 +80,80 @@ const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim)
     return bits == 3 || bits == 5 || bits == 6 ? low + (size_t)dim * 8 * (bits == 3 ? 2 : 4) : NULL;
 }
 
-/* Spans of each width, and then places, nine bits each, the widest first. */
-enum { WIDTHS = TADA_WIDTH_MAX - TADA_WIDTH_MIN + 1, COUNT_BITS = 9 };
+/* Which bits of a byte are set, the lowest first, a byte each. */
+#define BIT_PLACE(x, i)                                                                                      \
+    ((uint64_t)(((x) >> (i)&1) * (i)) << 8 * __builtin_popcount((unsigned)(x) & ((1u << (i)) - 1)))
+#define PLACES_1(x)                                                                                          \
+    BIT_PLACE(x, 1) | BIT_PLACE(x, 2) | BIT_PLACE(x, 3) | BIT_PLACE(x, 4) | BIT_PLACE(x, 5) |                \
+        BIT_PLACE(x, 6) | BIT_PLACE(x, 7)
+#define PLACES_4(x) PLACES_1(x), PLACES_1((x) + 1), PLACES_1((x) + 2), PLACES_1((x) + 3)
+#define PLACES_16(x) PLACES_4(x), PLACES_4((x) + 4), PLACES_4((x) + 8), PLACES_4((x) + 12)
+#define PLACES_64(x) PLACES_16(x), PLACES_16((x) + 16), PLACES_16((x) + 32), PLACES_16((x) + 48)
+static const uint64_t places_of[256] = {PLACES_64(0), PLACES_64(64), PLACES_64(128), PLACES_64(192)};
 
-static int count_at(const uint8_t *widths, int span)
+static const uint64_t ones = 0x0101010101010101;
+
+/* The widths of eight spans from half bytes; 0 beyond `bytes`. */
+static uint64_t eight_widths(const uint8_t *widths, int bytes)
 {
-    return (TADA_WIDTH_MAX - tada_width(widths, span)) * COUNT_BITS;
+    uint32_t halves = 0;
+    if (bytes >= 4) {
+        memcpy(&halves, widths, 4);
+    } else {
+        memcpy(&halves, widths, (size_t)bytes);
+    }
+    uint64_t x = halves;
+    x = (x | x << 16) & 0x0000ffff0000ffff;
+    x = (x | x << 8) & 0x00ff00ff00ff00ff;
+    return (x | x << 4) & 0x0f0f0f0f0f0f0f0f;
 }
 
-/* Done for each head of each tile that is read: without branches that nobody could foretell. */
-int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections,
-                       uint8_t *order)
+/* n: eights of spans, a constant where it matters. */
+static inline __attribute__((always_inline)) void find_sections(const uint8_t *widths, int dim, int n,
+                                                                const uint8_t *codes, tada_sections *s)
 {
-    const uint64_t mask = (1 << COUNT_BITS) - 1;
-    uint64_t counts = 0, places = 0;
-    int n = 0, spans = dim / TADA_SPAN;
-    for (int span = 0; span < spans; span++) {
-        counts += (uint64_t)1 << count_at(widths, span);
+    static const uint8_t all_bits[TADA_SECTIONS] = {8, 6, 5, 4, 3, 2};
+    int count = 0, place = 0;
+    uint64_t eights[TADA_CODES_DIM / TADA_SPAN / 8];
+    bool ordered = n <= TADA_CODES_DIM / TADA_SPAN / 8;
+    for (int j = 0; ordered && j < n; j++) {
+        eights[j] = eight_widths(widths + 4 * j, dim / 16 - 4 * j);
     }
-    for (int i = 0; i < WIDTHS; i++) {
-        int bits = TADA_WIDTH_MAX - i, n_spans = (int)(counts >> i * COUNT_BITS & mask);
-        int low_bits = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+    for (int i = 0; i < TADA_SECTIONS; i++) {
+        int bits = all_bits[i], low_bits = bits == 8 ? 8 : bits >= 4 ? 4 : 2, n_spans = 0;
+        for (int j = 0; j < n; j++) {
+            /* 1 in each byte of that width: no width is above 15, so nothing is borrowed. */
+            uint64_t same = ordered ? eights[j] : eight_widths(widths + 4 * j, dim / 16 - 4 * j);
+            same ^= (uint64_t)bits * ones;
+            same = (128 * ones - same) >> 7 & ones;
+            if (ordered) {
+                uint64_t places = places_of[same * 0x0102040810204080 >> 56] + 8 * (uint64_t)j * ones;
+                memcpy(s->order + place + n_spans, &places, sizeof places);
+            }
+            n_spans += (int)(same * ones >> 56);
+        }
+        place += n_spans;
         size_t plane = (size_t)n_spans * TADA_SPAN * 8;
         /* Is written over by the next one if there are no spans. */
-        sections[n].bits = bits;
-        sections[n].n_spans = n_spans;
-        sections[n].low = codes;
-        sections[n].high = bits > low_bits ? codes + plane * (size_t)low_bits : NULL;
-        n += n_spans > 0;
+        tada_section *section = &s->of[count];
+        section->bits = bits;
+        section->n_spans = n_spans;
+        section->low = codes;
+        section->high = bits > low_bits ? codes + plane * (size_t)low_bits : NULL;
+        count += n_spans > 0;
         codes += plane * (size_t)bits;
-        places += counts << (i + 1) * COUNT_BITS;
     }
-    for (int span = 0; span < spans && order; span++) {
-        int at = count_at(widths, span);
-        order[places >> at & mask] = (uint8_t)span;
-        places += (uint64_t)1 << at;
+    s->n = count;
+}
+
+void tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_sections *sections)
+{
+    int n = (dim + 63) / 64;
+    if (n == 1) {
+        find_sections(widths, dim, 1, codes, sections);
+    } else if (n == 2) {
+        find_sections(widths, dim, 2, codes, sections);
+    } else {
+        find_sections(widths, dim, n, codes, sections);
     }
-    return n;
 }

@@ -6,20 +6,10 @@
 #ifndef TADA_WIDTHS_H
 #define TADA_WIDTHS_H
 
+#include "kernels.h"
 #include "recipe.h"
 
-enum {
-    TADA_SPAN = 8,
-    TADA_WIDTH_MIN = 2,
-    TADA_WIDTH_MAX = 8,
-    TADA_SECTIONS = 6, /* widths that there are */
-};
-
-/* The spans of one width, packed together like a head of their channels. */
-typedef struct tada_section {
-    int bits, n_spans;
-    const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
-} tada_section;
+enum { TADA_WIDTH_MIN = 2, TADA_WIDTH_MAX = 8 };
 
 /* The width of a span, from the half bytes of a record. */
 static inline int tada_width(const uint8_t *widths, int span)
@@ -40,11 +30,9 @@ void tada_widths_choose(const tada_recipe *recipe, const float *weights, const f
 const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim);
 
 /*
- * The sections of a head, widest first, and their number; where order is not NULL, also where the codes of
- * each span are, widest first and among equals in their own order: order[place] = span, dim <= 2048. The
- * widths are our own encoder's: none lies outside of 2 to 8.
+ * The sections of a head, widest first, and among equals in their own order; heads larger than TADA_CODES_DIM
+ * get no order. The widths are our own encoder's: none lies outside of 2 to 8.
  */
-int tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_section *sections,
-                       uint8_t *order);
+void tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_sections *sections);
 
 #endif

@@ -198,7 +198,8 @@ static float make_words(const tada_codec *c, const tada_cold *cold, int head, pa
     const tada_kernels *k = tada_kernels_get();
     bool channels = c->kind == TADA_K;
     int dim = c->layout.head_dim, rows = channels ? dim : CELLS, columns = channels ? CELLS : dim;
-    tada_head h = tada_tile_open_head(c, cold, head, p->factors);
+    tada_head h;
+    tada_tile_open_head(c, cold, head, p->factors, &h);
     int group = h.factors.group;
     tada_tile_unpack_head(c, &h, p->codes, p->gathered);
     k->code_tops(p->codes, rows, columns, group, p->tops);

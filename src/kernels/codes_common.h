@@ -14,17 +14,17 @@ ALWAYS_INLINE float fold_inverse(float unit)
     return unit < 0x1p120f ? inverse : 0.0f;
 }
 
-/* Bytes to fetch a turn, in whole lines, when so many turns fetch all. */
+/* Bytes to fetch a turn, in whole lines, when so many turns fetch all; 0 past the end. */
 ALWAYS_INLINE size_t fetch_bytes(const uint8_t *next, const uint8_t *end, size_t turns)
 {
-    return ((size_t)(end - next) / turns + 63) / 64 * 64;
+    return next < end ? ((size_t)(end - next) / turns + 63) / 64 * 64 : 0;
 }
 
 /* Fetches so many bytes; where they end. */
 ALWAYS_INLINE const uint8_t *fetch(const uint8_t *next, size_t bytes)
 {
     for (const uint8_t *end = next + bytes; next < end; next += 64) {
-        __builtin_prefetch(next);
+        tada_fetch_line(next);
     }
     return next;
 }
@@ -40,6 +40,10 @@ ALWAYS_INLINE void codes_packed(const tada_dot *dot, enum packing packing);
 #if defined(__AVX2__)
 /* The same of codes in planes of which four vectors never part. */
 static void codes_steady(const tada_dot *dot);
+#endif
+#if defined(__AVX512F__)
+/* The same of all codes of a head, if a four of it has as many vectors as one of K. */
+static bool sections_one(const tada_dot *dot);
 #endif
 
 static void codes_dot(const tada_dot *a)

@@ -160,13 +160,13 @@ ALWAYS_INLINE void measure_four(const tada_fold *f, const fold_row *row, int fir
     }
 }
 
-static void fold_measure(const tada_fold *f, const fold_row *row, int total, float *inverse)
+static const uint8_t *fold_measure(const tada_fold *f, const fold_row *row, int total, float *inverse)
 {
     const uint8_t *next = f->next;
-    size_t ahead = fetch_bytes(next, f->next_end, (size_t)(total + 3) / 4);
+    size_t ahead = fetch_bytes(next, f->next_end, (size_t)(total + 3) / 2);
     for (int r = 0; r < total; r += 4) {
         int rows = total - r < 4 ? total - r : 4;
-        next = fetch(next, ahead);
+        next = next < f->next_end ? fetch(next, ahead) : next;
         if (f->scale && f->n == 64) {
             measure_four(f, row + r, r, rows, true, 64, inverse + r);
         } else if (f->scale) {
@@ -175,6 +175,7 @@ static void fold_measure(const tada_fold *f, const fold_row *row, int total, flo
             measure_four(f, row + r, r, rows, false, 0, inverse + r);
         }
     }
+    return next;
 }
 
 /* Two passes over all rows: within one row the second would wait for the first. */
@@ -191,8 +192,10 @@ static void fold(const tada_fold *f)
             row[r].offset = f->scale ? f->offset + factors : NULL;
         }
     }
-    fold_measure(f, row, total, inverse);
+    const uint8_t *next = fold_measure(f, row, total, inverse);
+    size_t ahead = fetch_bytes(next, f->next_end, (size_t)total);
     for (r = 0; r < total; r++) {
+        next = next < f->next_end ? fetch(next, ahead) : next;
         int16_t *to = f->folded + (size_t)r * f->ldf;
         int i = 0;
         if (f->scale) {
@@ -380,6 +383,18 @@ ALWAYS_INLINE void load_codes(const tada_dot *a, const uint8_t *line, unsigned v
     }
 }
 
+/* The sums of a part of a vector of columns are complete. */
+ALWAYS_INLINE void add_sums(const tada_dot *a, int row, int vector, int part, const sums *sum)
+{
+    int at = vector * 16 + part * WIDTH;
+    float *out = a->out + (size_t)row * a->ldo + at;
+    vec inverse = VEC_SET(a->inverse[row]), bias = VEC_SET(a->bias[row]);
+    vec y = VEC_LOAD(out);
+    y = a->offset ? VEC_FMA(bias, VEC_LOAD(a->offset + at), y) : VEC_ADD(bias, y);
+    vec unit = a->scale ? VEC_MUL(inverse, VEC_LOAD(a->scale + at)) : inverse;
+    VEC_STORE(out, VEC_FMA(unit, INT_FLOAT(total(sum)), y));
+}
+
 /* `rows`, `vectors`, `parts` and `packing` are constants at every call. */
 ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows, int vectors,
                                part_range parts, enum packing packing)
@@ -421,15 +436,9 @@ ALWAYS_INLINE void codes_block(const tada_dot *a, int row, int vector, int rows,
     }
     UNROLL
     for (int r = 0; r < rows; r++) {
-        vec inverse = VEC_SET(a->inverse[row + r]), bias = VEC_SET(a->bias[row + r]);
-        float *out = a->out + (size_t)(row + r) * a->ldo + (size_t)vector * 16;
         UNROLL
         for (int j = 0; j < vectors * parts.n; j++) {
-            int in = j / parts.n * 16 + (parts.first + j % parts.n) * WIDTH, at = vector * 16 + in;
-            vec y = VEC_LOAD(out + in);
-            y = a->offset ? VEC_FMA(bias, VEC_LOAD(a->offset + at), y) : VEC_ADD(bias, y);
-            vec unit = a->scale ? VEC_MUL(inverse, VEC_LOAD(a->scale + at)) : inverse;
-            VEC_STORE(out + in, VEC_FMA(unit, INT_FLOAT(total(&sum[r][j])), y));
+            add_sums(a, row + r, vector + j / parts.n, parts.first + j % parts.n, &sum[r][j]);
         }
     }
 }
@@ -489,10 +498,13 @@ ALWAYS_INLINE void codes_packed(const tada_dot *a, enum packing packing)
     }
 }
 
-#if defined(__AVX512F__) || BYTE_DOT
+#if defined(__AVX512F__)
 
 static void codes_steady(const tada_dot *a)
 {
+    if (sections_one(a)) {
+        return;
+    }
     switch (a->bits) {
     case 2:
         codes_packed(a, STEADY_2);

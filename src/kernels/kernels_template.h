@@ -231,6 +231,7 @@ static void turn(const float *from, int rows, int columns, float *to)
 #else
 #include "codes_template.h"
 #endif
+#include "sections_template.h"
 #include "words_template.h"
 
 const tada_kernels TADA_SET_SYMBOL = {
@@ -252,6 +253,7 @@ const tada_kernels TADA_SET_SYMBOL = {
     .values_rows = values_rows,
     .fold = fold,
     .codes_dot = codes_dot,
+    .sections_dot = sections_dot,
     .softmax = softmax,
 #if defined(__AVX2__)
     .words_rows = 12,

@@ -33,6 +33,7 @@ static const named_test all[] = {
     {"fold and codes_dot, anywhere", test_codes_anywhere},
     {"fold and codes_dot, largest sums", test_codes_largest},
     {"fold and codes_dot, not finite", test_codes_not_finite},
+    {"sections_dot", test_sections},
     {"widen", test_widen},
     {"narrow", test_narrow},
     {"words_dot", test_words},

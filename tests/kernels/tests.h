@@ -23,6 +23,7 @@ void test_codes(void **state);
 void test_codes_anywhere(void **state);
 void test_codes_largest(void **state);
 void test_codes_not_finite(void **state);
+void test_sections(void **state);
 
 void test_widen(void **state);
 void test_narrow(void **state);

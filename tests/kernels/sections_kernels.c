@@ -1,0 +1,178 @@
+/* Sums over the sections of a head: the same, but for rounding, as over one section after the other. */
+#include "guard.h"
+#include "numbers.h"
+#include "sets.h"
+#include "tests.h"
+#include "widths.h"
+
+enum { CELLS = TADA_TILE_CELLS, SPAN = TADA_SPAN };
+
+#define ROUNDING 0x1p-24
+
+typedef struct section_case {
+    int dim, m, group, number; /* group: columns that count, number: of these */
+    int most_widths;           /* that there are */
+    bool saturated, forbidden, row_bad;
+} section_case;
+
+static const int all_widths[] = {2, 3, 4, 5, 6, 8};
+
+/* Random widths as half bytes, their sections in `s` and the codes of them all; checks that every section is
+ * as doc/format.md has it. */
+static void sections_of(const section_case *c, tada_sections *s)
+{
+    int spans = c->dim / SPAN, bits = 0, at = 0;
+    uint8_t *widths = guard_take((size_t)spans / 2, 1);
+    memset(widths, 0, (size_t)spans / 2);
+    for (int i = 0; i < spans; i++) {
+        int width = all_widths[(random_below(c->most_widths) * 5 + i / 7) % 6];
+        widths[i / 2] = (uint8_t)(widths[i / 2] | width << i % 2 * 4);
+        bits += width;
+    }
+    uint8_t *codes = guard_take((size_t)bits * 64, 1);
+    for (int i = 0; i < bits * 64; i++) {
+        codes[i] = c->saturated ? 0xff : (uint8_t)random_bits();
+    }
+    tada_sections_make(widths, c->dim, codes, s);
+    int n = 0;
+    const uint8_t *place = codes;
+    for (int w = 5; w >= 0; w--) {
+        int first = at, low = all_widths[w] == 8 ? 8 : all_widths[w] >= 4 ? 4 : 2;
+        for (int i = 0; i < spans; i++) {
+            if (tada_width(widths, i) == all_widths[w]) {
+                assert_int_equal(s->order[at++], i);
+            }
+        }
+        if (at > first) {
+            const tada_section *section = &s->of[n++];
+            assert_int_equal(section->bits, all_widths[w]);
+            assert_int_equal(section->n_spans, at - first);
+            assert_ptr_equal(section->low, place);
+            assert_ptr_equal(section->high,
+                             all_widths[w] > low ? place + (size_t)(at - first) * 64 * (size_t)low : NULL);
+            place += (size_t)(at - first) * 64 * (size_t)all_widths[w];
+        }
+    }
+    assert_int_equal(s->n, n);
+}
+
+/* want: before + bias * offset + every section's sum, and in `size` what their rounding may come from. */
+static void sum_apart(const tada_kernels *k, const tada_dot *all, const tada_sections *s, double *want,
+                      double *size)
+{
+    static const float nothing[TADA_ROWS];
+    size_t n = (size_t)(16 * all->n_vectors);
+    int16_t *x = guard_take((size_t)all->m * all->ldx, sizeof *x);
+    float *sums = guard_take((size_t)all->m * n, sizeof *sums);
+    const uint8_t *order = s->order;
+    for (int i = 0; i < s->n; i++) {
+        tada_dot one = *all;
+        memset(sums, 0, (size_t)all->m * n * sizeof *sums);
+        for (int r = 0; r < all->m; r++) {
+            for (int j = 0; j < s->of[i].n_spans; j++) {
+                memcpy(x + (size_t)r * all->ldx + j * SPAN, all->x + (size_t)r * all->ldx + order[j] * SPAN,
+                       SPAN * sizeof *x);
+            }
+        }
+        order += s->of[i].n_spans;
+        one.x = x;
+        one.bits = s->of[i].bits;
+        one.low = s->of[i].low;
+        one.high = s->of[i].high;
+        one.n_fours = s->of[i].n_spans * 2;
+        one.bias = nothing;
+        one.out = sums;
+        one.ldo = n;
+        one.next = one.next_end;
+        k->codes_dot(&one);
+        for (size_t j = 0; j < (size_t)all->m * n; j++) {
+            want[j] += (double)sums[j];
+            size[j] += fabs((double)sums[j]);
+        }
+    }
+}
+
+static void check_sections(const tada_kernels *k, const section_case *c, enum guard_side side)
+{
+    tada_sections s;
+    guard_start(side);
+    case_is("sections_dot, head size %d, %d rows, columns of group %d of %d, %d widths, saturated %d, bad %d",
+            c->dim, c->m, c->number, c->group, c->most_widths, c->saturated, c->row_bad);
+    sections_of(c, &s);
+    size_t dim = (size_t)c->dim, m = (size_t)c->m, group = (size_t)c->group;
+    size_t ldx = dim + (size_t)random_below(2) * 24, ldo = group + (size_t)random_below(20);
+    float *q = guard_take(m * dim, sizeof *q), *out = guard_take((m - 1) * ldo + group, sizeof *out);
+    float *scale = guard_take(dim, sizeof *scale), *offset = guard_take(dim, sizeof *offset);
+    float *inverse = guard_take(m, sizeof *inverse), *bias = guard_take(m, sizeof *bias);
+    int16_t *x = guard_take(m * ldx, sizeof *x);
+    double *want = guard_take(m * group, sizeof *want), *size = guard_take(m * group, sizeof *size);
+    numbers_fill(q, c->m, dim, c->dim, random_below(NUMBERS_FINITE));
+    if (c->row_bad) {
+        q[random_below(c->dim)] = NAN;
+    }
+    for (size_t d = 0; d < dim; d++) {
+        scale[d] = 0.25f * (float)(1 + random_below(9));
+        offset[d] = scale[d] * (float)(random_below(64) - 32);
+    }
+    tada_fold fold = {.x = q,
+                      .ldx = dim,
+                      .n_tiles = 1,
+                      .m = c->m,
+                      .n = c->dim,
+                      .scale = scale,
+                      .offset = offset,
+                      .folded = x,
+                      .ldf = ldx,
+                      .inverse = inverse,
+                      .bias = bias};
+    k->fold(&fold);
+    for (size_t r = 0; r < m; r++) {
+        for (size_t j = 0; j < group; j++) {
+            out[r * ldo + j] = random_normal();
+            want[r * group + j] = (double)out[r * ldo + j] + (double)bias[r];
+            size[r * group + j] = fabs((double)out[r * ldo + j]) + fabs((double)bias[r]);
+        }
+    }
+    tada_dot dot = {.first = c->number * c->group / 16,
+                    .step = CELLS / 16,
+                    .n_fours = c->dim / 4,
+                    .n_vectors = c->group / 16,
+                    .m = c->m,
+                    .x = x,
+                    .ldx = ldx,
+                    .inverse = inverse,
+                    .bias = bias,
+                    .out = out,
+                    .ldo = ldo,
+                    .next = c->forbidden ? guard_forbidden() : s.of[0].low};
+    dot.next_end = dot.next + random_below(3 * c->dim * 64);
+    sum_apart(k, &dot, &s, want, size);
+    k->sections_dot(&dot, &s);
+    guard_check();
+    for (size_t i = 0; i < m * group; i++) {
+        double got = (double)out[i / group * ldo + i % group], bound = 8 * ROUNDING * size[i] + 1e-37;
+        bool bad = c->row_bad && i < group;
+        if (bad ? isfinite(got) : !(fabs(got - want[i]) <= bound)) {
+            fail_case("row %zu, column %zu is %.9g instead of %.9g, bound %.3g", i / group, i % group, got,
+                      want[i], bound);
+        }
+    }
+}
+
+void test_sections(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (int dim = 16; dim <= 256; dim += 16) {
+        for (int again = 0; again < 24; again++) {
+            section_case c = {.dim = dim,
+                              .m = 1 + random_below(again % 4 ? 9 : TADA_ROWS),
+                              .group = again % 3 ? CELLS : 16 << random_below(2),
+                              .most_widths = 1 + random_below(6),
+                              .saturated = !random_below(6),
+                              .forbidden = random_below(2),
+                              .row_bad = !random_below(8)};
+            c.number = random_below(CELLS / c.group);
+            check_sections(k, &c, (enum guard_side)random_below(GUARD_SIDES));
+        }
+    }
+}
