@@ -74,19 +74,25 @@ static float smaller(float a, float b)
     return a < b ? a : b;
 }
 
+static float largest16(const float most[16])
+{
+    float top = 0;
+    for (int i = 0; i < 16; i++) {
+        top = larger(most[i], top);
+    }
+    return top;
+}
+
 /* Sixteen values side by side, so that none waits for another. */
 static float size_of(const float *x, int n)
 {
-    float most[16] = {0}, top = 0;
+    float most[16] = {0};
     for (int d = 0; d < n; d += 16) {
         for (int i = 0; i < 16; i++) {
             most[i] = larger(fabsf(x[d + i]), most[i]);
         }
     }
-    for (int i = 0; i < 16; i++) {
-        top = larger(most[i], top);
-    }
-    return top;
+    return largest16(most);
 }
 
 static float squares_of(const float *x, int n, float divisor)
@@ -129,9 +135,15 @@ void tada_words_queries(const float *q, int m, int dim, int16_t *words, float *i
 static void raise_codes(int n, parts *p)
 {
     for (int i = 0; i < n; i++) {
-        int bits = p->tops[i] ? 32 - __builtin_clz(p->tops[i]) : 0;
-        p->raise[i] = (int16_t)(bits ? 1 << (15 - bits) : 0);
-        p->reach[i] = (float)(bits ? 1 << bits : 0);
+        union {
+            float f;
+            int32_t i;
+        } reach = {.f = (float)p->tops[i]};
+        /* The power of two above: no code has its mantissa. */
+        reach.i = (reach.i & 0x7f800000) + 0x00800000;
+        reach.f = p->tops[i] ? reach.f : 0.0f;
+        p->reach[i] = reach.f;
+        p->raise[i] = (int16_t)(p->tops[i] ? (int)(0x1p15f / reach.f) : 0);
     }
 }
 
@@ -147,20 +159,14 @@ static float power_below(float x)
  * middle goes into `rest`, as does the offset. Returns what a unit is. */
 static float spread_k(const tada_factors *f, int dim, int groups, parts *p)
 {
-    float top = 0, longest = 0;
     raise_codes(groups * dim, p);
     for (int i = 0; i < groups * dim; i++) {
         p->reach[i] *= f->scale[i];
-        top = larger(p->reach[i], top);
     }
+    float top = size_of(p->reach, groups * dim), longest = 0;
     top = top > 0 ? top : 1;
     for (int g = 0; g < groups; g++) {
-        float squares = 0;
-        for (int d = 0; d < dim; d++) {
-            float half = p->reach[g * dim + d] / top / 2;
-            squares += half * half;
-        }
-        longest = larger(squares, longest);
+        longest = larger(squares_of(p->reach + g * dim, dim, 2 * top), longest);
     }
     float per = power_below(smaller(word_top, word_length / sqrtf(longest)) / top);
     for (int i = 0; i < groups * dim; i++) {
@@ -176,14 +182,17 @@ static float spread_k(const tada_factors *f, int dim, int groups, parts *p)
 static float spread_v(const tada_factors *f, int groups, parts *p)
 {
     enum { MOST = 32760 };
-    float top = 0;
+    float tops[16] = {0};
     raise_codes(groups * CELLS, p);
-    for (int i = 0; i < groups * CELLS; i++) {
-        float most = f->offset[i] + f->scale[i] * (float)p->tops[i];
-        p->reach[i] *= f->scale[i];
-        top = larger(larger(p->reach[i], fabsf(f->offset[i])), larger(fabsf(most), top));
+    for (int first = 0; first < groups * CELLS; first += 16) {
+        for (int l = 0; l < 16; l++) {
+            int i = first + l;
+            float most = f->offset[i] + f->scale[i] * (float)p->tops[i];
+            p->reach[i] *= f->scale[i];
+            tops[l] = larger(larger(p->reach[i], fabsf(f->offset[i])), larger(fabsf(most), tops[l]));
+        }
     }
-    float per = power_below(MOST / top);
+    float per = power_below(MOST / largest16(tops));
     for (int i = 0; i < groups * CELLS; i++) {
         p->factor[i] = (int16_t)(p->reach[i] * per + 0.5f);
         /* Rounded to the nearest: what is cut off is positive. */

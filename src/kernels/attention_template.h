@@ -358,10 +358,48 @@ static void raise_max(const tada_softmax *s, int row, float top)
     s->max[row] = top;
 }
 
+/* The commonest step of prefill: four rows of one tile, all of which is seen, without branches but for larger
+ * scores. False: it is none of these. */
+ALWAYS_INLINE bool softmax_four(const tada_softmax *s, int first)
+{
+    float *x = s->scores + (size_t)first * s->lds;
+    vec most[4], sum[4];
+    float top[4], total[4];
+    if (s->m - first < 4 || s->n != CELLS || s->mask || s->softcap > 0) {
+        return false;
+    }
+    UNROLL
+    for (int r = 0; r < 4; r++) {
+        most[r] = mask_row(x + (size_t)r * s->lds, NULL, 0, CELLS);
+    }
+    tops_of_four(most, top);
+    for (int r = 0; r < 4; r++) {
+        if (top[r] > s->max[first + r]) {
+            raise_max(s, first + r, top[r]);
+        } else if (!(top[r] > -INFINITY)) {
+            return false;
+        }
+    }
+    UNROLL
+    for (int r = 0; r < 4; r++) {
+        sum[r] = weigh_row(x + (size_t)r * s->lds, s->max[first + r], CELLS);
+    }
+    sums_of_four(sum, total);
+    UNROLL
+    for (int r = 0; r < 4; r++) {
+        s->sum[first + r] += total[r];
+        s->cells_sum[first + r] = total[r];
+    }
+    return true;
+}
+
 /* Four rows at once, so that none waits for the largest score or the sum of another. */
 static void softmax(const tada_softmax *s)
 {
     for (int first = 0; first < s->m; first += 4) {
+        if (softmax_four(s, first)) {
+            continue;
+        }
         int rows = s->m - first < 4 ? s->m - first : 4;
         float *x = s->scores + (size_t)first * s->lds;
         vec most[4], sum[4];

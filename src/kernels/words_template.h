@@ -139,8 +139,8 @@ static void narrow(const float *weights, size_t ldw, int m, const float *totals,
     }
 }
 
-/* out[r] = sum(a[r][i] * b[i]). */
-static void rows_dot(const float *a, size_t lda, int m, int n, const float *b, float *out)
+/* n: a constant where it matters, as b then stays in registers. */
+ALWAYS_INLINE void rows_dot_of(const float *a, size_t lda, int m, int n, const float *b, float *out)
 {
     for (int first = 0; first < m; first += 4) {
         int rows = m - first < 4 ? m - first : 4;
@@ -150,12 +150,23 @@ static void rows_dot(const float *a, size_t lda, int m, int n, const float *b, f
         for (int r = 0; r < 4; r++) {
             const float *x = a + (size_t)(first + (r < rows ? r : rows - 1)) * lda;
             sum[r] = VEC_SET(0.0f);
+            UNROLL
             for (int i = 0; i < n; i += WIDTH) {
                 sum[r] = VEC_FMA(VEC_LOAD(x + i), VEC_LOAD(b + i), sum[r]);
             }
         }
         sums_of_four(sum, total);
         memcpy(out + first, total, (size_t)rows * sizeof *out);
+    }
+}
+
+/* out[r] = sum(a[r][i] * b[i]). */
+static void rows_dot(const float *a, size_t lda, int m, int n, const float *b, float *out)
+{
+    if (n == 64) {
+        rows_dot_of(a, lda, m, 64, b, out);
+    } else {
+        rows_dot_of(a, lda, m, n, b, out);
     }
 }
 
