@@ -114,7 +114,7 @@ static inline __attribute__((always_inline)) void find_sections(const uint8_t *w
 {
     static const uint8_t all_bits[TADA_SECTIONS] = {8, 6, 5, 4, 3, 2};
     int count = 0, place = 0;
-    uint64_t eights[TADA_CODES_DIM / TADA_SPAN / 8];
+    uint64_t eights[TADA_CODES_DIM / TADA_SPAN / 8] = {0};
     bool ordered = n <= TADA_CODES_DIM / TADA_SPAN / 8;
     for (int j = 0; ordered && j < n; j++) {
         eights[j] = eight_widths(widths + 4 * j, dim / 16 - 4 * j);

@@ -127,7 +127,8 @@ static const uint8_t *fold_measure(const tada_fold *f, const fold_row *row, int 
     return next;
 }
 
-/* Two passes over all rows: within one row the second would wait for the first. */
+/* Two passes over all rows: within one row the second would wait for the first. What comes next is fetched in
+ * both, as evenly as can be. */
 static void fold(const tada_fold *f)
 {
     int total = f->n_tiles * f->m, r = 0;

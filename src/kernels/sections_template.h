@@ -91,12 +91,13 @@ ALWAYS_INLINE veci span_codes(const uint8_t *low, const uint8_t *high, unsigned 
 
 #if defined(__AVX512F__)
 
+/* What is left to fetch, and how much of it a turn. */
 typedef struct fetching {
     const uint8_t *next, *end;
     size_t ahead;
 } fetching;
 
-/* Adds up the spans of a section. All but section, order and x are constants at every call. */
+/* Adds up the spans of a section. Bits, rows and vectors are constants at every call. */
 ALWAYS_INLINE void add_spans(const tada_section *section, const uint8_t *order, const char *x, size_t ldx,
                              unsigned low_bits, unsigned high_bits, int rows, int vector, int vectors,
                              sums sum[4][FOUR_VECTORS], fetching *f)
@@ -130,8 +131,8 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const uint8_t *order, 
     }
 }
 
-/* rows x vectors of sums, from `row` and `vector` on. `rows`, `vector` and `vectors` are constants
- * at every call. */
+/* rows x vectors of sums, from `row` and `vector` on. `rows`, `vector` and `vectors` are constants at every
+ * call. */
 ALWAYS_INLINE void sections_block(const tada_dot *a, const tada_section *of, int n, const uint8_t *order,
                                   int row, int rows, int vector, int vectors)
 {

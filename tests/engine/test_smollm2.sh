@@ -44,10 +44,18 @@ run tada:16 -p "$story" -n 32 -c 1024
 check "with nothing compressed the text is that of the stock cache" cmp -s "$work/out" "$work/stock"
 run tada:8:window=0:sinks=0 -p "$story" -n 32 -c 1024
 check "with 8 bits, too" cmp -s "$work/out" "$work/stock"
-TADA_CACHE=tada:8:window=0:sinks=0 plugin timeout 200 "$bin/llama-speculative-simple" -m "$exact" -md "$quantised" \
-    --spec-type draft-simple --spec-draft-n-max 8 -p "$story" -n 64 --temp 0 -c 1024 -fa on -t 2 > "$work/out" 2> "$work/err"
+speculate() {
+    TADA_CACHE=tada:8:window=0:sinks=0 plugin timeout 200 "$bin/llama-speculative-simple" -m "$exact" -md "$quantised" \
+        --spec-type draft-simple --spec-draft-n-max 8 -p "$1" -n 64 --temp 0 -c 1024 -fa on -t 2 > "$work/out" 2> "$work/err"
+}
+# Of a story, some CPUs have every draft right; of numbers and names none does.
+: > "$work/drafts"
+for text in "1, 1, 2, 3, 5, 8, 13," "SELECT name FROM" "$story"; do
+    speculate "$text"
+    cat "$work/err" "$work/out" >> "$work/drafts"
+done
 check "speculative decoding accepts drafts and rejects some" \
-    awk '/n_drafted/ { d = $NF } /n_accept/ { a = $NF } END { exit !(a > 0 && a < d) }' "$work/err" "$work/out"
+    awk '/n_drafted/ { d += $NF } /n_accept/ { a += $NF } END { exit !(a > 0 && a < d) }' "$work/drafts"
 check "... and writes the same text" bash -c "grep -aqF \"\$(tail -c 80 '$work/stock' | head -c 60 | tail -n 1)\" '$work/out'"
 model=$quantised
 
