@@ -312,12 +312,16 @@ ALWAYS_INLINE void codes_rows(const tada_dot *a, int row, int rows, enum packing
     }
 }
 
+/* Rows of the next block when so many are left: five are better cut 3 + 2 than 4 + 1. */
+static int block_rows(int left)
+{
+    return left > 5 || left == 4 ? 4 : left > 3 ? 3 : left;
+}
+
 ALWAYS_INLINE void codes_packed(const tada_dot *a, enum packing packing)
 {
     for (int r = 0; r < a->m;) {
-        /* Five rows are better cut 3 + 2 than 4 + 1. */
-        int left = a->m - r;
-        switch (left > 5 || left == 4 ? 4 : left > 3 ? 3 : left) {
+        switch (block_rows(a->m - r)) {
         case 4:
             codes_rows(a, r, 4, packing);
             r += 4;

@@ -167,9 +167,7 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const tada_section *of, int
 static void sections_rows(const tada_dot *a, const tada_section *of, int n, const uint8_t *order)
 {
     for (int r = 0; r < a->m;) {
-        /* Five rows are better cut 3 + 2 than 4 + 1. */
-        int left = a->m - r;
-        switch (left > 5 || left == 4 ? 4 : left > 3 ? 3 : left) {
+        switch (block_rows(a->m - r)) {
         case 4:
             sections_block(a, of, n, order, r, 4, 0, 2);
             sections_block(a, of, n, order, r, 4, 2, 2);
