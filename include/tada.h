@@ -8,7 +8,7 @@
  *
  * Unless a function says otherwise: no argument may be NULL, pointers stay owned by the caller, one plane may
  * be used by one thread at a time, and different planes may be used at once. f16 is IEEE binary16 held in
- * uint16_t.
+ * uint16_t. The library starts no threads: it works on those of its caller (tada_threads, or the jobs).
  */
 #ifndef TADA_H
 #define TADA_H
@@ -52,6 +52,23 @@ TADA_API const char *tada_kernels_name(void);
 /* Selects a kernel set by name. TADA_E_UNSUPPORTED when this CPU or build lacks it. Not while other calls
  * run. */
 TADA_API enum tada_status tada_kernels_select(const char *name);
+
+/* ---- Threads ---- */
+
+/* One thread's part of some work: thread is 0 to n_threads - 1. */
+typedef void (*tada_work)(void *context, int thread, int n_threads);
+
+/*
+ * The threads that a caller lends to one call. run(pool, work, context) calls work(context, i, n) once for
+ * each i from 0 to n - 1, side by side or one after the other, and returns when all of these calls have
+ * returned. Where a function takes a pointer to one, NULL stands for the calling thread alone; n below 1 or
+ * no run is TADA_E_ARGUMENT. Results never depend on n.
+ */
+typedef struct tada_threads {
+    int n;
+    void (*run)(void *pool, tada_work work, void *context);
+    void *pool; /* handed to run; NULL if run needs none */
+} tada_threads;
 
 /* ---- Recipe: how one plane is compressed ---- */
 
@@ -254,33 +271,34 @@ TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 
 /* Compresses the least recently written tiles of each stream until no more than its window (and the tile that
  * is being written) are hot, and none is borrowed. With a window in 8 bits, the tile that is being written is
- * hot, and the window is warm. What a stream keeps does not depend on the others.
- * n_threads >= 1; the result is the same bit for bit with any number of threads. */
-TADA_API enum tada_status tada_plane_settle(tada_plane *plane, int n_threads);
+ * hot, and the window is warm. What a stream keeps does not depend on the others. Short of memory, the plane
+ * stays as it was, unsettled. */
+TADA_API enum tada_status tada_plane_settle(tada_plane *plane, const tada_threads *threads,
+                                            tada_error *error);
 
 /* Decodes cells [first, first + n) to f16 rows of `width` values, densely packed. Unwritten cells read as
- * zeros. */
+ * zeros. Several threads may read a plane at once while nobody changes it. */
 TADA_API enum tada_status tada_plane_read(const tada_plane *plane, int64_t first, int64_t n, uint16_t *rows,
-                                          int n_threads, tada_error *error);
+                                          const tada_threads *threads, tada_error *error);
 
 /* Changes rows [n][width] of the given cells (in order, all of one tile) where they are. thread: 0 to
- * n_threads - 1. False: it could not. */
+ * threads->n - 1, or 0. False: it could not. */
 typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n, uint16_t *rows);
 
 /*
  * Lets `edit` change the written cells for which chosen [n_cells * n_streams] is not 0, tile by tile, on
- * n_threads threads at once: hot tiles stay hot, warm ones warm, cold ones cold, and those without a chosen
+ * all threads at once: hot tiles stay hot, warm ones warm, cold ones cold, and those without a chosen
  * cell keep their bytes. Other cells of a warm or cold tile that is changed are compressed again with it. A
  * row that becomes zeros makes its cell unwritten. When `edit` could not, some of the tiles have been
  * changed.
  */
 TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
-                                          void *context, int n_threads, tada_error *error);
+                                          void *context, const tada_threads *threads, tada_error *error);
 
 /* Copies all cells of a stream to another one of the same plane. Codes are copied as they are. Settles
- * first. Short of memory, `to` may hold some of both streams: copy again, or clear it. */
+ * first. Short of memory, `to` is left without any row. */
 TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *pool, int64_t from, int64_t to,
-                                                 int n_threads, tada_error *error);
+                                                 const tada_threads *threads, tada_error *error);
 
 /* Makes every cell unwritten. */
 TADA_API void tada_plane_clear(tada_plane *plane);
@@ -299,10 +317,37 @@ typedef struct tada_plane_stats {
  * some moment of that use, not all of the same one. Not while it is freed. */
 TADA_API void tada_plane_get_stats(const tada_plane *plane, tada_plane_stats *stats);
 
-/* Scratch shared by planes that are never written at once: borrowed tiles and the workspace of the attention.
- * Grows when first needed and keeps its size. NULL when memory is short. */
+/*
+ * Settling that the caller schedules, of several planes at once: begin and next are called by one thread while
+ * nobody else uses the planes or the settling; work by any number of threads at once in between.
+ *
+ *     begin, work, next, work, next    (TADA_SETTLING_ROUNDS times work and next)
+ *
+ * tada_plane_settle is this for one plane.
+ */
+typedef struct tada_settling tada_settling;
+enum { TADA_SETTLING_ROUNDS = 2 };
+TADA_API tada_settling *tada_settling_create(void);         /* NULL when memory is short */
+TADA_API void tada_settling_free(tada_settling *settling); /* not between begin and the last next */
+/* planes [n], none twice; those that are settled are left alone. Short of memory: nothing is begun, and all
+ * stay as they were. */
+TADA_API enum tada_status tada_settling_begin(tada_settling *settling, tada_plane *const *planes, int n,
+                                              tada_error *error);
+/* Bytes that each call of work needs, until the settling ends; 0: there is nothing to do. */
+TADA_API size_t tada_settling_scratch(const tada_settling *settling);
+/* Takes tiles until none is left in this round. scratch: 64-byte aligned, of this thread alone; NULL: leaves
+ * the tiles to others. Not begun: does nothing. */
+TADA_API void tada_settling_work(tada_settling *settling, void *scratch);
+/* Does what work left of the round, and goes on to the next one. False: all planes are settled (or nothing
+ * was begun). */
+TADA_API bool tada_settling_next(tada_settling *settling);
+
+/* Scratch that planes share: borrowed tiles, and the workspace of the attention. Grows when first needed.
+ * Several threads may use the planes of one pool at once. NULL when memory is short. */
 TADA_API tada_pool *tada_pool_create(void);
 TADA_API void tada_pool_free(tada_pool *pool); /* after its planes are settled or freed; NULL is fine */
+/* Frees what is not borrowed. */
+TADA_API void tada_pool_trim(tada_pool *pool);
 /* Also while another thread uses the pool. */
 TADA_API size_t tada_pool_bytes(const tada_pool *pool);
 
@@ -339,15 +384,45 @@ typedef struct tada_attention {
  */
 TADA_API int64_t tada_attention_sinks(const tada_attention *attention, int64_t *cells, int64_t capacity);
 
-/* Runs it on n_threads threads. The result does not depend on their number. A query with no visible cell:
- * zeros. What a cell holds that is masked out (-infinity) never matters; one that is seen and holds values
- * that are not finite may spoil the output of that query and head, and nothing else. */
-TADA_API enum tada_status tada_attention_run(const tada_attention *attention, tada_pool *pool, int n_threads,
-                                             tada_error *error);
+/* Runs it. A query with no visible cell: zeros. What a cell holds that is masked out (-infinity) never
+ * matters; one that is seen and holds values that are not finite may spoil the output of that query and head,
+ * and nothing else. One call at a time uses a pool's workspace. */
+TADA_API enum tada_status tada_attention_run(const tada_attention *attention, tada_pool *pool,
+                                             const tada_threads *threads, tada_error *error);
+
+/*
+ * Attention that the caller schedules. A job is planned once and may be run many times, each time with what
+ * then lies at the pointers of `attention` (q, mask, sinks, out) and in its planes, all of which must outlive
+ * the job:
+ *
+ *     look (one thread), work (all threads), and then all is done
+ */
+typedef struct tada_attention_job tada_attention_job;
+TADA_API enum tada_status tada_attention_plan(const tada_attention *attention, tada_attention_job **job,
+                                              tada_error *error);
+TADA_API void tada_attention_job_free(tada_attention_job *job); /* NULL is fine */
+/* Bytes of memory that all threads use together while a job runs, and of scratch that each needs for itself,
+ * whatever the mask says. Both 64-byte aligned, neither needs to be zeroed, and jobs that do not run at once
+ * may share them. shared may be 0. */
+TADA_API size_t tada_attention_job_shared(const tada_attention_job *job);
+TADA_API size_t tada_attention_job_scratch(const tada_attention_job *job);
+/* Looks at the mask, and makes the job ready to run (again). like: another job that was looked at since its
+ * mask changed, or NULL; when both have the same mask and sizes, what was seen is taken from it, and it must
+ * not be looked at or freed before this job has run. */
+TADA_API void tada_attention_look(tada_attention_job *job, const tada_attention_job *like);
+/* Called once by each of n_threads threads (1 at least), at once or one after the other. scratch NULL: leaves
+ * the work to others. */
+TADA_API void tada_attention_work(tada_attention_job *job, int thread, int n_threads, void *shared,
+                                  void *scratch);
+/* Whether all of it has been done since it was looked at. */
+TADA_API bool tada_attention_is_done(const tada_attention_job *job);
+/* What tada_attention_sinks told when it was looked at, at most 256 cells: *cells stay the job's. */
+TADA_API int64_t tada_attention_job_sinks(const tada_attention_job *job, const int64_t **cells);
 
 /*
  * Bytes of working memory that tada_attention_run takes from the pool at most for up to n_queries queries of
- * each of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail. Only sizes
+ * each of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail, or there is
+ * nothing to do (no query, no stream, no thread). Only sizes
  * count: the planes are given by their specs and shapes (with the head size that they have), and no pointer
  * is looked at but whether there is a mask.
  */

@@ -1,0 +1,66 @@
+/*
+ * What programs ask of the plug-in, beside llama.cpp's own calls: the command and the Python package measure,
+ * choose caches and read plans with it. All functions are found by name with ggml_backend_reg_get_proc_address
+ * of the registry "TADA". The first is tada_plugin_version: where its result is not TADA_PLUGIN_VERSION,
+ * nothing else may be called.
+ *
+ * The version rises whenever a line of TADA_PLUGIN_FUNCTIONS or a type below changes.
+ */
+#ifndef TADA_PLUGIN_H
+#define TADA_PLUGIN_H
+
+#include "tada.h"
+
+#define TADA_PLUGIN_VERSION 1
+
+/* int tada_plugin_version(void) */
+#define TADA_PLUGIN_VERSION_NAME "tada_plugin_version"
+
+/* What the plug-in saw of the attention of one layer. */
+typedef struct tada_layer_statistics {
+    int k_width, v_width, head_dim;
+    double *q_squares; /* [k_width]: squares of all queries that read the channel; the plug-in's, until
+                          statistics_watch is called */
+    /* What attention was given last, but for the planes and `out`: of the last 64 queries every other one.
+     * Queries and masks are the plug-in's, and change with the next batch. n_queries 0: it cannot be told. */
+    tada_attention attention;
+} tada_layer_statistics;
+
+/*
+ * X(result, name, arguments): "tada_plugin_" before the name is what to ask for. Functions may be called from
+ * any thread unless they say otherwise.
+ */
+#define TADA_PLUGIN_FUNCTIONS(X)                                                                             \
+    /* The cache of contexts that are made from now on: a spec, also one of llama.cpp (f16, q8_0, ...), with \
+     * which they are as if the plug-in were not there. False, and why in *error, which may be NULL: it      \
+     * cannot be used; nothing has changed. */                                                               \
+    X(bool, set_cache, (const char *spec, tada_error *error))                                                \
+    /* The same with a plan, which must outlive these contexts. False: it is not sound. */                   \
+    X(bool, set_plan, (const tada_plan *plan))                                                               \
+    /* Bytes of all compressed caches that are open: reserved, what they can become; used, pages of it that  \
+     * are in memory now; f16, what llama.cpp would have reserved. The pointers may be NULL. */              \
+    X(void, cache_bytes, (size_t * reserved, size_t *used, size_t *f16))                                     \
+    /* What they hold beside these: borrowed tiles, workspaces. */                                           \
+    X(size_t, scratch_bytes, (void))                                                                         \
+    /* Of the model that computed last with a cache of ours; 0: unknown (tada_model_fingerprint). */         \
+    X(uint64_t, model_fingerprint, (void))                                                                   \
+    /* From now on attention is watched, or no longer; forgets what was seen. While nothing computes. */     \
+    X(void, statistics_watch, (bool on))                                                                     \
+    /* False: nothing was seen of the layer. While nothing computes. */                                      \
+    X(bool, statistics_get, (int layer, tada_layer_statistics *statistics))                                  \
+    /* Rows of the plane that the attention of the layer read last, as tada_plane_read gives them; false: it \
+     * is gone. While nothing computes. */                                                                   \
+    X(bool, statistics_rows,                                                                                 \
+      (int layer, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows))                            \
+    /* Sizes before anything is allocated, of contexts of a model that was loaded with no_alloc: attention   \
+     * counts that llama.cpp asks about after measure_begin, with so many threads, and planes of which it    \
+     * asks the size after measure_planes. One program thread at a time. */                                  \
+    X(void, measure_begin, (int n_threads))                                                                  \
+    X(void, measure_planes, (void))                                                                          \
+    /* Ends it: the parts of all planes, and the scratch at its most. */                                     \
+    X(void, measure_end, (tada_plane_parts * parts, size_t *scratch))                                        \
+    /* Plan files (doc/plan.md). The caller frees *plan with tada_plan_free. */                              \
+    X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
+    X(enum tada_status, plan_write, (const tada_plan *plan, const char *path, tada_error *error))
+
+#endif
