@@ -20,7 +20,8 @@ static uint64_t find_model(const struct ggml_cgraph *cgraph)
 {
     uint64_t fingerprint = 0;
     for (int i = 0; i < cgraph->n_nodes; i++) {
-        const struct ggml_tensor *norm = cgraph->nodes[i]->op == GGML_OP_MUL ? cgraph->nodes[i]->src[1] : NULL;
+        const struct ggml_tensor *norm =
+            cgraph->nodes[i]->op == GGML_OP_MUL ? cgraph->nodes[i]->src[1] : NULL;
         if (norm && strcmp(norm->name, "blk.0.attn_norm.weight") == 0 && norm->type == GGML_TYPE_F32 &&
             norm->buffer && norm->data) {
             size_t size = ggml_nbytes(norm);
@@ -44,8 +45,9 @@ static bool plan_fits(const cache_buffer *b, uint64_t fingerprint)
     return !plan || !plan->fingerprint || !fingerprint || plan->fingerprint == fingerprint;
 }
 
-/* A tensor of a cache that stays as it is. */
-static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tensor *tensor, bool has_attention)
+/* A tensor of a cache that stays as it is. *told: another buffer of the same graph has said so. */
+static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tensor *tensor, bool has_attention,
+                       bool *told)
 {
     enum tada_kind kind;
     int layer;
@@ -58,10 +60,12 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
     if (has_attention) {
         log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay exact: %s reads them, not attention",
                  tensor->name, ggml_op_name(reader->op));
-    } else {
-        log_line(GGML_LOG_LEVEL_WARN,
-                 "the KV cache stays in f16: this model is computed without flash attention, which a compressed "
-                 "cache needs (-fa on, where the model can)");
+    } else if (!*told) {
+        *told = true;
+        log_line(
+            GGML_LOG_LEVEL_WARN,
+            "the KV cache stays in f16: this model is computed without flash attention, which a compressed "
+            "cache needs (-fa on, where the model can)");
     }
 }
 
@@ -92,8 +96,9 @@ static void tell_other_model(cache_buffer *b)
 {
     if (!b->told_plan) {
         b->told_plan = true;
-        log_line(GGML_LOG_LEVEL_WARN, "the plan is for another model: this one has the cache 'tada' where it does "
-                                      "not fit; make one for it with 'tada calibrate'");
+        log_line(GGML_LOG_LEVEL_WARN,
+                 "the plan is for another model: this one has the cache 'tada' where it does "
+                 "not fit; make one for it with 'tada calibrate'");
     }
 }
 
@@ -127,8 +132,8 @@ static void report(const cache_buffer *b)
         n++;
     }
     log_line(GGML_LOG_LEVEL_INFO,
-             "layers %d to %d: %d planes compressed in %.2f MiB instead of %.2f MiB (%.1f %%)", first, last, n,
-             (double)bytes / 1048576, (double)f16 / 1048576, 100 * (double)bytes / (double)f16);
+             "layers %d to %d: %d planes compressed in %.2f MiB instead of %.2f MiB (%.1f %%)", first, last,
+             n, (double)bytes / 1048576, (double)f16 / 1048576, 100 * (double)bytes / (double)f16);
 }
 
 /* K and V of caches of ours, in a form that the library attends to. */
@@ -148,9 +153,10 @@ static void tell_attention(const struct ggml_tensor *op)
         cache_buffer *b = root ? cache_buffer_of(root) : NULL;
         if (b && !b->told_plain && root->type != GGML_TYPE_F16) {
             b->told_plain = true;
-            log_line(GGML_LOG_LEVEL_WARN,
-                     "%s and others stay as they are: caches are compressed where both K and V have the type f16",
-                     root->name);
+            log_line(
+                GGML_LOG_LEVEL_WARN,
+                "%s and others stay as they are: caches are compressed where both K and V have the type f16",
+                root->name);
         }
     }
 }
@@ -159,7 +165,7 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
 {
     made m = {.n = 0};
     uint64_t fingerprint = 0;
-    bool has_attention = false, known = false;
+    bool has_attention = false, known = false, told = false;
     for (int i = 0; i < cgraph->n_nodes; i++) {
         const struct ggml_tensor *op = cgraph->nodes[i];
         if (op->op != GGML_OP_FLASH_ATTN_EXT) {
@@ -177,7 +183,7 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
     }
     for (int i = 0; i < cgraph->n_nodes; i++) {
         for (int s = 0; is_reader(cgraph->nodes[i]) && s < 2 && cgraph->nodes[i]->src[s]; s++) {
-            tell_plain(cgraph->nodes[i], cache_root(cgraph->nodes[i]->src[s]), has_attention);
+            tell_plain(cgraph->nodes[i], cache_root(cgraph->nodes[i]->src[s]), has_attention, &told);
         }
     }
     for (int i = 0; i < m.n; i++) {
