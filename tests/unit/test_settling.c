@@ -332,6 +332,9 @@ static void teams(void **state)
         const tada_threads *threads = tada_team_lend(team);
         tally t = {.n = threads->n};
         assert_int_equal(t.n, n < 1 ? 1 : n);
+        if (n % 2) {
+            tada_team_stay_awake(team);
+        }
         for (int turn = 0; turn < 200; turn++) {
             threads->run(threads->pool, count_thread, &t);
             tada_team_each(team, turn % 50, count_piece, &t);
