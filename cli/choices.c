@@ -183,7 +183,7 @@ static bool measure_scene(struct scene *s, struct plane_choices *planes)
 /* ---- from what the plug-in saw ---- */
 
 /* 0: nothing can be told of the layer. */
-static int64_t cells_of(const struct layer_statistics *statistics, int n_tokens)
+static int64_t cells_of(const tada_layer_statistics *statistics, int n_tokens)
 {
     const tada_attention *a = &statistics->attention;
     bool sound = a->n_queries > 0 && a->first_stream == 0 && a->first_cell == 0 &&
@@ -191,7 +191,7 @@ static int64_t cells_of(const struct layer_statistics *statistics, int n_tokens)
     return sound ? (a->n_cells < n_tokens ? a->n_cells : n_tokens) : 0;
 }
 
-static int measure_layer(const struct engine *engine, int layer, const struct layer_statistics *statistics,
+static int measure_layer(const struct engine *engine, int layer, const tada_layer_statistics *statistics,
                          int64_t n_cells, int n_threads, struct plane_choices *planes)
 {
     const tada_attention *a = &statistics->attention;
@@ -212,7 +212,7 @@ static int measure_layer(const struct engine *engine, int layer, const struct la
                                    .head_dim = known ? statistics->head_dim : a->v_dim};
         s.rows[i] = malloc((size_t)n_cells * (size_t)widths[i] * sizeof *s.rows[i]);
         rows = rows && s.rows[i] &&
-               engine->statistics_rows(layer, (enum tada_kind)i, 0, n_cells, s.rows[i], n_threads);
+               engine->statistics_rows(layer, (enum tada_kind)i, 0, n_cells, s.rows[i]);
     }
     bool memory = s.pool && s.exact && s.out && s.weights && s.rows[0] && s.rows[1];
     if (memory && rows) {
@@ -231,7 +231,7 @@ int choices_measure(const struct engine *engine, int n_tokens, int n_threads, st
 {
     int status = 0;
     for (int layer = 0; layer < TADA_PLAN_LAYERS && status == 0; layer++) {
-        struct layer_statistics statistics;
+        tada_layer_statistics statistics;
         int64_t n_cells = engine->statistics_get(layer, &statistics) ? cells_of(&statistics, n_tokens) : 0;
         if (interrupted()) {
             status = EXIT_INTERRUPTED;

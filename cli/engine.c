@@ -48,31 +48,36 @@ static int find_functions(struct engine *engine, void *llama)
     return 0;
 }
 
+/* Copies a function that a registry hands out as a plain pointer. False: it has none of that name. */
+static bool find_proc(void *(*get_proc)(ggml_backend_reg_t, const char *), ggml_backend_reg_t registry,
+                      const char *name, void *function)
+{
+    void *address = get_proc(registry, name);
+    memcpy(function, &address, sizeof address);
+    return address != NULL;
+}
+
 /* The plug-in and what is used of it. What ggml depends on is found through it. */
 static int load_plugin(struct engine *engine, void *ggml, const char *plugin)
 {
     ggml_backend_reg_t (*load)(const char *);
     void *(*get_proc)(ggml_backend_reg_t, const char *);
+    int (*version)(void);
     if (!host_find_symbol(ggml, "ggml_backend_load", &load) ||
         !host_find_symbol(ggml, "ggml_backend_reg_get_proc_address", &get_proc)) {
         return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
     }
-    /* The plug-in counts as a device only with a cache of ours. */
-    setenv("TADA_CACHE", "tada", 1);
     ggml_backend_reg_t registry = load(plugin);
     if (!registry) {
         return cli_fail("%s does not load: run 'tada doctor' to see why.", plugin);
     }
+    bool fits =
+        find_proc(get_proc, registry, TADA_PLUGIN_VERSION_NAME, &version) && version() == TADA_PLUGIN_VERSION;
 #define X(type, name, arguments)                                                                             \
-    void *name = get_proc(registry, "tada_" #name);                                                          \
-    if (!name) {                                                                                             \
-        return cli_fail("%s is of another version: install it again.", plugin);                              \
-    }                                                                                                        \
-    memcpy(&engine->name, &name, sizeof name);
-    ENGINE_PROCS(X)
+    fits = fits && find_proc(get_proc, registry, "tada_plugin_" #name, &engine->name);
+    TADA_PLUGIN_FUNCTIONS(X)
 #undef X
-    engine->set_cache("tada", NULL); /* from now on it knows that contexts without its cache are meant */
-    return 0;
+    return fits ? 0 : cli_fail("%s is of another version: install it again.", plugin);
 }
 
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin)
@@ -84,15 +89,18 @@ int engine_open_plugin(struct engine *engine, const char *tool, const char *plug
                 : cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
 }
 
-/* Its CPU back-ends, and the plug-in from where tada finds it. */
+/* The back-ends beside its tools, and the plug-in from where tada finds it. */
 static int load_backends(struct engine *engine, void *ggml, const char *plugin)
 {
     void (*load_all)(const char *);
+    char folder[PATH_MAX];
     if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all)) {
         return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
     }
     unsetenv("GGML_BACKEND_PATH");
-    load_all(engine->folder);
+    snprintf(folder, sizeof folder, "%s", engine->tool);
+    *strrchr(folder, '/') = '\0';
+    load_all(folder);
     return load_plugin(engine, ggml, plugin);
 }
 
@@ -113,9 +121,7 @@ int engine_open(struct engine *engine)
         return cli_fail("This llama.cpp is not the one that TaDA was built for, or not a complete one: "
                         "run 'tada doctor' to see what to do.");
     }
-    snprintf(engine->folder, sizeof engine->folder, "%s",
-             realpath(tool.path, resolved) ? resolved : tool.path);
-    *strrchr(engine->folder, '/') = '\0';
+    snprintf(engine->tool, sizeof engine->tool, "%s", realpath(tool.path, resolved) ? resolved : tool.path);
     void *ggml = host_open_library(tool.path, "libggml", why, sizeof why);
     void *llama = ggml ? host_open_library(tool.path, "libllama", why, sizeof why) : NULL;
     if (!llama) {
@@ -170,14 +176,12 @@ int model_open(struct engine *engine, const char *path, struct model *model)
     return load(engine, path, engine->llama_model_default_params(), model);
 }
 
-int model_open_sizes(struct engine *engine, const char *path, bool plugin, struct model *model)
+int model_open_sizes(struct engine *engine, const char *path, struct model *model)
 {
-    static ggml_backend_dev_t none[] = {NULL};
     struct llama_model_params params = engine->llama_model_default_params();
     params.no_alloc = true;
     params.load_mode = LLAMA_LOAD_MODE_NONE; /* mapping a file is no simulation */
     params.load_mtp = false; /* as llama-server without speculation by the model's own layers */
-    params.devices = plugin ? NULL : none;
     return load(engine, path, params, model);
 }
 
@@ -261,19 +265,10 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
         cli_fail("%s", error.text);
         return EXIT_USAGE;
     }
-    if (parsed->plan) {
-        tada_plan *read;
-        if (engine->plan_read(tada_spec_plan_path(spec), &read, &error) != TADA_OK) {
-            cli_fail("%s", error.text);
-            return EXIT_USAGE;
-        }
-        tada_plan_free(read);
-    }
-    if (plan) {
-        engine->set_plan(plan);
-    } else {
-        /* Also for a stock cache: the plan of the one before may be gone by now. */
-        engine->set_cache(parsed->stock ? "tada" : spec, NULL);
+    bool chosen = plan ? engine->set_plan(plan) : engine->set_cache(spec, &error);
+    if (!chosen) {
+        cli_fail("%s", *error.text ? error.text : "The plan is not sound: make one with 'tada calibrate'.");
+        return EXIT_USAGE;
     }
     return 0;
 }
@@ -323,9 +318,8 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     params.n_threads = params.n_threads_batch = options->n_threads;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.no_perf = true;
-    /* Ours is the cache of the plug-in's device; without offloading, the cache is the CPU's, as if the
-     * plug-in were not there. */
-    params.offload_kqv = !spec.stock;
+    /* A GPU would keep the cache, uncompressed: all kinds stay in the computer's memory. */
+    params.offload_kqv = false;
     if (spec.stock) {
         params.type_k = cache_stock_type(spec.stock_k);
         params.type_v = cache_stock_type(spec.stock_v);
@@ -358,6 +352,14 @@ void cache_close(struct cache *cache)
     }
 }
 
+/* What the buffers of all caches of ours can become. */
+static size_t plugin_buffers(const struct engine *engine)
+{
+    size_t reserved;
+    engine->cache_bytes(&reserved, NULL, NULL);
+    return reserved;
+}
+
 int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits)
 {
     struct engine *engine = cache->model->engine;
@@ -373,12 +375,13 @@ int cache_decode(struct cache *cache, const llama_token *tokens, int n, int firs
         batch->logits[i] = i >= n - n_logits;
     }
     batch->n_tokens = n;
-    size_t scratch = engine->scratch_bytes();
+    size_t scratch = engine->scratch_bytes(), buffers = plugin_buffers(engine);
     engine->complaint[0] = '\0';
     int result = engine->llama_decode(cache->context, *batch);
     engine->llama_synchronize(cache->context);
-    /* Scratch only grows, and nobody else computes meanwhile. */
+    /* Nobody else computes meanwhile: what has changed is this cache's. */
     cache->scratch_bytes += engine->scratch_bytes() - scratch;
+    cache->buffer_bytes += plugin_buffers(engine) - buffers;
     if (result != 0) {
         return cli_fail("llama.cpp could not compute with the cache %s (%s): use a smaller context or batch.",
                         cache->spec, result == 1 ? "the cache is full" : engine->complaint);

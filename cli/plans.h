@@ -7,6 +7,7 @@
 #include <limits.h>
 
 struct engine;
+struct model_file;
 
 /* False: none of these variables is set. */
 bool plans_folder(char path[PATH_MAX]);
@@ -17,6 +18,13 @@ int plans_new_path(const char *model_path, const char *budget, char path[PATH_MA
 /* What was measured of the plan itself: its share of f16's memory, and mean KL divergence; 0 and infinite: it
  * was not. */
 void plan_measured(const tada_plan *plan, double *memory, double *kld);
+
+/* Prints what is wrong and returns EXIT_USAGE where a plan is not for this model, as far as its file tells.
+ */
+int plan_check(const tada_plan *plan, const char *path, const struct model_file *model);
+/* The same for each of n specs that names a plan, before the model is loaded; also when a plan cannot be
+ * read. A model that cannot be read is left to llama.cpp. */
+int plans_check(const struct engine *engine, const char *model_path, const char *const *specs, int n);
 
 struct found_plan {
     char path[PATH_MAX]; /* "": none fits */
