@@ -57,19 +57,21 @@ static bool find_proc(void *(*get_proc)(ggml_backend_reg_t, const char *), ggml_
     return address != NULL;
 }
 
-/* The plug-in and what is used of it. What ggml depends on is found through it. */
-static int load_plugin(struct engine *engine, void *ggml, const char *plugin)
+/* What ggml depends on is found through it. */
+bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, char *why, size_t size)
 {
     ggml_backend_reg_t (*load)(const char *);
     void *(*get_proc)(ggml_backend_reg_t, const char *);
     int (*version)(void);
     if (!host_find_symbol(ggml, "ggml_backend_load", &load) ||
         !host_find_symbol(ggml, "ggml_backend_reg_get_proc_address", &get_proc)) {
-        return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
+        snprintf(why, size, "libggml lacks a function: use the llama.cpp that TaDA was built for.");
+        return false;
     }
     ggml_backend_reg_t registry = load(plugin);
     if (!registry) {
-        return cli_fail("%s does not load: run 'tada doctor' to see why.", plugin);
+        snprintf(why, size, "%s does not load: run 'tada doctor' to see why.", plugin);
+        return false;
     }
     bool fits =
         find_proc(get_proc, registry, TADA_PLUGIN_VERSION_NAME, &version) && version() == TADA_PLUGIN_VERSION;
@@ -77,23 +79,28 @@ static int load_plugin(struct engine *engine, void *ggml, const char *plugin)
     fits = fits && find_proc(get_proc, registry, "tada_plugin_" #name, &engine->name);
     TADA_PLUGIN_FUNCTIONS(X)
 #undef X
-    return fits ? 0 : cli_fail("%s is of another version: install it again.", plugin);
+    if (!fits) {
+        snprintf(why, size, "%s is of another version: install it again.", plugin);
+    }
+    return fits;
 }
 
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin)
 {
-    char why[1024];
+    char why[PATH_MAX + 128];
     memset(engine, 0, sizeof *engine);
     void *ggml = host_open_library(tool, "libggml", why, sizeof why);
-    return ggml ? load_plugin(engine, ggml, plugin)
-                : cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+    if (!ggml) {
+        return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+    }
+    return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
 
 /* The back-ends beside its tools, and the plug-in from where tada finds it. */
 static int load_backends(struct engine *engine, void *ggml, const char *plugin)
 {
     void (*load_all)(const char *);
-    char folder[PATH_MAX];
+    char folder[PATH_MAX], why[PATH_MAX + 128];
     if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all)) {
         return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
     }
@@ -101,7 +108,7 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
     snprintf(folder, sizeof folder, "%s", engine->tool);
     *strrchr(folder, '/') = '\0';
     load_all(folder);
-    return load_plugin(engine, ggml, plugin);
+    return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
 
 int engine_open(struct engine *engine)

@@ -102,6 +102,9 @@ struct cache {
 
 /* Loads the library and the plug-in. Once in a process: neither can be unloaded. */
 int engine_open(struct engine *engine);
+/* Loads the plug-in into ggml, whose library is open, and finds what is used of it. False: `why` says why
+ * not, and nothing is printed. */
+bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, char *why, size_t size);
 /* Loads only the plug-in, with ggml from beside a tool: what is used of it works, and nothing of llama.cpp.
  */
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin);

@@ -105,6 +105,27 @@ int plan_check(const tada_plan *plan, const char *path, const struct model_file 
     return 0;
 }
 
+int plan_read_for(const char *tool, const char *plugin, const char *path, const struct model_file *model,
+                  tada_plan **plan)
+{
+    struct engine engine;
+    tada_error error = {""};
+    *plan = NULL;
+    if (engine_open_plugin(&engine, tool, plugin) != 0) {
+        return 0; /* it said why */
+    }
+    if (engine.plan_read(path, plan, &error) != TADA_OK) {
+        cli_fail("%s", error.text);
+        return EXIT_USAGE;
+    }
+    int status = plan_check(*plan, path, model);
+    if (status != 0) {
+        tada_plan_free(*plan);
+        *plan = NULL;
+    }
+    return status;
+}
+
 int plans_check(const struct engine *engine, const char *model_path, const char *const *specs, int n)
 {
     struct model_file model = {0};
