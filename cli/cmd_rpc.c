@@ -38,7 +38,7 @@ static int check_ports(const struct launch *launch)
     int status = 0;
     for (int i = 0; i + 1 < launch->n_pass && status == 0; i++) {
         if (equals_any(launch->pass[i], names)) {
-            int port;
+            int port = 0;
             status = take_int(launch->self->name, "--port", launch->pass[++i], 1, 65535, &port);
         }
     }
