@@ -2,7 +2,7 @@
 #include "packed.h"
 #include "stock.h"
 
-#include <omp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +23,7 @@ typedef struct packing {
     const tada_session_watch *watch;
     tada_session_sizes *sizes;
     tada_error *error;
+    const tada_threads *threads;
 } packing;
 
 /* What became of up to 64 rows of a batch. */
@@ -39,12 +40,13 @@ typedef struct plane {
     const tada_stock_plane *stock;
     tada_grid grid;
     uint64_t raw_from, row; /* rows from raw_from on are still to be written, as they are; next row */
-    int n_threads;
+    const tada_threads *threads;
     size_t scratch_floats, run_bytes;
     float *scratch; /* of each thread */
     uint16_t *rows; /* of a batch */
     uint8_t *bytes; /* of a batch's runs */
     int n_runs;
+    atomic_int taken; /* runs that are being made, or have been */
     run runs[PACKED_BATCH_RUNS];
     run_cuts *cuts;
 } plane;
@@ -125,12 +127,23 @@ static void make_run(const plane *pl, float *scratch, run *r)
     }
 }
 
+static void make_part(void *context, int thread, int n_threads)
+{
+    plane *pl = context;
+    (void)n_threads;
+    for (int i; (i = pl->taken++) < pl->n_runs;) {
+        make_run(pl, pl->scratch + pl->scratch_floats * (size_t)thread, &pl->runs[i]);
+    }
+}
+
 /* Those of a batch, whose rows are in memory. */
 static void make_runs(plane *pl)
 {
-#pragma omp parallel for num_threads(pl->n_threads) schedule(dynamic, 1) if (pl->n_runs > 1)
-    for (int i = 0; i < pl->n_runs; i++) {
-        make_run(pl, pl->scratch + pl->scratch_floats * (size_t)omp_get_thread_num(), &pl->runs[i]);
+    pl->taken = 0;
+    if (pl->n_runs > 1) {
+        pl->threads->run(pl->threads->pool, make_part, pl);
+    } else {
+        make_part(pl, 0, 1);
     }
 }
 
@@ -271,8 +284,7 @@ static bool plane_memory(plane *pl)
     pl->run_bytes =
         tada_grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + tada_grid_head_bytes(&pl->grid));
     pl->scratch_floats = (tada_grid_scratch(&pl->grid) + 15) / 16 * 16;
-    pl->n_threads = tada_session_threads();
-    pl->scratch = malloc(pl->scratch_floats * (size_t)pl->n_threads * sizeof *pl->scratch);
+    pl->scratch = malloc(pl->scratch_floats * (size_t)pl->threads->n * sizeof *pl->scratch);
     pl->rows = malloc((size_t)runs * CELLS * row_bytes(pl));
     pl->bytes = malloc((size_t)runs * pl->run_bytes);
     for (int i = 0; pl->bytes && i < runs; i++) {
@@ -285,7 +297,7 @@ static bool plane_memory(plane *pl)
 static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run_cuts *cuts,
                                   tada_session_guess *guess)
 {
-    plane pl = {.stock = stock, .cuts = cuts};
+    plane pl = {.stock = stock, .cuts = cuts, .threads = p->threads};
     const tada_grid *grid = &pl.grid;
     guess->grid.width = (int)stock->width;
     enum tada_status status = tada_session_detect(p->source, stock->at, stock->rows, guess, p->error);
@@ -369,6 +381,19 @@ static enum tada_status put_records(packing *p)
     return status == TADA_OK ? put_bytes(p, at, p->source->size - at) : status;
 }
 
+/* With threads of its own. */
+static enum tada_status put_all(packing *p)
+{
+    tada_team *team = tada_session_team();
+    if (!team) {
+        return tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
+    }
+    p->threads = tada_team_lend(team);
+    enum tada_status status = put_records(p);
+    tada_team_free(team);
+    return status;
+}
+
 /* The checksum of a whole file. */
 static enum tada_status source_sum(tada_source *source, uint32_t *sum, tada_error *error)
 {
@@ -399,7 +424,7 @@ static enum tada_status pack_to(packing *p, const tada_whole *whole)
     uint32_t sum, back;
     tada_session_sizes sizes;
     enum tada_status status = source_sum(p->source, &sum, p->error);
-    status = status == TADA_OK ? put_records(p) : status;
+    status = status == TADA_OK ? put_all(p) : status;
     status = status == TADA_OK ? put_footer(p, sum) : status;
     p->sizes->packed = p->sink->size;
     if (status == TADA_OK) {
@@ -434,7 +459,7 @@ enum tada_status tada_session_pack_file(const char *from, const char *to, const 
     if (status == TADA_OK) {
         status = tada_sink_open(whole.fd, to, &sink, error);
         if (status == TADA_OK) {
-            packing p = {&source, &sink, watch, sizes, error};
+            packing p = {.source = &source, .sink = &sink, .watch = watch, .sizes = sizes, .error = error};
             status = pack_to(&p, &whole);
         }
         tada_sink_free(&sink);

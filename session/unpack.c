@@ -1,7 +1,7 @@
 /* Unpacking: nothing in the file is believed, not even after its checksum was right. */
 #include "packed.h"
 
-#include <omp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +17,7 @@ typedef struct unpacking {
     tada_error *error;
     uint64_t stock_bytes; /* that are to come out */
     uint64_t end;         /* of the records */
+    const tada_threads *threads;
 } unpacking;
 
 /* Runs of a plane that are unpacked at once. */
@@ -27,13 +28,14 @@ typedef struct batch {
     size_t run_bytes, scratch_floats; /* that each has room for */
     uint8_t *packed;
     uint16_t *out;
-    float *scratch;
+    float *scratch;   /* of each thread */
+    atomic_int taken; /* runs */
 } batch;
 
-int tada_session_threads(void)
+tada_team *tada_session_team(void)
 {
-    int n = omp_get_num_procs();
-    return n < 1 ? 1 : n > 8 ? 8 : n;
+    int n = tada_team_cpus();
+    return tada_team_create(n > 8 ? 8 : n);
 }
 
 enum tada_status tada_session_step(const tada_session_watch *watch, uint64_t done, uint64_t total,
@@ -84,14 +86,25 @@ static enum tada_status copy_bytes(const unpacking *u, uint64_t n)
 
 /* ---- planes ---- */
 
+static void get_runs(void *context, int thread, int n_threads)
+{
+    batch *b = context;
+    (void)n_threads;
+    for (int i; thread < b->n_threads && (i = b->taken++) < b->n;) {
+        tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
+                      b->out + (size_t)i * CELLS * (size_t)b->grid.width,
+                      b->scratch + b->scratch_floats * (size_t)thread);
+    }
+}
+
 static enum tada_status batch_put(const unpacking *u, batch *b)
 {
     size_t width = (size_t)b->grid.width;
-#pragma omp parallel for num_threads(b->n_threads) schedule(dynamic, 1) if (b->n > 1)
-    for (int i = 0; i < b->n; i++) {
-        tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
-                      b->out + (size_t)i * CELLS * width,
-                      b->scratch + b->scratch_floats * (size_t)omp_get_thread_num());
+    b->taken = 0;
+    if (b->n > 1) {
+        u->threads->run(u->threads->pool, get_runs, b);
+    } else {
+        get_runs(b, 0, 1);
     }
     enum tada_status status = TADA_OK;
     for (int i = 0; i < b->n && status == TADA_OK; i++) {
@@ -194,8 +207,7 @@ static enum tada_status take_plane(const unpacking *u)
     uint32_t least = (longs[1] + CELLS - 1) / CELLS;
     b.most = packed_batch(&b.grid);
     b.most = (uint32_t)b.most < least ? b.most : (int)least;
-    b.n_threads = tada_session_threads();
-    b.n_threads = b.n_threads < b.most ? b.n_threads : b.most;
+    b.n_threads = u->threads->n < b.most ? u->threads->n : b.most;
     b.run_bytes = tada_grid_most_bytes(&b.grid);
     b.scratch_floats = (tada_grid_scratch(&b.grid) + 15) / 16 * 16;
     b.packed = malloc((size_t)b.most * b.run_bytes);
@@ -237,6 +249,20 @@ static enum tada_status take_records(const unpacking *u)
             status = damaged(u, "a record is of an unknown kind");
         }
     }
+    return status;
+}
+
+/* With threads of its own. */
+static enum tada_status take_all(unpacking *u)
+{
+    tada_team *team = tada_session_team();
+    if (!team) {
+        return tada_fail(u->error, TADA_E_MEMORY, "Out of memory while %.150s was unpacked.",
+                         u->source->path);
+    }
+    u->threads = tada_team_lend(team);
+    enum tada_status status = take_records(u);
+    tada_team_free(team);
     return status;
 }
 
@@ -307,9 +333,15 @@ enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char 
         status = tada_sink_open(to_fd, to, &sink, error);
         if (status == TADA_OK) {
             const uint8_t *header;
-            unpacking u = {&source, &sink, watch, sizes, error, stock_bytes, source.size - PACKED_FOOTER};
+            unpacking u = {.source = &source,
+                           .sink = &sink,
+                           .watch = watch,
+                           .sizes = sizes,
+                           .error = error,
+                           .stock_bytes = stock_bytes,
+                           .end = source.size - PACKED_FOOTER};
             status = tada_source_take(&source, PACKED_HEADER, &header, error);
-            status = status == TADA_OK ? take_records(&u) : status;
+            status = status == TADA_OK ? take_all(&u) : status;
             status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
             if (status == TADA_OK && (sink.size != stock_bytes || sink.sum != stock_sum)) {
                 status = damaged(&u, "what comes out is not what went in");
