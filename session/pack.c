@@ -2,7 +2,6 @@
 #include "packed.h"
 #include "stock.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +22,7 @@ typedef struct packing {
     const tada_session_watch *watch;
     tada_session_sizes *sizes;
     tada_error *error;
-    const tada_threads *threads;
+    tada_team *team;
 } packing;
 
 /* What became of up to 64 rows of a batch. */
@@ -40,13 +39,12 @@ typedef struct plane {
     const tada_stock_plane *stock;
     tada_grid grid;
     uint64_t raw_from, row; /* rows from raw_from on are still to be written, as they are; next row */
-    const tada_threads *threads;
+    const tada_team *team;
     size_t scratch_floats, run_bytes;
     float *scratch; /* of each thread */
     uint16_t *rows; /* of a batch */
     uint8_t *bytes; /* of a batch's runs */
     int n_runs;
-    atomic_int taken; /* runs that are being made, or have been */
     run runs[PACKED_BATCH_RUNS];
     run_cuts *cuts;
 } plane;
@@ -127,24 +125,16 @@ static void make_run(const plane *pl, float *scratch, run *r)
     }
 }
 
-static void make_part(void *context, int thread, int n_threads)
+static void make_one(void *context, int thread, int64_t i)
 {
     plane *pl = context;
-    (void)n_threads;
-    for (int i; (i = pl->taken++) < pl->n_runs;) {
-        make_run(pl, pl->scratch + pl->scratch_floats * (size_t)thread, &pl->runs[i]);
-    }
+    make_run(pl, pl->scratch + pl->scratch_floats * (size_t)thread, &pl->runs[i]);
 }
 
 /* Those of a batch, whose rows are in memory. */
 static void make_runs(plane *pl)
 {
-    pl->taken = 0;
-    if (pl->n_runs > 1) {
-        pl->threads->run(pl->threads->pool, make_part, pl);
-    } else {
-        make_part(pl, 0, 1);
-    }
+    tada_team_each(pl->team, pl->n_runs, make_one, pl);
 }
 
 /* Writes what make_run has made of the next rows. */
@@ -284,7 +274,7 @@ static bool plane_memory(plane *pl)
     pl->run_bytes =
         tada_grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + tada_grid_head_bytes(&pl->grid));
     pl->scratch_floats = (tada_grid_scratch(&pl->grid) + 15) / 16 * 16;
-    pl->scratch = malloc(pl->scratch_floats * (size_t)pl->threads->n * sizeof *pl->scratch);
+    pl->scratch = malloc(pl->scratch_floats * (size_t)tada_team_lend(pl->team)->n * sizeof *pl->scratch);
     pl->rows = malloc((size_t)runs * CELLS * row_bytes(pl));
     pl->bytes = malloc((size_t)runs * pl->run_bytes);
     for (int i = 0; pl->bytes && i < runs; i++) {
@@ -297,7 +287,7 @@ static bool plane_memory(plane *pl)
 static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run_cuts *cuts,
                                   tada_session_guess *guess)
 {
-    plane pl = {.stock = stock, .cuts = cuts, .threads = p->threads};
+    plane pl = {.stock = stock, .cuts = cuts, .team = p->team};
     const tada_grid *grid = &pl.grid;
     guess->grid.width = (int)stock->width;
     enum tada_status status = tada_session_detect(p->source, stock->at, stock->rows, guess, p->error);
@@ -384,13 +374,12 @@ static enum tada_status put_records(packing *p)
 /* With threads of its own. */
 static enum tada_status put_all(packing *p)
 {
-    tada_team *team = tada_session_team();
-    if (!team) {
+    p->team = tada_session_team();
+    if (!p->team) {
         return tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
     }
-    p->threads = tada_team_lend(team);
     enum tada_status status = put_records(p);
-    tada_team_free(team);
+    tada_team_free(p->team);
     return status;
 }
 

@@ -1,7 +1,6 @@
 /* Unpacking: nothing in the file is believed, not even after its checksum was right. */
 #include "packed.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,19 +16,18 @@ typedef struct unpacking {
     tada_error *error;
     uint64_t stock_bytes; /* that are to come out */
     uint64_t end;         /* of the records */
-    const tada_threads *threads;
+    tada_team *team;
 } unpacking;
 
 /* Runs of a plane that are unpacked at once. */
 typedef struct batch {
     tada_grid grid;
-    int n, most, n_threads;
+    int n, most;
     int rows[PACKED_BATCH_RUNS];      /* of each run */
     size_t run_bytes, scratch_floats; /* that each has room for */
     uint8_t *packed;
     uint16_t *out;
-    float *scratch;   /* of each thread */
-    atomic_int taken; /* runs */
+    float *scratch; /* of each thread */
 } batch;
 
 tada_team *tada_session_team(void)
@@ -86,26 +84,18 @@ static enum tada_status copy_bytes(const unpacking *u, uint64_t n)
 
 /* ---- planes ---- */
 
-static void get_runs(void *context, int thread, int n_threads)
+static void get_run(void *context, int thread, int64_t i)
 {
-    batch *b = context;
-    (void)n_threads;
-    for (int i; thread < b->n_threads && (i = b->taken++) < b->n;) {
-        tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
-                      b->out + (size_t)i * CELLS * (size_t)b->grid.width,
-                      b->scratch + b->scratch_floats * (size_t)thread);
-    }
+    const batch *b = context;
+    tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
+                  b->out + (size_t)i * CELLS * (size_t)b->grid.width,
+                  b->scratch + b->scratch_floats * (size_t)thread);
 }
 
 static enum tada_status batch_put(const unpacking *u, batch *b)
 {
     size_t width = (size_t)b->grid.width;
-    b->taken = 0;
-    if (b->n > 1) {
-        u->threads->run(u->threads->pool, get_runs, b);
-    } else {
-        get_runs(b, 0, 1);
-    }
+    tada_team_each(u->team, b->n, get_run, b);
     enum tada_status status = TADA_OK;
     for (int i = 0; i < b->n && status == TADA_OK; i++) {
         status = put(u, b->out + (size_t)i * CELLS * width, (size_t)b->rows[i] * width * 2);
@@ -207,12 +197,11 @@ static enum tada_status take_plane(const unpacking *u)
     uint32_t least = (longs[1] + CELLS - 1) / CELLS;
     b.most = packed_batch(&b.grid);
     b.most = (uint32_t)b.most < least ? b.most : (int)least;
-    b.n_threads = u->threads->n < b.most ? u->threads->n : b.most;
     b.run_bytes = tada_grid_most_bytes(&b.grid);
     b.scratch_floats = (tada_grid_scratch(&b.grid) + 15) / 16 * 16;
     b.packed = malloc((size_t)b.most * b.run_bytes);
     b.out = malloc((size_t)b.most * CELLS * 2 * (size_t)b.grid.width);
-    b.scratch = malloc((size_t)b.n_threads * b.scratch_floats * sizeof *b.scratch);
+    b.scratch = malloc((size_t)tada_team_lend(u->team)->n * b.scratch_floats * sizeof *b.scratch);
     u->sizes->planes++;
     u->sizes->rows += longs[1];
     status =
@@ -255,14 +244,13 @@ static enum tada_status take_records(const unpacking *u)
 /* With threads of its own. */
 static enum tada_status take_all(unpacking *u)
 {
-    tada_team *team = tada_session_team();
-    if (!team) {
+    u->team = tada_session_team();
+    if (!u->team) {
         return tada_fail(u->error, TADA_E_MEMORY, "Out of memory while %.150s was unpacked.",
                          u->source->path);
     }
-    u->threads = tada_team_lend(team);
     enum tada_status status = take_records(u);
-    tada_team_free(team);
+    tada_team_free(u->team);
     return status;
 }
 

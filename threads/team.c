@@ -142,6 +142,32 @@ const tada_threads *tada_team_lend(const tada_team *team)
     return &team->lent;
 }
 
+typedef struct each {
+    tada_each one;
+    void *context;
+    int64_t n;
+    _Atomic int64_t next;
+} each;
+
+static void each_part(void *context, int thread, int n_threads)
+{
+    each *e = context;
+    (void)n_threads;
+    for (int64_t i; (i = e->next++) < e->n;) {
+        e->one(e->context, thread, i);
+    }
+}
+
+void tada_team_each(const tada_team *team, int64_t n, tada_each one, void *context)
+{
+    each e = {one, context, n, 0};
+    if (n > 1) {
+        team->lent.run(team->lent.pool, each_part, &e);
+    } else {
+        each_part(&e, 0, 1);
+    }
+}
+
 int tada_team_cpus(void)
 {
     cpu_set_t set;

@@ -20,6 +20,10 @@ void tada_team_free(tada_team *team); /* NULL is fine */
 /* What to hand to the library; it lives as long as the team. */
 const tada_threads *tada_team_lend(const tada_team *team);
 
+/* Calls one(context, thread, i) for each i from 0 to n - 1, by whichever thread is free. */
+typedef void (*tada_each)(void *context, int thread, int64_t i);
+void tada_team_each(const tada_team *team, int64_t n, tada_each one, void *context);
+
 /* CPUs that this process may use, 1 at least. */
 int tada_team_cpus(void);
 
