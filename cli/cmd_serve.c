@@ -41,7 +41,6 @@ const char serve_help[] =
 static int check_server_options(const struct serve *serve)
 {
     const struct server_options *server = &serve->server;
-    bool has_k = server_option_is_f16(server->type_k), has_v = server_option_is_f16(server->type_v);
     if (server->models && serve->launch.spec.plan) {
         return cli_usage("serve",
                          "A plan is for one model, and a router has many: use a cache such as --cache tada.");
@@ -49,15 +48,9 @@ static int check_server_options(const struct serve *serve)
     if (server_option_is_off(server->flash)) {
         fprintf(stderr, "tada: nothing is compressed: only caches that flash attention reads are; leave out "
                         "-fa off.\n");
-    } else if (!has_k && !has_v) {
-        fprintf(stderr, "tada: keys and values stay as they are: of caches only those of type f16 are "
-                        "compressed; leave out -ctk and -ctv.\n");
-    } else if (!has_k || !has_v) {
-        fprintf(
-            stderr,
-            "tada: %s stay as they are, and attention is slow where only %s are compressed: leave out -ctk "
-            "and -ctv, or give both.\n",
-            has_v ? "keys" : "values", has_v ? "values" : "keys");
+    } else if (!server_option_is_f16(server->type_k) || !server_option_is_f16(server->type_v)) {
+        fprintf(stderr, "tada: nothing is compressed: only caches whose keys and values are both of type f16 "
+                        "are; leave out -ctk and -ctv.\n");
     }
     if (*serve->gpus) {
         fprintf(

@@ -24,7 +24,7 @@ static void add_size(const char *text, const char *format, double *sum)
 static void keep_log(enum ggml_log_level level, const char *text, void *user)
 {
     struct engine *engine = user;
-    add_size(text, "KV buffer size = %lf", &engine->kv_mib);
+    add_size(text, "llama_kv_cache: size = %lf", &engine->kv_mib);
     add_size(text, "RS buffer size = %lf", &engine->rs_mib);
     add_size(text, "output buffer size = %lf", &engine->output_mib);
     if (level == GGML_LOG_LEVEL_ERROR && !*engine->complaint) {
@@ -85,13 +85,24 @@ bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, c
     return fits;
 }
 
+static void quiet(enum ggml_log_level level, const char *text, void *user)
+{
+    (void)level;
+    (void)text;
+    (void)user;
+}
+
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin)
 {
     char why[PATH_MAX + 128];
+    void (*log_set)(ggml_log_callback, void *);
     memset(engine, 0, sizeof *engine);
     void *ggml = host_open_library(tool, "libggml", why, sizeof why);
     if (!ggml) {
         return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+    }
+    if (host_find_symbol(ggml, "ggml_log_set", &log_set)) {
+        log_set(quiet, NULL); /* without its back-ends it has nothing to compress, which is no news */
     }
     return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
@@ -345,7 +356,7 @@ int cache_open(const struct model *model, const struct cache_options *options, s
         return EXIT_USAGE;
     }
     cache->batch = engine->llama_batch_init(options->n_batch, 0, 1);
-    cache->buffer_bytes = (size_t)(engine->kv_mib * 1048576 + 0.5);
+    cache->rows_bytes = (size_t)(engine->kv_mib * 1048576 + 0.5);
     cache->scratch_bytes = engine->scratch_bytes() - scratch;
     return 0;
 }
@@ -357,14 +368,6 @@ void cache_close(struct cache *cache)
         cache->model->engine->llama_free(cache->context);
         cache->context = NULL;
     }
-}
-
-/* What the buffers of all caches of ours can become. */
-static size_t plugin_buffers(const struct engine *engine)
-{
-    size_t reserved;
-    engine->cache_bytes(&reserved, NULL, NULL);
-    return reserved;
 }
 
 int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits)
@@ -382,13 +385,16 @@ int cache_decode(struct cache *cache, const llama_token *tokens, int n, int firs
         batch->logits[i] = i >= n - n_logits;
     }
     batch->n_tokens = n;
-    size_t scratch = engine->scratch_bytes(), buffers = plugin_buffers(engine);
+    size_t scratch = engine->scratch_bytes(), planes[2], f16[2];
+    engine->cache_bytes(&planes[0], NULL, &f16[0]);
     engine->complaint[0] = '\0';
     int result = engine->llama_decode(cache->context, *batch);
     engine->llama_synchronize(cache->context);
     /* Nobody else computes meanwhile: what has changed is this cache's. */
     cache->scratch_bytes += engine->scratch_bytes() - scratch;
-    cache->buffer_bytes += plugin_buffers(engine) - buffers;
+    engine->cache_bytes(&planes[1], NULL, &f16[1]);
+    cache->planes_bytes += planes[1] - planes[0];
+    cache->planes_f16 += f16[1] - f16[0];
     if (result != 0) {
         return cli_fail("llama.cpp could not compute with the cache %s (%s): use a smaller context or batch.",
                         cache->spec, result == 1 ? "the cache is full" : engine->complaint);
@@ -424,5 +430,8 @@ int cache_rewind(struct cache *cache, int first)
 
 size_t cache_bytes(const struct cache *cache)
 {
-    return cache->buffer_bytes + cache->scratch_bytes;
+    const size_t rounding = 2 * 1048576 / 100; /* of a model with two kinds of layers */
+    size_t rows = cache->rows_bytes > cache->planes_f16 ? cache->rows_bytes - cache->planes_f16 : 0;
+    rows = cache->planes_f16 > 0 && rows < rounding ? 0 : rows;
+    return rows + cache->planes_bytes + cache->scratch_bytes;
 }

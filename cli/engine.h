@@ -61,7 +61,7 @@ struct engine {
     void *library;       /* libllama */
     /* What llama.cpp logged since this was last cleared: */
     char complaint[512]; /* its first error, one line */
-    double kv_mib;       /* sum of "KV buffer size" */
+    double kv_mib;       /* of K and V in its own types, sum of "size" */
     double rs_mib;       /* of recurrent states, sum of "RS buffer size" */
     double output_mib;   /* sum of "output buffer size" */
 };
@@ -92,9 +92,9 @@ struct cache {
     int n_batch;
     bool stock;
     char spec[256];
-    /* Of the cache's buffers: as llama.cpp reports them (to 0.01 MiB), and once it computes as the plug-in
-     * does, which then knows what cannot be compressed. */
-    size_t buffer_bytes;
+    size_t rows_bytes; /* of K and V in the types of llama.cpp, as it reports them (to 0.01 MiB) */
+    /* Of compressed planes, which are made when attention first reads them, and of what they stand for. */
+    size_t planes_bytes, planes_f16;
     size_t scratch_bytes; /* of the plug-in for this cache; grows with use */
 };
 
@@ -136,7 +136,7 @@ const float *cache_logits(const struct cache *cache, int i);
 void cache_clear(struct cache *cache);
 /* Forgets positions first... A model that cannot (recurrent ones): EXIT_USAGE. */
 int cache_rewind(struct cache *cache, int first);
-/* Buffers and scratch. */
+/* Rows, planes and scratch, once it has computed. */
 size_t cache_bytes(const struct cache *cache);
 
 /* Tokens of a text of `length` bytes: *tokens is the caller's to free. special: "<|im_start|>" is one token.

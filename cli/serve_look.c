@@ -56,7 +56,6 @@ static void add_plane(const struct serve *serve, const struct server_cache *cach
                         .n_streams = cache->unified ? 1 : cache->slots};
     double f16 = 2.0 * width * (double)shape.n_cells * (double)shape.n_streams;
     tada_spec spec = serve->launch.spec;
-    /* A draft model has what of the plan fits it. */
     if (plan && plane < 2 * plan->n_layers && plan->planes[plane].width == width) {
         shape.head_dim = plan->planes[plane].head_dim;
         spec = tada_plan_spec(plan, plane / 2, shape.kind);
@@ -69,10 +68,13 @@ static void add_plane(const struct serve *serve, const struct server_cache *cach
 static void add_model(const struct serve *serve, const struct server_cache *cache, const tada_plan *plan,
                       const struct model_file *model, struct serve_memory *memory)
 {
+    /* A draft model. */
+    bool is_other =
+        plan && plan->fingerprint && model->fingerprint && plan->fingerprint != model->fingerprint;
     memory->at_most = memory->at_most || model->windowed;
     for (int i = 0; i < 2 * model->n_layers; i++) {
         if (model->widths[i] > 0) {
-            add_plane(serve, cache, plan, i, model->widths[i], memory);
+            add_plane(serve, cache, is_other ? NULL : plan, i, model->widths[i], memory);
         }
     }
 }

@@ -251,10 +251,10 @@ for options in "-ngl 0" "-ngl 1" "-ngl 2" "-ngl all" "--gpu-layers 0" "-nkvo" "-
     call 0 serve $options; hasnt "compressed"; arguments $options
 done
 LLAMA_ARG_NO_KV_OFFLOAD=1 call 0 serve; hasnt "compressed"
-call 0 serve -ctk q8_0; has "keys stay as they are, and attention is slow"
-call 0 serve -ctv q8_0; has "values stay as they are, and attention is slow"
-call 0 serve -ctk q8_0 --cache-type-v bf16; has "keys and values stay as they are"; hasnt "slow"
-call 0 serve -ctk q8_0 --cache f16; hasnt "stay as they are"
+for options in "-ctk q8_0" "-ctv q8_0" "-ctk q8_0 --cache-type-v bf16"; do
+    call 0 serve $options; has "nothing is compressed: only caches whose keys and values are both of type f16"; arguments $options
+    call 0 serve $options --cache f16; hasnt "compressed"
+done
 touch "$work/plan.gguf"
 call 0 serve -md draft.gguf; arguments -md draft.gguf
 call 2 serve --models-dir "$work" --cache "tada:@$work/plan.gguf"; has "router"
