@@ -123,7 +123,7 @@ static const struct ggml_backend_buffer_i functions = {
     .clear = buffer_clear,
 };
 
-ggml_backend_buffer_t buffer_make(size_t size, int n_tensors, const policy *policy)
+ggml_backend_buffer_t buffer_make(size_t size, int n_tensors, const cache_policy *policy)
 {
     if (policy->problem[0]) {
         log_line(GGML_LOG_LEVEL_ERROR, "%s", policy->problem);

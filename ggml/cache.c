@@ -40,7 +40,7 @@ bool cache_name(const char *name, enum tada_kind *kind, int *layer)
     return true;
 }
 
-bool cache_shape(const policy *policy, const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec,
+bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec,
                  int *layer, bool *fits)
 {
     if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 ||
@@ -54,7 +54,7 @@ bool cache_shape(const policy *policy, const struct ggml_tensor *tensor, tada_sh
     return !spec->stock && tada_plane_bytes(spec, shape) > 0;
 }
 
-size_t cache_shape_bytes(const policy *policy, const struct ggml_tensor *tensor)
+size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *tensor)
 {
     tada_shape shape;
     tada_spec spec;
@@ -71,7 +71,7 @@ static void *reserve(size_t size)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-cache_buffer *cache_buffer_make(size_t size, int n_tensors, const policy *policy)
+cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *policy)
 {
     cache_buffer *b = calloc(1, sizeof *b);
     tada_pool *pool = b ? tada_pool_create() : NULL;
@@ -489,7 +489,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
         tell_plain(b, root->name, "only caches of type f16 are compressed");
         return NULL;
     }
-    policy own = *b->policy;
+    cache_policy own = *b->policy;
     if (own.plan && !fits) {
         own.plan = NULL;
     }

@@ -62,7 +62,7 @@ typedef struct restored {
 struct cache_buffer {
     char *base; /* of the address space; NULL: of no bytes */
     size_t size;
-    const policy *policy; /* in force when it was sized */
+    const cache_policy *policy; /* in force when it was sized */
     tada_pool *pool;      /* of all its planes */
     cache_plane *planes;
     uint64_t touches; /* rows may have changed so often */
@@ -81,7 +81,7 @@ struct cache_buffer {
 
 /* n_tensors: cache tensors that the host is about to put into it, or 0. NULL: memory is short, and the log says
  * so. */
-cache_buffer *cache_buffer_make(size_t size, int n_tensors, const policy *policy);
+cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *policy);
 void cache_buffer_free(cache_buffer *buffer);
 /* All rows are gone, and their pages are the system's again. What has no plane gets `value` in each byte. */
 void cache_buffer_clear(cache_buffer *buffer, uint8_t value);
@@ -107,10 +107,10 @@ static inline const struct ggml_tensor *cache_root(const struct ggml_tensor *ten
 bool cache_name(const char *name, enum tada_kind *kind, int *layer);
 /* The shape and spec of the plane that a tensor by that name and of that type may become, whatever buffer it
  * is in; false: none. *fits: the policy's plan knows it. */
-bool cache_shape(const policy *policy, const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec,
+bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec,
                  int *layer, bool *fits);
 /* The bytes of that plane, or 0. */
-size_t cache_shape_bytes(const policy *policy, const struct ggml_tensor *tensor);
+size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *tensor);
 
 /* Makes the plane of a tensor that owns its memory and is read in heads of that size; NULL: it stays plain
  * memory, and the log says why. fits: whether the plan of the policy is for the model. */

@@ -94,7 +94,7 @@ static ggml_backend_buffer_t hooked_alloc_buffer(ggml_backend_buffer_type_t type
     int n = asked_match(&sizes, size);
     free(sizes.sizes);
     sizes = (asked){NULL, 0, 0, 0};
-    const policy *policy = policy_now();
+    const cache_policy *policy = policy_now();
     if (size > 0 && !policy->spec.stock && (n > 0 || remote_is_on())) {
         return buffer_make(size, n, policy);
     }

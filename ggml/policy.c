@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Atomic(const policy *) in_force;
+static _Atomic(const cache_policy *) in_force;
 
-const policy *policy_now(void)
+const cache_policy *policy_now(void)
 {
     return atomic_load(&in_force);
 }
@@ -24,7 +24,7 @@ static enum tada_status fail(tada_error *error, enum tada_status status, const c
 }
 
 /* A policy of that text, with a plan that is read when it names one. */
-static enum tada_status make(const char *text, policy **made, tada_error *error)
+static enum tada_status make(const char *text, cache_policy **made, tada_error *error)
 {
     tada_plan *plan = NULL;
     tada_spec spec;
@@ -35,7 +35,7 @@ static enum tada_status make(const char *text, policy **made, tada_error *error)
     if (status != TADA_OK) {
         return status;
     }
-    policy *p = calloc(1, sizeof *p);
+    cache_policy *p = calloc(1, sizeof *p);
     char *copy = strdup(text);
     if (!p || !copy) {
         free(p);
@@ -43,7 +43,7 @@ static enum tada_status make(const char *text, policy **made, tada_error *error)
         tada_plan_free(plan);
         return fail(error, TADA_E_MEMORY, "Out of memory for a cache spec: free some and try again.");
     }
-    *p = (policy){.spec = spec, .plan = plan, .text = copy};
+    *p = (cache_policy){.spec = spec, .plan = plan, .text = copy};
     *made = p;
     return TADA_OK;
 }
@@ -52,7 +52,7 @@ bool policy_init(void)
 {
     const char *text = getenv("TADA_CACHE");
     tada_error error;
-    policy *p = NULL;
+    cache_policy *p = NULL;
     /* An empty variable counts as none. */
     if (make(text && *text ? text : "tada", &p, &error) != TADA_OK) {
         log_line(GGML_LOG_LEVEL_ERROR, "%s", error.text);
@@ -67,7 +67,7 @@ bool policy_init(void)
 
 bool policy_set_cache(const char *text, tada_error *error)
 {
-    policy *p;
+    cache_policy *p;
     bool done = make(text, &p, error) == TADA_OK;
     if (done) {
         atomic_store(&in_force, p);
@@ -77,7 +77,7 @@ bool policy_set_cache(const char *text, tada_error *error)
 
 bool policy_set_plan(const tada_plan *plan)
 {
-    policy *p;
+    cache_policy *p;
     bool done = tada_plan_check(plan, NULL) == TADA_OK && make("tada", &p, NULL) == TADA_OK;
     if (done) {
         p->plan = plan;
@@ -86,7 +86,7 @@ bool policy_set_plan(const tada_plan *plan)
     return done;
 }
 
-tada_spec policy_spec(const policy *p, int layer, tada_shape *shape, bool *fits)
+tada_spec policy_spec(const cache_policy *p, int layer, tada_shape *shape, bool *fits)
 {
     *fits = true;
     shape->head_dim = 0;
