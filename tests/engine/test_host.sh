@@ -14,7 +14,7 @@ command -v nm > /dev/null && [ -f "${TADA_GGML_H:-}" ] || { echo "skipped: needs
 symbols() { nm -D --undefined-only "$plugin" | awk '{ print $NF }' | grep -E '^(ggml|gguf)_'; }
 host() { # NAME SYMBOL_LEFT_OUT
     { echo '#include <stdlib.h>'
-      symbols | grep -vxE "ggml_version|ggml_commit|ggml_op_name|$2" | sed 's/.*/void &(void) { abort(); }/'; } > "$work/stubs.c"
+      symbols | grep -vxE "ggml_version|ggml_commit|ggml_op_name|ggml_log_internal|$2" | sed 's/.*/void &(void) { abort(); }/'; } > "$work/stubs.c"
     "${CC:-cc}" -rdynamic -I"$(dirname "$TADA_GGML_H")" "$here/stub_host.c" "$work/stubs.c" -ldl -o "$work/$1"
 }
 asked() { # HOST WHAT ANSWER: what it prints, and that it ends well
