@@ -60,8 +60,10 @@ static bool watch(struct ggml_tensor *node, bool ask, void *user)
     for (int i = 0; i < GGML_MAX_SRC && ask && !view; i++) {
         const struct ggml_tensor *source = node->src[i];
         const struct ggml_tensor *root = source && source->view_src ? source->view_src : source;
-        /* What is written into a cache is a view of it. */
-        if (root && strncmp(root->name, "cache_", 6) == 0 && node->view_src != root) {
+        /* Neither weights nor what a graph computes, and not what is written into: that is a view of it. */
+        if (root && root->buffer &&
+            ggml_backend_buffer_get_usage(root->buffer) == GGML_BACKEND_BUFFER_USAGE_ANY &&
+            node->view_src != root) {
             run_tensor *tensor = watched(user, root);
             if (tensor) {
                 tensor->readers[node->op] = true;
