@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-enum { RUN_PROMPT = 300, RUN_STEPS = 40, RUN_CONTEXT = 1024, RUN_READERS = 200, RUN_WIDTH = 2000 };
+enum { RUN_PROMPT = 300, RUN_STEPS = 40, RUN_CONTEXT = 4096, RUN_READERS = 200, RUN_WIDTH = 2000 };
 
 typedef struct run_options {
     const char *libraries; /* folder of llama.cpp's libraries */

@@ -90,6 +90,8 @@ static bool note(tiny_shape *shape, const char *word, const char *value)
         strcpy(shape->slow[shape->n_slow++], value);
     } else if (strcmp(word, "without") == 0 && strlen(value) < sizeof shape->without) {
         strcpy(shape->without, value);
+    } else if (strcmp(word, "plain") == 0 && strlen(value) < sizeof shape->plain) {
+        strcpy(shape->plain, value);
     } else if (strcmp(word, "against") == 0 && strcmp(value, "q8_0") == 0) {
         shape->against_q8_0 = true;
     } else if (strcmp(word, "encoder") == 0) {

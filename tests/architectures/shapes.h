@@ -28,6 +28,7 @@ typedef struct tiny_shape {
     char slow[SHAPE_SLOW_MAX][SHAPE_NAME_MAX];
     int n_slow;
     char without[72]; /* "": llama.cpp runs it */
+    char plain[72];   /* why some of what flash attention reads is not compressed; "": nothing is */
     bool against_q8_0;
     bool encoder;
     int depth; /* 0: no time is asked for */

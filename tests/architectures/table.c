@@ -18,7 +18,7 @@ static const char head[] =
     "- exact: keys by which a model of sparse attention chooses tokens. They stay in f16, since a rounded "
     "choice is\n"
     "  another choice.\n"
-    "- plain: what attention reads in another way, or what nothing reads. It stays in f16, too.\n"
+    "- plain: what is read in another way, or by nothing. It stays in f16, too.\n"
     "- slow: operations that read decoded rows. Their results are right.\n"
     "\n"
     "architecture | compressed | exact | plain | more\n"
@@ -29,6 +29,7 @@ void table_begin(table_row *row, const tiny_shape *shape)
     memset(row, 0, sizeof *row);
     strcpy(row->name, shape->name);
     strcpy(row->without, shape->without);
+    strcpy(row->plain, shape->plain);
 }
 
 static enum cache_kind kind_of(const run_tensor *tensor)
@@ -61,6 +62,14 @@ void table_watch(table_row *row, const run_result *watched)
     row->bytes[CACHE_IDLE] = watched->cache > sum ? watched->cache - sum : 0;
 }
 
+void table_compressed(table_row *row, size_t bytes)
+{
+    if (bytes < row->bytes[CACHE_ATTENDED]) {
+        row->bytes[CACHE_REFUSED] = row->bytes[CACHE_ATTENDED] - bytes;
+        row->bytes[CACHE_ATTENDED] = bytes;
+    }
+}
+
 bool table_slow(table_row *row, const char *operation)
 {
     if (strstr(row->slow, operation) || strlen(row->slow) + strlen(operation) + 3 >= sizeof row->slow) {
@@ -71,18 +80,18 @@ bool table_slow(table_row *row, const char *operation)
 }
 
 /* "12 % (OPERATION, OPERATION)", or nothing. */
-static void print_share(FILE *out, const table_row *row, enum cache_kind kind)
+static void print_share(FILE *out, const char *before, const table_row *row, enum cache_kind kind)
 {
     size_t all = 0;
     for (int i = 0; i < CACHE_KINDS; i++) {
         all += row->bytes[i];
     }
     if (row->bytes[kind] == all && all > 0) {
-        fprintf(out, " all");
+        fprintf(out, "%s all", before);
     } else if (row->bytes[kind] > 0) {
-        fprintf(out, " %.0f %%", 100.0 * (double)row->bytes[kind] / (double)all);
+        fprintf(out, "%s %.0f %%", before, 100.0 * (double)row->bytes[kind] / (double)all);
     }
-    const char *before = " (";
+    before = " (";
     for (int i = 0; i < GGML_OP_COUNT && kind != CACHE_ATTENDED; i++) {
         if (row->readers[kind][i]) {
             fprintf(out, "%s%s", before, ggml_op_name(i));
@@ -99,13 +108,17 @@ static void print_row(FILE *out, const table_row *row)
         cache |= row->bytes[i] > 0;
     }
     fprintf(out, "%s |", row->name);
-    print_share(out, row, CACHE_ATTENDED);
+    print_share(out, "", row, CACHE_ATTENDED);
     fprintf(out, " |");
-    print_share(out, row, CACHE_KEYS);
+    print_share(out, "", row, CACHE_KEYS);
     fprintf(out, " |");
-    print_share(out, row, CACHE_OTHER);
-    print_share(out, row, CACHE_IDLE);
-    fprintf(out, row->bytes[CACHE_IDLE] ? " that nothing reads |" : " |");
+    print_share(out, "", row, CACHE_OTHER);
+    const char *before = row->bytes[CACHE_OTHER] ? "," : "";
+    print_share(out, before, row, CACHE_IDLE);
+    fprintf(out, "%s", row->bytes[CACHE_IDLE] ? " that nothing reads" : "");
+    before = row->bytes[CACHE_IDLE] ? "," : before;
+    print_share(out, before, row, CACHE_REFUSED);
+    fprintf(out, row->bytes[CACHE_REFUSED] ? " (%s) |" : " |", row->plain);
     if (row->without[0]) {
         fprintf(out, " not run: %s", row->without);
     } else if (row->state) {

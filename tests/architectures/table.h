@@ -10,11 +10,12 @@ enum cache_kind {
     CACHE_KEYS,     /* nothing but the choice of tokens */
     CACHE_OTHER,    /* attention in another way */
     CACHE_IDLE,     /* nothing */
+    CACHE_REFUSED,  /* flash attention, but the plug-in left it plain */
     CACHE_KINDS
 };
 
 typedef struct table_row {
-    char name[SHAPE_NAME_MAX], without[72];
+    char name[SHAPE_NAME_MAX], without[72], plain[72];
     bool seen;                              /* it was run */
     size_t bytes[CACHE_KINDS];              /* of f16 */
     bool readers[CACHE_KINDS][RUN_READERS]; /* by enum ggml_op */
@@ -25,6 +26,8 @@ typedef struct table_row {
 void table_begin(table_row *row, const tiny_shape *shape);
 /* Sets it by who reads the caches. */
 void table_watch(table_row *row, const run_result *watched);
+/* So many bytes of what flash attention reads were compressed. */
+void table_compressed(table_row *row, size_t bytes);
 /* Adds a slow way; false: it is there already. */
 bool table_slow(table_row *row, const char *operation);
 
