@@ -75,10 +75,11 @@ static bool watch(struct ggml_tensor *node, bool ask, void *user)
 
 /* ---- computing ---- */
 
+/* Of the CPU: one thread computes, and other programs may be there. */
 static double now_ms(void)
 {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
     return 1e3 * (double)time.tv_sec + 1e-6 * (double)time.tv_nsec;
 }
 

@@ -38,7 +38,7 @@ typedef struct run_result {
     size_t cache, compute;        /* as llama.cpp counts them */
     size_t scratch;               /* as the plug-in counts it, and what its planes are instead of */
     size_t planes, planes_f16;
-    double step_ms; /* the median */
+    double step_ms; /* the median, of CPU time */
     run_tensor tensors[128];
     int n_tensors;
     char log[16384]; /* what the plug-in said, and errors */

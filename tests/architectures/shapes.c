@@ -114,8 +114,11 @@ static bool add_line(shape_list *list, char *line)
     if (*value) {
         *value++ = 0;
     }
+    if (list->n == 0) {
+        return false;
+    }
     tiny_shape *shape = &list->shapes[list->n - 1];
-    return list->n > 0 && (*key == '!' ? note(shape, key + 1, value) : *value && set(shape, key, value));
+    return *key == '!' ? note(shape, key + 1, value) : *value && set(shape, key, value);
 }
 
 bool shapes_read(const char *path, shape_list *list)

@@ -189,6 +189,10 @@ static double mib(size_t bytes)
 static void report_time(const tiny_shape *shape, run_options options)
 {
     run_result *stock = run_result_create(), *ours = run_result_create();
+    if (!stock || !ours) {
+        fail(shape, "out of memory");
+        return;
+    }
     options.time = true;
     options.plugin = NULL;
     run_shape(shape, &options, stock);
@@ -197,10 +201,10 @@ static void report_time(const tiny_shape *shape, run_options options)
     if (!done(shape, "stock, at depth", stock) || !done(shape, "plug-in, at depth", ours)) {
         return;
     }
-    printf(
-        "        %s: a token at depth %d takes %.2f ms with %s, %.2f ms with f16; memory %.2f of %.2f MiB\n",
-        shape->name, shape->depth, ours->step_ms, options.spec, stock->step_ms, mib(total(ours, stock)),
-        mib(total(stock, stock)));
+    printf("        %s: a token at depth %d takes %.2f ms of CPU with %s, %.2f with f16; memory %.2f of %.2f "
+           "MiB\n",
+           shape->name, shape->depth, ours->step_ms, options.spec, stock->step_ms, mib(total(ours, stock)),
+           mib(total(stock, stock)));
     if (total(ours, stock) >= total(stock, stock)) {
         fail(shape, "at depth %d the plug-in takes no less memory than f16", shape->depth);
     }
@@ -241,6 +245,10 @@ static void test_shape(const tiny_shape *shape, table_row *row)
     run_options options = {.libraries = libraries, .type = GGML_TYPE_F16, .seed = SEED};
     comparison runs = {run_result_create(), run_result_create(), run_result_create(), run_result_create(),
                        run_result_create()};
+    if (!runs.stock || !runs.again || !runs.tada_16 || !runs.tada_8 || !runs.q8_0) {
+        fail(shape, "out of memory");
+        return;
+    }
     if (shape->without[0]) {
         run_shape(shape, &options, runs.stock);
         if (runs.stock->stage == RUN_DONE && !runs.stock->crashed) {
@@ -259,9 +267,8 @@ static void test_shape(const tiny_shape *shape, table_row *row)
     check_caches(shape, &runs, row);
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
-    printf("%s %s: tada:16 %.3f %%, tada:8 %.3f %%, stock itself %.3f %%; cache %.2f of %.2f MiB, in all "
-           "%.2f of "
-           "%.2f; %.1f s\n",
+    printf("%s %s: tada:16 %.3f %%, tada:8 %.3f %%, stock itself %.3f %%; cache %.2f of %.2f MiB, "
+           "in all %.2f of %.2f; %.1f s\n",
            failed ? "       " : "ok     ", shape->name, 100 * errors[1], 100 * errors[2], 100 * errors[0],
            mib(cache_of(runs.tada_8, runs.stock)), mib(runs.stock->cache),
            mib(total(runs.tada_8, runs.stock)), mib(total(runs.stock, runs.stock)), seconds);
@@ -282,25 +289,28 @@ static void test_shape(const tiny_shape *shape, table_row *row)
 /* A process for each architecture, as many at a time as there are CPUs. */
 static bool test_shapes(const tiny_shape *const *shapes, int n, table_row *rows)
 {
+    static pid_t children[SHAPES_MAX];
     long most = sysconf(_SC_NPROCESSORS_ONLN);
     bool good = true;
-    for (int started = 0, ended = 0; ended < n;) {
-        if (started < n && started - ended < most) {
+    for (int started = 0, ended = 0; ended < n; ended++) {
+        while (started < n && started - ended < most) {
             fflush(stdout);
-            pid_t child = fork();
-            if (child == 0) {
+            children[started] = fork();
+            if (children[started] == 0) {
                 test_shape(shapes[started], &rows[started]);
                 fflush(stdout);
                 _exit(failed);
             }
-            good = child > 0 && good;
             started++;
-            ended += child < 0;
-        } else {
-            int status = 1;
-            good = wait(&status) > 0 && status == 0 && good;
-            ended++;
         }
+        int status = 1;
+        pid_t child = wait(&status);
+        for (int i = 0; i < started && !WIFEXITED(status); i++) {
+            if (children[i] == child) {
+                printf("FAILED  %s: the comparison crashed\n", shapes[i]->name);
+            }
+        }
+        good = child > 0 && status == 0 && good;
     }
     return good;
 }
