@@ -118,6 +118,64 @@ static bool hooked_supports_op(ggml_backend_dev_t device, const struct ggml_tens
     return cpu_device_functions()->supports_op(device, op);
 }
 
+/* ---- other devices ---- */
+
+typedef bool (*supports_op_function)(ggml_backend_dev_t, const struct ggml_tensor *);
+
+static struct {
+    ggml_backend_dev_t device;
+    supports_op_function original;
+} others[MOST_DEVICES];
+static atomic_int n_others;
+
+/* A cache that the host keeps in the memory of another device. */
+static void tell_elsewhere(ggml_backend_dev_t device, const struct ggml_tensor *root)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    enum tada_kind kind;
+    int layer;
+    if (root->buffer && !ggml_backend_buffer_is_host(root->buffer) && root->type == GGML_TYPE_F16 &&
+        cache_name(root->name, &kind, &layer) && !policy_now()->spec.stock &&
+        !atomic_flag_test_and_set(&told)) {
+        log_line(GGML_LOG_LEVEL_WARN,
+                 "the KV cache of layer %d and others is in the memory of %s and stays uncompressed: with "
+                 "-nkvo (--no-kv-offload) it is kept in RAM, compressed",
+                 layer, ggml_backend_dev_name(device));
+    }
+}
+
+static bool hooked_other_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op)
+{
+    if (op->op == GGML_OP_FLASH_ATTN_EXT && op->src[1]) {
+        /* Attention over our caches is the CPU's, or they would be decoded and copied each time. */
+        if (cache_buffer_of(op->src[1])) {
+            return false;
+        }
+        tell_elsewhere(device, cache_root(op->src[1]));
+    }
+    supports_op_function original = NULL;
+    for (int i = 0; i < n_others && !original; i++) {
+        original = others[i].device == device ? others[i].original : NULL;
+    }
+    return original && original(device, op);
+}
+
+/* Devices come later, too: those of other machines, when a program has named them. */
+static void hook_others(void)
+{
+    for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+        ggml_backend_dev_t device = ggml_backend_dev_get(i);
+        if (device == cpu_device() || !device->iface.supports_op ||
+            device->iface.supports_op == hooked_other_supports_op || n_others == MOST_DEVICES) {
+            continue;
+        }
+        others[n_others].device = device;
+        others[n_others].original = device->iface.supports_op;
+        n_others++;
+        device->iface.supports_op = hooked_other_supports_op;
+    }
+}
+
 /* ---- backends ---- */
 
 typedef struct hooked_backend {
@@ -182,64 +240,9 @@ static ggml_backend_t hooked_init_backend(ggml_backend_dev_t device, const char 
     pthread_mutex_lock(&lock);
     h->next = backends;
     backends = h;
+    hook_others();
     pthread_mutex_unlock(&lock);
     return backend;
-}
-
-/* ---- other devices ---- */
-
-typedef bool (*supports_op_function)(ggml_backend_dev_t, const struct ggml_tensor *);
-
-static struct {
-    ggml_backend_dev_t device;
-    supports_op_function original;
-} others[MOST_DEVICES];
-static int n_others;
-
-/* A cache that the host keeps in the memory of another device. */
-static void tell_elsewhere(ggml_backend_dev_t device, const struct ggml_tensor *root)
-{
-    static atomic_flag told = ATOMIC_FLAG_INIT;
-    enum tada_kind kind;
-    int layer;
-    if (root->buffer && !ggml_backend_buffer_is_host(root->buffer) && root->type == GGML_TYPE_F16 &&
-        cache_name(root->name, &kind, &layer) && !policy_now()->spec.stock &&
-        !atomic_flag_test_and_set(&told)) {
-        log_line(GGML_LOG_LEVEL_WARN,
-                 "the KV cache of layer %d and others is in the memory of %s and stays uncompressed: with "
-                 "-nkvo (--no-kv-offload) it is kept in RAM, compressed",
-                 layer, ggml_backend_dev_name(device));
-    }
-}
-
-static bool hooked_other_supports_op(ggml_backend_dev_t device, const struct ggml_tensor *op)
-{
-    if (op->op == GGML_OP_FLASH_ATTN_EXT && op->src[1]) {
-        /* Attention over our caches is the CPU's, or they would be decoded and copied each time. */
-        if (cache_buffer_of(op->src[1])) {
-            return false;
-        }
-        tell_elsewhere(device, cache_root(op->src[1]));
-    }
-    supports_op_function original = NULL;
-    for (int i = 0; i < n_others && !original; i++) {
-        original = others[i].device == device ? others[i].original : NULL;
-    }
-    return original && original(device, op);
-}
-
-static void hook_others(void)
-{
-    for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
-        ggml_backend_dev_t device = ggml_backend_dev_get(i);
-        if (device == cpu_device() || !device->iface.supports_op ||
-            device->iface.supports_op == hooked_other_supports_op || n_others == MOST_DEVICES) {
-            continue;
-        }
-        others[n_others].device = device;
-        others[n_others++].original = device->iface.supports_op;
-        device->iface.supports_op = hooked_other_supports_op;
-    }
 }
 
 /* ---- setting them ---- */
