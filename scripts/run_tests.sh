@@ -125,7 +125,7 @@ threads() {
     [ -n "$archer" ] || { skip "there is no libarcher.so (libomp-dev)"; return; }
     make_build "$folder" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTADA_SANITIZE=thread || return 1
     OMP_TOOL_LIBRARIES=$archer TADA_QUICK=16 TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" \
-        tests "$folder" --timeout 3000 -R '^unit_test_(semantics|attention|edit|marks|sinks|statistics|session)$'
+        tests "$folder" --timeout 3000 -R '^unit_test_(semantics|attention|edit|marks|sinks|statistics|session)$|^engine_contexts$'
 }
 
 tsan() { row "data races" threads; }
