@@ -131,8 +131,7 @@ static double metric(const char *path, const char *name)
 
 int main(int argc, char **argv)
 {
-    char path[] = "/tmp/tada-model-XXXXXX", log[] = "/tmp/tada-log-XXXXXX",
-         metrics[] = "/tmp/tada-metrics-XXXXXX";
+    char path[] = "tada-model-XXXXXX", log[] = "tada-log-XXXXXX", metrics[] = "tada-metrics-XXXXXX";
     if (argc != 5) {
         fprintf(stderr, "usage: test_damaged_model LIB_DIR PLUGIN SPEC BOUND\n");
         return 2;
