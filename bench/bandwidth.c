@@ -2,7 +2,7 @@
 #include "options.h"
 #include "samples.h"
 
-#include <omp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,16 +103,31 @@ size_t bench_cache_bytes(void)
     return most;
 }
 
-void bench_bandwidth_open(bench_bandwidth *b, size_t bytes, int n_threads)
+void bench_bandwidth_open(bench_bandwidth *b, size_t bytes, const tada_threads *threads)
 {
-    size_t step = (size_t)PIECE * (size_t)n_threads;
-    *b = (bench_bandwidth){.bytes = (bytes + step - 1) / step * step, .n_threads = n_threads};
+    size_t step = (size_t)PIECE * (size_t)threads->n;
+    *b = (bench_bandwidth){.bytes = (bytes + step - 1) / step * step, .threads = threads};
     if (bytes == 0) {
         return;
     }
     /* The limit must not be one of address translation. */
     b->buffer = bench_pages(b->bytes, true);
     memset(b->buffer, 1, b->bytes);
+}
+
+/* One read by all threads, each a part. */
+typedef struct read_all {
+    const unsigned char *from;
+    size_t bytes;
+    sum_function way;
+    _Atomic uint64_t total;
+} read_all;
+
+static void read_part(void *context, int thread, int n_threads)
+{
+    read_all *r = context;
+    size_t part = r->bytes / (size_t)n_threads;
+    r->total += r->way(r->from + part * (size_t)thread, part);
 }
 
 void bench_bandwidth_read(bench_bandwidth *b)
@@ -127,13 +142,11 @@ void bench_bandwidth_read(bench_bandwidth *b)
             bench_fail("out of memory");
         }
     }
-    sum_function way = ways()[b->n % WAY_COUNT];
-    size_t part = b->bytes / (size_t)b->n_threads;
-    uint64_t total = 0;
+    read_all r = {b->buffer, b->bytes, ways()[b->n % WAY_COUNT], 0};
     double start = bench_clock();
-#pragma omp parallel num_threads(b->n_threads) reduction(+ : total)
-    total += way(b->buffer + part * (size_t)omp_get_thread_num(), part);
+    b->threads->run(b->threads->pool, read_part, &r);
     double end = bench_clock();
+    uint64_t total = r.total;
     /* Also keeps the compiler from leaving the reads out. */
     if (total != b->bytes / sizeof total * UINT64_C(0x0101010101010101)) {
         bench_fail("the read of the flush buffer went wrong");

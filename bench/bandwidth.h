@@ -5,12 +5,14 @@
 #ifndef BENCH_BANDWIDTH_H
 #define BENCH_BANDWIDTH_H
 
+#include "team.h"
+
 #include <stddef.h>
 
 typedef struct bench_bandwidth {
     unsigned char *buffer;
     size_t bytes;
-    int n_threads;
+    const tada_threads *threads;
     double *speeds; /* GB/s of each read so far */
     int n, capacity;
 } bench_bandwidth;
@@ -19,7 +21,7 @@ typedef struct bench_bandwidth {
 size_t bench_cache_bytes(void);
 
 /* bytes 0: an empty buffer, reading it does nothing. */
-void bench_bandwidth_open(bench_bandwidth *bandwidth, size_t bytes, int n_threads);
+void bench_bandwidth_open(bench_bandwidth *bandwidth, size_t bytes, const tada_threads *threads);
 /* Reads it all once, in one of several ways by turns: which is the fastest depends on the machine. */
 void bench_bandwidth_read(bench_bandwidth *bandwidth);
 void bench_bandwidth_close(bench_bandwidth *bandwidth);

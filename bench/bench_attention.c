@@ -77,7 +77,7 @@ static void run_dim(const bench_options *o, int dim, bench_bandwidth *bandwidth,
     bench_our_side ours;
     bench_ggml_side ggml;
     bench_rows rows = rows_make(o, dim);
-    bench_our_side_open(&ours, o, dim);
+    bench_our_side_open(&ours, o, bandwidth->threads, dim);
     bench_ggml_side_open(&ggml, o, dim);
     /* Layer 0 last: its rows are what the results are checked against. */
     for (int layer = o->n_layers - 1; layer >= 0; layer--) {
@@ -111,7 +111,11 @@ int main(int argc, char **argv)
     bench_bandwidth bandwidth;
     bench_summary speed = {0, 0, 0};
     bench_options_parse(&o, argc, argv);
-    bench_bandwidth_open(&bandwidth, flush_bytes(&o), o.n_threads);
+    tada_team *team = tada_team_create(o.n_threads);
+    if (!team || tada_team_lend(team)->n < o.n_threads) {
+        bench_fail("the system does not give %d threads", o.n_threads);
+    }
+    bench_bandwidth_open(&bandwidth, flush_bytes(&o), tada_team_lend(team));
     for (int i = 0; i < o.dims.n; i++) {
         run_dim(&o, o.dims.values[i], &bandwidth, &results[i * o.groups.n]);
     }
@@ -120,5 +124,6 @@ int main(int argc, char **argv)
     }
     bench_report(&o, results, o.dims.n * o.groups.n, speed, bandwidth.bytes);
     bench_bandwidth_close(&bandwidth);
+    tada_team_free(team);
     return 0;
 }

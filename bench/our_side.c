@@ -27,9 +27,10 @@ static tada_plane *plane_make(const bench_our_side *s, enum tada_kind kind, void
     return plane;
 }
 
-void bench_our_side_open(bench_our_side *s, const bench_options *options, int dim)
+void bench_our_side_open(bench_our_side *s, const bench_options *options, const tada_threads *threads,
+                         int dim)
 {
-    *s = (bench_our_side){.options = options, .dim = dim, .pool = tada_pool_create()};
+    *s = (bench_our_side){.options = options, .threads = threads, .dim = dim, .pool = tada_pool_create()};
     s->layers = bench_alloc((size_t)options->n_layers, sizeof *s->layers);
     s->mask = bench_alloc((size_t)(options->n_cells * options->n_queries), sizeof *s->mask);
     if (!s->pool) {
@@ -53,7 +54,7 @@ static void write_plane(const bench_our_side *s, tada_plane *plane, const uint16
         }
         if (tada_plane_write(plane, s->pool, rows + first * width, TADA_F16, (size_t)width * sizeof *rows,
                              cells, n, &error) != TADA_OK ||
-            tada_plane_settle(plane, s->options->n_threads) != TADA_OK) {
+            tada_plane_settle(plane, s->threads, &error) != TADA_OK) {
             bench_fail("writing failed: %s", error.text);
         }
     }
@@ -68,10 +69,8 @@ void bench_our_side_write(bench_our_side *s, int layer, const bench_rows *rows)
 void bench_our_side_read(const bench_our_side *s, int layer, bench_rows *rows)
 {
     tada_error error = {""};
-    if (tada_plane_read(s->layers[layer].k, 0, s->options->n_cells, rows->k, s->options->n_threads, &error) !=
-            TADA_OK ||
-        tada_plane_read(s->layers[layer].v, 0, s->options->n_cells, rows->v, s->options->n_threads, &error) !=
-            TADA_OK) {
+    if (tada_plane_read(s->layers[layer].k, 0, s->options->n_cells, rows->k, s->threads, &error) != TADA_OK ||
+        tada_plane_read(s->layers[layer].v, 0, s->options->n_cells, rows->v, s->threads, &error) != TADA_OK) {
         bench_fail("reading failed: %s", error.text);
     }
 }
@@ -106,7 +105,7 @@ void bench_our_side_run(const bench_our_side *s, int layer, int n_heads, const f
         .out_stream = query * (size_t)s->options->n_queries,
     };
     tada_error error = {""};
-    if (tada_attention_run(&a, s->pool, s->options->n_threads, &error) != TADA_OK) {
+    if (tada_attention_run(&a, s->pool, s->threads, &error) != TADA_OK) {
         bench_fail("attention failed: %s", error.text);
     }
 }

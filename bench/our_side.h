@@ -3,6 +3,7 @@
 #define BENCH_OUR_SIDE_H
 
 #include "rows.h"
+#include "team.h"
 
 typedef struct bench_layer {
     tada_plane *k, *v;
@@ -12,13 +13,15 @@ typedef struct bench_layer {
 
 typedef struct bench_our_side {
     const bench_options *options;
+    const tada_threads *threads;
     int dim;
     bench_layer *layers;
     tada_pool *pool;
     uint16_t *mask; /* zeros */
 } bench_our_side;
 
-void bench_our_side_open(bench_our_side *side, const bench_options *options, int dim);
+void bench_our_side_open(bench_our_side *side, const bench_options *options, const tada_threads *threads,
+                         int dim);
 void bench_our_side_write(bench_our_side *side, int layer, const bench_rows *rows);
 /* What the planes of a layer hold now, decoded. */
 void bench_our_side_read(const bench_our_side *side, int layer, bench_rows *rows);

@@ -1,6 +1,7 @@
 #include "choices.h"
 #include "calibration.h"
 #include "cli.h"
+#include "team.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -72,7 +73,7 @@ struct scene {
     float *exact, *out;
     size_t n_out;
     tada_pool *pool;
-    int n_threads;
+    const tada_threads *threads;
 };
 
 static tada_plane *make_plane(const struct scene *s, enum tada_kind kind, const tada_recipe *recipe,
@@ -99,7 +100,7 @@ static tada_plane *make_plane(const struct scene *s, enum tada_kind kind, const 
         size_t row = (size_t)shape->width;
         status = tada_plane_write(plane, s->pool, s->rows[kind] + (size_t)at * row, TADA_F16, row * 2, cells,
                                   n, NULL);
-        status = status == TADA_OK ? tada_plane_settle(plane, s->n_threads) : status;
+        status = status == TADA_OK ? tada_plane_settle(plane, s->threads, NULL) : status;
     }
     if (status != TADA_OK) {
         tada_plane_free(plane);
@@ -117,7 +118,7 @@ static bool attend(const struct scene *s, enum tada_kind kind, const tada_plane 
     a.out_head = (size_t)a.v_dim * sizeof *out;
     a.out_query = a.out_head * (size_t)a.n_heads;
     a.out_stream = a.out_query * (size_t)a.n_queries;
-    return tada_attention_run(&a, s->pool, s->n_threads, NULL) == TADA_OK;
+    return tada_attention_run(&a, s->pool, s->threads, NULL) == TADA_OK;
 }
 
 /* The squared error of attention's output; 0: there is no such plane. */
@@ -192,11 +193,11 @@ static int64_t cells_of(const struct layer_statistics *statistics, int n_tokens)
 }
 
 static int measure_layer(const struct engine *engine, int layer, const struct layer_statistics *statistics,
-                         int64_t n_cells, int n_threads, struct plane_choices *planes)
+                         int64_t n_cells, const tada_threads *threads, struct plane_choices *planes)
 {
     const tada_attention *a = &statistics->attention;
     int widths[2] = {statistics->k_width, statistics->v_width};
-    struct scene s = {.attention = *a, .n_threads = n_threads, .pool = tada_pool_create()};
+    struct scene s = {.attention = *a, .threads = threads, .pool = tada_pool_create()};
     bool rows = true;
     s.attention.n_cells = n_cells;
     s.n_out = (size_t)a->n_queries * (size_t)a->n_heads * (size_t)a->v_dim;
@@ -212,7 +213,7 @@ static int measure_layer(const struct engine *engine, int layer, const struct la
                                    .head_dim = known ? statistics->head_dim : a->v_dim};
         s.rows[i] = malloc((size_t)n_cells * (size_t)widths[i] * sizeof *s.rows[i]);
         rows = rows && s.rows[i] &&
-               engine->statistics_rows(layer, (enum tada_kind)i, 0, n_cells, s.rows[i], n_threads);
+               engine->statistics_rows(layer, (enum tada_kind)i, 0, n_cells, s.rows[i], threads->n);
     }
     bool memory = s.pool && s.exact && s.out && s.weights && s.rows[0] && s.rows[1];
     if (memory && rows) {
@@ -229,17 +230,19 @@ static int measure_layer(const struct engine *engine, int layer, const struct la
 
 int choices_measure(const struct engine *engine, int n_tokens, int n_threads, struct choices *choices)
 {
-    int status = 0;
+    tada_team *team = tada_team_create(n_threads);
+    int status = team ? 0 : cli_fail("Memory is too short for threads: close other programs.");
     for (int layer = 0; layer < TADA_PLAN_LAYERS && status == 0; layer++) {
         struct layer_statistics statistics;
         int64_t n_cells = engine->statistics_get(layer, &statistics) ? cells_of(&statistics, n_tokens) : 0;
         if (interrupted()) {
             status = EXIT_INTERRUPTED;
         } else if (n_cells > 0) {
-            status =
-                measure_layer(engine, layer, &statistics, n_cells, n_threads, &choices->planes[2 * layer]);
+            status = measure_layer(engine, layer, &statistics, n_cells, tada_team_lend(team),
+                                   &choices->planes[2 * layer]);
         }
     }
+    tada_team_free(team);
     return status;
 }
 

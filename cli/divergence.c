@@ -7,6 +7,7 @@
 #include "progress.h"
 #include "scores.h"
 #include "softmax.h"
+#include "team.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -47,8 +48,10 @@ struct run {
     struct scores scores[MAX_SCORES];
     const float **logits;         /* [n_scores][step] rows of one step */
     struct softmax *base_softmax; /* [step] */
+    const llama_token *next;      /* the token after each row of a step */
     llama_token *window;          /* [n_ctx] */
     size_t n_scored, n_to_score;
+    tada_team *team;
 };
 
 static struct cache_options options_of(const struct run *run, int i, int n_ctx)
@@ -132,7 +135,8 @@ static int open_caches(struct run *run)
     run->logits = malloc(n_scores * step * sizeof *run->logits);
     run->base_softmax = malloc(step * sizeof *run->base_softmax);
     run->window = malloc((size_t)run->options->n_ctx * sizeof *run->window);
-    if (status == 0 && (!run->logits || !run->base_softmax || !run->window)) {
+    run->team = tada_team_create(run->options->n_threads);
+    if (status == 0 && (!run->logits || !run->base_softmax || !run->window || !run->team)) {
         status = cli_fail("Memory is too short: use a smaller context (-c).");
     }
     return status;
@@ -147,34 +151,37 @@ static void close_run(struct run *run)
     free(run->logits);
     free(run->base_softmax);
     free(run->window);
+    tada_team_free(run->team);
+}
+
+static void weigh_base(void *context, int thread, int64_t row)
+{
+    struct run *run = context;
+    (void)thread;
+    run->base_softmax[row] = softmax_of(run->logits[row], run->model->n_vocab);
+}
+
+static void score_row(void *context, int thread, int64_t number)
+{
+    struct run *run = context;
+    int row = (int)(number / run->n_scores), i = (int)(number % run->n_scores), n_vocab = run->model->n_vocab;
+    const float *base = run->logits[row], *logits = run->logits[i * run->step + row];
+    const struct softmax *base_softmax = &run->base_softmax[row];
+    struct softmax softmax = i == REFERENCE ? *base_softmax : softmax_of(logits, n_vocab);
+    size_t token = run->n_scored + (size_t)row;
+    (void)thread;
+    run->scores[i].nll[token] = softmax.log_sum - logits[run->next[row]];
+    run->scores[i].same[token] = softmax.top == base_softmax->top;
+    run->scores[i].kld[token] =
+        i == REFERENCE ? 0 : divergence_between(base, base_softmax, logits, &softmax, n_vocab);
 }
 
 /* Scores the rows of logits of a step: row r predicts next[r]. */
 static void score_rows(struct run *run, const llama_token *next, int n_rows)
 {
-    int n_vocab = run->model->n_vocab, n_scores = run->n_scores;
-    const float **base = run->logits;
-    struct softmax *base_softmax = run->base_softmax;
-#pragma omp parallel num_threads(run->options->n_threads)
-    {
-#pragma omp for schedule(dynamic)
-        for (int row = 0; row < n_rows; row++) {
-            base_softmax[row] = softmax_of(base[row], n_vocab);
-        }
-#pragma omp for collapse(2) schedule(dynamic)
-        for (int row = 0; row < n_rows; row++) {
-            for (int i = 0; i < n_scores; i++) {
-                const float *logits = run->logits[i * run->step + row];
-                struct softmax softmax = i == REFERENCE ? base_softmax[row] : softmax_of(logits, n_vocab);
-                size_t token = run->n_scored + (size_t)row;
-                run->scores[i].nll[token] = softmax.log_sum - logits[next[row]];
-                run->scores[i].same[token] = softmax.top == base_softmax[row].top;
-                run->scores[i].kld[token] = i == REFERENCE ? 0
-                                                           : divergence_between(base[row], &base_softmax[row],
-                                                                                logits, &softmax, n_vocab);
-            }
-        }
-    }
+    run->next = next;
+    tada_team_each(run->team, n_rows, weigh_base, run);
+    tada_team_each(run->team, (int64_t)n_rows * run->n_scores, score_row, run);
     run->n_scored += (size_t)n_rows;
 }
 

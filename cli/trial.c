@@ -1,6 +1,8 @@
 #include "trial.h"
 #include "cli.h"
 #include "eval.h"
+#include "team.h"
+#include "team.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@ struct group {
     struct cache reference, caches[GROUP];
     double *kld[GROUP]; /* of every scored token */
     int n_scored;
+    tada_team *team;
 };
 
 static int open_cache(const struct group *g, const char *spec, const tada_plan *plan, struct cache *cache)
@@ -33,6 +36,10 @@ static int open_group(struct group *g)
 {
     size_t most = (size_t)g->text->n_windows * (size_t)g->text->n_ctx;
     int status = open_cache(g, g->text->reference, NULL, &g->reference);
+    g->team = tada_team_create(g->text->n_threads);
+    if (status == 0 && !g->team) {
+        status = cli_fail("Memory is too short for threads: close other programs.");
+    }
     for (int i = 0; i < g->n && status == 0; i++) {
         status = open_cache(g, g->trials[i].spec, g->trials[i].plan, &g->caches[i]);
         g->kld[i] = malloc(most * sizeof *g->kld[i]);
@@ -50,25 +57,36 @@ static void close_group(struct group *g)
         cache_close(&g->caches[i]);
         free(g->kld[i]);
     }
+    tada_team_free(g->team);
+}
+
+/* Rows of logits of one step. */
+struct step_rows {
+    const struct group *group;
+    const float **base; /* [n_rows] */
+    const float **rows; /* [n_rows][n] */
+};
+
+static void score_row(void *context, int thread, int64_t i)
+{
+    const struct step_rows *s = context;
+    const struct group *g = s->group;
+    int row = (int)(i / g->n), cache = (int)(i % g->n);
+    bool same;
+    (void)thread;
+    g->kld[cache][g->n_scored + row] = divergence_of(s->base[row], s->rows[i], g->model->n_vocab, &same);
 }
 
 static void score(struct group *g, int n_rows)
 {
-    int n_vocab = g->model->n_vocab, n = g->n;
-    const float *base[n_rows], *rows[GROUP][n_rows];
+    const float *base[n_rows], *rows[n_rows * g->n];
     for (int row = 0; row < n_rows; row++) {
         base[row] = cache_logits(&g->reference, row);
-        for (int i = 0; i < n; i++) {
-            rows[i][row] = cache_logits(&g->caches[i], row);
+        for (int i = 0; i < g->n; i++) {
+            rows[row * g->n + i] = cache_logits(&g->caches[i], row);
         }
     }
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(g->text->n_threads)
-    for (int row = 0; row < n_rows; row++) {
-        for (int i = 0; i < n; i++) {
-            bool same;
-            g->kld[i][g->n_scored + row] = divergence_of(base[row], rows[i][row], n_vocab, &same);
-        }
-    }
+    tada_team_each(g->team, (int64_t)n_rows * g->n, score_row, &(struct step_rows){g, base, rows});
     g->n_scored += n_rows;
 }
 

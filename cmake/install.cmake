@@ -21,7 +21,7 @@ endforeach()
 add_library(tada-shared SHARED $<TARGET_OBJECTS:tada>)
 set_target_properties(tada-shared PROPERTIES OUTPUT_NAME tada VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C)
-target_link_libraries(tada-shared PRIVATE OpenMP::OpenMP_C m)
+target_link_libraries(tada-shared PRIVATE Threads::Threads m)
 install(TARGETS tada tada-shared ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/tada.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 

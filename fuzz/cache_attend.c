@@ -184,7 +184,7 @@ void cache_attend(fuzz_input *in, const cache_model *k, const cache_model *v, in
     float *first = fuzz_memory(bytes);
     for (int threads = 1; threads <= 3; threads += 2) {
         memset(c.out, 0x77, bytes);
-        if (most == 0 || tada_attention_run(&c.a, k->pool, threads, &error) != TADA_OK) {
+        if (most == 0 || tada_attention_run(&c.a, k->pool, fuzz_threads(threads), &error) != TADA_OK) {
             fuzz_fail("%s: attention fails: %s", k->text, error.text);
         }
         if (threads == 1) {

@@ -100,7 +100,7 @@ static uint16_t *read_tile(const cache_model *m, int64_t tile)
     tada_error error = {""};
     int n = n_cells(m, tile);
     uint16_t *rows = fuzz_memory((size_t)n * (size_t)m->shape.width * sizeof *rows);
-    if (tada_plane_read(m->plane, first_cell(m, tile), n, rows, 1, &error) != TADA_OK) {
+    if (tada_plane_read(m->plane, first_cell(m, tile), n, rows, NULL, &error) != TADA_OK) {
         fuzz_fail("%s: %s", m->text, error.text);
     }
     return rows;
@@ -309,7 +309,8 @@ static enum cache_level settled(const cache_model *m, int64_t tile)
 void cache_model_settle(cache_model *m, int n_threads)
 {
     uint8_t *to = calloc((size_t)m->n_tiles, 1);
-    if (tada_plane_settle(m->plane, n_threads) != TADA_OK || tada_plane_unsettled(m->plane)) {
+    if (tada_plane_settle(m->plane, fuzz_threads(n_threads), NULL) != TADA_OK ||
+        tada_plane_unsettled(m->plane)) {
         fuzz_fail("%s: the plane does not settle", m->text);
     }
     for (int64_t i = 0; i < m->n_tiles && m->compressed; i++) {
@@ -327,7 +328,7 @@ void cache_model_settle(cache_model *m, int n_threads)
 void cache_model_edit(cache_model *m, const uint8_t *chosen, tada_edit edit, void *context, int n_threads)
 {
     tada_error error = {""};
-    if (tada_plane_edit(m->plane, chosen, edit, context, n_threads, &error) != TADA_OK) {
+    if (tada_plane_edit(m->plane, chosen, edit, context, fuzz_threads(n_threads), &error) != TADA_OK) {
         fuzz_fail("%s: %s", m->text, error.text);
     }
     for (int64_t tile = 0; tile < m->n_tiles; tile++) {
@@ -351,7 +352,7 @@ void cache_model_copy(cache_model *m, int64_t from, int64_t to, int n_threads)
     tada_error error = {""};
     /* What a plane does first, so that there is a state to compare with. */
     cache_model_settle(m, n_threads);
-    if (tada_plane_copy_stream(m->plane, m->pool, from, to, n_threads, &error) != TADA_OK) {
+    if (tada_plane_copy_stream(m->plane, m->pool, from, to, fuzz_threads(n_threads), &error) != TADA_OK) {
         fuzz_fail("%s: %s", m->text, error.text);
     }
     if (from == to) {
@@ -415,7 +416,7 @@ void cache_model_compare(const cache_model *m, int n_threads)
     tada_error error = {""};
     size_t row = (size_t)m->shape.width * 2;
     uint16_t *rows = fuzz_memory((size_t)m->total * row);
-    if (tada_plane_read(m->plane, 0, m->total, rows, n_threads, &error) != TADA_OK) {
+    if (tada_plane_read(m->plane, 0, m->total, rows, fuzz_threads(n_threads), &error) != TADA_OK) {
         fuzz_fail("%s: %s", m->text, error.text);
     }
     for (int64_t i = 0; i < m->total; i++) {

@@ -134,3 +134,15 @@ void *fuzz_memory(size_t bytes)
     }
     return memory;
 }
+
+const tada_threads *fuzz_threads(int n)
+{
+    static tada_team *teams[4];
+    if (!teams[n]) {
+        teams[n] = tada_team_create(n);
+        if (!teams[n]) {
+            fuzz_fail("no memory for threads");
+        }
+    }
+    return tada_team_lend(teams[n]);
+}

@@ -2,7 +2,7 @@
 #ifndef TADA_FUZZ_H
 #define TADA_FUZZ_H
 
-#include "tada.h"
+#include "team.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -72,6 +72,9 @@ tada_spec fuzz_spec(fuzz_input *in, char *text, size_t size);
 /* Chooses a kernel set that this CPU has; the number of sets, from 0 on, the reference first. */
 int fuzz_n_kernels(void);
 void fuzz_kernels(int n);
+
+/* n threads, 1 to 3. */
+const tada_threads *fuzz_threads(int n);
 
 /* A path that holds these bytes, until fuzz_file_done; one at a time. */
 typedef struct fuzz_file {

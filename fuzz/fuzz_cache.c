@@ -194,8 +194,8 @@ static void refused(cache_case *c)
     rows[0] = 0x3c00;
     if (tada_plane_write(c->k.plane, c->k.pool, rows, TADA_F16, (size_t)c->k.shape.width * 2, bad, 2,
                          &error) != TADA_E_ARGUMENT ||
-        tada_plane_read(c->k.plane, total, 1, rows, 1, &error) != TADA_E_ARGUMENT ||
-        tada_plane_copy_stream(c->k.plane, c->k.pool, 0, c->k.shape.n_streams, 1, &error) !=
+        tada_plane_read(c->k.plane, total, 1, rows, NULL, &error) != TADA_E_ARGUMENT ||
+        tada_plane_copy_stream(c->k.plane, c->k.pool, 0, c->k.shape.n_streams, NULL, &error) !=
             TADA_E_ARGUMENT) {
         fuzz_fail("%s: cells that do not exist are accepted", c->k.text);
     }

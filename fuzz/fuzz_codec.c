@@ -105,8 +105,8 @@ static bool pass(const codec_case *c, int threads, uint16_t *out)
         const int64_t last = c->shape.n_cells - 1;
         if (tada_plane_write(plane, pool, c->rows, c->type, row, c->cells, c->n, &error) != TADA_OK ||
             tada_plane_write(plane, pool, one, TADA_F32, width * 4, &last, 1, &error) != TADA_OK ||
-            tada_plane_settle(plane, threads) != TADA_OK ||
-            tada_plane_read(plane, 0, c->shape.n_cells, out, threads, &error) != TADA_OK) {
+            tada_plane_settle(plane, fuzz_threads(threads), NULL) != TADA_OK ||
+            tada_plane_read(plane, 0, c->shape.n_cells, out, fuzz_threads(threads), &error) != TADA_OK) {
             fuzz_fail("%s: %s", c->text, error.text);
         }
         tada_plane_stats stats;

@@ -137,8 +137,8 @@ static void make_rows(fuzz_input *in, const tada_spec *spec, enum tada_kind kind
         }
     } else {
         tada_plane_write(plane, pool, x, TADA_F32, (size_t)width * 4, cells, n, NULL);
-        tada_plane_settle(plane, 1);
-        tada_plane_read(plane, 0, n, rows, 1, NULL);
+        tada_plane_settle(plane, NULL, NULL);
+        tada_plane_read(plane, 0, n, rows, NULL, NULL);
         tada_plane_free(plane);
     }
     /* Some are of another cache. */

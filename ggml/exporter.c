@@ -1,6 +1,7 @@
 /* Hands the metrics out, from a thread of its own: to a file that is replaced when they change, at most once
  * a second, or to whoever asks for /metrics on a port of this machine. */
 #include "exporter_http.h"
+#include "log.h"
 #include "metrics.h"
 
 #include <errno.h>
@@ -81,7 +82,7 @@ static enum tada_status set_path(const char *value, tada_error *error)
     return TADA_OK;
 }
 
-enum tada_status tada_exporter_set(const char *value, tada_error *error)
+enum tada_status exporter_set(const char *value, tada_error *error)
 {
     if (!value || !*value || strcmp(value, "0") == 0) {
         return TADA_OK;
@@ -96,7 +97,7 @@ enum tada_status tada_exporter_set(const char *value, tada_error *error)
     return set_path(value, error);
 }
 
-bool tada_exporter_wanted(void)
+bool exporter_wanted(void)
 {
     return target.port || target.path[0];
 }
@@ -110,10 +111,10 @@ static void complain(int why)
     }
     told = true;
     if (target.port) {
-        tada_plugin_log("TADA_METRICS: port %d cannot be used (%s): take another; going on without metrics",
+        log_line(GGML_LOG_LEVEL_ERROR, "TADA_METRICS: port %d cannot be used (%s): take another; going on without metrics",
                         target.port, strerror(why));
     } else {
-        tada_plugin_log("TADA_METRICS: %s cannot be written (%s): choose another place; going on without it",
+        log_line(GGML_LOG_LEVEL_ERROR, "TADA_METRICS: %s cannot be written (%s): choose another place; going on without it",
                         target.path, strerror(why));
     }
 }
@@ -129,8 +130,8 @@ static char *make_text(size_t *size)
     if (!out) {
         return NULL;
     }
-    tada_metrics_collect(&counts);
-    tada_exposition_print(out, &counts, labels);
+    metrics_collect(&counts);
+    exposition_print(out, &counts, labels);
     bool whole = !ferror(out);
     if (fclose(out) != 0 || !whole) {
         free(text);
@@ -154,7 +155,7 @@ static bool replace_file(const char *text, size_t size)
     if (file < 0) {
         return false;
     }
-    bool done = tada_exporter_send(file, text, size);
+    bool done = exporter_send(file, text, size);
     int why = errno;
     if (close(file) != 0 && done) {
         done = false;
@@ -212,11 +213,11 @@ static void *serve_run(void *argument)
         if (ready[0].revents) {
             return NULL;
         }
-        int client = tada_exporter_accept(listener);
+        int client = exporter_accept(listener);
         if (client >= 0) {
             size_t size;
             char *text = make_text(&size);
-            tada_exporter_answer(client, stop_event, text, size);
+            exporter_answer(client, stop_event, text, size);
             free(text);
             close(client);
         } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
@@ -239,15 +240,15 @@ static void close_all(void)
     listener = stop_event = -1;
 }
 
-void tada_exporter_start(void)
+void exporter_start(void)
 {
-    if (running || !tada_exporter_wanted()) {
+    if (running || !exporter_wanted()) {
         return;
     }
-    tada_exposition_labels(labels, sizeof labels);
+    exposition_labels(labels, sizeof labels);
     stop_event = eventfd(0, EFD_CLOEXEC);
     if (target.port) {
-        listener = tada_exporter_listen(target.port);
+        listener = exporter_listen(target.port);
     }
     if (stop_event < 0 || (target.port && listener < 0)) {
         complain(errno);
@@ -268,7 +269,7 @@ void tada_exporter_start(void)
     running = true;
 }
 
-void tada_exporter_stop(void)
+void exporter_stop(void)
 {
     if (!running) {
         return;
@@ -279,7 +280,7 @@ void tada_exporter_stop(void)
     close_all();
 }
 
-void tada_exporter_forget(void)
+void exporter_forget(void)
 {
     running = false;
     close_all();

@@ -13,7 +13,7 @@
 
 enum { REQUEST_BYTES = 8192, PATIENCE_MS = 2000, BACKLOG = 16 };
 
-int tada_exporter_listen(int port)
+int exporter_listen(int port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)port),
@@ -34,12 +34,12 @@ int tada_exporter_listen(int port)
     return listener;
 }
 
-int tada_exporter_accept(int listener)
+int exporter_accept(int listener)
 {
     return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
-bool tada_exporter_send(int file, const char *data, size_t size)
+bool exporter_send(int file, const char *data, size_t size)
 {
     while (size > 0) {
         ssize_t n = write(file, data, size);
@@ -87,7 +87,7 @@ static bool read_request(int client, int stop_event, char request[REQUEST_BYTES]
     }
 }
 
-void tada_exporter_answer(int client, int stop_event, const char *text, size_t size)
+void exporter_answer(int client, int stop_event, const char *text, size_t size)
 {
     char request[REQUEST_BYTES], method[16] = "", path[256], version[16], header[256];
     const char *status = "200 OK";
@@ -115,7 +115,7 @@ void tada_exporter_answer(int client, int stop_event, const char *text, size_t s
                           "Content-Length: %zu\r\n"
                           "Connection: close\r\n\r\n",
                           status, size);
-    if (tada_exporter_send(client, header, (size_t)length) && strcmp(method, "HEAD") != 0) {
-        tada_exporter_send(client, text, size);
+    if (exporter_send(client, header, (size_t)length) && strcmp(method, "HEAD") != 0) {
+        exporter_send(client, text, size);
     }
 }

@@ -1,5 +1,6 @@
 /* The text form of Prometheus, version 0.0.4: each metric with its help and type, then its samples. */
 #include "metrics.h"
+#include "policy.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -117,7 +118,7 @@ static bool is_shown(enum ggml_op op, uint64_t falls)
     return falls > 0 || op == GGML_OP_SET_ROWS || op == GGML_OP_FLASH_ATTN_EXT || op == GGML_OP_ROPE;
 }
 
-void tada_exposition_print(FILE *out, const metrics_counts *c, const char *labels)
+void exposition_print(FILE *out, const metrics_counts *c, const char *labels)
 {
     head(out, "tada_build_info", "gauge", "What runs: always 1.");
     fprintf(out, "tada_build_info{%s} 1\n", labels);
@@ -158,11 +159,11 @@ static void label(char *text, size_t size, const char *name, const char *value)
     memcpy(text + at, "\"", 2);
 }
 
-void tada_exposition_labels(char *text, size_t size)
+void exposition_labels(char *text, size_t size)
 {
     *text = '\0';
     label(text, size, "version", tada_version());
     label(text, size, "kernels", tada_kernels_name());
     label(text, size, "ggml", ggml_version());
-    label(text, size, "spec", tada_plugin_spec()->text);
+    label(text, size, "spec", policy_now()->text);
 }

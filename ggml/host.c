@@ -1,6 +1,8 @@
 #include "host.h"
 
-#include "plugin.h"
+#include "log.h"
+
+#include "ggml-backend-impl.h"
 
 #include <string.h>
 
@@ -8,7 +10,7 @@
  * GGML_BACKEND_API_VERSION does not change when vtables or op numbers do, so the version and the commit must
  * be those of the headers that we were compiled with, and the ops must have the numbers that we know them by.
  */
-bool tada_host_fits(void)
+bool host_fits(void)
 {
     static const struct {
         enum ggml_op op;
@@ -29,7 +31,7 @@ bool tada_host_fits(void)
         fits = strcmp(ggml_op_name(ops[i].op), ops[i].name) == 0;
     }
     if (!fits) {
-        tada_plugin_log("this llama.cpp has ggml %s (%s), the plug-in was built for ggml %s (%s): rebuild "
+        log_line(GGML_LOG_LEVEL_WARN, "this llama.cpp has ggml %s (%s), the plug-in was built for ggml %s (%s): rebuild "
                         "the plug-in with "
                         "-DTADA_LLAMA_DIR=<its source>; going on without compression",
                         ggml_version(), ggml_commit(), TADA_GGML_VERSION, TADA_GGML_COMMIT);

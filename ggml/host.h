@@ -5,6 +5,6 @@
 #include <stdbool.h>
 
 /* Prints one line that says what to rebuild when it returns false. */
-bool tada_host_fits(void);
+bool host_fits(void);
 
 #endif

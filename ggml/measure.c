@@ -3,44 +3,20 @@
  * it shows its worst graphs while a context is made, and asks for the size of each cache tensor once when it
  * is asked for sums. While it lays out graphs it asks, too, but more than once.
  */
-#include "plugin.h"
+#include "measure.h"
+
+#include "attention.h"
+#include "probe.h"
 
 #include <string.h>
 
 static struct {
-    bool on;
     int n_threads;
     tada_plane_parts parts;
     size_t workspace, borrowed; /* at most */
 } sums;
 
-bool tada_measure_is_on(void)
-{
-    return sums.on;
-}
-
-void tada_measure_begin(int n_threads)
-{
-    memset(&sums, 0, sizeof sums);
-    sums.on = true;
-    sums.n_threads = n_threads;
-    tada_plugin_refuse(NULL);
-}
-
-void tada_measure_planes(void)
-{
-    memset(&sums.parts, 0, sizeof sums.parts);
-}
-
-const char *tada_measure_end(tada_plane_parts *parts, size_t *scratch)
-{
-    *parts = sums.parts;
-    *scratch = sums.workspace + sums.borrowed;
-    sums.on = false;
-    return tada_plugin_spec()->problem[0] ? tada_plugin_spec()->problem : tada_plugin_refusal();
-}
-
-void tada_measure_add_plane(const tada_spec *spec, const tada_shape *shape)
+static void add_plane(const tada_spec *spec, const tada_shape *shape)
 {
     tada_plane_parts parts;
     if (tada_plane_measure(spec, shape, &parts)) {
@@ -67,16 +43,20 @@ static void learn_head_dim(const tada_spec *spec, tada_shape *shape, int head_di
 
 /* What a layer borrows goes back before the next one writes, and the workspace is that of the backend, so the
  * largest of each counts. */
-void tada_measure_add_attention(const struct ggml_tensor *op)
+static void add_operation(const struct ggml_tensor *op)
 {
     static const uint16_t some_mask;
     tada_shape k_shape, v_shape;
     tada_spec k_spec, v_spec;
     tada_attention a;
     int layer;
-    const struct ggml_tensor *k = tada_root(op->src[1]), *v = tada_root(op->src[2]);
-    if (!sums.on || !tada_attention_of(op, &a) || !tada_plane_shape(k, &k_shape, &k_spec, &layer) ||
-        !tada_plane_shape(v, &v_shape, &v_spec, &layer)) {
+    bool fits;
+    if (op->op != GGML_OP_FLASH_ATTN_EXT) {
+        return;
+    }
+    const struct ggml_tensor *k = cache_root(op->src[1]), *v = cache_root(op->src[2]);
+    if (!attention_describe(op, &a) || !cache_shape(policy_now(), k, &k_shape, &k_spec, &layer, &fits) ||
+        !cache_shape(policy_now(), v, &v_shape, &v_spec, &layer, &fits)) {
         return;
     }
     int64_t rows = a.n_queries * a.n_streams;
@@ -87,4 +67,25 @@ void tada_measure_add_attention(const struct ggml_tensor *op)
     a.mask = op->src[3] ? &some_mask : NULL;
     keep_most(&sums.workspace,
               tada_attention_bytes(&a, &k_spec, &k_shape, &v_spec, &v_shape, sums.n_threads));
+}
+
+static const probe measuring = {.plane = add_plane, .operation = add_operation};
+
+void measure_begin(int n_threads)
+{
+    memset(&sums, 0, sizeof sums);
+    sums.n_threads = n_threads;
+    probe_set(&measuring);
+}
+
+void measure_planes(void)
+{
+    memset(&sums.parts, 0, sizeof sums.parts);
+}
+
+void measure_end(tada_plane_parts *parts, size_t *scratch)
+{
+    *parts = sums.parts;
+    *scratch = sums.workspace + sums.borrowed;
+    probe_set(NULL);
 }

@@ -1,6 +1,9 @@
 /* Counters, and the planes whose own counters are added up when somebody asks. */
 #include "metrics.h"
 
+#include "log.h"
+#include "scratch.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -10,8 +13,8 @@
 /* Its number is the lowest that is free, so that contexts that come and go share a few. */
 typedef struct counted_cache {
     const tada_pool *pool; /* which all its planes have; NULL: not in use */
-    cache_plane *planes;
-    const cache_plane *first; /* each token is written to all planes, and counts in this one */
+    counted_plane *planes;
+    const counted_plane *first; /* each token is written to all planes, and counts in this one */
     bool seen;
     atomic_uint_fast64_t tokens;
 } counted_cache;
@@ -55,7 +58,7 @@ static void after_fork(void)
 
 static void after_fork_in_child(void)
 {
-    tada_exporter_forget();
+    exporter_forget();
     after_fork();
 }
 
@@ -64,21 +67,21 @@ static void after_fork_in_child(void)
 __attribute__((destructor)) static void leave(void)
 {
     if (pthread_mutex_trylock(&life_lock) == 0) {
-        tada_exporter_stop();
+        exporter_stop();
         pthread_mutex_unlock(&life_lock);
     }
 }
 
-void tada_metrics_init(void)
+void metrics_init(void)
 {
     tada_error error;
     if (on) {
         return;
     }
-    if (tada_exporter_set(getenv("TADA_METRICS"), &error) != TADA_OK) {
-        tada_plugin_log("%s", error.text);
+    if (exporter_set(getenv("TADA_METRICS"), &error) != TADA_OK) {
+        log_line(GGML_LOG_LEVEL_ERROR, "%s", error.text);
     }
-    if (tada_exporter_wanted()) {
+    if (exporter_wanted()) {
         on = pthread_atfork(before_fork, after_fork, after_fork_in_child) == 0;
     }
 }
@@ -98,33 +101,32 @@ static counted_cache *cache_of(const tada_pool *pool)
     return free_one ? free_one : &caches[METRICS_CACHES - 1];
 }
 
-void tada_metrics_add(cache_plane *c)
+void metrics_add(counted_plane *c, const tada_plane *plane, enum tada_kind kind, const tada_pool *pool)
 {
     if (!on) {
         return;
     }
     pthread_mutex_lock(&life_lock);
     pthread_mutex_lock(&planes_lock);
-    counted_cache *cache = cache_of(c->pool);
+    counted_cache *cache = cache_of(pool);
+    *c = (counted_plane){plane, kind, cache, cache->planes};
     if (!cache->planes) {
-        cache->pool = c->pool;
+        cache->pool = pool;
         cache->first = c;
         cache->seen = true;
     }
-    c->counted_in = cache;
-    c->counted_next = cache->planes;
     cache->planes = c;
     bool first = n_planes++ == 0;
     pthread_mutex_unlock(&planes_lock);
     if (first) {
-        tada_exporter_start();
+        exporter_start();
     }
     pthread_mutex_unlock(&life_lock);
 }
 
-void tada_metrics_remove(cache_plane *c)
+void metrics_remove(counted_plane *c)
 {
-    counted_cache *cache = c->counted_in;
+    counted_cache *cache = c->in;
     if (!cache) {
         return;
     }
@@ -132,9 +134,9 @@ void tada_metrics_remove(cache_plane *c)
     tada_plane_get_stats(c->plane, &stats);
     pthread_mutex_lock(&life_lock);
     pthread_mutex_lock(&planes_lock);
-    for (cache_plane **at = &cache->planes; *at; at = &(*at)->counted_next) {
+    for (counted_plane **at = &cache->planes; *at; at = &(*at)->next) {
         if (*at == c) {
-            *at = c->counted_next;
+            *at = c->next;
             break;
         }
     }
@@ -144,49 +146,43 @@ void tada_metrics_remove(cache_plane *c)
     if (!cache->planes) {
         cache->pool = NULL;
     }
-    c->counted_in = NULL;
+    c->in = NULL;
     gone_compressions[c->kind] += stats.compressions;
     gone_reopens[c->kind] += stats.reopens;
     gone_nonfinite[c->kind] += stats.nonfinite;
     bool last = --n_planes == 0;
     pthread_mutex_unlock(&planes_lock);
     if (last) {
-        tada_exporter_stop();
+        exporter_stop();
     }
     pthread_mutex_unlock(&life_lock);
 }
 
 /* ---- counters ---- */
 
-bool tada_metrics_generic(enum ggml_op op)
+bool metrics_generic(enum ggml_op op)
 {
     return atomic_fetch_add_explicit(&generic[op], 1, memory_order_relaxed) == 0;
 }
 
-void tada_metrics_tokens(const cache_plane *c, int64_t rows)
+void metrics_tokens(const counted_plane *c, int64_t rows)
 {
-    if (c->counted_in && c->counted_in->first == c) {
-        add(&c->counted_in->tokens, (uint64_t)rows);
+    if (c->in && c->in->first == c) {
+        add(&c->in->tokens, (uint64_t)rows);
     }
 }
 
-static uint64_t rows_in(const cache_plane *c, size_t offset, size_t size)
+void metrics_read(enum tada_kind kind, int64_t rows)
 {
-    size_t row = (size_t)c->width * 2;
-    return size ? (offset + size - 1) / row - offset / row + 1 : 0;
+    add(&rows_read[kind], (uint64_t)rows);
 }
 
-void tada_metrics_read(const cache_plane *c, size_t offset, size_t size)
+void metrics_written(enum tada_kind kind, int64_t rows)
 {
-    add(&rows_read[c->kind], rows_in(c, offset, size));
+    add(&rows_written[kind], (uint64_t)rows);
 }
 
-void tada_metrics_written(const cache_plane *c, size_t offset, size_t size)
-{
-    add(&rows_written[c->kind], rows_in(c, offset, size));
-}
-
-uint64_t tada_metrics_clock(void)
+uint64_t metrics_clock(void)
 {
     struct timespec now;
     if (!on || clock_gettime(CLOCK_MONOTONIC, &now) != 0) {
@@ -195,18 +191,18 @@ uint64_t tada_metrics_clock(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void tada_metrics_attention(uint64_t since)
+void metrics_attention(uint64_t since)
 {
     if (since) {
         add(&attention_calls, 1);
-        add(&attention_ns, tada_metrics_clock() - since);
+        add(&attention_ns, metrics_clock() - since);
     }
 }
 
-void tada_metrics_encoding(uint64_t since)
+void metrics_encoding(uint64_t since)
 {
     if (since) {
-        add(&encoding_ns, tada_metrics_clock() - since);
+        add(&encoding_ns, metrics_clock() - since);
     }
 }
 
@@ -233,7 +229,7 @@ static void collect_plane(metrics_kind *kind, metrics_cache *cache, const tada_p
     cache->used = s->written > cache->used ? s->written : cache->used;
 }
 
-void tada_metrics_collect(metrics_counts *counts)
+void metrics_collect(metrics_counts *counts)
 {
     memset(counts, 0, sizeof *counts);
     pthread_mutex_lock(&planes_lock);
@@ -242,7 +238,8 @@ void tada_metrics_collect(metrics_counts *counts)
         cache->seen = caches[i].seen;
         cache->there = caches[i].planes != NULL;
         cache->tokens = value(&caches[i].tokens);
-        for (const cache_plane *c = caches[i].planes; c; c = c->counted_next) {
+        counts->scratch += caches[i].pool ? tada_pool_bytes(caches[i].pool) : 0;
+        for (const counted_plane *c = caches[i].planes; c; c = c->next) {
             tada_plane_stats stats;
             tada_plane_get_stats(c->plane, &stats);
             collect_plane(&counts->kinds[c->kind], cache, &stats);
@@ -255,8 +252,7 @@ void tada_metrics_collect(metrics_counts *counts)
         counts->kinds[kind].rows_read = value(&rows_read[kind]);
         counts->kinds[kind].rows_written = value(&rows_written[kind]);
     }
-    /* Under the lock, so that no fork happens while it holds that of the pools. */
-    counts->scratch = tada_plugin_scratch_bytes();
+    counts->scratch += scratch_total();
     pthread_mutex_unlock(&planes_lock);
     for (int op = 0; op < GGML_OP_COUNT; op++) {
         counts->generic[op] = value(&generic[op]);

@@ -1,5 +1,5 @@
 /* Plan files: a GGUF file for each plan (doc/plan.md). */
-#include "plugin.h"
+#include "plan_file.h"
 
 #include "gguf.h"
 
@@ -132,7 +132,7 @@ static enum tada_status write_file(struct gguf_context *file, const char *path, 
     return TADA_OK;
 }
 
-enum tada_status tada_plan_write(const tada_plan *plan, const char *path, tada_error *error)
+enum tada_status plan_file_write(const tada_plan *plan, const char *path, tada_error *error)
 {
     enum tada_status status = tada_plan_check(plan, error);
     if (status != TADA_OK) {
@@ -364,7 +364,7 @@ static bool begins_well(FILE *bytes)
            header.n_tensors <= 2 * TADA_PLAN_LAYERS && header.n_keys >= 0 && header.n_keys <= MOST_KEYS;
 }
 
-enum tada_status tada_plan_read(const char *path, tada_plan **plan, tada_error *error)
+enum tada_status plan_file_read(const char *path, tada_plan **plan, tada_error *error)
 {
     struct stat status;
     FILE *bytes = fopen(path, "rb");

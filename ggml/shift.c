@@ -3,7 +3,12 @@
  * Tile by tile, on all threads, with the CPU backend's ROPE on the rows that move; the others keep their
  * codes.
  */
-#include "plugin.h"
+#include "shift.h"
+
+#include "cpu.h"
+#include "threads.h"
+
+#include "ggml-impl.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -35,11 +40,11 @@ static bool covers_rows(const struct ggml_tensor *t, const cache_plane *c)
            offset + (size_t)t->ne[0] * 2 <= t->nb[1];
 }
 
-bool tada_shift_fits(const struct ggml_tensor *op)
+bool shift_fits(const struct ggml_tensor *op)
 {
     const struct ggml_tensor *k = op->src[0], *positions = op->src[1];
-    cache_plane *c = op->op == GGML_OP_ROPE ? tada_plane_of(op) : NULL;
-    return c && tada_plane_of(k) == c && covers_rows(op, c) && covers_rows(k, c) &&
+    cache_plane *c = op->op == GGML_OP_ROPE ? cache_plane_of(op) : NULL;
+    return c && cache_plane_of(k) == c && covers_rows(op, c) && covers_rows(k, c) &&
            op->view_offs == k->view_offs && op->ne[0] == k->ne[0] && op->nb[1] == k->nb[1] &&
            positions->type == GGML_TYPE_I32 && positions->nb[0] == 4 && positions->ne[0] == op->ne[2] &&
            (op->op_params[2] == GGML_ROPE_TYPE_NORMAL || op->op_params[2] == GGML_ROPE_TYPE_NEOX);
@@ -61,13 +66,12 @@ static bool turner_make(turner *t, const shift *s)
     const struct ggml_tensor *k = s->op->src[0], *factors = s->op->src[2];
     struct ggml_init_params params = {ggml_tensor_overhead() * 4 + ggml_graph_overhead_custom(8, false), NULL,
                                       true};
-    t->cpu = ggml_backend_dev_init(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), NULL);
+    t->cpu = cpu_backend_make(1);
     t->context = ggml_init(params);
     t->rows = malloc((size_t)s->cache->width * TADA_TILE_CELLS * 2);
     if (!t->cpu || !t->context || !t->rows) {
         return false;
     }
-    tada_cpu_set_threads(t->cpu, 1);
     /* The heads of all rows of one shift lie evenly: they are so many heads at one position, whose sines are
      * computed once. */
     t->from = ggml_new_tensor_3d(t->context, GGML_TYPE_F16, k->ne[0], k->ne[1] * TADA_TILE_CELLS, 1);
@@ -94,7 +98,7 @@ static bool turner_make(turner *t, const shift *s)
 static void turner_done(turner *t)
 {
     if (t->cpu) {
-        ggml_backend_free(t->cpu);
+        cpu_backend_free(t->cpu);
     }
     ggml_free(t->context);
     free(t->rows);
@@ -120,7 +124,7 @@ static bool turn(void *context, int thread, const int64_t *cells, int n, uint16_
             }
         }
         t->from->ne[1] = t->to->ne[1] = s->op->ne[1] * many;
-        if (ggml_backend_graph_compute(t->cpu, t->graph) != GGML_STATUS_SUCCESS) {
+        if (cpu_compute(t->cpu, t->graph) != GGML_STATUS_SUCCESS) {
             return false;
         }
         for (int i = 0; i < many; i++) {
@@ -130,26 +134,27 @@ static bool turn(void *context, int thread, const int64_t *cells, int n, uint16_
     return true;
 }
 
-enum tada_status tada_shift_run(const struct ggml_tensor *op, int n_threads, tada_error *error)
+enum tada_status shift_run(const struct ggml_tensor *op, tada_error *error)
 {
-    const cache_plane *c = tada_plane_of(op);
-    shift s = {c, op, op->src[1]->data, calloc((size_t)n_threads, sizeof(turner))};
+    const cache_plane *c = cache_plane_of(op);
+    tada_threads threads = threads_lend();
+    shift s = {c, op, op->src[1]->data, calloc((size_t)threads.n, sizeof(turner))};
     size_t n = (size_t)op->ne[2];
     uint8_t *chosen = malloc(n);
     bool all = stretches(op), ready = s.turners && chosen;
     for (size_t i = 0; i < n && ready; i++) {
         chosen[i] = all || s.positions[i] != 0;
     }
-    for (int i = 0; i < n_threads && ready; i++) {
+    for (int i = 0; i < threads.n && ready; i++) {
         ready = turner_make(&s.turners[i], &s);
     }
     enum tada_status status = TADA_E_MEMORY;
     if (ready) {
-        status = tada_plane_edit(c->plane, chosen, turn, &s, n_threads, error);
+        status = tada_plane_edit(c->plane, chosen, turn, &s, &threads, error);
     } else if (error) {
         snprintf(error->text, sizeof error->text, "Out of memory for a shift: use fewer threads.");
     }
-    for (int i = 0; i < n_threads && s.turners; i++) {
+    for (int i = 0; i < threads.n && s.turners; i++) {
         turner_done(&s.turners[i]);
     }
     free(s.turners);

@@ -1,6 +1,8 @@
 /* What calibration learns from the engine's own graphs: the shape of each layer's cache, how much its queries
  * ask of each channel of K, and attention as it was computed last, to be done again with other caches. */
-#include "plugin.h"
+#include "statistics.h"
+
+#include "probe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +19,13 @@ typedef struct layer {
 } layer;
 
 static layer *layers[TADA_PLAN_LAYERS];
-static bool watching;
 
-void tada_statistics_watch(bool on)
+static void add(cache_plane *k, cache_plane *v, const tada_attention *a);
+static void forget(const cache_plane *c);
+
+static const probe watcher = {.attention = add, .forget = forget};
+
+void statistics_watch(bool on)
 {
     for (int i = 0; i < TADA_PLAN_LAYERS; i++) {
         if (layers[i]) {
@@ -30,7 +36,7 @@ void tada_statistics_watch(bool on)
             layers[i] = NULL;
         }
     }
-    watching = on;
+    probe_set(on ? &watcher : NULL);
 }
 
 static layer *layer_at(int number)
@@ -38,7 +44,7 @@ static layer *layer_at(int number)
     return number >= 0 && number < TADA_PLAN_LAYERS ? layers[number] : NULL;
 }
 
-bool tada_statistics_get(int number, tada_layer_statistics *statistics)
+bool statistics_get(int number, tada_layer_statistics *statistics)
 {
     const layer *l = layer_at(number);
     if (l) {
@@ -47,15 +53,14 @@ bool tada_statistics_get(int number, tada_layer_statistics *statistics)
     return l != NULL;
 }
 
-bool tada_statistics_rows(int number, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows,
-                          int n_threads)
+bool statistics_rows(int number, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows)
 {
     const layer *l = layer_at(number);
     const cache_plane *c = l ? l->planes[kind == TADA_V] : NULL;
-    return c && tada_plane_read(c->plane, first, n, rows, n_threads, NULL) == TADA_OK;
+    return c && tada_plane_read(c->plane, first, n, rows, NULL, NULL) == TADA_OK;
 }
 
-void tada_statistics_forget(const cache_plane *c)
+static void forget(const cache_plane *c)
 {
     layer *l = layer_at(c->layer);
     for (int i = 0; l && i < 2; i++) {
@@ -113,9 +118,9 @@ static void keep_attention(layer *l, const tada_attention *a)
     l->seen.attention.out = NULL;
 }
 
-void tada_statistics_add(cache_plane *k, cache_plane *v, const tada_attention *a)
+static void add(cache_plane *k, cache_plane *v, const tada_attention *a)
 {
-    if (!watching || k->layer < 0 || k->layer >= TADA_PLAN_LAYERS) {
+    if (k->layer < 0 || k->layer >= TADA_PLAN_LAYERS) {
         return;
     }
     layer *l = layer_of(k, v, a);

@@ -16,11 +16,11 @@ source=$PWD
 llama=${TADA_LLAMA_DIR:-$PWD/build/llama.cpp}
 llama_build=${TADA_LLAMA_BUILD:-$PWD/build/llama}
 
-# Whether a compiler can build and link for the sanitizers, and with OpenMP.
+# Whether a compiler can build and link for the sanitizers.
 watches() {
     local out status=0
     out=$(mktemp)
-    echo 'int main(void) { return 0; }' | "$1" -fsanitize=address,undefined -fopenmp -x c - -o "$out" > /dev/null 2>&1 ||
+    echo 'int main(void) { return 0; }' | "$1" -fsanitize=address,undefined -x c - -o "$out" > /dev/null 2>&1 ||
         status=1
     rm -f "$out"
     return $status
@@ -50,7 +50,6 @@ if [ ${#targets[@]} -eq 0 ]; then
     targets=(spec session cache codec)
     [ ! -x "$build/fuzz/fuzz_plan" ] || targets+=(plan)
 fi
-export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=3
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=print_stacktrace=1
 failed=0
 for target in "${targets[@]}"; do

@@ -5,15 +5,6 @@ set -euo pipefail
 
 fail() { echo "setup.sh: $1" >&2; exit 1; }
 
-# Whether the C compiler can build and link with OpenMP.
-openmp() {
-    local out status=0
-    out=$(mktemp)
-    echo 'int main(void) { return 0; }' | cc -fopenmp -x c - -o "$out" > /dev/null 2>&1 || status=1
-    rm -f "$out"
-    return $status
-}
-
 missing=()
 command -v cmake > /dev/null || missing+=(cmake)
 command -v cc > /dev/null || missing+=(gcc)
@@ -25,12 +16,6 @@ python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
 pkg-config --exists cmocka 2> /dev/null || missing+=(libcmocka-dev)
 pkg-config --exists libcjson 2> /dev/null || missing+=(libcjson-dev)
 command -v gnuplot > /dev/null || missing+=(gnuplot-nox)
-if command -v cc > /dev/null && ! openmp; then
-    case $(cc --version) in
-        *clang*) missing+=(libomp-dev) ;;
-        *) missing+=(libgomp1) ;;
-    esac
-fi
 
 install() {
     command -v apt-get > /dev/null ||
@@ -53,8 +38,8 @@ if [ "${1:-}" = --tests ]; then
     missing=()
     out=$(mktemp)
     echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n > 1 ? 0 : 0; }' |
-        clang -fopenmp -fsanitize=fuzzer,address,undefined -x c - -o "$out" > /dev/null 2>&1 ||
-        missing=(clang libclang-rt-dev libomp-dev)
+        clang -fsanitize=fuzzer,address,undefined -x c - -o "$out" > /dev/null 2>&1 ||
+        missing=(clang libclang-rt-dev)
     rm -f "$out"
     if [ ${#missing[@]} -gt 0 ] && ! (install "${missing[@]}"); then
         echo "setup.sh: goes on without them; fuzzing will be done without libFuzzer" >&2

@@ -2,7 +2,6 @@
 #include "packed.h"
 #include "stock.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +22,7 @@ typedef struct packing {
     const tada_session_watch *watch;
     tada_session_sizes *sizes;
     tada_error *error;
+    tada_team *team;
 } packing;
 
 /* What became of up to 64 rows of a batch. */
@@ -39,7 +39,7 @@ typedef struct plane {
     const tada_stock_plane *stock;
     tada_grid grid;
     uint64_t raw_from, row; /* rows from raw_from on are still to be written, as they are; next row */
-    int n_threads;
+    const tada_team *team;
     size_t scratch_floats, run_bytes;
     float *scratch; /* of each thread */
     uint16_t *rows; /* of a batch */
@@ -125,13 +125,16 @@ static void make_run(const plane *pl, float *scratch, run *r)
     }
 }
 
+static void make_one(void *context, int thread, int64_t i)
+{
+    plane *pl = context;
+    make_run(pl, pl->scratch + pl->scratch_floats * (size_t)thread, &pl->runs[i]);
+}
+
 /* Those of a batch, whose rows are in memory. */
 static void make_runs(plane *pl)
 {
-#pragma omp parallel for num_threads(pl->n_threads) schedule(dynamic, 1) if (pl->n_runs > 1)
-    for (int i = 0; i < pl->n_runs; i++) {
-        make_run(pl, pl->scratch + pl->scratch_floats * (size_t)omp_get_thread_num(), &pl->runs[i]);
-    }
+    tada_team_each(pl->team, pl->n_runs, make_one, pl);
 }
 
 /* Writes what make_run has made of the next rows. */
@@ -271,8 +274,7 @@ static bool plane_memory(plane *pl)
     pl->run_bytes =
         tada_grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + tada_grid_head_bytes(&pl->grid));
     pl->scratch_floats = (tada_grid_scratch(&pl->grid) + 15) / 16 * 16;
-    pl->n_threads = tada_session_threads();
-    pl->scratch = malloc(pl->scratch_floats * (size_t)pl->n_threads * sizeof *pl->scratch);
+    pl->scratch = malloc(pl->scratch_floats * (size_t)tada_team_lend(pl->team)->n * sizeof *pl->scratch);
     pl->rows = malloc((size_t)runs * CELLS * row_bytes(pl));
     pl->bytes = malloc((size_t)runs * pl->run_bytes);
     for (int i = 0; pl->bytes && i < runs; i++) {
@@ -285,7 +287,7 @@ static bool plane_memory(plane *pl)
 static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run_cuts *cuts,
                                   tada_session_guess *guess)
 {
-    plane pl = {.stock = stock, .cuts = cuts};
+    plane pl = {.stock = stock, .cuts = cuts, .team = p->team};
     const tada_grid *grid = &pl.grid;
     guess->grid.width = (int)stock->width;
     enum tada_status status = tada_session_detect(p->source, stock->at, stock->rows, guess, p->error);
@@ -369,6 +371,18 @@ static enum tada_status put_records(packing *p)
     return status == TADA_OK ? put_bytes(p, at, p->source->size - at) : status;
 }
 
+/* With threads of its own. */
+static enum tada_status put_all(packing *p)
+{
+    p->team = tada_session_team();
+    if (!p->team) {
+        return tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
+    }
+    enum tada_status status = put_records(p);
+    tada_team_free(p->team);
+    return status;
+}
+
 /* The checksum of a whole file. */
 static enum tada_status source_sum(tada_source *source, uint32_t *sum, tada_error *error)
 {
@@ -399,7 +413,7 @@ static enum tada_status pack_to(packing *p, const tada_whole *whole)
     uint32_t sum, back;
     tada_session_sizes sizes;
     enum tada_status status = source_sum(p->source, &sum, p->error);
-    status = status == TADA_OK ? put_records(p) : status;
+    status = status == TADA_OK ? put_all(p) : status;
     status = status == TADA_OK ? put_footer(p, sum) : status;
     p->sizes->packed = p->sink->size;
     if (status == TADA_OK) {
@@ -434,7 +448,7 @@ enum tada_status tada_session_pack_file(const char *from, const char *to, const 
     if (status == TADA_OK) {
         status = tada_sink_open(whole.fd, to, &sink, error);
         if (status == TADA_OK) {
-            packing p = {&source, &sink, watch, sizes, error};
+            packing p = {.source = &source, .sink = &sink, .watch = watch, .sizes = sizes, .error = error};
             status = pack_to(&p, &whole);
         }
         tada_sink_free(&sink);

@@ -5,6 +5,7 @@
 #include "files.h"
 #include "grid.h"
 #include "session.h"
+#include "team.h"
 
 enum {
     PACKED_VERSION = 2,
@@ -34,8 +35,8 @@ static inline int packed_batch(const tada_grid *grid)
     return runs < 1 ? 1 : runs > PACKED_BATCH_RUNS ? PACKED_BATCH_RUNS : runs;
 }
 
-/* Threads to use beside others of the process. */
-int tada_session_threads(void);
+/* Threads to use beside others of the process, for one file. NULL: memory is short. */
+tada_team *tada_session_team(void);
 
 /* False, with *status and the error set: `watch` wants to stop. */
 enum tada_status tada_session_step(const tada_session_watch *watch, uint64_t done, uint64_t total,

@@ -1,7 +1,6 @@
 /* Unpacking: nothing in the file is believed, not even after its checksum was right. */
 #include "packed.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,23 +16,24 @@ typedef struct unpacking {
     tada_error *error;
     uint64_t stock_bytes; /* that are to come out */
     uint64_t end;         /* of the records */
+    tada_team *team;
 } unpacking;
 
 /* Runs of a plane that are unpacked at once. */
 typedef struct batch {
     tada_grid grid;
-    int n, most, n_threads;
+    int n, most;
     int rows[PACKED_BATCH_RUNS];      /* of each run */
     size_t run_bytes, scratch_floats; /* that each has room for */
     uint8_t *packed;
     uint16_t *out;
-    float *scratch;
+    float *scratch; /* of each thread */
 } batch;
 
-int tada_session_threads(void)
+tada_team *tada_session_team(void)
 {
-    int n = omp_get_num_procs();
-    return n < 1 ? 1 : n > 8 ? 8 : n;
+    int n = tada_team_cpus();
+    return tada_team_create(n > 8 ? 8 : n);
 }
 
 enum tada_status tada_session_step(const tada_session_watch *watch, uint64_t done, uint64_t total,
@@ -84,15 +84,18 @@ static enum tada_status copy_bytes(const unpacking *u, uint64_t n)
 
 /* ---- planes ---- */
 
+static void get_run(void *context, int thread, int64_t i)
+{
+    const batch *b = context;
+    tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
+                  b->out + (size_t)i * CELLS * (size_t)b->grid.width,
+                  b->scratch + b->scratch_floats * (size_t)thread);
+}
+
 static enum tada_status batch_put(const unpacking *u, batch *b)
 {
     size_t width = (size_t)b->grid.width;
-#pragma omp parallel for num_threads(b->n_threads) schedule(dynamic, 1) if (b->n > 1)
-    for (int i = 0; i < b->n; i++) {
-        tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
-                      b->out + (size_t)i * CELLS * width,
-                      b->scratch + b->scratch_floats * (size_t)omp_get_thread_num());
-    }
+    tada_team_each(u->team, b->n, get_run, b);
     enum tada_status status = TADA_OK;
     for (int i = 0; i < b->n && status == TADA_OK; i++) {
         status = put(u, b->out + (size_t)i * CELLS * width, (size_t)b->rows[i] * width * 2);
@@ -194,13 +197,11 @@ static enum tada_status take_plane(const unpacking *u)
     uint32_t least = (longs[1] + CELLS - 1) / CELLS;
     b.most = packed_batch(&b.grid);
     b.most = (uint32_t)b.most < least ? b.most : (int)least;
-    b.n_threads = tada_session_threads();
-    b.n_threads = b.n_threads < b.most ? b.n_threads : b.most;
     b.run_bytes = tada_grid_most_bytes(&b.grid);
     b.scratch_floats = (tada_grid_scratch(&b.grid) + 15) / 16 * 16;
     b.packed = malloc((size_t)b.most * b.run_bytes);
     b.out = malloc((size_t)b.most * CELLS * 2 * (size_t)b.grid.width);
-    b.scratch = malloc((size_t)b.n_threads * b.scratch_floats * sizeof *b.scratch);
+    b.scratch = malloc((size_t)tada_team_lend(u->team)->n * b.scratch_floats * sizeof *b.scratch);
     u->sizes->planes++;
     u->sizes->rows += longs[1];
     status =
@@ -237,6 +238,19 @@ static enum tada_status take_records(const unpacking *u)
             status = damaged(u, "a record is of an unknown kind");
         }
     }
+    return status;
+}
+
+/* With threads of its own. */
+static enum tada_status take_all(unpacking *u)
+{
+    u->team = tada_session_team();
+    if (!u->team) {
+        return tada_fail(u->error, TADA_E_MEMORY, "Out of memory while %.150s was unpacked.",
+                         u->source->path);
+    }
+    enum tada_status status = take_records(u);
+    tada_team_free(u->team);
     return status;
 }
 
@@ -307,9 +321,15 @@ enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char 
         status = tada_sink_open(to_fd, to, &sink, error);
         if (status == TADA_OK) {
             const uint8_t *header;
-            unpacking u = {&source, &sink, watch, sizes, error, stock_bytes, source.size - PACKED_FOOTER};
+            unpacking u = {.source = &source,
+                           .sink = &sink,
+                           .watch = watch,
+                           .sizes = sizes,
+                           .error = error,
+                           .stock_bytes = stock_bytes,
+                           .end = source.size - PACKED_FOOTER};
             status = tada_source_take(&source, PACKED_HEADER, &header, error);
-            status = status == TADA_OK ? take_records(&u) : status;
+            status = status == TADA_OK ? take_all(&u) : status;
             status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
             if (status == TADA_OK && (sink.size != stock_bytes || sink.sum != stock_sum)) {
                 status = damaged(&u, "what comes out is not what went in");

@@ -1,9 +1,9 @@
 #include "plane.h"
 
+#include "lent.h"
 #include "nonfinite.h"
 #include "sinks.h"
 
-#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,51 +401,79 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     return TADA_OK;
 }
 
-enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows, int n_threads,
-                                 tada_error *error)
+/* Reading cells [first, first + n), tile by tile. */
+typedef struct plane_read {
+    const tada_plane *plane;
+    int64_t first, n;
+    uint16_t *rows;
+    int64_t end_tile;
+    _Atomic int64_t next_tile;
+    atomic_bool failed;
+} plane_read;
+
+/* The cells of a tile that are wanted. decoded: room for its rows and scratch, NULL until one needs it.
+ * False: memory is short. */
+static bool read_tile(const plane_read *r, int64_t index, float **decoded)
+{
+    const tada_plane *p = r->plane;
+    const tada_tile *tile = &p->tiles[index];
+    int64_t stream = index / p->tiles_per_stream;
+    int64_t begin = stream * p->shape.n_cells + index % p->tiles_per_stream * CELLS;
+    int64_t end =
+        begin + CELLS < (stream + 1) * p->shape.n_cells ? begin + CELLS : (stream + 1) * p->shape.n_cells;
+    int64_t from = begin > r->first ? begin : r->first, to = end < r->first + r->n ? end : r->first + r->n;
+    size_t width = (size_t)p->shape.width, bytes = (size_t)(to - from) * width * 2;
+    uint16_t *out = r->rows + (size_t)(from - r->first) * width;
+    const uint16_t *rows = tile->hot;
+    if (!rows && !tile->mask) {
+        memset(out, 0, bytes);
+        return true;
+    }
+    if (!rows) {
+        size_t floats = tada_plane_scratch(p);
+        *decoded = *decoded ? *decoded : malloc(floats * sizeof(float) + p->slot_values * 2);
+        if (!*decoded) {
+            return false;
+        }
+        tada_plane_decode(p, index, (uint16_t *)(void *)(*decoded + floats), *decoded);
+        rows = (uint16_t *)(void *)(*decoded + floats);
+    }
+    memcpy(out, rows + (size_t)(from - begin) * width, bytes);
+    return true;
+}
+
+static void read_part(void *context, int thread, int n_threads)
+{
+    plane_read *r = context;
+    float *decoded = NULL;
+    (void)thread;
+    (void)n_threads;
+    for (int64_t i; (i = atomic_fetch_add_explicit(&r->next_tile, 1, memory_order_relaxed)) < r->end_tile;) {
+        if (!read_tile(r, i, &decoded)) {
+            r->failed = true;
+        }
+    }
+    free(decoded);
+}
+
+enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows,
+                                 const tada_threads *threads, tada_error *error)
 {
     int64_t total = p->shape.n_cells * p->shape.n_streams;
-    size_t width = (size_t)p->shape.width;
     if (first < 0 || n < 0 || first > total - n) {
         return tada_fail(error, TADA_E_ARGUMENT,
                          "The plane has %lld cells: it can't give %lld from cell %lld on.", (long long)total,
                          (long long)n, (long long)first);
     }
-    if (n == 0) {
-        return TADA_OK;
+    enum tada_status status = tada_lent_check(threads, error);
+    if (status != TADA_OK || n == 0) {
+        return status;
     }
-    atomic_bool failed = false;
-    int64_t first_tile = tile_of(p, first), last_tile = tile_of(p, first + n - 1);
-#pragma omp parallel for num_threads(n_threads) schedule(dynamic, 1) if (last_tile > first_tile)
-    for (int64_t i = first_tile; i <= last_tile; i++) {
-        const tada_tile *tile = &p->tiles[i];
-        int64_t stream = i / p->tiles_per_stream;
-        int64_t begin = stream * p->shape.n_cells + i % p->tiles_per_stream * CELLS;
-        int64_t end =
-            begin + CELLS < (stream + 1) * p->shape.n_cells ? begin + CELLS : (stream + 1) * p->shape.n_cells;
-        int64_t from = begin > first ? begin : first, to = end < first + n ? end : first + n;
-        uint16_t *out = rows + (size_t)(from - first) * width;
-        size_t bytes = (size_t)(to - from) * width * 2;
-        if (tile->hot) {
-            memcpy(out, tile->hot + (size_t)(from - begin) * width, bytes);
-        } else if (!tile->mask) {
-            memset(out, 0, bytes);
-        } else {
-            size_t floats = tada_plane_scratch(p);
-            float *scratch = malloc(floats * sizeof *scratch + p->slot_values * 2);
-            if (!scratch) {
-                failed = true;
-                continue;
-            }
-            uint16_t *decoded = (uint16_t *)(void *)(scratch + floats);
-            tada_plane_decode(p, i, decoded, scratch);
-            memcpy(out, decoded + (size_t)(from - begin) * width, bytes);
-            free(scratch);
-        }
-    }
-    return failed ? tada_fail(error, TADA_E_MEMORY,
-                              "Out of memory while decoding cells: free some and try again.")
-                  : TADA_OK;
+    plane_read r = {p, first, n, rows, tile_of(p, first + n - 1) + 1, tile_of(p, first), false};
+    tada_lent_run(r.end_tile - r.next_tile > 1 ? threads : NULL, read_part, &r);
+    return r.failed ? tada_fail(error, TADA_E_MEMORY,
+                                "Out of memory while decoding cells: free some and try again.")
+                    : TADA_OK;
 }
 
 /* So that what is copied to it finds places, and own hot tiles. */
@@ -491,23 +519,31 @@ static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
 }
 
 enum tada_status tada_plane_copy_stream(tada_plane *p, tada_pool *pool, int64_t from, int64_t to,
-                                        int n_threads, tada_error *error)
+                                        const tada_threads *threads, tada_error *error)
 {
     if (from < 0 || from >= p->shape.n_streams || to < 0 || to >= p->shape.n_streams) {
         return tada_fail(error, TADA_E_ARGUMENT, "A stream to copy does not exist: the plane has %lld.",
                          (long long)p->shape.n_streams);
     }
-    enum tada_status status = tada_plane_settle(p, n_threads);
-    if (status == TADA_OK && from != to) {
-        empty_stream(p, to);
+    enum tada_status status = tada_lent_check(threads, error);
+    if (status != TADA_OK) {
+        return status;
     }
-    for (int64_t i = 0; i < p->tiles_per_stream && from != to && status == TADA_OK; i++) {
+    status = tada_plane_settle(p, threads, error);
+    if (from == to) {
+        return status;
+    }
+    empty_stream(p, to);
+    for (int64_t i = 0; i < p->tiles_per_stream && status == TADA_OK; i++) {
         if (!copy_tile(p, pool, from * p->tiles_per_stream + i, to * p->tiles_per_stream + i)) {
-            status = TADA_E_MEMORY;
+            status = tada_fail(error, TADA_E_MEMORY,
+                               "Out of memory while a sequence was copied: free some and try again.");
         }
     }
-    enum tada_status settled = tada_plane_settle(p, n_threads);
-    status = status == TADA_OK ? settled : status;
-    return status == TADA_OK ? TADA_OK
-                             : tada_fail(error, status, "Out of memory while a sequence was copied.");
+    status = status == TADA_OK ? tada_plane_settle(p, threads, error) : status;
+    if (status != TADA_OK) {
+        /* Half a sequence is worse than none. */
+        empty_stream(p, to);
+    }
+    return status;
 }

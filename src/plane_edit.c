@@ -1,27 +1,30 @@
 /* Rows that change where they are, without opening their tiles: as after a shift of all positions. */
+#include "lent.h"
 #include "nonfinite.h"
 
-#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { CELLS = TADA_TILE_CELLS };
 
-typedef struct plane_edit {
-    tada_plane *plane;
-    const uint8_t *chosen;
-    tada_edit edit;
-    void *context;
-    atomic_int_fast64_t compressions;
-    atomic_int_fast64_t nonfinite; /* rows that have become so */
-} plane_edit;
-
 /* What one thread needs: the rows of a tile [64][width], those that change, and scratch of the codec. */
 typedef struct workspace {
     uint16_t *tile, *rows;
     float *scratch;
 } workspace;
+
+typedef struct plane_edit {
+    tada_plane *plane;
+    const uint8_t *chosen;
+    tada_edit edit;
+    void *context;
+    workspace *work; /* of each thread */
+    _Atomic int64_t next_tile;
+    atomic_bool refused;
+    atomic_int_fast64_t compressions;
+    atomic_int_fast64_t nonfinite; /* rows that have become so */
+} plane_edit;
 
 static size_t scratch_floats(const tada_plane *p)
 {
@@ -121,27 +124,37 @@ static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
     return true;
 }
 
-enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit edit, void *context,
-                                 int n_threads, tada_error *error)
+static void edit_part(void *context, int thread, int n_threads)
 {
-    plane_edit e = {p, chosen, edit, context, 0, 0};
-    atomic_bool refused = false;
-    /* All memory before the first change: rows that have been changed cannot be told from the others. */
-    workspace *work = workspaces_make(p, n_threads);
-    if (!work) {
-        return tada_fail(error, TADA_E_MEMORY, "Out of memory for rows to be changed: use fewer threads.");
-    }
-#pragma omp parallel for num_threads(n_threads) schedule(dynamic, 1)
-    for (int64_t i = 0; i < p->n_tiles; i++) {
-        int thread = omp_get_thread_num();
-        if (!refused && !edit_tile(&e, i, &work[thread], thread)) {
-            refused = true;
+    plane_edit *e = context;
+    (void)n_threads;
+    for (int64_t i; !e->refused && (i = atomic_fetch_add(&e->next_tile, 1)) < e->plane->n_tiles;) {
+        if (!edit_tile(e, i, &e->work[thread], thread)) {
+            e->refused = true;
         }
     }
-    workspaces_done(work, n_threads);
+}
+
+enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit edit, void *context,
+                                 const tada_threads *threads, tada_error *error)
+{
+    enum tada_status status = tada_lent_check(threads, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    plane_edit e = {.plane = p, .chosen = chosen, .edit = edit, .context = context};
+    /* All memory before the first change: rows that have been changed cannot be told from the others. */
+    int n_threads = tada_lent_count(threads);
+    e.work = workspaces_make(p, n_threads);
+    if (!e.work) {
+        return tada_fail(error, TADA_E_MEMORY, "Out of memory for rows to be changed: use fewer threads.");
+    }
+    tada_lent_run(threads, edit_part, &e);
+    workspaces_done(e.work, n_threads);
     tada_count(&p->compressions, e.compressions);
     tada_count(&p->nonfinite, e.nonfinite);
     p->spoilt = p->spoilt || e.nonfinite > 0;
     tada_plane_recount_all(p);
-    return refused ? tada_fail(error, TADA_E_ARGUMENT, "The rows of a tile could not be changed.") : TADA_OK;
+    return e.refused ? tada_fail(error, TADA_E_ARGUMENT, "The rows of a tile could not be changed.")
+                     : TADA_OK;
 }

@@ -33,7 +33,7 @@ static double *decoded_rows(const tada_plane *plane, int cells)
     float *scratch = malloc(sizeof *scratch * tada_plane_scratch(plane));
     uint16_t *read = malloc(sizeof *read * (size_t)(cells * width));
     double *rows = malloc(sizeof *rows * (size_t)(cells * width));
-    assert_int_equal(tada_plane_read(plane, 0, cells, read, 1, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, 0, cells, read, threads_of(1), NULL), TADA_OK);
     for (int tile = 0; tile * TADA_TILE_CELLS < cells; tile++) {
         for (int h = 0; h < c->layout.n_heads; h++) {
             if (!plane->tiles[tile].hot) {
@@ -157,7 +157,7 @@ static double check_group(const shared *s, int group)
                         .out_head = dim * sizeof *out,
                         .out_query = (size_t)heads * dim * sizeof *out};
     memset(out, 0xff, n * sizeof *out);
-    assert_int_equal(tada_attention_run(&a, s->pool, 1, NULL), TADA_OK);
+    assert_int_equal(tada_attention_run(&a, s->pool, threads_of(1), NULL), TADA_OK);
     for (int i = 0; i < queries; i++) {
         for (int h = 0; h < heads; h++) {
             size_t at = (size_t)(i * heads + h) * dim;

@@ -54,7 +54,7 @@ if command -v cc > /dev/null && command -v pkg-config > /dev/null; then
         cc /start/use.c -o /tmp/use $(pkg-config --cflags tada) "$@" && /tmp/use
     }
     check "a program with the shared library" library $(pkg-config --libs tada)
-    check "a program with the static one" library -Wl,-Bstatic $(pkg-config --libs tada) -Wl,-Bdynamic -fopenmp -lm
+    check "a program with the static one" library -Wl,-Bstatic $(pkg-config --libs tada) -Wl,-Bdynamic -pthread -lm
 fi
 check "the package goes" dpkg -r tada
 check "... and leaves nothing" bash -c '! find /usr /etc /var/lib \( -name "tada*" -o -name "libtada*" -o -name "libggml-tada*" \) -not -path "*/dpkg/info/*" | grep .'

@@ -92,7 +92,7 @@ static inline void put_rows(bytes *b, const session_shape *s, enum tada_kind kin
         tada_pool *pool = tada_pool_create();
         test_plane p = plane_of(s->spec, kind, s->width, s->n_cells, 1, s->head_dim);
         write_rows(p.plane, pool, rows, TADA_F16, s->width, 0, s->n_cells, 64);
-        assert_int_equal(tada_plane_read(p.plane, 0, s->n_cells, rows, 1, &error), TADA_OK);
+        assert_int_equal(tada_plane_read(p.plane, 0, s->n_cells, rows, threads_of(1), &error), TADA_OK);
         plane_done(&p);
         tada_pool_free(pool);
     }

@@ -3,6 +3,7 @@
 #define TADA_TEST_SUPPORT_H
 
 #include "tada.h"
+#include "team.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -102,6 +103,21 @@ static inline uint16_t half_round(double x)
     return sign | (uint16_t)(nearbyint(ldexp(size, 11 - exponent)) + (exponent + 13) * 1024);
 }
 
+/* So many threads, from 1 (the caller's own) to 100; they stay until the program ends. */
+static inline const tada_threads *threads_of(int n)
+{
+    static tada_team *teams[101];
+    if (n == 1) {
+        return NULL;
+    }
+    if (!teams[n]) {
+        teams[n] = tada_team_create(n);
+        assert_non_null(teams[n]);
+        assert_int_equal(tada_team_lend(teams[n])->n, n);
+    }
+    return tada_team_lend(teams[n]);
+}
+
 typedef struct test_plane {
     tada_plane *plane;
     void *memory;
@@ -155,7 +171,7 @@ static inline void write_rows(tada_plane *plane, tada_pool *pool, const void *ro
         assert_int_equal(
             tada_plane_write(plane, pool, (const char *)rows + (size_t)i * row, type, row, cells, part, NULL),
             TADA_OK);
-        assert_int_equal(tada_plane_settle(plane, 2), TADA_OK);
+        assert_int_equal(tada_plane_settle(plane, threads_of(2), NULL), TADA_OK);
     }
     free(cells);
 }

@@ -104,7 +104,7 @@ static void fill_plane(const test_case *c, tada_plane *plane, int width, int64_t
             TADA_OK);
         at += n;
         if (at < total || chance(60)) {
-            assert_int_equal(tada_plane_settle(plane, 2), TADA_OK);
+            assert_int_equal(tada_plane_settle(plane, threads_of(2), NULL), TADA_OK);
         }
     }
     free(x);
@@ -298,7 +298,7 @@ static float *decoded(const tada_plane *plane, int64_t first, int64_t n, int wid
 {
     uint16_t *rows = malloc(sizeof *rows * (size_t)(n * width + 1));
     float *x = malloc(sizeof *x * (size_t)(n * width + 1));
-    assert_int_equal(tada_plane_read(plane, first, n, rows, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, first, n, rows, threads_of(2), NULL), TADA_OK);
     for (int64_t i = 0; i < n * width; i++) {
         x[i] = (float)half_value(rows[i]);
     }
@@ -440,7 +440,7 @@ static void run_cases(bool sinks)
             tada_error error = {""};
             memset(c.out, 0x77, c.out_size);
             c.a.out = c.out;
-            if (tada_attention_run(&c.a, c.pool, threads, &error) != TADA_OK) {
+            if (tada_attention_run(&c.a, c.pool, threads_of(threads), &error) != TADA_OK) {
                 fail_msg("%s: %s", c.text, error.text);
             }
             double size = relative_error(&c, want, c.out);
@@ -514,7 +514,7 @@ static void refuses(void **state)
                                  .out_query = 512,
                                  .out_head = 256,
                                  .out_stream = 512};
-    assert_int_equal(tada_attention_run(&good, pool, 1, NULL), TADA_OK);
+    assert_int_equal(tada_attention_run(&good, pool, threads_of(1), NULL), TADA_OK);
     for (int i = 0; i < 128; i++) {
         /* Nothing was written yet. */
         assert_true(out[i] == 0);
@@ -540,7 +540,7 @@ static void refuses(void **state)
     for (int i = 0; i < 14; i++) {
         tada_error error = {""};
         memset(out, 0x77, sizeof out);
-        if (tada_attention_run(&bad[i], pool, 1, &error) != TADA_E_ARGUMENT) {
+        if (tada_attention_run(&bad[i], pool, threads_of(1), &error) != TADA_E_ARGUMENT) {
             fail_msg("bad argument %d was accepted", i);
         }
         assert_true(strlen(error.text) > 10);

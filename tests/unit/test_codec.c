@@ -20,7 +20,7 @@ static void pass(const char *spec, enum tada_kind kind, const void *rows, enum t
     if (stats.cold != CELLS / 64) {
         fail_msg("%s: %d cold tiles", spec, (int)stats.cold);
     }
-    assert_int_equal(tada_plane_read(p.plane, 0, CELLS, out, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(p.plane, 0, CELLS, out, threads_of(2), NULL), TADA_OK);
     free(last);
     tada_pool_free(pool);
     plane_done(&p);

@@ -64,7 +64,7 @@ static test_plane written(const char *spec, enum tada_kind kind, tada_pool *pool
 static uint16_t *rows_of(const test_plane *p)
 {
     uint16_t *rows = malloc((size_t)TOTAL * WIDTH * 2);
-    assert_int_equal(tada_plane_read(p->plane, 0, TOTAL, rows, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(p->plane, 0, TOTAL, rows, threads_of(2), NULL), TADA_OK);
     return rows;
 }
 
@@ -99,7 +99,7 @@ static void check_flip(const char *spec, enum tada_kind kind)
     tada_plane_stats then, now;
     tada_plane_get_stats(p.plane, &then);
     f = (flip){.ordered = true};
-    assert_int_equal(tada_plane_edit(p.plane, chosen, flip_rows, &f, THREADS, NULL), TADA_OK);
+    assert_int_equal(tada_plane_edit(p.plane, chosen, flip_rows, &f, threads_of(THREADS), NULL), TADA_OK);
     assert_true(f.ordered);
     tada_plane_get_stats(p.plane, &now);
     assert_int_equal(then.hot, now.hot);
@@ -128,7 +128,7 @@ static void check_flip(const char *spec, enum tada_kind kind)
     }
     /* Without a chosen cell nothing is asked for. */
     memset(chosen, 0, sizeof chosen);
-    assert_int_equal(tada_plane_edit(p.plane, chosen, refuse, NULL, THREADS, NULL), TADA_OK);
+    assert_int_equal(tada_plane_edit(p.plane, chosen, refuse, NULL, threads_of(THREADS), NULL), TADA_OK);
     uint16_t *still = rows_of(&p);
     assert_memory_equal(after, still, (size_t)TOTAL * WIDTH * 2);
     free(before);
@@ -162,7 +162,8 @@ static void test_threads(void **state)
         random_init();
         test_plane p = written("tada:window_bits=8", TADA_K, pool);
         f.ordered = true;
-        assert_int_equal(tada_plane_edit(p.plane, chosen, flip_rows, &f, i ? THREADS : 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_edit(p.plane, chosen, flip_rows, &f, threads_of(i ? THREADS : 1), NULL),
+                         TADA_OK);
         rows[i] = rows_of(&p);
         plane_done(&p);
         tada_pool_free(pool);
@@ -182,7 +183,7 @@ static void test_zeros(void **state)
     uint8_t chosen[TOTAL];
     memset(chosen, 1, sizeof chosen);
     f = (flip){.ordered = true, .zero = true};
-    assert_int_equal(tada_plane_edit(p.plane, chosen, flip_rows, &f, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_edit(p.plane, chosen, flip_rows, &f, threads_of(2), NULL), TADA_OK);
     uint16_t *rows = rows_of(&p);
     tada_plane_stats stats;
     tada_plane_get_stats(p.plane, &stats);
@@ -204,7 +205,7 @@ static void test_refusal(void **state)
     tada_error error = {""};
     memset(chosen, 1, sizeof chosen);
     uint16_t *before = rows_of(&p);
-    assert_int_equal(tada_plane_edit(p.plane, chosen, refuse, NULL, 2, &error), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plane_edit(p.plane, chosen, refuse, NULL, threads_of(2), &error), TADA_E_ARGUMENT);
     assert_true(error.text[0]);
     uint16_t *after = rows_of(&p);
     assert_memory_equal(before, after, (size_t)TOTAL * WIDTH * 2);

@@ -57,7 +57,7 @@ static void watch(const tada_plane *plane, int64_t n)
     watched.plane = plane;
     watched.n = n;
     if (plane) {
-        assert_int_equal(tada_plane_read(plane, 0, n, watched.rows, 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(plane, 0, n, watched.rows, threads_of(1), NULL), TADA_OK);
     }
 }
 
@@ -65,7 +65,7 @@ static void after_failure(const char *call)
 {
     static uint16_t now[TOTAL * WIDTH];
     if (watched.plane) {
-        assert_int_equal(tada_plane_read(watched.plane, 0, watched.n, now, 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(watched.plane, 0, watched.n, now, threads_of(1), NULL), TADA_OK);
         if (memcmp(now, watched.rows, (size_t)watched.n * WIDTH * sizeof *now) != 0) {
             fail_msg("%s has changed what it should not have", call);
         }
@@ -128,7 +128,7 @@ static void attend(const tada_plane *k, const tada_plane *v, tada_pool *pool, fl
                         .out_query = 16 * HEAD,
                         .out_head = 4 * HEAD,
                         .out_stream = 16 * HEAD * QUERIES};
-    TRY(tada_attention_run(&a, pool, 1, &error));
+    TRY(tada_attention_run(&a, pool, threads_of(1), &error));
 }
 
 static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, tada_pool *pool, outcome *o)
@@ -153,17 +153,17 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     faults_armed = false;
     tada_plane_mark_sinks(plane, marks, 3);
     watch(plane, TOTAL);
-    TRY(tada_plane_settle(plane, 2));
+    TRY(tada_plane_settle(plane, threads_of(2), NULL));
     watch(plane, TOTAL);
     TRY(tada_plane_write(plane, pool, x, TADA_F32, WIDTH * 4, cells + 60, 110, &error));
     watch(plane, TOTAL);
-    TRY(tada_plane_settle(plane, 1));
+    TRY(tada_plane_settle(plane, threads_of(1), NULL));
     watch(plane, TOTAL);
-    TRY(tada_plane_edit(plane, chosen, turn_rows, NULL, 2, &error));
+    TRY(tada_plane_edit(plane, chosen, turn_rows, NULL, threads_of(2), &error));
     watch(plane, CELLS);
-    TRY(tada_plane_copy_stream(plane, pool, 0, 1, 2, &error));
+    TRY(tada_plane_copy_stream(plane, pool, 0, 1, threads_of(2), &error));
     watch(plane, TOTAL);
-    TRY(tada_plane_read(plane, 0, TOTAL, o->rows[kind], 1, &error));
+    TRY(tada_plane_read(plane, 0, TOTAL, o->rows[kind], threads_of(1), &error));
     tada_plane_stats stats;
     tada_plane_get_stats(plane, &stats);
     o->bytes[kind] = (size_t)stats.written;
@@ -286,6 +286,7 @@ static void sessions(void **state)
 int main(void)
 {
     random_init();
+    threads_of(2); /* not while allocations fail */
     const struct CMUnitTest tests[] = {cmocka_unit_test(planes), cmocka_unit_test(plans),
                                        cmocka_unit_test(sessions)};
     return cmocka_run_group_tests(tests, NULL, NULL);

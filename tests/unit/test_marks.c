@@ -40,7 +40,7 @@ static void make_cold(tada_plane *plane, tada_pool *pool)
     for (int64_t s = 0; s < STREAMS; s++) {
         write_cells(plane, pool, row, s * CELLS + CELLS - 1, 1);
     }
-    assert_int_equal(tada_plane_settle(plane, 2), TADA_OK);
+    assert_int_equal(tada_plane_settle(plane, threads_of(2), NULL), TADA_OK);
 }
 
 static void mark(tada_plane *plane, int64_t base, uint64_t which)
@@ -55,7 +55,7 @@ static void mark(tada_plane *plane, int64_t base, uint64_t which)
 
 static void read_tile(const tada_plane *plane, int64_t base, uint16_t *rows)
 {
-    assert_int_equal(tada_plane_read(plane, base, TILE, rows, 1, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, base, TILE, rows, threads_of(1), NULL), TADA_OK);
 }
 
 static bool same_row(const uint16_t *a, const uint16_t *b, int t)
@@ -128,7 +128,7 @@ static void come_and_go(void **state)
     assert_true(after.bytes > before.bytes);
     /* Too late. */
     mark(p.plane, BASE, 0xff00);
-    assert_int_equal(tada_plane_read(p.plane, BASE, TILE, rows, 1, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(p.plane, BASE, TILE, rows, threads_of(1), NULL), TADA_OK);
     assert_memory_equal(rows, got, sizeof got);
     const int64_t wrong[] = {-1, STREAMS * CELLS, INT64_MAX, INT64_MIN, BASE + 20 * TILE};
     tada_plane_mark_sinks(p.plane, wrong, 5);
@@ -145,7 +145,7 @@ static void come_and_go(void **state)
         random_rows(rows, TILE, 0);
         write_cells(p.plane, pool, rows, tile * TILE, TILE);
         mark(p.plane, tile * TILE, UINT64_MAX);
-        assert_int_equal(tada_plane_settle(p.plane, 1), TADA_OK);
+        assert_int_equal(tada_plane_settle(p.plane, threads_of(1), NULL), TADA_OK);
     }
     tada_plane_get_stats(p.plane, &after);
     assert_int_equal(after.bytes - bytes, CELLS * STREAMS / 64 * WIDTH * 2);
@@ -176,7 +176,7 @@ static void streams(void **state)
         if (!hot) {
             make_cold(p.plane, pool);
         }
-        assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, 2, NULL), TADA_OK);
+        assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, threads_of(2), NULL), TADA_OK);
         make_cold(p.plane, pool);
         read_tile(p.plane, BASE, from);
         read_tile(p.plane, CELLS + BASE, to);
@@ -279,10 +279,10 @@ static void attention(void **state)
         tada_plane_mark_sinks(v.plane, cells, found);
         make_cold(k.plane, pool);
         make_cold(v.plane, pool);
-        assert_int_equal(tada_plane_read(k.plane, 0, SEEN, got[0], 1, NULL), TADA_OK);
-        assert_int_equal(tada_plane_read(v.plane, 0, SEEN, got[1], 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(k.plane, 0, SEEN, got[0], threads_of(1), NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(v.plane, 0, SEEN, got[1], threads_of(1), NULL), TADA_OK);
         assert_memory_equal(got[0] + begin * WIDTH, rows[0] + begin * WIDTH, (size_t)longest * WIDTH * 2);
-        assert_int_equal(tada_attention_run(&a, pool, 2, NULL), TADA_OK);
+        assert_int_equal(tada_attention_run(&a, pool, threads_of(2), NULL), TADA_OK);
         double error = 0, size = 0;
         for (int j = 0; j < n * HEADS; j++) {
             double want[DIM];

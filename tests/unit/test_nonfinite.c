@@ -116,7 +116,7 @@ static void through_tile(const char *recipe, enum tada_kind kind, const uint16_t
     tada_plane_get_stats(p.plane, &stats);
     /* But for a tile of zeros, which holds nothing. */
     assert_true(stats.compressions == 1 || stats.written == 1);
-    assert_int_equal(tada_plane_read(p.plane, 0, TILE, out, 1, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(p.plane, 0, TILE, out, threads_of(1), NULL), TADA_OK);
     plane_done(&p);
     tada_pool_free(pool);
 }
@@ -267,11 +267,11 @@ static void write_scene(scene *s, tada_plane *plane, int side)
             cells[i] = random_below(CELLS);
         }
         tada_plane_mark_sinks(plane, cells, 8);
-        assert_int_equal(tada_plane_settle(plane, 2), TADA_OK);
+        assert_int_equal(tada_plane_settle(plane, threads_of(2), NULL), TADA_OK);
     }
     free(rows);
     s->rows[side] = malloc(sizeof(uint16_t) * CELLS * WIDTH);
-    assert_int_equal(tada_plane_read(plane, 0, CELLS, s->rows[side], 1, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, 0, CELLS, s->rows[side], threads_of(1), NULL), TADA_OK);
 }
 
 /* Each query sees some cells, and of broken ones few: those of either a head that it knows to be bad. */
@@ -356,7 +356,7 @@ static void check_attention(scene *s, const char *tier, int *judged)
                         .out_query = HEADS * DIM * 4,
                         .out_head = DIM * 4};
     assert_int_equal(tada_kernels_select(tier), TADA_OK);
-    assert_int_equal(tada_attention_run(&a, s->pool, 2, NULL), TADA_OK);
+    assert_int_equal(tada_attention_run(&a, s->pool, threads_of(2), NULL), TADA_OK);
     for (int64_t i = 0; i < s->n_queries; i++) {
         for (int h = 0; h < HEADS; h++) {
             double want[DIM], size = 0, error = 0;
@@ -478,7 +478,7 @@ static void counting(void **unused)
         write_rows(p.plane, pool, half, TADA_F16, WIDTH, 7, 1, 1);
         assert_int_equal(count_of(p.plane), 3);
         uint8_t chosen[16 * TILE] = {[1] = 1, [2] = 1, [100] = 1, [101] = 1};
-        assert_int_equal(tada_plane_edit(p.plane, chosen, make_infinite, NULL, 2, NULL), TADA_OK);
+        assert_int_equal(tada_plane_edit(p.plane, chosen, make_infinite, NULL, threads_of(2), NULL), TADA_OK);
         /* Compressed, that of cell 101 had become finite. */
         assert_int_equal(count_of(p.plane), i == 0 ? 4 : 5);
         tada_plane_clear(p.plane);
@@ -507,8 +507,8 @@ static void reuse(void **unused)
             }
             write_rows(p.plane, pool, rows, TADA_F16, WIDTH, 0, 2 * TILE, TILE);
             write_rows(q.plane, pool, rows, TADA_F16, WIDTH, 0, 2 * TILE, TILE);
-            assert_int_equal(tada_plane_read(p.plane, 0, 2 * TILE, got, 1, NULL), TADA_OK);
-            assert_int_equal(tada_plane_read(q.plane, 0, 2 * TILE, want, 1, NULL), TADA_OK);
+            assert_int_equal(tada_plane_read(p.plane, 0, 2 * TILE, got, threads_of(1), NULL), TADA_OK);
+            assert_int_equal(tada_plane_read(q.plane, 0, 2 * TILE, want, threads_of(1), NULL), TADA_OK);
             assert_memory_equal(got, want, sizeof *got * 2 * TILE * WIDTH);
         }
         free(rows);

@@ -29,7 +29,7 @@ static bool pass(const char *spec, enum tada_kind kind, int n_heads, int head_di
     write_rows(p.plane, pool, rows, TADA_F16, n_heads * head_dim, 0, n_cells, TILE);
     tada_plane_stats stats;
     tada_plane_get_stats(p.plane, &stats);
-    assert_int_equal(tada_plane_read(p.plane, 0, (int64_t)n_tiles * TILE, out, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(p.plane, 0, (int64_t)n_tiles * TILE, out, threads_of(2), NULL), TADA_OK);
     tada_pool_free(pool);
     plane_done(&p);
     assert_true(stats.cold == 0 || stats.cold == n_tiles);

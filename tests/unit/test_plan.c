@@ -121,11 +121,11 @@ static void pass(const tada_spec *spec, const uint16_t *rows, uint16_t *out)
     assert_int_equal(tada_plane_create(spec, &shape, memory, bytes, &plane, NULL), TADA_OK);
     assert_int_equal(tada_plane_set_head_dim(plane, 64), TADA_OK);
     assert_int_equal(tada_plane_write(plane, pool, rows, TADA_F16, WIDTH * 2, cells, CELLS, NULL), TADA_OK);
-    assert_int_equal(tada_plane_settle(plane, 1), TADA_OK);
+    assert_int_equal(tada_plane_settle(plane, threads_of(1), NULL), TADA_OK);
     tada_plane_stats stats;
     tada_plane_get_stats(plane, &stats);
     assert_true(stats.cold > 0);
-    assert_int_equal(tada_plane_read(plane, 0, CELLS, out, 1, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, 0, CELLS, out, threads_of(1), NULL), TADA_OK);
     tada_plane_free(plane);
     tada_pool_free(pool);
     free(memory);

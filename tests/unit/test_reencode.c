@@ -70,7 +70,7 @@ static void freeze(tada_plane *plane, tada_pool *pool)
     static const float row[WIDTH] = {1};
     int64_t cell = LAST;
     assert_int_equal(tada_plane_write(plane, pool, row, TADA_F32, sizeof row, &cell, 1, NULL), TADA_OK);
-    assert_int_equal(tada_plane_settle(plane, 2), TADA_OK);
+    assert_int_equal(tada_plane_settle(plane, threads_of(2), NULL), TADA_OK);
     tada_plane_stats stats;
     tada_plane_get_stats(plane, &stats);
     assert_int_equal(stats.hot, 1);
@@ -79,7 +79,7 @@ static void freeze(tada_plane *plane, tada_pool *pool)
 
 static void read_all(const tada_plane *plane, uint16_t *rows)
 {
-    assert_int_equal(tada_plane_read(plane, 0, CELLS, rows, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, 0, CELLS, rows, threads_of(2), NULL), TADA_OK);
 }
 
 static int complaints;

@@ -129,7 +129,7 @@ static void compare(const char *spec, enum tada_kind kind, const tada_plane *pla
 {
     uint16_t *rows = malloc(sizeof *rows * (size_t)(n + 1) * WIDTH);
     rows[n * WIDTH] = 0x1234;
-    assert_int_equal(tada_plane_read(plane, first, n, rows, 1 + random_below(3), NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, first, n, rows, threads_of(1 + random_below(3)), NULL), TADA_OK);
     assert_int_equal(rows[n * WIDTH], 0x1234);
     for (int64_t i = 0; i < n; i++) {
         check_row(spec, kind, m, first + i, rows + i * WIDTH);
@@ -141,7 +141,7 @@ static void compare(const char *spec, enum tada_kind kind, const tada_plane *pla
 static void compare_counts(const tada_plane *plane, tada_plane_stats *last)
 {
     static uint16_t rows[TOTAL][WIDTH];
-    assert_int_equal(tada_plane_read(plane, 0, TOTAL, rows[0], 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, 0, TOTAL, rows[0], threads_of(2), NULL), TADA_OK);
     int64_t written = 0, tiles = 0;
     for (int64_t c = 0, in_tile = 0; c < TOTAL; c++) {
         written += !is_zero(rows[c]);
@@ -192,7 +192,7 @@ static void random_edit(const char *spec, enum tada_kind kind, tada_plane *plane
     for (int64_t c = first; c < first + n && c < TOTAL; c++) {
         chosen[c] = random_below(8) > 0;
     }
-    assert_int_equal(tada_plane_edit(plane, chosen, turn, &t, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_edit(plane, chosen, turn, &t, threads_of(2), NULL), TADA_OK);
     for (int64_t c = 0; c < TOTAL; c++) {
         if (chosen[c]) {
             touch_tile(m, c);
@@ -219,7 +219,7 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
         if (what == 0 && step > steps / 4) {
             int64_t from = random_below(STREAMS), to = random_below(STREAMS);
             tada_error error = {""};
-            assert_int_equal(tada_plane_copy_stream(p.plane, pool, from, to, 2, &error), TADA_OK);
+            assert_int_equal(tada_plane_copy_stream(p.plane, pool, from, to, threads_of(2), &error), TADA_OK);
             assert_false(tada_plane_unsettled(p.plane));
             if (from != to) {
                 memcpy(m->rows[to * CELLS], m->rows[from * CELLS], sizeof m->rows[0] * CELLS);
@@ -249,12 +249,12 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
             /* What was just written reads back exactly until the plane settles. */
             for (int64_t i = 0; i < n; i++) {
                 uint16_t row[WIDTH];
-                assert_int_equal(tada_plane_read(p.plane, cells[i], 1, row, 1, NULL), TADA_OK);
+                assert_int_equal(tada_plane_read(p.plane, cells[i], 1, row, threads_of(1), NULL), TADA_OK);
                 assert_memory_equal(row, m->rows[cells[i]], sizeof row);
             }
         }
         if (random_below(3)) {
-            assert_int_equal(tada_plane_settle(p.plane, 1 + random_below(3)), TADA_OK);
+            assert_int_equal(tada_plane_settle(p.plane, threads_of(1 + random_below(3)), NULL), TADA_OK);
             assert_false(tada_plane_unsettled(p.plane));
         }
         int64_t first = random_below(TOTAL);
@@ -264,7 +264,7 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
             compare_counts(p.plane, &stats);
         }
     }
-    assert_int_equal(tada_plane_settle(p.plane, 2), TADA_OK);
+    assert_int_equal(tada_plane_settle(p.plane, threads_of(2), NULL), TADA_OK);
     compare(spec, kind, p.plane, m, 0, TOTAL);
     compare_counts(p.plane, &stats);
     if (strstr(spec, "tada:8:window")) {
@@ -334,7 +334,7 @@ static void window_and_sinks(void **state)
             }
             write_rows(p.plane, pool, x, TADA_F32, WIDTH, n, batch, batch);
             n += batch;
-            assert_int_equal(tada_plane_read(p.plane, 0, CELLS, got[0], 2, NULL), TADA_OK);
+            assert_int_equal(tada_plane_read(p.plane, 0, CELLS, got[0], threads_of(2), NULL), TADA_OK);
             int64_t exact = n > window ? n - window : 0;
             if (window_bits == 8) {
                 check_near(got[exact], rows[exact], n - exact);
@@ -399,7 +399,7 @@ static void stale_rows(void **state)
                 tada_plane_stats stats;
                 tada_plane_get_stats(p.plane, &stats);
                 assert_int_equal(stats.cold, 1);
-                assert_int_equal(tada_plane_read(p.plane, 0, 64, got[pass], 1, NULL), TADA_OK);
+                assert_int_equal(tada_plane_read(p.plane, 0, 64, got[pass], threads_of(1), NULL), TADA_OK);
                 assert_true(is_zero(got[pass] + 20 * WIDTH));
                 plane_done(&p);
                 tada_pool_free(pool);
@@ -430,14 +430,15 @@ static void copies_and_threads(void **state)
             assert_int_equal(tada_plane_write(p.plane, pool, x, TADA_F32, WIDTH * 4, cells, CELLS, NULL),
                              TADA_OK);
             assert_true(tada_plane_unsettled(p.plane));
-            assert_int_equal(tada_plane_settle(p.plane, threads), TADA_OK);
+            assert_int_equal(tada_plane_settle(p.plane, threads_of(threads), NULL), TADA_OK);
             got[threads - 1] = malloc(sizeof(uint16_t) * 2 * CELLS * WIDTH);
-            assert_int_equal(tada_plane_read(p.plane, 0, 2 * CELLS, got[threads - 1], threads, NULL),
-                             TADA_OK);
+            assert_int_equal(
+                tada_plane_read(p.plane, 0, 2 * CELLS, got[threads - 1], threads_of(threads), NULL), TADA_OK);
             assert_memory_equal(got[threads - 1], got[0], sizeof(uint16_t) * 2 * CELLS * WIDTH);
-            assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, threads, NULL), TADA_OK);
+            assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, threads_of(threads), NULL), TADA_OK);
             uint16_t *copy = malloc(sizeof *copy * CELLS * WIDTH), *cold = got[threads - 1];
-            assert_int_equal(tada_plane_read(p.plane, CELLS, CELLS, copy, threads, NULL), TADA_OK);
+            assert_int_equal(tada_plane_read(p.plane, CELLS, CELLS, copy, threads_of(threads), NULL),
+                             TADA_OK);
             /* Two tiles that were cold: six others fit into the windows of two streams. */
             assert_memory_equal(copy, cold, sizeof *copy * 128 * WIDTH);
             free(copy);
@@ -466,18 +467,19 @@ static void refuses(void **state)
         assert_int_equal(tada_plane_write(p.plane, pool, x, TADA_F32, WIDTH * 4, bad[i], 2, &error),
                          TADA_E_ARGUMENT);
         assert_true(strlen(error.text) > 10);
-        assert_int_equal(tada_plane_read(p.plane, 3, 1, row, 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(p.plane, 3, 1, row, threads_of(1), NULL), TADA_OK);
         assert_true(is_zero(row));
     }
-    assert_int_equal(tada_plane_read(p.plane, 2 * CELLS - 1, 2, row, 1, NULL), TADA_E_ARGUMENT);
-    assert_int_equal(tada_plane_read(p.plane, -1, 1, row, 1, NULL), TADA_E_ARGUMENT);
-    assert_int_equal(tada_plane_read(p.plane, 0, INT64_MAX, row, 1, NULL), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plane_read(p.plane, 2 * CELLS - 1, 2, row, threads_of(1), NULL), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plane_read(p.plane, -1, 1, row, threads_of(1), NULL), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plane_read(p.plane, 0, INT64_MAX, row, threads_of(1), NULL), TADA_E_ARGUMENT);
     tada_error error = {""};
-    assert_int_equal(tada_plane_read(p.plane, INT64_MAX, INT64_MAX, row, 1, &error), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plane_read(p.plane, INT64_MAX, INT64_MAX, row, threads_of(1), &error),
+                     TADA_E_ARGUMENT);
     assert_true(strlen(error.text) > 10);
-    assert_int_equal(tada_plane_read(p.plane, 2 * CELLS, 0, row, 1, NULL), TADA_OK);
-    assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 2, 1, NULL), TADA_E_ARGUMENT);
-    assert_int_equal(tada_plane_copy_stream(p.plane, pool, -1, 0, 1, NULL), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plane_read(p.plane, 2 * CELLS, 0, row, threads_of(1), NULL), TADA_OK);
+    assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 2, threads_of(1), NULL), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plane_copy_stream(p.plane, pool, -1, 0, threads_of(1), NULL), TADA_E_ARGUMENT);
     assert_int_equal(tada_plane_set_head_dim(p.plane, 48), TADA_E_UNSUPPORTED);
     assert_int_equal(tada_plane_set_head_dim(p.plane, 0), TADA_E_UNSUPPORTED);
     assert_int_equal(tada_plane_write(p.plane, pool, x, TADA_F32, WIDTH * 4, bad[0], 0, NULL), TADA_OK);
@@ -520,8 +522,8 @@ static void streams_apart(void **state)
     write_rows(single.plane, pool, x[0], TADA_F32, WIDTH, 0, FIRST, 1);
     write_rows(all.plane, pool, x[0], TADA_F32, WIDTH, 0, FIRST, 1);
     written[0] = FIRST;
-    tada_plane_read(single.plane, 0, CELLS, alone, 1, NULL);
-    tada_plane_read(all.plane, 0, CELLS, beside, 1, NULL);
+    tada_plane_read(single.plane, 0, CELLS, alone, threads_of(1), NULL);
+    tada_plane_read(all.plane, 0, CELLS, beside, threads_of(1), NULL);
     assert_memory_equal(alone, beside, sizeof alone);
     plane_done(&single);
     for (;;) {
@@ -542,8 +544,8 @@ static void streams_apart(void **state)
     for (int s = 0; s < STREAMS; s++) {
         test_plane one = plane_of("tada:4:window=64", TADA_K, WIDTH, CELLS, 1, 0);
         write_rows(one.plane, pool, x[s], TADA_F32, WIDTH, 0, written[s], 1);
-        tada_plane_read(one.plane, 0, CELLS, alone, 1, NULL);
-        tada_plane_read(all.plane, (int64_t)s * CELLS, CELLS, beside, 1, NULL);
+        tada_plane_read(one.plane, 0, CELLS, alone, threads_of(1), NULL);
+        tada_plane_read(all.plane, (int64_t)s * CELLS, CELLS, beside, threads_of(1), NULL);
         assert_memory_equal(alone, beside, sizeof alone);
         plane_done(&one);
     }

@@ -41,7 +41,7 @@ static void make_cold(tada_plane *plane, tada_pool *pool)
     for (int64_t s = 0; s < STREAMS; s++) {
         write_one(plane, pool, row, s * CELLS + 4 * TILE);
     }
-    assert_int_equal(tada_plane_settle(plane, 2), TADA_OK);
+    assert_int_equal(tada_plane_settle(plane, threads_of(2), NULL), TADA_OK);
     tada_plane_stats stats;
     tada_plane_get_stats(plane, &stats);
     assert_int_equal(stats.hot, STREAMS);
@@ -49,7 +49,7 @@ static void make_cold(tada_plane *plane, tada_pool *pool)
 
 static void read_rows(const tada_plane *plane, int64_t first, int64_t n, uint16_t *rows)
 {
-    assert_int_equal(tada_plane_read(plane, first, n, rows, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(plane, first, n, rows, threads_of(2), NULL), TADA_OK);
 }
 
 static void random_tile(uint16_t *rows, double size)
@@ -226,7 +226,7 @@ static void streams(void **state)
             assert_true(same_rows(got, rows[s], 0, n));
         }
         read_rows(p.plane, 0, TILE, before);
-        assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 2, 2, NULL), TADA_OK);
+        assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 2, threads_of(2), NULL), TADA_OK);
         read_rows(p.plane, 2 * CELLS, TILE, got);
         assert_memory_equal(got, before, sizeof got);
         write_one(p.plane, pool, rows[1], 0);

@@ -162,7 +162,7 @@ static void attention(void **state)
                 for (a.n_streams = 1; a.n_streams <= streams; a.n_streams++) {
                     a.n_queries = n;
                     a.n_cells = cells;
-                    assert_int_equal(tada_attention_run(&a, pool, threads, NULL), TADA_OK);
+                    assert_int_equal(tada_attention_run(&a, pool, threads_of(threads), NULL), TADA_OK);
                 }
             }
         }

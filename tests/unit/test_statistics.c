@@ -55,7 +55,7 @@ static void life(void **state)
         assert_int_equal(tada_plane_write(p.plane, pool, x, TADA_F32, WIDTH * 4, &cell, 1, NULL), TADA_OK);
         expect(p.plane, 256, 3, 1, 4, 3);
         assert_true(tada_pool_bytes(pool) > 0);
-        assert_int_equal(tada_plane_settle(p.plane, 1), TADA_OK);
+        assert_int_equal(tada_plane_settle(p.plane, threads_of(1), NULL), TADA_OK);
         expect(p.plane, 256, 2, 2, 5, 3);
         /* A refused write changes nothing. */
         cell = CELLS;
@@ -83,7 +83,7 @@ static void copies(void **state)
     assert_int_equal(before.written, 500);
     assert_int_equal(before.hot, 4);
     assert_int_equal(before.hot + before.cold, 7 + 2);
-    assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, threads_of(2), NULL), TADA_OK);
     tada_plane_stats after = stats_of(p.plane);
     assert_int_equal(after.written, 800);
     assert_int_equal(after.hot, 4);
@@ -91,7 +91,7 @@ static void copies(void **state)
     /* Back from a stream without rows. */
     tada_plane_clear(p.plane);
     write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, 400, 400);
-    assert_int_equal(tada_plane_copy_stream(p.plane, pool, 1, 0, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_copy_stream(p.plane, pool, 1, 0, threads_of(2), NULL), TADA_OK);
     expect(p.plane, 0, 0, 0, stats_of(p.plane).compressions, 0);
     plane_done(&p);
     tada_pool_free(pool);

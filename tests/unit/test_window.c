@@ -40,7 +40,7 @@ static void random_rows(float *x, int data)
 static uint16_t *rows_of(const test_plane *p)
 {
     uint16_t *rows = malloc((size_t)TOTAL * WIDTH * 2);
-    assert_int_equal(tada_plane_read(p->plane, 0, TOTAL, rows, 2, NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(p->plane, 0, TOTAL, rows, threads_of(2), NULL), TADA_OK);
     return rows;
 }
 
@@ -202,7 +202,7 @@ static void short_of_memory(void **state)
         for (int64_t at = 0; at < N; at += 64) {
             write_rows(p.plane, pool, x, TADA_F32, WIDE, at, 64, 64);
         }
-        assert_int_equal(tada_plane_read(p.plane, 0, N, was, 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(p.plane, 0, N, was, threads_of(1), NULL), TADA_OK);
         tada_plane_stats before, after;
         count(&p, &before);
         int64_t cells[N_TILES];
@@ -213,15 +213,15 @@ static void short_of_memory(void **state)
         limit_memory((size_t)20 * 64 * WIDE * 2);
         enum tada_status status =
             tada_plane_write(p.plane, pool, x, TADA_F32, WIDE * 4, cells, N_TILES, &error);
-        enum tada_status settled = tada_plane_settle(p.plane, 1);
+        enum tada_status settled = tada_plane_settle(p.plane, threads_of(1), NULL);
         limit_memory(0);
         assert_int_equal(status, TADA_E_MEMORY);
         assert_true(strlen(error.text) > 10);
         assert_true(settled == TADA_OK || settled == TADA_E_MEMORY);
-        assert_int_equal(tada_plane_read(p.plane, 0, N, is, 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(p.plane, 0, N, is, threads_of(1), NULL), TADA_OK);
         assert_memory_equal(was, is, sizeof *was * N * WIDE);
-        assert_int_equal(tada_plane_settle(p.plane, 2), TADA_OK);
-        assert_int_equal(tada_plane_read(p.plane, 0, N, is, 1, NULL), TADA_OK);
+        assert_int_equal(tada_plane_settle(p.plane, threads_of(2), NULL), TADA_OK);
+        assert_int_equal(tada_plane_read(p.plane, 0, N, is, threads_of(1), NULL), TADA_OK);
         assert_memory_equal(was, is, sizeof *was * N * WIDE);
         count(&p, &after);
         assert_true(after.reopens > before.reopens);
@@ -231,7 +231,7 @@ static void short_of_memory(void **state)
         /* With memory it works. */
         assert_int_equal(tada_plane_write(p.plane, pool, x, TADA_F32, WIDE * 4, cells, N_TILES, &error),
                          TADA_OK);
-        assert_int_equal(tada_plane_settle(p.plane, 2), TADA_OK);
+        assert_int_equal(tada_plane_settle(p.plane, threads_of(2), NULL), TADA_OK);
         count(&p, &after);
         assert_int_equal(after.hot + after.warm + after.cold, N_TILES);
         free(x);

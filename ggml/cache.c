@@ -1,0 +1,541 @@
+#include "cache.h"
+
+#include "log.h"
+#include "probe.h"
+#include "scratch.h"
+#include "threads.h"
+
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { CHUNK_ROWS = 1024, SESSION_ROWS = 16, CELLS = TADA_TILE_CELLS };
+
+struct ggml_backend_buffer_type cache_buffer_type;
+
+static pthread_mutex_t buffers_lock = PTHREAD_MUTEX_INITIALIZER;
+static cache_buffer *buffers;
+static atomic_int n_buffers;
+
+bool cache_any(void)
+{
+    return atomic_load_explicit(&n_buffers, memory_order_relaxed) > 0;
+}
+
+/* ---- shapes ---- */
+
+/* Tensors with other tags (indexers, recurrent states) stay as they are. */
+bool cache_name(const char *name, enum tada_kind *kind, int *layer)
+{
+    char letter, rest;
+    if (sscanf(name, "cache_%c_l%9d%c", &letter, layer, &rest) != 2 || (letter != 'k' && letter != 'v') ||
+        *layer < 0) {
+        return false;
+    }
+    *kind = letter == 'k' ? TADA_K : TADA_V;
+    return true;
+}
+
+bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec,
+                 int *layer, bool *fits)
+{
+    if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 ||
+        tensor->ne[0] > 1 << 20 || !cache_name(tensor->name, &shape->kind, layer)) {
+        return false;
+    }
+    shape->width = (int)tensor->ne[0];
+    shape->n_cells = tensor->ne[1];
+    shape->n_streams = tensor->ne[2];
+    *spec = policy_spec(policy, *layer, shape, fits);
+    return !spec->stock && tada_plane_bytes(spec, shape) > 0;
+}
+
+size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *tensor)
+{
+    tada_shape shape;
+    tada_spec spec;
+    int layer;
+    bool fits;
+    return cache_shape(policy, tensor, &shape, &spec, &layer, &fits) ? tada_plane_bytes(&spec, &shape) : 0;
+}
+
+/* ---- buffers ---- */
+
+static void *reserve(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *policy)
+{
+    cache_buffer *b = calloc(1, sizeof *b);
+    tada_pool *pool = b ? tada_pool_create() : NULL;
+    char *base = pool ? reserve(size) : NULL;
+    if (!base) {
+        log_line(GGML_LOG_LEVEL_ERROR, "out of memory for a buffer of %.1f MiB: use a smaller context",
+                 (double)size / 1048576);
+        tada_pool_free(pool);
+        free(b);
+        return NULL;
+    }
+    b->base = base;
+    b->size = size;
+    b->policy = policy;
+    b->pool = pool;
+    b->n_tensors = n_tensors;
+    pthread_mutex_lock(&buffers_lock);
+    b->next = buffers;
+    buffers = b;
+    n_buffers++;
+    pthread_mutex_unlock(&buffers_lock);
+    return b;
+}
+
+void cache_buffer_free(cache_buffer *b)
+{
+    pthread_mutex_lock(&buffers_lock);
+    cache_buffer **at = &buffers;
+    while (*at != b) {
+        at = &(*at)->next;
+    }
+    *at = b->next;
+    n_buffers--;
+    pthread_mutex_unlock(&buffers_lock);
+    const probe *p = probe_get();
+    while (b->planes) {
+        cache_plane *c = b->planes;
+        b->planes = c->next;
+        if (p && p->forget) {
+            p->forget(c);
+        }
+        metrics_remove(&c->counted);
+        tada_plane_free(c->plane);
+        munmap(c->memory, c->bytes);
+        free(c);
+    }
+    tada_pool_free(b->pool);
+    munmap(b->base, b->size);
+    free(b->last_read.rows);
+    free(b->ranges);
+    free(b);
+}
+
+/* The plane that stands for a part of [from, from + size). */
+static cache_plane *plane_at(const cache_buffer *b, const char *from, size_t size)
+{
+    for (cache_plane *c = b->planes; c; c = c->next) {
+        if (from < c->base + c->bytes_f16 && c->base < from + size) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+void cache_buffer_clear(cache_buffer *b, uint8_t value)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    cache_touch(b);
+    b->n_ranges = 0;
+    for (cache_plane *c = b->planes; c; c = c->next) {
+        tada_plane_clear(c->plane);
+        /* Pages given back read as zeros, which is no tile table: it says where sinks are. */
+        (void)madvise(c->memory, c->bytes, MADV_DONTNEED);
+        tada_plane_clear(c->plane);
+        c->awaited = false;
+    }
+    tada_pool_trim(b->pool);
+    bool zeroed = madvise(b->base, b->size, MADV_DONTNEED) == 0;
+    for (size_t at = 0; at < b->size && (value != 0 || !zeroed); at += page) {
+        size_t n = b->size - at < page ? b->size - at : page;
+        if (!plane_at(b, b->base + at, n)) {
+            memset(b->base + at, value, n);
+        }
+    }
+}
+
+cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor)
+{
+    ggml_backend_buffer_t buffer = tensor->buffer ? tensor->buffer : cache_root(tensor)->buffer;
+    return buffer && buffer->buft == &cache_buffer_type ? buffer->context : NULL;
+}
+
+/* Bytes of whole pages that are in memory. */
+static size_t resident(const void *memory, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = 0;
+    unsigned char in_memory[4096];
+    for (size_t at = 0; at < size; at += page * sizeof in_memory) {
+        size_t n = size - at < page * sizeof in_memory ? size - at : page * sizeof in_memory;
+        if (mincore((char *)(uintptr_t)memory + at, n, in_memory) == 0) {
+            for (size_t i = 0; i < (n + page - 1) / page; i++) {
+                bytes += in_memory[i] & 1 ? page : 0;
+            }
+        }
+    }
+    return bytes;
+}
+
+void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
+{
+    size_t sums[3] = {0};
+    pthread_mutex_lock(&buffers_lock);
+    for (const cache_buffer *b = buffers; b; b = b->next) {
+        for (const cache_plane *c = b->planes; c; c = c->next) {
+            sums[0] += c->bytes;
+            sums[1] += used ? resident(c->memory, c->bytes) : 0;
+            sums[2] += c->bytes_f16;
+        }
+    }
+    pthread_mutex_unlock(&buffers_lock);
+    size_t *to[] = {reserved, used, f16};
+    for (int i = 0; i < 3; i++) {
+        if (to[i]) {
+            *to[i] = sums[i];
+        }
+    }
+}
+
+size_t cache_scratch_bytes(void)
+{
+    size_t bytes = scratch_total();
+    pthread_mutex_lock(&buffers_lock);
+    for (const cache_buffer *b = buffers; b; b = b->next) {
+        bytes += tada_pool_bytes(b->pool);
+    }
+    pthread_mutex_unlock(&buffers_lock);
+    return bytes;
+}
+
+/* ---- planes ---- */
+
+cache_plane *cache_plane_of(const struct ggml_tensor *tensor)
+{
+    const cache_buffer *b = cache_buffer_of(tensor);
+    return b && b->planes ? plane_at(b, tensor->data, 1) : NULL;
+}
+
+size_t cache_plane_offset(const cache_plane *c, const struct ggml_tensor *tensor)
+{
+    return (size_t)((const char *)tensor->data - c->base);
+}
+
+void cache_touch(cache_buffer *b)
+{
+    b->touches++;
+}
+
+bool cache_settle(cache_plane *c)
+{
+    if (!tada_plane_unsettled(c->plane)) {
+        return true;
+    }
+    tada_threads threads = threads_lend();
+    uint64_t since = metrics_clock();
+    bool done = tada_plane_settle(c->plane, &threads, NULL) == TADA_OK;
+    metrics_encoding(since);
+    cache_touch(c->buffer);
+    return done;
+}
+
+void cache_warn_nonfinite(const cache_plane *c)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    tada_plane_stats stats;
+    tada_plane_get_stats(c->plane, &stats);
+    if (stats.nonfinite > 0 && !atomic_flag_test_and_set(&told)) {
+        log_line(GGML_LOG_LEVEL_WARN,
+                 "%c of layer %d has values that are not finite (NaN, or too large for f16): the model is "
+                 "damaged, or made for wider numbers. They spoil what attends to their tokens, and no other "
+                 "tokens",
+                 c->kind == TADA_K ? 'K' : 'V', c->layer);
+    }
+}
+
+/* ---- reading and writing from outside ---- */
+
+static size_t row_bytes(const cache_plane *c)
+{
+    return (size_t)c->width * 2;
+}
+
+static int64_t rows_in(const cache_plane *c, size_t offset, size_t size)
+{
+    return size ? (int64_t)((offset + size - 1) / row_bytes(c) - offset / row_bytes(c)) + 1 : 0;
+}
+
+/* Rows of cells [cell, cell + n) of one tile, by way of the tile that was read last. */
+static bool read_few(cache_plane *c, int64_t cell, int64_t n, void *rows)
+{
+    read_tile *t = &c->buffer->last_read;
+    if (t->cache != c || t->touches != c->buffer->touches || cell < t->first || cell + n > t->first + t->n) {
+        int64_t within = cell % c->n_cells / CELLS * CELLS;
+        size_t bytes = row_bytes(c) * CELLS;
+        t->cache = NULL;
+        if (t->bytes < bytes) {
+            free(t->rows);
+            t->rows = malloc(bytes);
+            t->bytes = t->rows ? bytes : 0;
+        }
+        t->first = cell - cell % c->n_cells + within;
+        t->n = c->n_cells - within < CELLS ? c->n_cells - within : CELLS;
+        t->touches = c->buffer->touches;
+        if (!t->rows || tada_plane_read(c->plane, t->first, t->n, t->rows, NULL, NULL) != TADA_OK) {
+            return false;
+        }
+        t->cache = c;
+    }
+    memcpy(rows, t->rows + (size_t)(cell - t->first) * (size_t)c->width, (size_t)n * row_bytes(c));
+    return true;
+}
+
+bool cache_get(cache_plane *c, size_t offset, void *data, size_t size)
+{
+    tada_threads threads = threads_lend();
+    char *to = data;
+    uint16_t *row = NULL;
+    bool done = true;
+    metrics_read(c->kind, rows_in(c, offset, size));
+    while (size > 0 && done) {
+        size_t within = offset % row_bytes(c), part;
+        int64_t cell = (int64_t)(offset / row_bytes(c));
+        /* The caller's memory may have any alignment; the library's rows may not. */
+        if (within == 0 && size >= row_bytes(c) && (uintptr_t)to % 2 == 0) {
+            int64_t n = (int64_t)(size / row_bytes(c));
+            int64_t in_tile = CELLS - cell % c->n_cells % CELLS;
+            bool few = n < CELLS && n <= in_tile && cell % c->n_cells + n <= c->n_cells;
+            part = (size_t)n * row_bytes(c);
+            done = few ? read_few(c, cell, n, to)
+                       : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK;
+        } else {
+            part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
+            row = row ? row : malloc(row_bytes(c));
+            done = row && tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
+            if (done) {
+                memcpy(to, (char *)row + within, part);
+            }
+        }
+        to += part;
+        offset += part;
+        size -= part;
+    }
+    free(row);
+    return done;
+}
+
+/* Many rows at once are a saved sequence that is restored: the first ones are its sinks, and would be spoilt
+ * where the sequence does not begin with the stream. */
+static void mark_restored(const cache_plane *c, const int64_t *cells, int64_t n)
+{
+    if (n >= SESSION_ROWS) {
+        tada_plane_mark_sinks(c->plane, cells, c->n_sinks < n ? c->n_sinks : n);
+    }
+}
+
+bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
+{
+    const char *from = data;
+    int64_t cells[CHUNK_ROWS];
+    uint16_t *row = malloc(row_bytes(c));
+    bool done = row && cache_settle(c), begins = true;
+    cache_touch(c->buffer);
+    metrics_written(c->kind, rows_in(c, offset, size));
+    while (size > 0 && done) {
+        size_t within = offset % row_bytes(c), part;
+        int64_t n = 1;
+        cells[0] = (int64_t)(offset / row_bytes(c));
+        const void *rows = from;
+        if (within == 0 && size >= row_bytes(c) && (uintptr_t)from % 2 == 0) {
+            n = (int64_t)(size / row_bytes(c)) < CHUNK_ROWS ? (int64_t)(size / row_bytes(c)) : CHUNK_ROWS;
+            part = (size_t)n * row_bytes(c);
+            for (int64_t i = 1; i < n; i++) {
+                cells[i] = cells[0] + i;
+            }
+        } else {
+            part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
+            done = tada_plane_read(c->plane, cells[0], 1, row, NULL, NULL) == TADA_OK;
+            memcpy((char *)row + within, from, part);
+            rows = row;
+        }
+        done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, row_bytes(c), cells, n,
+                                        NULL) == TADA_OK;
+        if (done && begins) {
+            mark_restored(c, cells, n);
+        }
+        cache_warn_nonfinite(c);
+        done = done && cache_settle(c);
+        begins = false;
+        from += part;
+        offset += part;
+        size -= part;
+    }
+    free(row);
+    return done;
+}
+
+bool cache_copy_stream(cache_plane *c, int64_t from, int64_t to)
+{
+    tada_threads threads = threads_lend();
+    cache_touch(c->buffer);
+    return tada_plane_copy_stream(c->plane, c->buffer->pool, from, to, &threads, NULL) == TADA_OK;
+}
+
+void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
+{
+    memcpy(to, data, size);
+    if (b->n_ranges == b->ranges_room) {
+        int room = b->ranges_room ? 2 * b->ranges_room : 64;
+        restored *ranges = realloc(b->ranges, (size_t)room * sizeof *ranges);
+        if (!ranges) {
+            return; /* the rows will be found, if not that they came together */
+        }
+        b->ranges = ranges;
+        b->ranges_room = room;
+    }
+    b->ranges[b->n_ranges++] = (restored){(size_t)(to - b->base), size};
+}
+
+/* ---- tensors become planes ---- */
+
+static void tell_plain(cache_buffer *b, const char *name, const char *why)
+{
+    if (!b->told_plain) {
+        b->told_plain = true;
+        log_line(GGML_LOG_LEVEL_WARN, "%s and others stay as they are: %s", name, why);
+    }
+}
+
+static bool is_zero(const char *bytes, size_t n)
+{
+    /* The first byte is zero, and each one is like that before it. */
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
+}
+
+/* What was restored before there was a plane goes into it as it came. */
+static bool move_restored(cache_plane *c)
+{
+    const cache_buffer *b = c->buffer;
+    size_t first = (size_t)(c->base - b->base);
+    bool done = true;
+    for (int i = 0; i < b->n_ranges && done; i++) {
+        size_t offset = b->ranges[i].offset, size = b->ranges[i].size;
+        if (offset >= first && offset + size <= first + c->bytes_f16) {
+            done = cache_set(c, offset - first, b->base + offset, size);
+        }
+    }
+    return done;
+}
+
+/* Bytes of pages with a part of [from, from + size) that are in memory. */
+static size_t touched(const char *from, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = (uintptr_t)from / page * page;
+    return resident((const void *)first, (uintptr_t)from + size - first);
+}
+
+/* Rows that graphs have written before: they stay exact until the plane settles. */
+static bool move_written(cache_plane *c)
+{
+    uint16_t *row = malloc(row_bytes(c));
+    bool done = row != NULL;
+    for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
+        const char *raw = c->base + (size_t)cell * row_bytes(c);
+        int64_t next = total - cell < CELLS ? total - cell : CELLS;
+        if (cell % CELLS == 0 && touched(raw, (size_t)next * row_bytes(c)) == 0) {
+            cell += next - 1; /* nor is it made to be, by looking at it */
+        } else if (!is_zero(raw, row_bytes(c))) {
+            done = tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
+            if (done && is_zero((char *)row, row_bytes(c))) {
+                done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1,
+                                        NULL) == TADA_OK;
+            }
+        }
+    }
+    free(row);
+    return done;
+}
+
+/* The address space of the tensor: from now on whoever touches it is wrong, and stops here. */
+static void close_space(const cache_plane *c)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)c->base + page - 1) / page * page,
+              end = ((uintptr_t)c->base + c->bytes_f16) / page * page;
+    if (first < end) {
+        (void)madvise((void *)first, end - first, MADV_DONTNEED);
+        (void)mprotect((void *)first, end - first, PROT_NONE);
+    }
+}
+
+cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits)
+{
+    cache_buffer *b = cache_buffer_of(root);
+    tada_shape shape;
+    tada_spec spec;
+    tada_error error = {"out of memory"};
+    enum tada_kind kind;
+    int layer;
+    bool known;
+    if (!b || root->view_src || !cache_name(root->name, &kind, &layer) || !ggml_is_contiguous(root) ||
+        plane_at(b, root->data, ggml_nbytes(root))) {
+        return NULL;
+    }
+    if (root->type != GGML_TYPE_F16) {
+        tell_plain(b, root->name, "only caches of type f16 are compressed");
+        return NULL;
+    }
+    cache_policy own = *b->policy;
+    if (own.plan && !fits) {
+        own.plan = NULL;
+    }
+    if (!cache_shape(&own, root, &shape, &spec, &layer, &known)) {
+        tell_plain(b, root->name, "rows of this width cannot be compressed");
+        return NULL;
+    }
+    if (shape.head_dim == 0 && head_dim % 16 == 0 && shape.width % head_dim == 0) {
+        shape.head_dim = (int)head_dim;
+    }
+    size_t bytes = tada_plane_bytes(&spec, &shape);
+    cache_plane *c = calloc(1, sizeof *c);
+    void *memory = c ? reserve(bytes) : NULL;
+    if (!memory || tada_plane_create(&spec, &shape, memory, bytes, &c->plane, &error) != TADA_OK) {
+        tell_plain(b, root->name, error.text);
+        if (memory) {
+            munmap(memory, bytes);
+        }
+        free(c);
+        return NULL;
+    }
+    /* Attention reads all of it for every token, and is held up by the translation of addresses. */
+    (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    c->buffer = b;
+    c->kind = kind;
+    c->layer = layer;
+    c->width = shape.width;
+    c->n_cells = shape.n_cells;
+    c->n_streams = shape.n_streams;
+    c->n_sinks = spec.sinks;
+    c->base = root->data;
+    c->bytes_f16 = ggml_nbytes(root);
+    c->memory = memory;
+    c->bytes = bytes;
+    if (touched(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c))) {
+        tell_plain(b, root->name, "memory is short");
+        tada_plane_free(c->plane);
+        munmap(memory, bytes);
+        free(c);
+        return NULL;
+    }
+    close_space(c);
+    pthread_mutex_lock(&buffers_lock);
+    c->next = b->planes;
+    b->planes = c;
+    pthread_mutex_unlock(&buffers_lock);
+    metrics_add(&c->counted, c->plane, kind, b->pool);
+    return c;
+}

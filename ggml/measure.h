@@ -1,0 +1,13 @@
+/* Sizes before anything is allocated. See tada_plugin.h. */
+#ifndef MEASURE_H
+#define MEASURE_H
+
+#include "tada.h"
+
+#include <stddef.h>
+
+void measure_begin(int n_threads);
+void measure_planes(void);
+void measure_end(tada_plane_parts *parts, size_t *scratch);
+
+#endif

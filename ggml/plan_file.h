@@ -1,0 +1,12 @@
+/* Plan files (doc/plan.md): GGUF, read and written with ggml. */
+#ifndef PLAN_FILE_H
+#define PLAN_FILE_H
+
+#include "tada.h"
+
+/* The caller frees *plan with tada_plan_free. */
+enum tada_status plan_file_read(const char *path, tada_plan **plan, tada_error *error);
+/* Under a temporary name first. */
+enum tada_status plan_file_write(const tada_plan *plan, const char *path, tada_error *error);
+
+#endif

@@ -1,0 +1,12 @@
+/* The host is an RPC server (TADA_RPC=1): any buffer may hold a cache, and its client is not to be trusted. */
+#ifndef REMOTE_H
+#define REMOTE_H
+
+#include "cache.h"
+
+bool remote_is_on(void);
+/* What an operation on planes reads and writes lies within its tensors and their planes; else the log names
+ * it. */
+bool remote_allows(const struct ggml_tensor *op);
+
+#endif

@@ -1,0 +1,31 @@
+#include "scratch.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static atomic_size_t total;
+
+void *scratch_get(scratch *s, size_t bytes)
+{
+    if (s->bytes < bytes || !s->memory) {
+        scratch_free(s);
+        size_t rounded = (bytes + 4095) / 4096 * 4096;
+        rounded = rounded ? rounded : 4096;
+        s->memory = aligned_alloc(4096, rounded);
+        s->bytes = s->memory ? rounded : 0;
+        atomic_fetch_add(&total, s->bytes);
+    }
+    return s->memory;
+}
+
+void scratch_free(scratch *s)
+{
+    atomic_fetch_sub(&total, s->bytes);
+    free(s->memory);
+    *s = (scratch){NULL, 0};
+}
+
+size_t scratch_total(void)
+{
+    return atomic_load(&total);
+}
