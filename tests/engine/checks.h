@@ -56,7 +56,7 @@ static bool load_plugin(const char *libraries, const char *plugin, const char *s
     setenv("TADA_CACHE", spec, 1);
     llama_log_set(quiet, NULL);
     ggml_backend_load_all_from_path(libraries);
-    bool loaded = ggml_backend_dev_by_name("TADA");
+    bool loaded = ggml_backend_reg_by_name("TADA");
     if (!loaded) {
         fprintf(stderr, "the plug-in %s was not loaded\n", plugin);
     }

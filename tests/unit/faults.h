@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 static atomic_long faults_left = -1; /* allocations until the one that fails; below 0: none does */
+static atomic_bool faults_onwards;   /* all after that one fail, too */
 static atomic_bool faults_armed;     /* count, and fail */
 static atomic_bool faults_hit;       /* one has failed since faults_start */
 static atomic_long faults_live;      /* allocations that are not freed yet */
@@ -29,7 +30,8 @@ static inline void faults_start(long n)
 
 static inline bool faults_now(void)
 {
-    if (!faults_armed || atomic_fetch_sub(&faults_left, 1) != 1) {
+    long left = faults_armed ? atomic_fetch_sub(&faults_left, 1) : 0;
+    if (!faults_armed || (left != 1 && !(left < 1 && faults_onwards))) {
         return false;
     }
     faults_hit = true;
