@@ -2,16 +2,14 @@
  * again. */
 #include "fuzz.h"
 
+#include "../ggml/plan_file.h"
+
 #include "ggml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ggml/plan_file.c */
-enum tada_status tada_plan_read(const char *path, tada_plan **plan, tada_error *error);
-enum tada_status tada_plan_write(const tada_plan *plan, const char *path, tada_error *error);
 
 static void no_log(enum ggml_log_level level, const char *text, void *context)
 {
@@ -37,7 +35,7 @@ static void check_again(const tada_plan *plan)
     tada_error error = {""};
     tada_plan *back = NULL;
     fuzz_path("plan", path, sizeof path);
-    if (tada_plan_write(plan, path, &error) != TADA_OK || tada_plan_read(path, &back, &error) != TADA_OK) {
+    if (plan_file_write(plan, path, &error) != TADA_OK || plan_file_read(path, &back, &error) != TADA_OK) {
         fuzz_fail("a plan that was read cannot be written and read again: %s", error.text);
     }
     unlink(path);
@@ -84,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         silent = true;
     }
     fuzz_file file = fuzz_file_make(data, size);
-    enum tada_status status = tada_plan_read(file.path, &plan, &error);
+    enum tada_status status = plan_file_read(file.path, &plan, &error);
     fuzz_file_done(&file);
     if (status == TADA_OK) {
         if (!plan || tada_plan_check(plan, &error) != TADA_OK) {

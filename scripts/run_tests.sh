@@ -18,7 +18,7 @@
 #   architectures  10  a tiny model of each architecture of llama.cpp
 #   asan            8  everything that ctest has but Python and soak, with the address sanitizer
 #   ubsan           8  the same with the sanitizer of undefined behaviour
-#   tsan            5  what runs on several threads (clang with its OpenMP)
+#   tsan            5  the unit tests, watched for races of threads
 #   tiers           5  unit and golden tests and one of the engine with each kernel set that this CPU has
 #   valgrind        8  the unit tests
 #   coverage        4  lines of src/ that the unit tests and the corpora of the fuzz targets run: at least 90 %
@@ -167,15 +167,10 @@ sanitizer() {
 asan() { row "address sanitizer" sanitizer asan address; }
 ubsan() { row "undefined behaviour" sanitizer ubsan undefined; }
 
-# gcc's OpenMP hides from this sanitizer how its threads wait for each other; clang's tells it (libarcher).
 threads() {
-    local archer folder=$build-check-tsan
-    command -v clang > /dev/null || { skip "there is no clang"; return; }
-    archer=$(find -L /usr/lib/llvm* "$(dirname "$(command -v clang)")/../lib" -name libarcher.so 2> /dev/null | head -n 1)
-    [ -n "$archer" ] || { skip "there is no libarcher.so (libomp-dev)"; return; }
-    make_build "$folder" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTADA_SANITIZE=thread || return 1
-    OMP_TOOL_LIBRARIES=$archer TADA_QUICK=16 TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" \
-        tests "$folder" -R '^unit_test_(semantics|attention|edit|marks|sinks|statistics|session)$'
+    local folder=$build-check-tsan
+    make_build "$folder" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTADA_SANITIZE=thread || return 1
+    TADA_QUICK=16 TSAN_OPTIONS=halt_on_error=1 tests "$folder" -R '^unit_'
 }
 
 tsan() { row "data races" threads; }

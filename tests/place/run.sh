@@ -18,7 +18,7 @@ if [ -z "${TADA_TEST_PLACE:-}" ]; then
     (cd "$source" && tar c --exclude='./build*' --exclude=./.git --exclude=__pycache__ .) | tar x -C "$place"
     # A cache of what is fetched is there where one is made without a home.
     cache="$work/tmp é #3 %/tada-cache-$(id -u)/tada"
-    mkdir -p -m 700 "${cache%/*}" "$cache"
+    (umask 077; mkdir -p "$cache")
     model=$("$source/scripts/get_f16_model.sh" "$build/bin")
     ln -s "$model" "${model%-f16.gguf}-q4_1.gguf" "$cache/"
     export TADA_TEST_PLACE=$work
