@@ -12,7 +12,8 @@ static bool is_within(const cache_plane *c, const struct ggml_tensor *tensor, si
         start <= c->bytes_f16 && offset <= c->bytes_f16 - start && size <= c->bytes_f16 - start - offset;
     if (!within) {
         log_line(GGML_LOG_LEVEL_ERROR,
-                 "rows of %s that are asked for lie beyond it: they are neither read nor written", tensor->name);
+                 "rows of %s that are asked for lie beyond it: they are neither read nor written",
+                 tensor->name);
     }
     return within;
 }
@@ -130,7 +131,8 @@ ggml_backend_buffer_t buffer_make(size_t size, int n_tensors, const cache_policy
         return NULL;
     }
     cache_buffer *b = cache_buffer_make(size, n_tensors, policy);
-    ggml_backend_buffer_t buffer = b ? ggml_backend_buffer_init(&cache_buffer_type, functions, b, size) : NULL;
+    ggml_backend_buffer_t buffer =
+        b ? ggml_backend_buffer_init(&cache_buffer_type, functions, b, size) : NULL;
     if (b && !buffer) {
         cache_buffer_free(b);
     }

@@ -1,17 +1,15 @@
 #include "cache.h"
 
 #include "log.h"
+#include "pages.h"
 #include "probe.h"
 #include "scratch.h"
 #include "threads.h"
-
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { CHUNK_ROWS = 1024, SESSION_ROWS = 16, CELLS = TADA_TILE_CELLS };
 
@@ -40,11 +38,11 @@ bool cache_name(const char *name, enum tada_kind *kind, int *layer)
     return true;
 }
 
-bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec,
-                 int *layer, bool *fits)
+bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape,
+                 tada_spec *spec, int *layer, bool *fits)
 {
-    if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 ||
-        tensor->ne[0] > 1 << 20 || !cache_name(tensor->name, &shape->kind, layer)) {
+    if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 || tensor->ne[0] > 1 << 20 ||
+        !cache_name(tensor->name, &shape->kind, layer)) {
         return false;
     }
     shape->width = (int)tensor->ne[0];
@@ -65,17 +63,11 @@ size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *t
 
 /* ---- buffers ---- */
 
-static void *reserve(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
 cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *policy)
 {
     cache_buffer *b = calloc(1, sizeof *b);
     tada_pool *pool = b ? tada_pool_create() : NULL;
-    char *base = pool ? reserve(size) : NULL;
+    char *base = pool ? pages_reserve(size) : NULL;
     if (!base) {
         log_line(GGML_LOG_LEVEL_ERROR, "out of memory for a buffer of %.1f MiB: use a smaller context",
                  (double)size / 1048576);
@@ -115,11 +107,11 @@ void cache_buffer_free(cache_buffer *b)
         }
         metrics_remove(&c->counted);
         tada_plane_free(c->plane);
-        munmap(c->memory, c->bytes);
+        pages_free(c->memory, c->bytes);
         free(c);
     }
     tada_pool_free(b->pool);
-    munmap(b->base, b->size);
+    pages_free(b->base, b->size);
     free(b->last_read.rows);
     free(b->ranges);
     free(b);
@@ -138,18 +130,18 @@ static cache_plane *plane_at(const cache_buffer *b, const char *from, size_t siz
 
 void cache_buffer_clear(cache_buffer *b, uint8_t value)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = pages_size();
     cache_touch(b);
     b->n_ranges = 0;
     for (cache_plane *c = b->planes; c; c = c->next) {
         tada_plane_clear(c->plane);
         /* Pages given back read as zeros, which is no tile table: it says where sinks are. */
-        (void)madvise(c->memory, c->bytes, MADV_DONTNEED);
+        (void)pages_drop(c->memory, c->bytes);
         tada_plane_clear(c->plane);
         c->awaited = false;
     }
     tada_pool_trim(b->pool);
-    bool zeroed = madvise(b->base, b->size, MADV_DONTNEED) == 0;
+    bool zeroed = pages_drop(b->base, b->size);
     for (size_t at = 0; at < b->size && (value != 0 || !zeroed); at += page) {
         size_t n = b->size - at < page ? b->size - at : page;
         if (!plane_at(b, b->base + at, n)) {
@@ -164,22 +156,6 @@ cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor)
     return buffer && buffer->buft == &cache_buffer_type ? buffer->context : NULL;
 }
 
-/* Bytes of whole pages that are in memory. */
-static size_t resident(const void *memory, size_t size)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = 0;
-    unsigned char in_memory[4096];
-    for (size_t at = 0; at < size; at += page * sizeof in_memory) {
-        size_t n = size - at < page * sizeof in_memory ? size - at : page * sizeof in_memory;
-        if (mincore((char *)(uintptr_t)memory + at, n, in_memory) == 0) {
-            for (size_t i = 0; i < (n + page - 1) / page; i++) {
-                bytes += in_memory[i] & 1 ? page : 0;
-            }
-        }
-    }
-    return bytes;
-}
-
 void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
 {
     size_t sums[3] = {0};
@@ -187,7 +163,7 @@ void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
     for (const cache_buffer *b = buffers; b; b = b->next) {
         for (const cache_plane *c = b->planes; c; c = c->next) {
             sums[0] += c->bytes;
-            sums[1] += used ? resident(c->memory, c->bytes) : 0;
+            sums[1] += used ? pages_resident(c->memory, c->bytes) : 0;
             sums[2] += c->bytes_f16;
         }
     }
@@ -309,8 +285,9 @@ bool cache_get(cache_plane *c, size_t offset, void *data, size_t size)
             int64_t in_tile = CELLS - cell % c->n_cells % CELLS;
             bool few = n < CELLS && n <= in_tile && cell % c->n_cells + n <= c->n_cells;
             part = (size_t)n * row_bytes(c);
-            done = few ? read_few(c, cell, n, to)
-                       : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK;
+            done =
+                few ? read_few(c, cell, n, to)
+                    : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK;
         } else {
             part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
             row = row ? row : malloc(row_bytes(c));
@@ -430,14 +407,6 @@ static bool move_restored(cache_plane *c)
     return done;
 }
 
-/* Bytes of pages with a part of [from, from + size) that are in memory. */
-static size_t touched(const char *from, size_t size)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = (uintptr_t)from / page * page;
-    return resident((const void *)first, (uintptr_t)from + size - first);
-}
-
 /* Rows that graphs have written before: they stay exact until the plane settles. */
 static bool move_written(cache_plane *c)
 {
@@ -446,7 +415,7 @@ static bool move_written(cache_plane *c)
     for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
         const char *raw = c->base + (size_t)cell * row_bytes(c);
         int64_t next = total - cell < CELLS ? total - cell : CELLS;
-        if (cell % CELLS == 0 && touched(raw, (size_t)next * row_bytes(c)) == 0) {
+        if (cell % CELLS == 0 && pages_resident(raw, (size_t)next * row_bytes(c)) == 0) {
             cell += next - 1; /* nor is it made to be, by looking at it */
         } else if (!is_zero(raw, row_bytes(c))) {
             done = tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
@@ -458,18 +427,6 @@ static bool move_written(cache_plane *c)
     }
     free(row);
     return done;
-}
-
-/* The address space of the tensor: from now on whoever touches it is wrong, and stops here. */
-static void close_space(const cache_plane *c)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)c->base + page - 1) / page * page,
-              end = ((uintptr_t)c->base + c->bytes_f16) / page * page;
-    if (first < end) {
-        (void)madvise((void *)first, end - first, MADV_DONTNEED);
-        (void)mprotect((void *)first, end - first, PROT_NONE);
-    }
 }
 
 cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits)
@@ -502,17 +459,17 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     }
     size_t bytes = tada_plane_bytes(&spec, &shape);
     cache_plane *c = calloc(1, sizeof *c);
-    void *memory = c ? reserve(bytes) : NULL;
+    void *memory = c ? pages_reserve(bytes) : NULL;
     if (!memory || tada_plane_create(&spec, &shape, memory, bytes, &c->plane, &error) != TADA_OK) {
         tell_plain(b, root->name, error.text);
         if (memory) {
-            munmap(memory, bytes);
+            pages_free(memory, bytes);
         }
         free(c);
         return NULL;
     }
     /* Attention reads all of it for every token, and is held up by the translation of addresses. */
-    (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    pages_enlarge(memory, bytes);
     c->buffer = b;
     c->kind = kind;
     c->layer = layer;
@@ -524,18 +481,20 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     c->bytes_f16 = ggml_nbytes(root);
     c->memory = memory;
     c->bytes = bytes;
-    if (touched(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c))) {
+    if (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c))) {
         tell_plain(b, root->name, "memory is short");
         tada_plane_free(c->plane);
-        munmap(memory, bytes);
+        pages_free(memory, bytes);
         free(c);
         return NULL;
     }
-    close_space(c);
+    /* From now on whoever touches the address space of the tensor is wrong, and stops there. */
+    pages_close(c->base, c->bytes_f16);
     pthread_mutex_lock(&buffers_lock);
     c->next = b->planes;
     b->planes = c;
     pthread_mutex_unlock(&buffers_lock);
-    metrics_add(&c->counted, c->plane, kind, b->pool);
+    c->counted = (counted_plane){.plane = c->plane, .kind = kind, .memory = memory, .bytes = bytes};
+    metrics_add(&c->counted, b->pool);
     return c;
 }

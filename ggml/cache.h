@@ -31,12 +31,12 @@ typedef struct cache_plane {
     enum tada_kind kind;
     int layer;
     int64_t width, n_cells, n_streams;
-    int n_sinks;               /* that its spec asks for */
-    const char *base;          /* where the f16 tensor is that it stands for; */
-    size_t bytes_f16;          /* of that tensor */
-    void *memory;              /* its own (mmap) */
-    size_t bytes;              /* of that */
-    struct cache_plane *next;  /* of the buffer */
+    int n_sinks;              /* that its spec asks for */
+    const char *base;         /* where the f16 tensor is that it stands for; */
+    size_t bytes_f16;         /* of that tensor */
+    void *memory;             /* its own (mmap) */
+    size_t bytes;             /* of that */
+    struct cache_plane *next; /* of the buffer */
     /* Of the graph that is being prepared (graph.c): its nodes that last wrote it, attended to it, and read
      * its decoded rows; -1: none did. */
     int written_at, attended_at, read_at;
@@ -63,24 +63,24 @@ struct cache_buffer {
     char *base; /* of the address space; NULL: of no bytes */
     size_t size;
     const cache_policy *policy; /* in force when it was sized */
-    tada_pool *pool;      /* of all its planes */
+    tada_pool *pool;            /* of all its planes */
     cache_plane *planes;
     uint64_t touches; /* rows may have changed so often */
     read_tile last_read;
-    int n_tensors;     /* that are to come; 0: unknown, as with RPC */
-    int n_come;        /* of these */
-    size_t becomes;    /* bytes that those that came will occupy, as far as can be told */
-    bool told_plain;   /* why tensors are not compressed */
-    bool told_plan;    /* that the plan is for another model */
-    restored *ranges;  /* what was set before there was a plane; NULL: nothing */
+    int n_tensors;    /* that are to come; 0: unknown, as with RPC */
+    int n_come;       /* of these */
+    size_t becomes;   /* bytes that those that came will occupy, as far as can be told */
+    bool told_plain;  /* why tensors are not compressed */
+    bool told_plan;   /* that the plan is for another model */
+    restored *ranges; /* what was set before there was a plane; NULL: nothing */
     int n_ranges, ranges_room;
     cache_buffer *next; /* of all */
 };
 
 /* ---- buffers ---- */
 
-/* n_tensors: cache tensors that the host is about to put into it, or 0. NULL: memory is short, and the log says
- * so. */
+/* n_tensors: cache tensors that the host is about to put into it, or 0. NULL: memory is short, and the log
+ * says so. */
 cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *policy);
 void cache_buffer_free(cache_buffer *buffer);
 /* All rows are gone, and their pages are the system's again. What has no plane gets `value` in each byte. */
@@ -107,8 +107,8 @@ static inline const struct ggml_tensor *cache_root(const struct ggml_tensor *ten
 bool cache_name(const char *name, enum tada_kind *kind, int *layer);
 /* The shape and spec of the plane that a tensor by that name and of that type may become, whatever buffer it
  * is in; false: none. *fits: the policy's plan knows it. */
-bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape, tada_spec *spec,
-                 int *layer, bool *fits);
+bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape,
+                 tada_spec *spec, int *layer, bool *fits);
 /* The bytes of that plane, or 0. */
 size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *tensor);
 

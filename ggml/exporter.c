@@ -1,8 +1,11 @@
 /* Hands the metrics out, from a thread of its own: to a file that is replaced when they change, at most once
  * a second, or to whoever asks for /metrics on a port of this machine. */
+#include "exporter.h"
+
 #include "exporter_http.h"
+#include "exposition.h"
 #include "log.h"
-#include "metrics.h"
+#include "policy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,7 +100,7 @@ enum tada_status exporter_set(const char *value, tada_error *error)
     return set_path(value, error);
 }
 
-bool exporter_wanted(void)
+static bool is_wanted(void)
 {
     return target.port || target.path[0];
 }
@@ -111,11 +114,13 @@ static void complain(int why)
     }
     told = true;
     if (target.port) {
-        log_line(GGML_LOG_LEVEL_ERROR, "TADA_METRICS: port %d cannot be used (%s): take another; going on without metrics",
-                        target.port, strerror(why));
+        log_line(GGML_LOG_LEVEL_ERROR,
+                 "TADA_METRICS: port %d cannot be used (%s): take another; going on without metrics",
+                 target.port, strerror(why));
     } else {
-        log_line(GGML_LOG_LEVEL_ERROR, "TADA_METRICS: %s cannot be written (%s): choose another place; going on without it",
-                        target.path, strerror(why));
+        log_line(GGML_LOG_LEVEL_ERROR,
+                 "TADA_METRICS: %s cannot be written (%s): choose another place; going on without it",
+                 target.path, strerror(why));
     }
 }
 
@@ -240,12 +245,12 @@ static void close_all(void)
     listener = stop_event = -1;
 }
 
-void exporter_start(void)
+static void start(void)
 {
-    if (running || !exporter_wanted()) {
+    if (running || !is_wanted()) {
         return;
     }
-    exposition_labels(labels, sizeof labels);
+    exposition_labels(labels, sizeof labels, policy_now()->text);
     stop_event = eventfd(0, EFD_CLOEXEC);
     if (target.port) {
         listener = exporter_listen(target.port);
@@ -269,7 +274,7 @@ void exporter_start(void)
     running = true;
 }
 
-void exporter_stop(void)
+static void stop(void)
 {
     if (!running) {
         return;
@@ -280,8 +285,14 @@ void exporter_stop(void)
     close_all();
 }
 
-void exporter_forget(void)
+static void forget(void)
 {
     running = false;
     close_all();
+}
+
+const metrics_reader *exporter_reader(void)
+{
+    static const metrics_reader reader = {start, stop, forget};
+    return is_wanted() ? &reader : NULL;
 }

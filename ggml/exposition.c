@@ -1,6 +1,5 @@
 /* The text form of Prometheus, version 0.0.4: each metric with its help and type, then its samples. */
-#include "metrics.h"
-#include "policy.h"
+#include "exposition.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -95,6 +94,9 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
                                   {"table", s->bytes_table}};
         split(out, "tada_cache_bytes", "part", i, parts, sizeof parts / sizeof *parts);
     }
+    by_kind(out, "tada_resident_bytes", "gauge",
+            "Bytes of planes that are in memory now: pages come as cells are written.", k->resident,
+            v->resident);
     by_kind(out, "tada_f16_bytes", "gauge", "Bytes that the same cells would take in f16.",
             k->stats.bytes_f16, v->stats.bytes_f16);
     by_kind(out, "tada_compressions_total", "counter", "Tiles encoded.", (uint64_t)k->stats.compressions,
@@ -159,11 +161,11 @@ static void label(char *text, size_t size, const char *name, const char *value)
     memcpy(text + at, "\"", 2);
 }
 
-void exposition_labels(char *text, size_t size)
+void exposition_labels(char *text, size_t size, const char *spec)
 {
     *text = '\0';
     label(text, size, "version", tada_version());
     label(text, size, "kernels", tada_kernels_name());
     label(text, size, "ggml", ggml_version());
-    label(text, size, "spec", policy_now()->text);
+    label(text, size, "spec", spec);
 }

@@ -44,7 +44,8 @@ void generic_shadow(struct ggml_tensor *shadow, const struct ggml_tensor *tensor
     shadow->op = GGML_OP_NONE;
     memset(shadow->src, 0, sizeof shadow->src);
     if (d) {
-        shadow->data = d->rows + (cache_plane_offset(d->cache, tensor) - (size_t)d->first * row_bytes(d->cache));
+        shadow->data =
+            d->rows + (cache_plane_offset(d->cache, tensor) - (size_t)d->first * row_bytes(d->cache));
     }
     if (cache_buffer_of(tensor)) {
         /* The CPU looks for a layout of its own behind these; tensors of others keep theirs. */
@@ -56,8 +57,8 @@ void generic_shadow(struct ggml_tensor *shadow, const struct ggml_tensor *tensor
 void generic_tell(const struct ggml_tensor *op)
 {
     if (metrics_generic(op->op) || log_wants("TADA_DEBUG")) {
-        log_line(GGML_LOG_LEVEL_WARN, "%s on %s takes the generic path: right, but slow", ggml_op_name(op->op),
-                 op->name);
+        log_line(GGML_LOG_LEVEL_WARN, "%s on %s takes the generic path: right, but slow",
+                 ggml_op_name(op->op), op->name);
     }
 }
 

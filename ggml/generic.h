@@ -1,7 +1,7 @@
 /*
- * Operations that we have no way of our own for, on decoded rows: always right, never fast. Whatever only reads
- * a plane is part of the graph (graph.c): its sources become shadows on decoded rows. What writes to one is
- * computed by itself, and rows that it changed are encoded again.
+ * Operations that we have no way of our own for, on decoded rows: always right, never fast. Whatever only
+ * reads a plane is part of the graph (graph.c): its sources become shadows on decoded rows. What writes to
+ * one is computed by itself, and rows that it changed are encoded again.
  */
 #ifndef GENERIC_H
 #define GENERIC_H

@@ -45,8 +45,8 @@ typedef struct attend {
     struct attend *alike; /* of those with the same mask */
 } attend;
 
-/* All that attend with one mask look at it together, just before the first of them: the mask may be a result of
- * the graph. Another mask may lie at the same address later on, so it is the tensor that counts. */
+/* All that attend with one mask look at it together, just before the first of them: the mask may be a result
+ * of the graph. Another mask may lie at the same address later on, so it is the tensor that counts. */
 typedef struct look {
     graph *g;
     attend *first, *last;
@@ -345,8 +345,8 @@ static attend *attend_make(graph *g, int at, const struct ggml_tensor *op, cache
     return a;
 }
 
-/* Memory for so many bytes of decoded rows: one that the list does not use yet, or whose rows nobody reads from
- * here on and that is large enough, as it cannot grow any more. */
+/* Memory for so many bytes of decoded rows: one that the list does not use yet, or whose rows nobody reads
+ * from here on and that is large enough, as it cannot grow any more. */
 static scratch *free_memory(graph *g, int at, size_t bytes)
 {
     for (int i = 0; i < MOST_BUFFERS; i++) {
@@ -544,8 +544,8 @@ static enum way way_of(const struct ggml_tensor *op)
     for (int i = 0; i < GGML_MAX_SRC && !reads; i++) {
         reads = op->src[i] && cache_plane_of(op->src[i]);
     }
-    if (reads && op->op == GGML_OP_FLASH_ATTN_EXT && cache_plane_of(op->src[1]) && cache_plane_of(op->src[2]) &&
-        attention_describe(op, &attention)) {
+    if (reads && op->op == GGML_OP_FLASH_ATTN_EXT && cache_plane_of(op->src[1]) &&
+        cache_plane_of(op->src[2]) && attention_describe(op, &attention)) {
         return ATTEND;
     }
     return reads ? READ : AS_IT_IS;
@@ -559,7 +559,8 @@ static bool note_buffer(graph *g, cache_buffer *b)
         }
     }
     if (g->n_buffers == MOST_BUFFERS) {
-        fail(g, "this graph", "it has caches in more buffers than the plug-in can tell apart: run without it");
+        fail(g, "this graph",
+             "it has caches in more buffers than the plug-in can tell apart: run without it");
         return false;
     }
     for (cache_plane *c = b->planes; c; c = c->next) {

@@ -2,10 +2,10 @@
  * Graphs of the host that touch planes.
  *
  * The host's graph is computed in one call of the original, from a list of nodes of our own in which what
- * touches a plane is replaced by nodes that call the library on the host's threads. What only reads a plane in
- * a way that the library has not follows a node that decodes the rows. What writes to a plane in such a way cuts
- * the list: it is computed by itself. The list is kept, and used again when the host computes the same graph
- * again, as it does while it generates.
+ * touches a plane is replaced by nodes that call the library on the host's threads. What only reads a plane
+ * in a way that the library has not follows a node that decodes the rows. What writes to a plane in such a
+ * way cuts the list: it is computed by itself. The list is kept, and used again when the host computes the
+ * same graph again, as it does while it generates.
  */
 #ifndef GRAPH_H
 #define GRAPH_H

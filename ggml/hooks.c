@@ -21,7 +21,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /*
  * The host asks for the size of each tensor of a cache, one after the other, and then for a buffer of their
- * sum: that buffer is theirs. It asks for sizes at other times, too, so the sum may be that of the last of them.
+ * sum: that buffer is theirs. It asks for sizes at other times, too, so the sum may be that of the last of
+ * them.
  */
 typedef struct asked {
     size_t *sizes; /* padded */
@@ -202,7 +203,8 @@ static void tell_elsewhere(ggml_backend_dev_t device, const struct ggml_tensor *
     enum tada_kind kind;
     int layer;
     if (root->buffer && !ggml_backend_buffer_is_host(root->buffer) && root->type == GGML_TYPE_F16 &&
-        cache_name(root->name, &kind, &layer) && !policy_now()->spec.stock && !atomic_flag_test_and_set(&told)) {
+        cache_name(root->name, &kind, &layer) && !policy_now()->spec.stock &&
+        !atomic_flag_test_and_set(&told)) {
         log_line(GGML_LOG_LEVEL_WARN,
                  "the KV cache of layer %d and others is in the memory of %s and stays uncompressed: with "
                  "-nkvo (--no-kv-offload) it is kept in RAM, compressed",

@@ -31,10 +31,11 @@ bool host_fits(void)
         fits = strcmp(ggml_op_name(ops[i].op), ops[i].name) == 0;
     }
     if (!fits) {
-        log_line(GGML_LOG_LEVEL_WARN, "this llama.cpp has ggml %s (%s), the plug-in was built for ggml %s (%s): rebuild "
-                        "the plug-in with "
-                        "-DTADA_LLAMA_DIR=<its source>; going on without compression",
-                        ggml_version(), ggml_commit(), TADA_GGML_VERSION, TADA_GGML_COMMIT);
+        log_line(GGML_LOG_LEVEL_WARN,
+                 "this llama.cpp has ggml %s (%s), the plug-in was built for ggml %s (%s): rebuild "
+                 "the plug-in with "
+                 "-DTADA_LLAMA_DIR=<its source>; going on without compression",
+                 ggml_version(), ggml_commit(), TADA_GGML_VERSION, TADA_GGML_COMMIT);
     }
     return fits;
 }

@@ -6,6 +6,7 @@
 #include "measure.h"
 
 #include "attention.h"
+#include "cache.h"
 #include "probe.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Counters, and the planes whose own counters are added up when somebody asks. */
 #include "metrics.h"
 
-#include "log.h"
+#include "pages.h"
 #include "scratch.h"
 
 #include <pthread.h>
@@ -19,7 +19,7 @@ typedef struct counted_cache {
     atomic_uint_fast64_t tokens;
 } counted_cache;
 
-static bool on;
+static const metrics_reader *reader; /* NULL: nobody reads them */
 /* Held while planes come and go, and the thread with them; the thread itself takes the other one only. */
 static pthread_mutex_t life_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t planes_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -58,7 +58,7 @@ static void after_fork(void)
 
 static void after_fork_in_child(void)
 {
-    exporter_forget();
+    reader->forget();
     after_fork();
 }
 
@@ -66,24 +66,15 @@ static void after_fork_in_child(void)
  * thread ends with the process. */
 __attribute__((destructor)) static void leave(void)
 {
-    if (pthread_mutex_trylock(&life_lock) == 0) {
-        exporter_stop();
+    if (reader && pthread_mutex_trylock(&life_lock) == 0) {
+        reader->stop();
         pthread_mutex_unlock(&life_lock);
     }
 }
 
-void metrics_init(void)
+void metrics_init(const metrics_reader *r)
 {
-    tada_error error;
-    if (on) {
-        return;
-    }
-    if (exporter_set(getenv("TADA_METRICS"), &error) != TADA_OK) {
-        log_line(GGML_LOG_LEVEL_ERROR, "%s", error.text);
-    }
-    if (exporter_wanted()) {
-        on = pthread_atfork(before_fork, after_fork, after_fork_in_child) == 0;
-    }
+    reader = pthread_atfork(before_fork, after_fork, after_fork_in_child) == 0 ? r : NULL;
 }
 
 /* ---- planes ---- */
@@ -101,15 +92,16 @@ static counted_cache *cache_of(const tada_pool *pool)
     return free_one ? free_one : &caches[METRICS_CACHES - 1];
 }
 
-void metrics_add(counted_plane *c, const tada_plane *plane, enum tada_kind kind, const tada_pool *pool)
+void metrics_add(counted_plane *c, const tada_pool *pool)
 {
-    if (!on) {
+    if (!reader) {
         return;
     }
     pthread_mutex_lock(&life_lock);
     pthread_mutex_lock(&planes_lock);
     counted_cache *cache = cache_of(pool);
-    *c = (counted_plane){plane, kind, cache, cache->planes};
+    c->in = cache;
+    c->next = cache->planes;
     if (!cache->planes) {
         cache->pool = pool;
         cache->first = c;
@@ -119,7 +111,7 @@ void metrics_add(counted_plane *c, const tada_plane *plane, enum tada_kind kind,
     bool first = n_planes++ == 0;
     pthread_mutex_unlock(&planes_lock);
     if (first) {
-        exporter_start();
+        reader->start();
     }
     pthread_mutex_unlock(&life_lock);
 }
@@ -153,7 +145,7 @@ void metrics_remove(counted_plane *c)
     bool last = --n_planes == 0;
     pthread_mutex_unlock(&planes_lock);
     if (last) {
-        exporter_stop();
+        reader->stop();
     }
     pthread_mutex_unlock(&life_lock);
 }
@@ -185,7 +177,7 @@ void metrics_written(enum tada_kind kind, int64_t rows)
 uint64_t metrics_clock(void)
 {
     struct timespec now;
-    if (!on || clock_gettime(CLOCK_MONOTONIC, &now) != 0) {
+    if (!reader || clock_gettime(CLOCK_MONOTONIC, &now) != 0) {
         return 0;
     }
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -243,6 +235,7 @@ void metrics_collect(metrics_counts *counts)
             tada_plane_stats stats;
             tada_plane_get_stats(c->plane, &stats);
             collect_plane(&counts->kinds[c->kind], cache, &stats);
+            counts->kinds[c->kind].resident += pages_resident(c->memory, c->bytes);
         }
     }
     for (int kind = 0; kind < 2; kind++) {

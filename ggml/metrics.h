@@ -1,8 +1,5 @@
-/*
- * Metrics (doc/metrics.md): what the plug-in counts, and how it gets out. With TADA_METRICS unset only falls
- * to the generic path are counted, and there is no thread. Functions may be called from any thread unless
- * they say otherwise.
- */
+/* What the plug-in counts (doc/metrics.md): without a reader only falls to the generic path. Functions may be
+ * called from any thread unless they say otherwise. */
 #ifndef METRICS_H
 #define METRICS_H
 
@@ -10,22 +7,28 @@
 
 #include "ggml.h"
 
-#include <stdio.h>
+/* Who hands them out: told one at a time. */
+typedef struct metrics_reader {
+    void (*start)(void);  /* the first plane is there */
+    void (*stop)(void);   /* the last one is gone, or the process ends */
+    void (*forget)(void); /* in the child of a fork, which has no other thread */
+} metrics_reader;
 
-/* ---- metrics.c: counting ---- */
-
-/* Reads TADA_METRICS; says what is wrong with it, and goes on without metrics. Once, before all else. */
-void metrics_init(void);
+/* Planes are counted from now on. Once, before all else. */
+void metrics_init(const metrics_reader *reader);
 /* A plane as it is counted; part of what stands for it. All zeros: not counted. */
 typedef struct counted_plane {
     const tada_plane *plane;
     enum tada_kind kind;
+    const void *memory; /* of the plane */
+    size_t bytes;
     struct counted_cache *in; /* NULL without metrics */
     struct counted_plane *next;
 } counted_plane;
 
-/* A plane is there, or is about to go. Planes of one pool make up a cache. */
-void metrics_add(counted_plane *counted, const tada_plane *plane, enum tada_kind kind, const tada_pool *pool);
+/* A plane is there, of which the first four members are set, or is about to go. Planes of one pool make up a
+ * cache. */
+void metrics_add(counted_plane *counted, const tada_pool *pool);
 void metrics_remove(counted_plane *counted);
 /* An operation takes the generic path. True the first time for its kind. */
 bool metrics_generic(enum ggml_op op);
@@ -46,6 +49,7 @@ enum { METRICS_CACHES = 64 };
 typedef struct metrics_kind {
     int64_t planes;
     tada_plane_stats stats; /* sums over planes; the counters over those that are gone, too */
+    size_t resident;        /* bytes of planes that are in memory */
     uint64_t rows_read, rows_written;
 } metrics_kind;
 
@@ -64,21 +68,5 @@ typedef struct metrics_counts {
 } metrics_counts;
 
 void metrics_collect(metrics_counts *counts);
-
-/* ---- exposition.c: the text ---- */
-
-/* The labels of tada_build_info as they are now. */
-void exposition_labels(char *text, size_t size);
-void exposition_print(FILE *out, const metrics_counts *counts, const char *labels);
-
-/* ---- exporter.c: the thread that hands the text out; metrics.c calls these one at a time ---- */
-
-/* Notes where the text goes: a file or a port of this machine. NULL or "" or "0": nowhere, no error. */
-enum tada_status exporter_set(const char *target, tada_error *error);
-bool exporter_wanted(void);
-void exporter_start(void); /* says what is wrong when it cannot */
-void exporter_stop(void);  /* hands out a last text first */
-/* In the child of a fork, which does not have the thread. */
-void exporter_forget(void);
 
 #endif

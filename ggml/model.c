@@ -20,7 +20,8 @@ static uint64_t find_model(const struct ggml_cgraph *cgraph)
 {
     uint64_t fingerprint = 0;
     for (int i = 0; i < cgraph->n_nodes; i++) {
-        const struct ggml_tensor *norm = cgraph->nodes[i]->op == GGML_OP_MUL ? cgraph->nodes[i]->src[1] : NULL;
+        const struct ggml_tensor *norm =
+            cgraph->nodes[i]->op == GGML_OP_MUL ? cgraph->nodes[i]->src[1] : NULL;
         if (norm && strcmp(norm->name, "blk.0.attn_norm.weight") == 0 && norm->type == GGML_TYPE_F32 &&
             norm->buffer && norm->data) {
             size_t size = ggml_nbytes(norm);
@@ -59,9 +60,10 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
         log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay exact: %s reads them, not attention",
                  tensor->name, ggml_op_name(reader->op));
     } else {
-        log_line(GGML_LOG_LEVEL_WARN,
-                 "the KV cache stays in f16: this model is computed without flash attention, which a compressed "
-                 "cache needs (-fa on, where the model can)");
+        log_line(
+            GGML_LOG_LEVEL_WARN,
+            "the KV cache stays in f16: this model is computed without flash attention, which a compressed "
+            "cache needs (-fa on, where the model can)");
     }
 }
 
@@ -92,8 +94,9 @@ static void tell_other_model(cache_buffer *b)
 {
     if (!b->told_plan) {
         b->told_plan = true;
-        log_line(GGML_LOG_LEVEL_WARN, "the plan is for another model: this one has the cache 'tada' where it does "
-                                      "not fit; make one for it with 'tada calibrate'");
+        log_line(GGML_LOG_LEVEL_WARN,
+                 "the plan is for another model: this one has the cache 'tada' where it does "
+                 "not fit; make one for it with 'tada calibrate'");
     }
 }
 
@@ -127,8 +130,8 @@ static void report(const cache_buffer *b)
         n++;
     }
     log_line(GGML_LOG_LEVEL_INFO,
-             "layers %d to %d: %d planes compressed in %.2f MiB instead of %.2f MiB (%.1f %%)", first, last, n,
-             (double)bytes / 1048576, (double)f16 / 1048576, 100 * (double)bytes / (double)f16);
+             "layers %d to %d: %d planes compressed in %.2f MiB instead of %.2f MiB (%.1f %%)", first, last,
+             n, (double)bytes / 1048576, (double)f16 / 1048576, 100 * (double)bytes / (double)f16);
 }
 
 /* K and V of caches of ours, in a form that the library attends to. */
@@ -148,9 +151,10 @@ static void tell_attention(const struct ggml_tensor *op)
         cache_buffer *b = root ? cache_buffer_of(root) : NULL;
         if (b && !b->told_plain && root->type != GGML_TYPE_F16) {
             b->told_plain = true;
-            log_line(GGML_LOG_LEVEL_WARN,
-                     "%s and others stay as they are: caches are compressed where both K and V have the type f16",
-                     root->name);
+            log_line(
+                GGML_LOG_LEVEL_WARN,
+                "%s and others stay as they are: caches are compressed where both K and V have the type f16",
+                root->name);
         }
     }
 }

@@ -5,6 +5,7 @@
 #include "tada_plugin.h"
 
 #include "cache.h"
+#include "exporter.h"
 #include "hooks.h"
 #include "host.h"
 #include "log.h"
@@ -15,6 +16,7 @@
 #include "policy.h"
 #include "statistics.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int plugin_version(void)
@@ -91,12 +93,19 @@ static ggml_backend_reg_t plugin_init(void)
             log_line(GGML_LOG_LEVEL_ERROR, "out of memory: going on without compression");
             return NULL;
         }
-        metrics_init();
+        tada_error error;
+        if (exporter_set(getenv("TADA_METRICS"), &error) != TADA_OK) {
+            log_line(GGML_LOG_LEVEL_ERROR, "%s", error.text);
+        }
+        if (exporter_reader()) {
+            metrics_init(exporter_reader());
+        }
         done = true;
     }
     if (!hooks_set()) {
-        log_line(GGML_LOG_LEVEL_WARN, "the host has no CPU device yet: nothing is compressed until the plug-in is "
-                                      "loaded after it (set GGML_BACKEND_PATH, which is loaded last)");
+        log_line(GGML_LOG_LEVEL_WARN,
+                 "the host has no CPU device yet: nothing is compressed until the plug-in is "
+                 "loaded after it (set GGML_BACKEND_PATH, which is loaded last)");
     }
     return &registry;
 }

@@ -8,10 +8,10 @@
 #include "tada.h"
 
 typedef struct cache_policy {
-    tada_spec spec;       /* with `stock`, the host does as if we were not there */
+    tada_spec spec;        /* with `stock`, the host does as if we were not there */
     const tada_plan *plan; /* NULL: all planes follow the spec */
-    char problem[256];    /* why the cache that was asked for cannot be used, or "" */
-    char *text;           /* the spec as it was given */
+    char problem[256];     /* why the cache that was asked for cannot be used, or "" */
+    char *text;            /* the spec as it was given */
 } cache_policy;
 
 /* Reads TADA_CACHE. False: memory is short. Once, before all else. */
@@ -21,8 +21,8 @@ const cache_policy *policy_now(void);
 bool policy_set_cache(const char *spec, tada_error *error);
 bool policy_set_plan(const tada_plan *plan);
 
-/* The spec that a plane follows; sets the head size when the plan knows it. *fits: false, the plan has no such
- * plane, and the spec is that of "tada". */
+/* The spec that a plane follows; sets the head size when the plan knows it. *fits: false, the plan has no
+ * such plane, and the spec is that of "tada". */
 tada_spec policy_spec(const cache_policy *policy, int layer, tada_shape *shape, bool *fits);
 
 #endif

@@ -1,11 +1,14 @@
 /*
- * Probes: programs that measure (calibrate, size) look on while the host works. One at a time may be set; while
- * none is, looking costs one load. Set and taken away while nothing computes.
+ * Probes: programs that measure (calibrate, size) look on while the host works. One at a time may be set;
+ * while none is, looking costs one load. Set and taken away while nothing computes.
  */
 #ifndef PROBE_H
 #define PROBE_H
 
-#include "cache.h"
+#include "tada.h"
+
+struct cache_plane;
+struct ggml_tensor;
 
 /* Each function may be NULL. */
 typedef struct probe {
@@ -14,9 +17,9 @@ typedef struct probe {
     /* The host asks whether the CPU can do an operation, in a graph that it only lays out. */
     void (*operation)(const struct ggml_tensor *op);
     /* Attention is about to be computed; its queries are there. On one thread of the graph. */
-    void (*attention)(cache_plane *k, cache_plane *v, const tada_attention *attention);
+    void (*attention)(struct cache_plane *k, struct cache_plane *v, const tada_attention *attention);
     /* A plane goes away. */
-    void (*forget)(const cache_plane *cache);
+    void (*forget)(const struct cache_plane *cache);
 } probe;
 
 void probe_set(const probe *probe); /* NULL: none */

@@ -1,8 +1,8 @@
-/* What a client of an RPC server asks for is checked before it is done: its tensors are what it says they are. */
+/* What a client of an RPC server asks for is checked before it is done: its tensors are what it says they
+ * are. */
 #include "remote.h"
 
 #include "log.h"
-
 
 bool remote_is_on(void)
 {

@@ -1,4 +1,5 @@
-/* The host is an RPC server (TADA_RPC=1): any buffer may hold a cache, and its client is not to be trusted. */
+/* The host is an RPC server (TADA_RPC=1): any buffer may hold a cache, and its client is not to be trusted.
+ */
 #ifndef REMOTE_H
 #define REMOTE_H
 

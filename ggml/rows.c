@@ -5,8 +5,9 @@ bool rows_fit(const struct ggml_tensor *op, const cache_plane *c)
     const struct ggml_tensor *rows = op->src[0];
     size_t row_bytes = (size_t)c->width * 2;
     return rows->ne[0] == c->width && rows->ne[2] == 1 && rows->ne[3] == 1 &&
-           (rows->type == GGML_TYPE_F32 || rows->type == GGML_TYPE_F16) && rows->nb[0] == ggml_type_size(rows->type) &&
-           cache_plane_offset(c, op) % row_bytes == 0 && op->nb[1] == row_bytes;
+           (rows->type == GGML_TYPE_F32 || rows->type == GGML_TYPE_F16) &&
+           rows->nb[0] == ggml_type_size(rows->type) && cache_plane_offset(c, op) % row_bytes == 0 &&
+           op->nb[1] == row_bytes;
 }
 
 enum tada_status rows_write(const struct ggml_tensor *op, cache_plane *c, tada_error *error)

@@ -2,6 +2,7 @@
  * ask of each channel of K, and attention as it was computed last, to be done again with other caches. */
 #include "statistics.h"
 
+#include "cache.h"
 #include "probe.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * What programs ask of the plug-in, beside llama.cpp's own calls: the command and the Python package measure,
- * choose caches and read plans with it. All functions are found by name with ggml_backend_reg_get_proc_address
- * of the registry "TADA". The first is tada_plugin_version: where its result is not TADA_PLUGIN_VERSION,
- * nothing else may be called.
+ * choose caches and read plans with it. All functions are found by name with
+ * ggml_backend_reg_get_proc_address of the registry "TADA". The first is tada_plugin_version: where its
+ * result is not TADA_PLUGIN_VERSION, nothing else may be called.
  *
  * The version rises whenever a line of TADA_PLUGIN_FUNCTIONS or a type below changes.
  */
@@ -39,7 +39,7 @@ typedef struct tada_layer_statistics {
     X(bool, set_plan, (const tada_plan *plan))                                                               \
     /* Bytes of all compressed caches that are open: reserved, what they can become; used, pages of it that  \
      * are in memory now; f16, what llama.cpp would have reserved. The pointers may be NULL. */              \
-    X(void, cache_bytes, (size_t * reserved, size_t *used, size_t *f16))                                     \
+    X(void, cache_bytes, (size_t * reserved, size_t * used, size_t * f16))                                   \
     /* What they hold beside these: borrowed tiles, workspaces. */                                           \
     X(size_t, scratch_bytes, (void))                                                                         \
     /* Of the model that computed last with a cache of ours; 0: unknown (tada_model_fingerprint). */         \
@@ -50,15 +50,14 @@ typedef struct tada_layer_statistics {
     X(bool, statistics_get, (int layer, tada_layer_statistics *statistics))                                  \
     /* Rows of the plane that the attention of the layer read last, as tada_plane_read gives them; false: it \
      * is gone. While nothing computes. */                                                                   \
-    X(bool, statistics_rows,                                                                                 \
-      (int layer, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows))                            \
+    X(bool, statistics_rows, (int layer, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows))     \
     /* Sizes before anything is allocated, of contexts of a model that was loaded with no_alloc: attention   \
      * counts that llama.cpp asks about after measure_begin, with so many threads, and planes of which it    \
      * asks the size after measure_planes. One program thread at a time. */                                  \
     X(void, measure_begin, (int n_threads))                                                                  \
     X(void, measure_planes, (void))                                                                          \
     /* Ends it: the parts of all planes, and the scratch at its most. */                                     \
-    X(void, measure_end, (tada_plane_parts * parts, size_t *scratch))                                        \
+    X(void, measure_end, (tada_plane_parts * parts, size_t * scratch))                                       \
     /* Plan files (doc/plan.md). The caller frees *plan with tada_plan_free. */                              \
     X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
     X(enum tada_status, plan_write, (const tada_plan *plan, const char *path, tada_error *error))

@@ -102,7 +102,7 @@ int main(int argc, char **argv)
     }
     size_t (*scratch)(void) = NULL;
     if (plugin) {
-        void *proc = ggml_backend_reg_get_proc_address(plugin, "tada_scratch_bytes");
+        void *proc = ggml_backend_reg_get_proc_address(plugin, "tada_plugin_scratch_bytes");
         memcpy(&scratch, &proc, sizeof scratch);
     }
     for (int i = 0; i < N_SIZES; i++) {

@@ -232,8 +232,8 @@ int main(int argc, char **argv)
     ggml_log_set(quiet, NULL);
     ggml_backend_load_all_from_path(argv[1]);
     ggml_backend_reg_t plugin = ggml_backend_load(argv[2]);
-    void *read = plugin ? ggml_backend_reg_get_proc_address(plugin, "tada_plan_read") : NULL;
-    void *write = plugin ? ggml_backend_reg_get_proc_address(plugin, "tada_plan_write") : NULL;
+    void *read = plugin ? ggml_backend_reg_get_proc_address(plugin, "tada_plugin_plan_read") : NULL;
+    void *write = plugin ? ggml_backend_reg_get_proc_address(plugin, "tada_plugin_plan_write") : NULL;
     plan_files files = {.folder = argv[3]};
     if (!read || !write) {
         printf("FAILED  the plug-in does not load\n");

@@ -4,6 +4,7 @@
  * PLUGIN SPEC BOUND    (BOUND: of the relative error of the logits)
  */
 #include "checks.h"
+#include "plugin_functions.h"
 #include "random_model.h"
 
 #include "gguf.h"
@@ -44,6 +45,8 @@ static llama_token token_at(int seq, int pos, bool damaged)
     return token == DAMAGED ? SOUND : token;
 }
 
+static const char *our_spec;
+
 static struct llama_context *context(struct llama_model *model, bool ours)
 {
     struct llama_context_params params = llama_context_default_params();
@@ -53,7 +56,7 @@ static struct llama_context *context(struct llama_model *model, bool ours)
     params.n_threads = params.n_threads_batch = 2;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.kv_unified = true;
-    params.offload_kqv = ours;
+    set_cache(ours ? our_spec : "f16");
     return llama_init_from_model(model, params);
 }
 
@@ -129,6 +132,13 @@ static double metric(const char *path, const char *name)
     return value;
 }
 
+static void to_stderr(enum ggml_log_level level, const char *text, void *data)
+{
+    (void)level;
+    (void)data;
+    fputs(text, stderr);
+}
+
 int main(int argc, char **argv)
 {
     char path[] = "tada-model-XXXXXX", log[] = "tada-log-XXXXXX", metrics[] = "tada-metrics-XXXXXX";
@@ -137,9 +147,11 @@ int main(int argc, char **argv)
         return 2;
     }
     double bound = atof(argv[4]);
+    our_spec = argv[3];
     int file = mkstemp(path), log_file = mkstemp(log), metrics_file = mkstemp(metrics), terminal = dup(2);
     setenv("TADA_METRICS", metrics, 1);
-    if (file < 0 || log_file < 0 || metrics_file < 0 || !load_plugin(argv[1], argv[2], argv[3])) {
+    if (file < 0 || log_file < 0 || metrics_file < 0 || !load_plugin(argv[1], argv[2], argv[3]) ||
+        !find_plugin_functions()) {
         return 1;
     }
     bool written = random_model_write(random_model_shape(0), path) && damage(path);
@@ -151,6 +163,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "the model is not loaded\n");
         return 1;
     }
+    llama_log_set(to_stderr, NULL);
     dup2(log_file, 2);
     struct llama_context *ours = context(model, true), *stock = context(model, false);
     double error = compare(ours, stock, 0, PROMPT, BATCH, false, 0);

@@ -4,6 +4,7 @@
  * error of the logits; PLUGIN may be rpc:HOST:PORT, an RPC server that has the plug-in and this spec)
  */
 #include "checks.h"
+#include "plugin_functions.h"
 #include "random_model.h"
 
 #include <math.h>
@@ -21,6 +22,8 @@ typedef struct pair {
 } pair;
 
 static double bound;
+static bool remote;           /* ours is on an RPC server; else both are in this process */
+static const char *our_spec;
 
 /* The token that a sequence has at a position, the same in every run. */
 static llama_token token_at(int seq, int pos, int salt)
@@ -44,7 +47,10 @@ static struct llama_context *context(struct llama_model *model, bool ours, int n
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.kv_unified = unified;
     params.swa_full = whole;
-    params.offload_kqv = ours;
+    if (!remote) {
+        set_cache(ours ? our_spec : "f16");
+    }
+    params.offload_kqv = ours || !remote;
     return llama_init_from_model(model, params);
 }
 
@@ -430,7 +436,10 @@ int main(int argc, char **argv)
     }
     const char *server = strncmp(argv[2], "rpc:", 4) == 0 ? argv[2] + 4 : NULL;
     bound = atof(argv[4]);
-    if (server ? !load_server(argv[1], server) : !load_plugin(argv[1], argv[2], argv[3])) {
+    remote = server != NULL;
+    our_spec = argv[3];
+    if (remote ? !load_server(argv[1], server)
+               : !load_plugin(argv[1], argv[2], argv[3]) || !find_plugin_functions()) {
         return 1;
     }
     for (int i = 0; random_model_shape(i); i++) {

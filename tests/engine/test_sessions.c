@@ -5,6 +5,7 @@
  */
 #include "../unit/folder.h"
 #include "checks.h"
+#include "plugin_functions.h"
 #include "random_model.h"
 #include "session.h"
 
@@ -28,6 +29,8 @@ typedef struct speech {
     int n;
 } speech;
 
+static const char *our_spec;
+
 static struct llama_context *context(struct llama_model *model, bool ours, int n_cells)
 {
     struct llama_context_params params = llama_context_default_params();
@@ -39,7 +42,7 @@ static struct llama_context *context(struct llama_model *model, bool ours, int n
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.kv_unified = true;
     params.swa_full = true;
-    params.offload_kqv = ours;
+    set_cache(ours ? our_spec : "f16");
     return llama_init_from_model(model, params);
 }
 
@@ -385,7 +388,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: test_sessions LIB_DIR PLUGIN SPEC [MODEL TEXT N]\n");
         return 2;
     }
-    if (!load_plugin(argv[1], argv[2], argv[3]) || !make_folder()) {
+    our_spec = argv[3];
+    if (!load_plugin(argv[1], argv[2], argv[3]) || !find_plugin_functions() || !make_folder()) {
         return 1;
     }
     if (argc == 7) {

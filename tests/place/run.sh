@@ -5,7 +5,7 @@
 #   run.sh BUILD LLAMA_DIR LLAMA_BUILD    the llama.cpp is taken from there; exit status 77: skipped
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
-build=$(cd "$1" && pwd) llama=$(cd "$2" && pwd) llama_build=$(cd "$3" && pwd)
+build=$(cd "$1" && pwd -P) llama=$(cd "$2" && pwd -P) llama_build=$(cd "$3" && pwd -P)
 jobs=$(nproc)
 skip() { echo "skipped: $1"; exit 77; }
 [ -n "$(find "$llama_build" -maxdepth 1 -name '.complete-*-rpc')" ] || skip "this llama.cpp is not the one that scripts/get_llama.sh builds"

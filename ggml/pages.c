@@ -1,0 +1,59 @@
+#include "pages.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+size_t pages_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void *pages_reserve(size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void pages_free(void *memory, size_t size)
+{
+    munmap(memory, size);
+}
+
+void pages_enlarge(void *memory, size_t size)
+{
+    (void)madvise(memory, size, MADV_HUGEPAGE);
+}
+
+bool pages_drop(void *memory, size_t size)
+{
+    return madvise(memory, size, MADV_DONTNEED) == 0;
+}
+
+void pages_close(const void *memory, size_t size)
+{
+    size_t page = pages_size();
+    uintptr_t first = ((uintptr_t)memory + page - 1) / page * page,
+              end = ((uintptr_t)memory + size) / page * page;
+    if (first < end) {
+        (void)madvise((void *)first, end - first, MADV_DONTNEED);
+        (void)mprotect((void *)first, end - first, PROT_NONE);
+    }
+}
+
+size_t pages_resident(const void *memory, size_t size)
+{
+    size_t page = pages_size(), bytes = 0;
+    unsigned char in_memory[4096];
+    uintptr_t first = (uintptr_t)memory / page * page, end = (uintptr_t)memory + size;
+    for (uintptr_t at = first; at < end; at += page * sizeof in_memory) {
+        size_t n = end - at < page * sizeof in_memory ? end - at : page * sizeof in_memory;
+        if (mincore((void *)at, n, in_memory) == 0) {
+            for (size_t i = 0; i < (n + page - 1) / page; i++) {
+                bytes += in_memory[i] & 1 ? page : 0;
+            }
+        }
+    }
+    return bytes;
+}

@@ -1,0 +1,22 @@
+/* Pages of memory from the system. */
+#ifndef PAGES_H
+#define PAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Address space of zeros, which takes memory as it is touched. NULL: there is none. pages_free gives it back.
+ */
+void *pages_reserve(size_t size);
+void pages_free(void *memory, size_t size);
+/* Asks for large pages. */
+void pages_enlarge(void *memory, size_t size);
+/* The memory goes back to the system, and reads as zeros. False: it still holds what it held. */
+bool pages_drop(void *memory, size_t size);
+/* The whole pages of it go back, and whoever touches them from now on stops. */
+void pages_close(const void *memory, size_t size);
+/* Bytes of the pages with a part of it that are in memory. */
+size_t pages_resident(const void *memory, size_t size);
+size_t pages_size(void);
+
+#endif
