@@ -75,6 +75,9 @@ cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *
         free(b);
         return NULL;
     }
+    if (n_tensors == 0) {
+        pages_enlarge(base, size); /* weights, perhaps, as in other memory of the host */
+    }
     b->base = base;
     b->size = size;
     b->policy = policy;
@@ -161,6 +164,7 @@ void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
     size_t sums[3] = {0};
     pthread_mutex_lock(&buffers_lock);
     for (const cache_buffer *b = buffers; b; b = b->next) {
+        sums[0] += b->planes || b->told_plain ? 0 : b->becomes;
         for (const cache_plane *c = b->planes; c; c = c->next) {
             sums[0] += c->bytes;
             sums[1] += used ? pages_resident(c->memory, c->bytes) : 0;

@@ -90,7 +90,8 @@ cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor);
 
 /* Whether there is any. */
 bool cache_any(void);
-/* Bytes of all buffers: what their planes may occupy, what of it is in memory now, and in f16. */
+/* Bytes of all buffers: what their planes may occupy (also before there are any, as far as can be told), what of
+ * it is in memory now, and of the planes in f16. */
 void cache_bytes(size_t *reserved, size_t *used, size_t *f16);
 /* What they hold beside: pools, and scratch of graphs. */
 size_t cache_scratch_bytes(void);
