@@ -245,7 +245,7 @@ def every_way():
         check("... of which no more is in memory than it can become", 0 < after.used <= after.cache, after)
         llama.close()
     with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)
         llama = make("tada", flash_attn=False)
         stock = make(None, flash_attn=False)
     words = [str(one.message) for one in told if issubclass(one.category, UserWarning)]
