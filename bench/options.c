@@ -1,5 +1,7 @@
 #include "options.h"
 
+#include "ggml_folder.h"
+
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,6 +2,7 @@
 #include "arguments.h"
 #include "serve.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,17 @@ static bool preload(const char *library)
     return done;
 }
 
+/* The loader splits its list at blanks and colons. A file that has them in its path goes there by its number,
+ * and stays open for the server. */
+static bool make_loadable(struct place *library)
+{
+    if (!strpbrk(library->path, ": ")) {
+        return true;
+    }
+    int file = open(library->path, O_RDONLY);
+    return file >= 0 && snprintf(library->path, sizeof library->path, "/proc/self/fd/%d", file) > 0;
+}
+
 static void keep_sessions_packed(const struct serve *serve)
 {
     struct place library;
@@ -88,11 +100,8 @@ static void keep_sessions_packed(const struct serve *serve)
     }
     if (!find_sessions_library(&library)) {
         fprintf(stderr, "tada: sessions are not packed: %s\n", library.why);
-    } else if (strpbrk(library.path, ": ")) {
-        fprintf(stderr,
-                "tada: sessions are not packed: the loader cannot take the path %s: put it into one without "
-                "blanks and colons.\n",
-                library.path);
+    } else if (!make_loadable(&library)) {
+        fprintf(stderr, "tada: sessions are not packed: %s cannot be read.\n", library.path);
     } else if (setenv("TADA_SESSIONS", folder, 1) != 0 ||
                (serve->server.models && setenv("TADA_SESSIONS_INHERIT", "1", 1) != 0) ||
                !preload(library.path)) {

@@ -320,6 +320,27 @@ int cache_window(const struct engine *engine, const char *spec, const tada_plan 
     return parsed.window;
 }
 
+/* Of all caches. */
+struct plugin_memory {
+    size_t planes, f16, scratch;
+};
+
+static struct plugin_memory plugin_memory(const struct engine *engine)
+{
+    struct plugin_memory memory = {.scratch = engine->scratch_bytes()};
+    engine->cache_bytes(&memory.planes, NULL, &memory.f16);
+    return memory;
+}
+
+/* Nobody else made a context or computed since then: what has changed is this cache's. */
+static void add_memory(struct cache *cache, const struct plugin_memory *before)
+{
+    struct plugin_memory now = plugin_memory(cache->model->engine);
+    cache->planes_bytes += now.planes - before->planes;
+    cache->planes_f16 += now.f16 - before->f16;
+    cache->scratch_bytes += now.scratch - before->scratch;
+}
+
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache)
 {
     struct engine *engine = model->engine;
@@ -344,7 +365,7 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     }
     engine->kv_mib = 0;
     engine->complaint[0] = '\0';
-    size_t scratch = engine->scratch_bytes();
+    struct plugin_memory before = plugin_memory(engine);
     cache->model = model;
     cache->stock = spec.stock;
     cache->n_batch = options->n_batch;
@@ -357,7 +378,7 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     }
     cache->batch = engine->llama_batch_init(options->n_batch, 0, 1);
     cache->rows_bytes = (size_t)(engine->kv_mib * 1048576 + 0.5);
-    cache->scratch_bytes = engine->scratch_bytes() - scratch;
+    add_memory(cache, &before);
     return 0;
 }
 
@@ -385,16 +406,11 @@ int cache_decode(struct cache *cache, const llama_token *tokens, int n, int firs
         batch->logits[i] = i >= n - n_logits;
     }
     batch->n_tokens = n;
-    size_t scratch = engine->scratch_bytes(), planes[2], f16[2];
-    engine->cache_bytes(&planes[0], NULL, &f16[0]);
+    struct plugin_memory before = plugin_memory(engine);
     engine->complaint[0] = '\0';
     int result = engine->llama_decode(cache->context, *batch);
     engine->llama_synchronize(cache->context);
-    /* Nobody else computes meanwhile: what has changed is this cache's. */
-    cache->scratch_bytes += engine->scratch_bytes() - scratch;
-    engine->cache_bytes(&planes[1], NULL, &f16[1]);
-    cache->planes_bytes += planes[1] - planes[0];
-    cache->planes_f16 += f16[1] - f16[0];
+    add_memory(cache, &before);
     if (result != 0) {
         return cli_fail("llama.cpp could not compute with the cache %s (%s): use a smaller context or batch.",
                         cache->spec, result == 1 ? "the cache is full" : engine->complaint);

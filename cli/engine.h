@@ -93,7 +93,7 @@ struct cache {
     bool stock;
     char spec[256];
     size_t rows_bytes; /* of K and V in the types of llama.cpp, as it reports them (to 0.01 MiB) */
-    /* Of compressed planes, which are made when attention first reads them, and of what they stand for. */
+    /* Of compressed planes, and of what they stand for: known for good when attention has first read them. */
     size_t planes_bytes, planes_f16;
     size_t scratch_bytes; /* of the plug-in for this cache; grows with use */
 };

@@ -225,6 +225,8 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
         return GGML_STATUS_FAILED;
     }
     if (g->n_buffers == 0) {
+        g->uid = cgraph->uid;
+        g->uid_nodes = cgraph->nodes;
         return g->original(g->backend, cgraph);
     }
     for (int i = 0; i < cgraph->n_nodes && status == GGML_STATUS_SUCCESS; i++) {
@@ -253,8 +255,11 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
     return status;
 }
 
-static enum ggml_status compute_again(graph *g, const struct ggml_cgraph *cgraph)
+static enum ggml_status compute_again(graph *g, struct ggml_cgraph *cgraph)
 {
+    if (g->n_buffers == 0) {
+        return g->original(g->backend, cgraph);
+    }
     enum ggml_status status = list_run(&g->list, g->backend, g->original, cgraph);
     settle(g, cgraph);
     if (status != GGML_STATUS_SUCCESS) {

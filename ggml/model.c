@@ -56,9 +56,9 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
         !cache_name(tensor->name, &kind, &layer)) {
         return;
     }
-    b->told_plain = true;
+    (void)cache_buffer_plain(b);
     if (has_attention) {
-        log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay exact: %s reads them, not attention",
+        log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay as they are: %s reads them, not flash attention",
                  tensor->name, ggml_op_name(reader->op));
     } else if (!*told) {
         *told = true;
@@ -152,7 +152,7 @@ static void tell_attention(const struct ggml_tensor *op)
         const struct ggml_tensor *root = op->src[i] ? cache_root(op->src[i]) : NULL;
         cache_buffer *b = root ? cache_buffer_of(root) : NULL;
         if (b && !b->told_plain && root->type != GGML_TYPE_F16) {
-            b->told_plain = true;
+            (void)cache_buffer_plain(b);
             log_line(
                 GGML_LOG_LEVEL_WARN,
                 "%s and others stay as they are: caches are compressed where both K and V have the type f16",

@@ -4,10 +4,9 @@
 set -euo pipefail
 package=$1 version=$2 file=$3 sha256=$4
 shift 4
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/tada
-mkdir -p "$cache"
+cache=$("$(dirname "$0")/cache_dir.sh")
 
-verified() { echo "$sha256  $1" | sha256sum --check --status 2> /dev/null; }
+verified() { [ -f "$1" ] && [ "$(sha256sum < "$1")" = "$sha256  -" ]; }
 
 if ! verified "$cache/$file"; then
     temporary=$(mktemp -d "$cache/fetch.XXXXXX")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets and runs them, one after the other, on their corpora.
-#   fuzz.sh [SECONDS] [TARGET...]     60 seconds each, all targets: spec plan session cache codec
+#   fuzz.sh [SECONDS] [TARGET...]     FUZZ_SECONDS (60) each, all targets: spec plan session cache codec
 # In the environment: FUZZ_BUILD, the build folder (build-fuzz); FUZZ_CC, the compiler (clang, else cc);
 # FUZZ_CORPUS, a folder where what is found is kept (else it is forgotten); TADA_LLAMA_DIR and TADA_LLAMA_BUILD, as
 # for CMake: without a built llama.cpp, plan files are left out. An input that fails stays in FUZZ_BUILD, and the
@@ -9,9 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; exit ;; esac
-seconds=60
+seconds=${FUZZ_SECONDS:-60}
 if [[ ${1:-} =~ ^[0-9]+$ ]]; then seconds=$1; shift; fi
-build=${FUZZ_BUILD:-build-fuzz}
+build=$(realpath -m "${FUZZ_BUILD:-build-fuzz}")
+source=$PWD
 llama=${TADA_LLAMA_DIR:-$PWD/build/llama.cpp}
 llama_build=${TADA_LLAMA_BUILD:-$PWD/build/llama}
 
@@ -61,18 +62,20 @@ for target in "${targets[@]}"; do
     corpus=${FUZZ_CORPUS:+$FUZZ_CORPUS/$target}
     [ -n "$corpus" ] || { corpus=$(mktemp -d); forget=$corpus; }
     mkdir -p "$corpus"
-    options=(-max_total_time="$seconds" -max_len="$(most_bytes "$target")" -len_control=0 -timeout=120 -rss_limit_mb=3000
+    corpus=$(realpath "$corpus")
+    options=(-max_total_time="$seconds" -max_len="$(most_bytes "$target")" -len_control=0 -timeout=7200 -rss_limit_mb=3000
         -print_final_stats=1 -artifact_prefix="$build/fail-$target-" -verbosity=1)
-    [ ! -e "fuzz/$target.dict" ] || options+=(-dict="fuzz/$target.dict")
+    [ ! -e "fuzz/$target.dict" ] || options+=(-dict="$source/fuzz/$target.dict")
     log=$build/fuzz-$target.log
-    if "$program" "${options[@]}" "$corpus" "fuzz/corpus/$target" > "$log" 2>&1; then
+    # Files of crashes lie where it runs.
+    if (cd "$build" && "$program" "${options[@]}" "$corpus" "$source/fuzz/corpus/$target") > "$log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
         coverage=$(sed -n 's/.* cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
         echo "fuzz_$target: no crash in $runs runs, $seconds s${coverage:+, coverage $coverage}"
     else
         failed=1
         grep -v '^#[0-9]*[[:space:]]*\(NEW\|REDUCE\|pulse\|RELOAD\|INITED\|READ\)' "$log" | tail -n 60
-        echo "fuzz_$target: failed; again with: $program $(ls -t "$build/fail-$target-"* crash-last 2> /dev/null | head -n 1)"
+        echo "fuzz_$target: failed; again with: $program $(ls -t "$build/fail-$target-"* "$build/crash-last" 2> /dev/null | head -n 1)"
     fi
     [ -z "${forget:-}" ] || rm -r "$forget"
 done

@@ -6,9 +6,13 @@ set -euo pipefail
 source=$("$(dirname "$0")/get_model.sh")
 model=${source%-q4_1.gguf}-f16.gguf
 if [ ! -s "$model" ]; then
-    log=$(env -u GGML_BACKEND_PATH "$1/llama-quantize" --allow-requantize "$source" "$model.part" F16 2>&1) ||
-        { echo "$log" | tail -n 5 >&2; rm -f "$model.part"
+    # Others may make it at the same time.
+    part=$(mktemp "$model.XXXXXX")
+    trap 'rm -f "$part"' EXIT
+    log=$(env -u GGML_BACKEND_PATH "$1/llama-quantize" --allow-requantize "$source" "$part" F16 2>&1) ||
+        { echo "$log" | tail -n 5 >&2
           echo "get_f16_model.sh: the model could not be converted: is there room for 300 MB in ${model%/*}?" >&2; exit 1; }
-    mv "$model.part" "$model"
+    chmod a+r "$part"
+    mv "$part" "$model"
 fi
 echo "$model"

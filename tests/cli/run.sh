@@ -268,7 +268,12 @@ arguments --slot-save-path "$work/slots"
 call 0 serve --slot-save-path "$work/nowhere"; hasnt "sessions.so"
 cp "$(dirname "$binary")/libtada-sessions.so" "$work/app/lib/" || bad "there is no libtada-sessions.so"
 call 0 serve --slot-save-path "$work/../$(basename "$work")/slots/"; has "sessions=$work/slots"; has "inherit=unset"
-has "preload=$work/app/lib/libtada-sessions.so"
+# The loader takes no path with blanks.
+[[ $work == *[\ :]* ]] || has "preload=$work/app/lib/libtada-sessions.so"
+mkdir "$work/a b"
+cp -r "$work/app" "$work/a b/"
+output=$("$work/a b/app/bin/tada" serve --slot-save-path "$work/slots" 2>&1)
+has "preload=/proc/self/fd/"; has "sessions=$work/slots"; hasnt "not packed"
 call 0 serve --slot-save-path "$work/slots" --models-dir "$work"; has "inherit=1"
 call 0 serve --slot-save-path "$work/slots" --cache f16; has "sessions=$work/slots"; has "cache=unset"
 call 0 serve; has "sessions=unset"; has "preload=unset"

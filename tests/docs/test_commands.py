@@ -20,7 +20,7 @@ import time
 SOURCE, BUILD, LLAMA = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
 REASONS = ("network", "root", "long")
-PATIENCE_S = 600
+PATIENCE_S = 7200  # for what hangs
 SERVER = re.compile(r"\btada (serve|rpc)\b|\b(llama|ggml-rpc)-server\b")
 COMMAND = re.compile(r"(?:[A-Z_][A-Z_0-9]*=\S* )*(?:sudo )?(?:tada|make|cmake|ctest|pip|python3?|curl|apt-get|git|bash|"
                      r"build/\S+|scripts/\S+|llama-\S+|ggml-rpc-server)(?: |$)")
@@ -150,7 +150,7 @@ class Place:
                 os.killpg(server.pid, signal.SIGTERM)
             for server in servers:
                 try:
-                    server.wait(20)
+                    server.wait(PATIENCE_S)
                 except subprocess.TimeoutExpired:
                     os.killpg(server.pid, signal.SIGKILL)
                     server.wait()

@@ -1,5 +1,7 @@
 # What the scripts of this folder share; they source it. Expects $work, and $bin for `tada`; counts in $failures.
 failures=0
+# Seconds, for what hangs: no machine is so loaded that what goes on needs them.
+patience=7200
 
 check() { # NAME CONDITION...
     local name=$1
@@ -15,7 +17,7 @@ check() { # NAME CONDITION...
 
 tada() { # ARGS...
     status=0
-    timeout 400 "$bin/tada" "$@" > "$work/out" 2> "$work/err" || status=$?
+    timeout "$patience" "$bin/tada" "$@" > "$work/out" 2> "$work/err" || status=$?
 }
 
 refused() { # WORDS: the last command ended with a usage error that says so, and wrote nothing

@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+PATIENCE_S = 7200  # for what hangs: no machine is so loaded that what goes on needs them
 failures = 0
 
 
@@ -25,6 +27,13 @@ def finish():
 def tool(bin_dir, name):
     """The path of a tool of llama.cpp."""
     return f"{os.environ.get('TADA_LLAMA_BIN') or os.path.abspath(bin_dir)}/{name}"
+
+
+def model(bin_dir, kind="f16"):
+    """The path of the default model, f16 or q4_1, which is fetched if need be."""
+    script = f"{HERE}/../../scripts/get_{'f16_' if kind == 'f16' else ''}model.sh"
+    return subprocess.run([script, *([bin_dir] if kind == "f16" else [])], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.removesuffix("\n")
 
 
 def free_port():
@@ -44,13 +53,12 @@ class Server:
                                         stderr=subprocess.STDOUT)
 
     def __enter__(self):
-        for _ in range(600):
+        end = time.monotonic() + PATIENCE_S
+        while self.alive() and time.monotonic() < end:
             try:
                 self.call("/health")
                 return self
             except (OSError, urllib.error.URLError):
-                if self.process.poll() is not None:
-                    break
                 time.sleep(0.1)
         self.process.kill()
         raise SystemExit(f"llama-server did not start:\n{self.text()[-2000:]}")
@@ -58,7 +66,7 @@ class Server:
     def __exit__(self, *_):
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -77,7 +85,7 @@ class Server:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
-    def call(self, path, timeout=120, **body):
+    def call(self, path, timeout=PATIENCE_S, **body):
         """The JSON of the answer; urllib.error.HTTPError for a refusal."""
         request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None,
                                          {"Content-Type": "application/json"})
@@ -88,7 +96,7 @@ class Server:
         return self.call("/completion", prompt=prompt, n_predict=n, id_slot=slot, temperature=0, cache_prompt=True,
                          **more)
 
-    def cancel(self, path, n_chunks, timeout=120, **body):
+    def cancel(self, path, n_chunks, timeout=PATIENCE_S, **body):
         """Asks for an answer in pieces and closes the connection after so many."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:

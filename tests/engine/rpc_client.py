@@ -21,7 +21,7 @@ def operations(header):
 
 class Server:
     def __init__(self, host, port):
-        self.socket = socket.create_connection((host, port), 20)
+        self.socket = socket.create_connection((host, port))
         self.ask(HELLO, bytes(24), 28)
 
     def tell(self, command, body):

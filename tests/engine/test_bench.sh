@@ -12,7 +12,7 @@ unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG
 . "$here/check.sh"
 bench() { # ARGS...: a short run
     status=0
-    timeout 200 "$bin/tada" bench -m "$model" -t 2 --decode 4 --prefill 80 "$@" > "$work/out" 2> "$work/err" || status=$?
+    timeout "$patience" "$bin/tada" bench -m "$model" -t 2 --decode 4 --prefill 80 "$@" > "$work/out" 2> "$work/err" || status=$?
 }
 refused() { # NAME WORDS ARGS...: status 2, the words on standard error, nothing else anywhere
     local name=$1 words=$2
@@ -93,7 +93,7 @@ check "a depth beyond the training context: a warning" grep -q "was trained on" 
 check "interrupted before anything was measured: status 130, no table" test "$status" -eq 130 -a ! -s "$work/out"
 
 # Interrupted later: what was done is shown. When the first repetitions are done depends on the computer.
-for seconds in 2 8 32; do
+for ((seconds = 2; seconds < patience; seconds *= 2)); do
     "$bin/tada" bench -m "$model" -t 2 --depth 0 --cache q8_0 --decode 1 --prefill 1 --repeat 1000 \
         --json "$work/report.json" > "$work/out" 2> "$work/err" &
     pid=$!

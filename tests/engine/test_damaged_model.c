@@ -141,8 +141,7 @@ static void to_stderr(enum ggml_log_level level, const char *text, void *data)
 
 int main(int argc, char **argv)
 {
-    char path[] = "/tmp/tada-model-XXXXXX", log[] = "/tmp/tada-log-XXXXXX",
-         metrics[] = "/tmp/tada-metrics-XXXXXX";
+    char path[] = "tada-model-XXXXXX", log[] = "tada-log-XXXXXX", metrics[] = "tada-metrics-XXXXXX";
     if (argc != 5) {
         fprintf(stderr, "usage: test_damaged_model LIB_DIR PLUGIN SPEC BOUND\n");
         return 2;

@@ -20,7 +20,7 @@ sys.exit(not eval(sys.argv[2]))' "$1" "$2"
 }
 run() { # ARGS...
     status=0
-    timeout 200 "$bin/tada" eval -t 2 "$@" > "$work/out" 2> "$work/err" || status=$?
+    timeout "$patience" "$bin/tada" eval -t 2 "$@" > "$work/out" 2> "$work/err" || status=$?
 }
 
 # Any text does.
@@ -90,7 +90,7 @@ refuses "caches larger than memory" "use a smaller context" -m "$quantised" -f "
 # Ctrl-C: what is done is shown. The signal comes when the progress line, on a terminal, has a certain word.
 interrupt() { # WORD ARGS...
     status=0
-    timeout 200 python3 - "$bin/tada" eval -t 2 "${@:2}" > "$work/out" 2> "$work/err" << PYTHON || status=$?
+    timeout "$patience" python3 - "$bin/tada" eval -t 2 "${@:2}" > "$work/out" 2> "$work/err" << PYTHON || status=$?
 import os, pty, signal, subprocess, sys
 ours, theirs = pty.openpty()
 child = subprocess.Popen(sys.argv[1:], stderr=theirs)

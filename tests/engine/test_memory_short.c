@@ -403,7 +403,7 @@ int main(int argc, char **argv)
     }
     bound = atof(argv[4]);
     progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    char path[] = "/tmp/tada-model-XXXXXX";
+    char path[] = "tada-model-XXXXXX";
     int file = mkstemp(path);
     if (progress == MAP_FAILED || file < 0 || !random_model_write(&shape, path)) {
         fprintf(stderr, "the model cannot be written\n");

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What TADA_METRICS publishes, of a process without a model and of llama-server.   test_metrics.py BIN_DIR MODEL"""
+"""What TADA_METRICS publishes, of a process without a model and of llama-server.   test_metrics.py BIN_DIR"""
 import http.client
 import os
 import pathlib
@@ -11,21 +11,21 @@ import sys
 import tempfile
 import time
 
-from llama_server import PluggedServer, check, finish, free_port
+from llama_server import PATIENCE_S, PluggedServer, check, finish, free_port, model
 from metrics_text import Metrics
 
-BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
+BIN = os.path.abspath(sys.argv[1])
+MODEL = model(BIN, "q4_1")
 LIBRARIES = os.environ.get("TADA_LLAMA_BIN") or os.path.dirname(os.path.realpath(f"{BIN}/llama-server"))
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = f"{BIN}/libggml-tada.so"
 SPEC = "tada:4:window=64:window_bits=16:sinks=4"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TADA_", "GGML_"))}
 ENVIRONMENT["OMP_WAIT_POLICY"] = "passive"
-PATIENCE = 30  # seconds; nothing here depends on how fast it goes
 
 
 def fetch(port, path="/metrics", method="GET"):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request(method, path)
     answer = connection.getresponse()
     body = answer.read().decode()
@@ -49,7 +49,7 @@ class Source:
 
     def until(self, name, condition):
         """Waits for it, as a file is a second behind."""
-        end, problem, good = time.monotonic() + PATIENCE, None, False
+        end, problem, good = time.monotonic() + PATIENCE_S, None, False
         while not good and time.monotonic() < end:
             try:
                 good = condition(self.read())
@@ -85,7 +85,7 @@ class Host:
 
     def end(self):
         try:
-            out, err = self.process.communicate(timeout=PATIENCE)
+            out, err = self.process.communicate(timeout=PATIENCE_S)
             return out, re.sub("^load_backend: .*\n", "", err, flags=re.M), self.process.returncode
         except subprocess.TimeoutExpired:
             self.process.kill()
@@ -297,7 +297,7 @@ def serve_file(folder):
 
 
 def talk(port, data):
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
         client.sendall(data)
         answer = b""
         while more := client.recv(4096):
@@ -350,7 +350,7 @@ def serve_port(folder):
         addresses, reached = other_addresses(), []
         for address in addresses:
             try:
-                socket.create_connection((address, port), timeout=PATIENCE).close()
+                socket.create_connection((address, port), timeout=10).close()  # a wall may answer nothing
                 reached.append(address)
             except OSError:
                 pass

@@ -445,7 +445,7 @@ int main(int argc, char **argv)
     for (int i = 0; random_model_shape(i); i++) {
         const model_shape *shape = random_model_shape(i);
         const char *name = shape->name;
-        char path[] = "/tmp/tada-model-XXXXXX";
+        char path[] = "tada-model-XXXXXX";
         if (argc > 5 && strcmp(argv[5], name) != 0) {
             continue;
         }

@@ -18,7 +18,7 @@ prompt="Once upon a time there was a little girl who lived in a house near the f
 text() { # HOST PLUGIN SPEC OUT: text of the host's own tool; its log is $work/err
     local variables=(-u GGML_BACKEND_PATH)
     [ -z "$2" ] || variables=("GGML_BACKEND_PATH=$2" "TADA_CACHE=$3")
-    env "${variables[@]}" timeout 300 "$1/llama/bin/llama-simple" -m "$model" -n 150 "$prompt" \
+    env "${variables[@]}" timeout "$patience" "$1/llama/bin/llama-simple" -m "$model" -n 150 "$prompt" \
         > "$4" 2> "$work/err" < /dev/null
 }
 buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
@@ -56,7 +56,7 @@ for host in "${hosts[@]}"; do
     check "... the cache is smaller ($ours of $f16 MiB)" smaller "$ours" "$f16"
     check "... the text is the same with 8 bits" cmp -s "$work/ours" "$work/stock"
 
-    GGML_BACKEND_PATH=$plugin timeout 120 "$bin/llama-completion" -m "$model" -p "$prompt" -n 8 -c 512 --temp 0 -no-cnv -lv 4 \
+    GGML_BACKEND_PATH=$plugin timeout "$patience" "$bin/llama-completion" -m "$model" -p "$prompt" -n 8 -c 512 --temp 0 -no-cnv -lv 4 \
         > "$work/out" 2> "$work/err" < /dev/null
     check "... the llama.cpp of this build runs with it" test $? -eq 0
     check "... and it steps aside there and says so" steps_aside

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tada calibrate and tada inspect, and plans in the plug-in.  test_plan.sh BIN_DIR
+# tada calibrate and tada inspect with the default model, and its plans in the plug-in.  test_plan.sh BIN_DIR
 set -uo pipefail
 bin=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,12 +29,9 @@ for _ in 1 2 3; do cat "$here"/../../doc/*.md; done > text
 
 # Interrupted after the first planes, and gone on with.
 settings=(-m "$exact" -f text -c 1024 --sample 256 -t 2)
-timeout 400 "$bin/tada" calibrate "${settings[@]}" --budget 30% -o plan.gguf > out 2> err &
+timeout "$patience" "$bin/tada" calibrate "${settings[@]}" --budget 30% -o plan.gguf > out 2> err &
 process=$!
-for _ in $(seq 1 1200); do
-    [ -e plan.gguf.partial ] && break
-    sleep 0.1
-done
+while [ ! -e plan.gguf.partial ] && kill -0 "$process" 2> /dev/null; do sleep 0.1; done
 kill -INT "$process"
 wait "$process"
 check "an interrupted calibration says so" test "$?" -eq 130
@@ -62,39 +59,6 @@ page = open("report.html").read()
 picture = xml.dom.minidom.parseString(re.search("<svg.*?</svg>", page, re.S).group(0))
 assert len(picture.getElementsByTagName("circle")) >= 4 and page.count("<tr>") >= 60
 assert "http" not in page and "<script" not in page'
-# Many heads that have much in common: their mean pays. A few of their own: it does not.
-for heads in 32 3; do
-    "$bin/../tests/make_model" "heads$heads.gguf" "$heads" "$([ "$heads" = 32 ] && echo 0.95 || echo 0)"
-    tada calibrate -m "heads$heads.gguf" --budget "$([ "$heads" = 32 ] && echo 30% || echo 60%)" -c 1024 --sample 256 -t 2 \
-        -o "heads$heads.plan"
-    check "a model of $heads heads, without a vocabulary" test "$status" -eq 0
-    tada inspect "heads$heads.plan" --json "heads$heads.json"
-done
-check "calibration takes the mean over heads where it pays" python3 -c '
-import json
-many, few = (json.load(open(f"heads{n}.json"))["planes"] for n in (32, 3))
-assert all(x["centring"] == "heads8" for x in many) and all(x["centring"] == "none" for x in few)'
-
-tada calibrate -m heads3.gguf --from heads3.plan --max-kld 0.02 -c 1024 --sample 256 -t 2 -o small.plan
-check "the smallest cache of a quality" test "$status" -eq 0
-HOME=$work tada calibrate -m heads3.gguf --from heads3.plan --budget 61.5 -c 1024 --sample 256 -t 2
-check "a plan without a place goes where tada serve looks for it" \
-    test "$status" -eq 0 -a -s .local/share/tada/plans/heads3-61.5.gguf
-HOME=$work tada serve -m heads3.gguf --version
-check "... and finds it" grep -qF "; plan $work/.local/share/tada/plans/heads3-61.5.gguf (KL divergence" err
-tada inspect small.plan --json small.json
-check "... keeps it, and needs less" python3 -c '
-import json
-small, large = (next(p for p in json.load(open(f))["points"] if p["cache"] == "plan") for f in ("small.json", "heads3.json"))
-assert small["kld_mean"] <= 0.02 and small["memory_ratio"] < large["memory_ratio"]'
-tada calibrate -m heads32.gguf --method paper --trials 4 --budget 60% -c 1024 --sample 256 -t 2 -o paper.gguf
-check "the paper's search" test "$status" -eq 0
-tada inspect paper.gguf --json paper.json
-check "... has its bits and its centring" python3 -c '
-import json
-r = json.load(open("paper.json"))
-assert r["method"] == "paper" and all(x["bits"] in (2, 4, 8) and x["centring"] == "heads16" for x in r["planes"])'
-
 # In use.
 tada eval -m "$exact" -f text -c 1024 --chunks 1 -t 2 --cache q4_0,tada:@plan.gguf,tada:@larger.gguf --json eval.json
 check "eval with plans" test "$status" -eq 0
@@ -128,7 +92,7 @@ open("other.gguf", "wb").write(b[:at] + struct.pack("<Q", 12345) + b[at + 8:])
 END
 tada eval -m "$exact" -f text -c 1024 --chunks 1 --cache tada:@other.gguf
 check "a plan for another model is refused" refused "is for another model"
-TADA_CACHE=tada:@other.gguf GGML_BACKEND_PATH=$bin/libggml-tada.so timeout 100 "$bin/llama-bench" -m "$exact" -p 8 -n 0 -r 1 -fa 1 -v > out 2> err
+TADA_CACHE=tada:@other.gguf GGML_BACKEND_PATH=$bin/libggml-tada.so timeout "$patience" "$bin/llama-bench" -m "$exact" -p 8 -n 0 -r 1 -fa 1 -v > out 2> err
 check "... but a tool goes on with another cache" test $? -eq 0
 check "... and says so" grep -q "TADA: the plan is for another model: this one has the cache 'tada'" err
 

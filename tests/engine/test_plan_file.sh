@@ -14,11 +14,11 @@ tools=${TADA_LLAMA_BIN:-$bin}
 
 . "$(dirname "$0")/check.sh"
 make() { # ARGS...
-    timeout 200 "$make_plan" "$tools" "$bin/libggml-tada.so" "$work" "$@"
+    timeout "$patience" "$make_plan" "$tools" "$bin/libggml-tada.so" "$work" "$@"
 }
 run() { # ARGS...: tada, in the folder of the plans
     status=0
-    (cd "$work" && timeout 100 "$bin/tada" "$@") > "$work/out" 2> "$work/err" || status=$?
+    (cd "$work" && timeout "$patience" "$bin/tada" "$@") > "$work/out" 2> "$work/err" || status=$?
 }
 bench() { # CACHE ARGS...
     local cache=$1
@@ -102,7 +102,7 @@ done
 # A stock tool with the plug-in.
 tool() { # PLAN
     status=0
-    (cd "$work" && TADA_CACHE=tada:@$1 GGML_BACKEND_PATH=$bin/libggml-tada.so timeout 100 "$tools/llama-bench" -m model.gguf \
+    (cd "$work" && TADA_CACHE=tada:@$1 GGML_BACKEND_PATH=$bin/libggml-tada.so timeout "$patience" "$tools/llama-bench" -m model.gguf \
         -p 16 -n 4 -r 1 -fa 1 -t 2 -v) > "$work/out" 2> "$work/err" || status=$?
 }
 told() { # N WORDS: so many lines say so
@@ -126,7 +126,7 @@ done
 "$bin/../tests/make_model" "$work/draft.gguf" shape gqa-96 || exit 1
 speculate() { # TARGET DRAFT
     status=0
-    (cd "$work" && TADA_CACHE=tada:@good.plan GGML_BACKEND_PATH=$bin/libggml-tada.so timeout 100 "$tools/llama-speculative-simple" \
+    (cd "$work" && TADA_CACHE=tada:@good.plan GGML_BACKEND_PATH=$bin/libggml-tada.so timeout "$patience" "$tools/llama-speculative-simple" \
         -m "$1" -md "$2" --spec-type draft-simple -p "a draft" -n 16 -c 512 --temp 0 -fa on -t 2) > "$work/out" 2> "$work/err" || status=$?
 }
 speculate model.gguf draft.gguf

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tada serve: the plan of the model, the summary, sessions that stay packed.   test_serve.py BIN_DIR MODEL"""
+"""tada serve: the plan of the model, the summary, sessions that stay packed.   test_serve.py BIN_DIR"""
 import os
 import pathlib
 import random
@@ -14,9 +14,10 @@ import threading
 import time
 import urllib.error
 
-from llama_server import Server, check, finish
+from llama_server import PATIENCE_S, Server, check, finish, model
 
-BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
+BIN = os.path.abspath(sys.argv[1])
+MODEL = model(BIN)
 TADA = f"{BIN}/tada"
 MAGIC = b"TADASESS"
 # Enough tokens that most of them leave the window.
@@ -32,7 +33,7 @@ def environment():
 def summary(*arguments, **variables):
     """What tada serve says, without a server."""
     result = subprocess.run([TADA, "serve", *arguments, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            env=environment() | variables, timeout=60, check=False)
+                            env=environment() | variables, timeout=PATIENCE_S, check=False)
     return result.stdout.decode()
 
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""llama-server with the plug-in: four slots at once, slots saved and restored.   test_server.py BIN_DIR MODEL"""
+"""llama-server with the plug-in: four slots at once, slots saved and restored.   test_server.py BIN_DIR"""
 import concurrent.futures
 import os
 import pathlib
 import sys
 import tempfile
 
-from llama_server import PluggedServer, check, finish
+from llama_server import PluggedServer, check, finish, model
 
-BIN, MODEL = os.path.abspath(sys.argv[1]), sys.argv[2]
+BIN = os.path.abspath(sys.argv[1])
+MODEL = model(BIN)
 STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and the name of every ship into his book."
                  for n in range(1, 13))
 # After a text of several tiles, something that the model is sure of.

@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY=passive
 . "$here/check.sh"
 size() { # ARGS...
     status=0
-    timeout 60 "$bin/tada" size "$@" > "$work/out" 2> "$work/err" || status=$?
+    timeout "$patience" "$bin/tada" size "$@" > "$work/out" 2> "$work/err" || status=$?
 }
 refused() { # NAME WORDS ARGS...: status 2, the words on standard error, nothing else anywhere
     local name=$1 words=$2
@@ -53,7 +53,7 @@ def near(name, a, b, more=0):
     assert abs(a - b) <= 0.01 * b + more, (name, a, b)
 buffers = weights + kv + states + compute + output
 near("weights", said["weights_bytes"] + said["mapped_bytes"], weights, rounding)
-near("cache", said["kv_bytes"], kv, 0.0051 * 1048576 * (2 if "window-64" in model else 1))
+near("cache", said["kv_bytes"], kv, 0.0051 * 1048576 * (2 if "window-64" in os.path.basename(model) else 1))
 near("states", said["recurrent_bytes"], states, 0.0051 * 1048576)
 near("compute", said["compute_bytes"], compute, 0.0101 * 1048576)
 near("output", said["output_bytes"], output, 0.0051 * 1048576)
@@ -63,12 +63,13 @@ assert sum(said["kv"].values()) == said["kv_bytes"] and (said["kv"]["codes_bytes
 full = int(tokens) == int(ctx)
 assert scratch <= said["scratch_bytes"] and (not full or scratch > 0.7 * said["scratch_bytes"]), (scratch, said)
 assert ours or said["scratch_bytes"] == 0, said
-if "smollm2" in model.lower():
+if "smollm2" in os.path.basename(model):
     near("total", said["total_bytes"], buffers + scratch)
 PYTHON
+compare() { timeout "$patience" python3 "$@" > "$work/out" 2> "$work/err"; }
 agrees() { # MODEL SPEC CONTEXT PARALLEL UNIFIED UBATCH THREADS TOKENS
     check "what a real context takes: $(basename "$1" .gguf), $2, context $3, $4 sequences$([ "$5" = 1 ] && echo ', unified'), ubatch $6, $7 threads" \
-        bash -c 'timeout 100 python3 "$@" > "$0/out" 2> "$0/err"' "$work" "$work/compare.py" "$bin" "$tools" "$@"
+        compare "$work/compare.py" "$bin" "$tools" "$@"
 }
 agrees "$work/llama.gguf" tada 2048 1 0 512 2 2048
 agrees "$work/llama.gguf" tada:4/3:window=0:sinks=0 2048 4 1 128 2 2048

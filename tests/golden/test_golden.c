@@ -1,6 +1,7 @@
 /*
  * Golden tiles: what the format makes of known rows, byte for byte, with every kernel set that this CPU
- * has. `test_golden --write DIR` makes the files anew; README.md says when that is right.
+ * has.   test_golden DIR, of the files; `test_golden --write DIR` makes them anew; README.md says when that
+ * is right.
  */
 #include "rows.h"
 
@@ -13,6 +14,8 @@
 #include <cmocka.h>
 
 enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 4 };
+
+static const char *folder; /* with the files */
 
 /* The start of a golden file; without padding, and little-endian as the tile itself. */
 typedef struct golden_header {
@@ -430,7 +433,7 @@ static golden golden_read(const golden_case *g)
 {
     tada_codec c = codec_of(g);
     golden f = golden_alloc(&c);
-    FILE *file = open_golden(TADA_GOLDEN_DIR, g, "rb");
+    FILE *file = open_golden(folder, g, "rb");
     assert_non_null(file);
     size_t n = fread(f.memory, 1, f.bytes, file);
     bool at_end = fgetc(file) == EOF;
@@ -491,7 +494,7 @@ static void every_recipe(void **unused)
     (void)unused;
     for (int s = 0; s < N_SETS; s++) {
         if (select_set(sets[s])) {
-            line_check check = {open_file(TADA_GOLDEN_DIR, "recipes.txt", "r"), sets[s]};
+            line_check check = {open_file(folder, "recipes.txt", "r"), sets[s]};
             assert_non_null(check.file);
             each_line(check_line, &check);
             assert_int_equal(fgetc(check.file), EOF);
@@ -540,10 +543,11 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--write") == 0) {
         return write_all(argv[2]);
     }
-    if (argc != 1) {
-        fprintf(stderr, "usage: %s [--write DIR]\n", argv[0]);
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s [--write] DIR\n", argv[0]);
         return 2;
     }
+    folder = argv[1];
     const struct CMUnitTest tests[] = {cmocka_unit_test(golden_tiles), cmocka_unit_test(every_recipe),
                                        cmocka_unit_test(records_fit)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ user() {
     (cd /home/stranger && chroot --userspec=65534:65534 --skip-chdir / env HOME=/home/stranger PATH=/opt/llama.cpp:/usr/bin:/bin "$@" < /dev/null)
 }
 said() { grep -qE -e "$1" /tmp/last || { cat /tmp/last; return 1; }; }
-run() { user timeout 100 "$@" > /tmp/last 2>&1 || { tail -n 15 /tmp/last; return 1; }; }
+run() { user timeout 7200 "$@" > /tmp/last 2>&1 || { tail -n 15 /tmp/last; return 1; }; }
 for page in tada.1 tada-run.1 tada-eval.1 tada-spec.7 tada-plan.5; do
     check "man page $page" test -s "/usr/share/man/man${page##*.}/$page.gz"
 done

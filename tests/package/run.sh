@@ -26,7 +26,7 @@ bootstrap() {
     [ -n "$release" ] && [ -n "$mirror" ] || return 1
     needed=$(dpkg-deb -f "$package" Depends | sed 's/ ([^)]*)//g; s/ |[^,]*//g; s/[[:space:]]//g')
     if [ ! -f "$work/../debian.tar" ]; then
-        timeout 400 debootstrap --variant=minbase --include="$needed" "$release" "$1" "$mirror" > "$work/debootstrap.log" 2>&1 || return 1
+        timeout 7200 debootstrap --variant=minbase --include="$needed" "$release" "$1" "$mirror" > "$work/debootstrap.log" 2>&1 || return 1
         rm -rf "$1"/var/cache/apt/archives/*.deb
         tar c --one-file-system -C "$1" -f "$work/../debian.tar.part" . && mv "$work/../debian.tar.part" "$work/../debian.tar"
     else

@@ -20,6 +20,7 @@ STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and
 COUNT = " ".join(f"{n}," for n in range(1, 81))
 SHORT = STORY[:len(STORY) // 2]
 F16 = 30 * 2 * 192 * 2 * 1024  # bytes of the model's cache of 1024 cells
+PATIENCE_S = 7200  # for what hangs
 SPECS = ("tada", "tada:4:window=64")
 failures = 0
 warnings.simplefilter("error", UserWarning)  # such as that nothing is compressed
@@ -71,7 +72,7 @@ def steps(llama, n):
 def run(code, **environment):
     """What a Python of its own says to the code."""
     result = subprocess.run([sys.executable, "-c", code], env=dict(os.environ, **environment), text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S, check=False)
     return result.returncode, result.stdout
 
 
@@ -85,7 +86,7 @@ def stock_text(spec, prompt, n):
     tool = pathlib.Path(os.environ["LLAMA_CPP_LIB_PATH"], "llama-completion")
     return subprocess.run([tool, "-m", MODEL, "-p", prompt, "-n", str(n), "--temp", "0", "-no-cnv", "--no-display-prompt",
                            "-c", "1024", "-b", "512", "-t", "2"], env=environment, text=True, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=True).stdout
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PATIENCE_S, check=True).stdout
 
 
 def installed(work):
@@ -98,7 +99,7 @@ def installed(work):
             ("... and measures with it", ["bench", "-m", work / "heads.gguf", "-t", "2", "--depth", "64", "--decode", "2",
                                           "--prefill", "16", "--repeat", "1", "--cache", "tada"], "(?m)^tada ")):
         said = subprocess.run([command, *arguments], text=True, env=dict(os.environ, PATH="/usr/bin:/bin"),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S, check=False)
         check(name, said.returncode == 0 and re.search(words, said.stdout), said)
     plugin = pathlib.Path(tada.__file__).parent / "lib/libggml-tada.so"
     said = subprocess.run(["readelf", "-d", plugin], text=True, stdout=subprocess.PIPE, check=True).stdout
@@ -244,7 +245,7 @@ def every_way():
         check("... of which no more is in memory than it can become", 0 < after.used <= after.cache, after)
         llama.close()
     with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)
         llama = make("tada", flash_attn=False)
         stock = make(None, flash_attn=False)
     words = [str(one.message) for one in told if issubclass(one.category, UserWarning)]
