@@ -115,6 +115,8 @@ int main(int argc, char **argv)
     if (!team || tada_team_lend(team)->n < o.n_threads) {
         bench_fail("the system does not give %d threads", o.n_threads);
     }
+    /* As those of the plug-in's host do. */
+    tada_team_stay_awake(team);
     bench_bandwidth_open(&bandwidth, flush_bytes(&o), tada_team_lend(team));
     for (int i = 0; i < o.dims.n; i++) {
         run_dim(&o, o.dims.values[i], &bandwidth, &results[i * o.groups.n]);

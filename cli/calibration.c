@@ -80,7 +80,7 @@ double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes)
 
 /* ---- statistics ---- */
 
-float *calibration_weights(const struct layer_statistics *statistics)
+float *calibration_weights(const tada_layer_statistics *statistics)
 {
     int n = statistics->k_width / 8;
     float *weights = malloc((size_t)n * sizeof *weights);
@@ -102,7 +102,7 @@ float *calibration_weights(const struct layer_statistics *statistics)
 static int take_statistics(struct calibration *c)
 {
     const struct engine *engine = c->model->engine;
-    struct layer_statistics statistics;
+    tada_layer_statistics statistics;
     int n_layers = 0;
     for (int layer = 0; layer < TADA_PLAN_LAYERS; layer++) {
         n_layers = engine->statistics_get(layer, &statistics) ? layer + 1 : n_layers;

@@ -88,7 +88,7 @@ double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes);
 
 /* [k_width / 8]: what an error in each 8 channels of K counts for, the mean square of what queries ask of
  * them. The caller's to free; NULL: memory is short. */
-float *calibration_weights(const struct layer_statistics *statistics);
+float *calibration_weights(const tada_layer_statistics *statistics);
 
 /* Plane i of a plan in the order K, V of layer 0, ...; what its recipe is with so many quarters of a bit (V:
  * whole bits). */

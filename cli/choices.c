@@ -184,7 +184,7 @@ static bool measure_scene(struct scene *s, struct plane_choices *planes)
 /* ---- from what the plug-in saw ---- */
 
 /* 0: nothing can be told of the layer. */
-static int64_t cells_of(const struct layer_statistics *statistics, int n_tokens)
+static int64_t cells_of(const tada_layer_statistics *statistics, int n_tokens)
 {
     const tada_attention *a = &statistics->attention;
     bool sound = a->n_queries > 0 && a->first_stream == 0 && a->first_cell == 0 &&
@@ -192,7 +192,7 @@ static int64_t cells_of(const struct layer_statistics *statistics, int n_tokens)
     return sound ? (a->n_cells < n_tokens ? a->n_cells : n_tokens) : 0;
 }
 
-static int measure_layer(const struct engine *engine, int layer, const struct layer_statistics *statistics,
+static int measure_layer(const struct engine *engine, int layer, const tada_layer_statistics *statistics,
                          int64_t n_cells, const tada_threads *threads, struct plane_choices *planes)
 {
     const tada_attention *a = &statistics->attention;
@@ -212,8 +212,7 @@ static int measure_layer(const struct engine *engine, int layer, const struct la
                                    .n_streams = 1,
                                    .head_dim = known ? statistics->head_dim : a->v_dim};
         s.rows[i] = malloc((size_t)n_cells * (size_t)widths[i] * sizeof *s.rows[i]);
-        rows = rows && s.rows[i] &&
-               engine->statistics_rows(layer, (enum tada_kind)i, 0, n_cells, s.rows[i], threads->n);
+        rows = rows && s.rows[i] && engine->statistics_rows(layer, (enum tada_kind)i, 0, n_cells, s.rows[i]);
     }
     bool memory = s.pool && s.exact && s.out && s.weights && s.rows[0] && s.rows[1];
     if (memory && rows) {
@@ -233,7 +232,7 @@ int choices_measure(const struct engine *engine, int n_tokens, int n_threads, st
     tada_team *team = tada_team_create(n_threads);
     int status = team ? 0 : cli_fail("Memory is too short for threads: close other programs.");
     for (int layer = 0; layer < TADA_PLAN_LAYERS && status == 0; layer++) {
-        struct layer_statistics statistics;
+        tada_layer_statistics statistics;
         int64_t n_cells = engine->statistics_get(layer, &statistics) ? cells_of(&statistics, n_tokens) : 0;
         if (interrupted()) {
             status = EXIT_INTERRUPTED;

@@ -2,6 +2,7 @@
 #include "arguments.h"
 #include "bench.h"
 #include "cli.h"
+#include "plans.h"
 #include "plot.h"
 #include "progress.h"
 #include "report.h"
@@ -224,6 +225,8 @@ int bench_main(const struct command *self, int argc, char **argv)
     }
     status = status == 0 ? complete_options(&options, &place) : status;
     status = status == 0 ? engine_open(&engine) : status;
+    status =
+        status == 0 ? plans_check(&engine, options.model_path, options.caches, options.n_caches) : status;
     status = status == 0 ? model_open(&engine, options.model_path, &model) : status;
     if (status == 0) {
         interrupt_watch();

@@ -1,6 +1,9 @@
 /* tada doctor: looks at everything that a run needs and says what to do about what is wrong. */
 #include "cli.h"
 #include "tada.h"
+#ifdef TADA_MEASURES
+#include "probe.h"
+#endif
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -11,8 +14,9 @@
 const char doctor_help[] =
     "usage: tada doctor [--json]\n"
     "\n"
-    "Checks the CPU, memory, the llama.cpp tools, the plug-in, whether the two fit, and the environment.\n"
-    "Each problem comes with what to do about it. Changes nothing.\n"
+    "Checks the CPU, memory, the llama.cpp tools, the plug-in, whether the two fit and work together, and "
+    "the\n"
+    "environment. Each problem comes with what to do about it. Changes nothing.\n"
     "\n"
     "options:\n"
     "  --json      print {\"ok\", \"version\", \"checks\": [{\"name\", \"status\", \"value\", \"fix\"}]};\n"
@@ -30,7 +34,7 @@ struct check {
     char fix[PATH_MAX + 1024]; /* empty when fine */
 };
 
-enum { MAX_CHECKS = 16 };
+enum { MAX_CHECKS = 20 };
 
 struct report {
     struct check checks[MAX_CHECKS];
@@ -148,6 +152,37 @@ static void check_fit(struct report *report, const struct host *host)
         host->built_for);
 }
 
+/* What the two do together, once they fit. */
+static void check_work(struct report *report, const char *tool, const char *plugin)
+{
+#ifdef TADA_MEASURES
+    char why[PATH_MAX + 128], gpus[256];
+    enum probe_answer answer = probe_plugin(tool, plugin, why, sizeof why);
+    struct check *check = add(report, "hooks",
+                              answer == PROBE_HOOKED    ? FINE
+                              : answer == PROBE_UNKNOWN ? WARNING
+                                                        : PROBLEM,
+                              "%s",
+                              answer == PROBE_HOOKED    ? "a cache in the computer's memory is compressed"
+                              : answer == PROBE_UNKNOWN ? "unknown"
+                                                        : "a cache is not compressed");
+    if (answer != PROBE_HOOKED) {
+        set_fix(check, "%s", why);
+    }
+    probe_gpus(tool, gpus, sizeof gpus);
+    if (*gpus) {
+        add(report, "gpu", FINE,
+            "%s: layers that llama.cpp puts there keep an uncompressed cache; -nkvo keeps it in RAM, "
+            "compressed",
+            gpus);
+    }
+#else
+    (void)report;
+    (void)tool;
+    (void)plugin;
+#endif
+}
+
 static void check_host(struct report *report)
 {
     struct place tool, other, library, plugin;
@@ -199,6 +234,9 @@ static void check_host(struct report *report)
                 "It can be checked once the llama.cpp tools are found.");
     }
     check_fit(report, &host);
+    if (host.fits) {
+        check_work(report, tool.path, plugin.path);
+    }
 }
 
 /* ---- output ---- */

@@ -2,6 +2,7 @@
 #include "arguments.h"
 #include "cli.h"
 #include "eval.h"
+#include "plans.h"
 #include "progress.h"
 #include "report.h"
 #include "tada.h"
@@ -309,7 +310,8 @@ static int measure(struct engine *engine, const struct eval_options *options)
 {
     struct model model;
     cJSON *report = begin_report(options);
-    int status = load_model(engine, options, &model);
+    int status = plans_check(engine, options->model_path, options->caches, options->n_caches);
+    status = status == 0 ? load_model(engine, options, &model) : status;
     if (status == 0) {
         int trained = engine->llama_model_n_ctx_train(model.llama);
         if (options->n_ctx > trained) {

@@ -1,4 +1,5 @@
 /* tada rpc */
+#include "arguments.h"
 #include "launch.h"
 
 #include <signal.h>
@@ -30,16 +31,65 @@ const char rpc_help[] =
     "\n"
     "The cache of the client is for layers that stay there; all of them go to the servers here.\n";
 
+/* Of a port that is no number, ggml-rpc-server dies with a backtrace. */
+static int check_ports(const struct launch *launch)
+{
+    static const char *const names[] = {"-p", "--port", NULL};
+    int status = 0;
+    for (int i = 0; i + 1 < launch->n_pass && status == 0; i++) {
+        if (equals_any(launch->pass[i], names)) {
+            int port = 0;
+            status = take_int(launch->self->name, "--port", launch->pass[++i], 1, 65535, &port);
+        }
+    }
+    return status;
+}
+
+/* The server would go on without compression, and its clients would not know. */
+static int check_fit(const struct launch *launch)
+{
+    struct host host;
+    host_probe(launch->tool.path, launch->plugin.path, &host);
+    if (host.fits || !*host.ggml || !*host.built_for) {
+        return 0; /* what is not known the server will say */
+    }
+    return cli_fail("%s has %s, the plug-in was built for %s: run 'tada doctor' to see what to do.",
+                    launch->tool.path, host.ggml, host.built_for);
+}
+
+static int start(struct launch *launch)
+{
+    int status = check_ports(launch);
+    status = status == 0 ? launch_find(launch, "ggml-rpc-server") : status;
+    if (status == 0 && launch->spec.stock) {
+        return cli_usage(launch->self->name,
+                         "'%s' is a type of llama.cpp: start ggml-rpc-server itself, and give its client "
+                         "-ctk and -ctv.",
+                         launch->cache);
+    }
+    status = status == 0 ? check_fit(launch) : status;
+    if (status != 0) {
+        return status;
+    }
+    if (setenv("TADA_RPC", "1", 1) != 0) { /* tensors come without names */
+        return cli_fail("The environment could not be set: free some memory and try again.");
+    }
+    launch->model.path[0] = '\0'; /* the client has it */
+    /* Else the server ends when it answers a client that is gone. */
+    signal(SIGPIPE, SIG_IGN);
+    return launch_start(launch);
+}
+
 int rpc_main(const struct command *self, int argc, char **argv)
 {
     struct launch launch = {.self = self};
     const struct launch_option options[] = {{0}};
-    char device[] = "-d", name[] = "TADA";
+    char device[] = "-d", name[] = "CPU";
     char **arguments = calloc((size_t)argc + 3, sizeof *arguments);
     if (!arguments) {
         return cli_fail("Memory is short: close other programs and try again.");
     }
-    /* By its name, so that the server does not start with another device where the plug-in does not fit. */
+    /* A GPU would keep its part of the cache uncompressed. */
     arguments[0] = argv[0];
     arguments[1] = device;
     arguments[2] = name;
@@ -48,21 +98,7 @@ int rpc_main(const struct command *self, int argc, char **argv)
     if (status == 0 && launch.help) {
         fputs(self->help, stdout);
     } else if (status == 0) {
-        status = launch_find(&launch, "ggml-rpc-server");
-        if (status == 0 && launch.spec.stock) {
-            status =
-                cli_usage(self->name,
-                          "'%s' is a type of llama.cpp: start ggml-rpc-server itself, and give its client "
-                          "-ctk and -ctv.",
-                          launch.cache);
-        } else if (status == 0 && setenv("TADA_DEVICE", "all", 1) != 0) {
-            status = cli_fail("The environment could not be set: free some memory and try again.");
-        } else if (status == 0) {
-            launch.model.path[0] = '\0'; /* the client has it */
-            /* Else the server ends when it answers a client that is gone. */
-            signal(SIGPIPE, SIG_IGN);
-            status = launch_start(&launch);
-        }
+        status = start(&launch);
     }
     launch_free(&launch);
     free(arguments);

@@ -1,5 +1,10 @@
 /* tada run */
 #include "launch.h"
+#ifdef TADA_MEASURES
+#include "model_file.h"
+#include "plans.h"
+#include "server_options.h"
+#endif
 
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +38,9 @@ const char run_help[] =
     "  tada run --cache tada:3 -hf ggml-org/gemma-3-4b-it-GGUF\n"
     "  tada run --tool perplexity -m model.gguf -f text.txt\n"
     "\n"
+    "With a GPU, layers that llama.cpp puts there keep an uncompressed cache; -nkvo keeps it in RAM,\n"
+    "compressed.\n"
+    "\n"
     "The tools are looked for in $TADA_LLAMA_BIN if set, else beside tada, else in PATH; the plug-in at\n"
     "$TADA_PLUGIN if set, else beside tada, else in ../lib. 'tada doctor' tells what is found.\n";
 
@@ -51,6 +59,28 @@ static bool name_tool(const struct launch *launch, const char *chosen, char *nam
     return *tool && !strchr(tool, '/') && length > 0 && (size_t)length < size;
 }
 
+/* A plan for another model, of which the tool would only warn: EXIT_USAGE. */
+static int check_plan(const struct launch *launch)
+{
+    int status = 0;
+#ifdef TADA_MEASURES
+    struct server_options options;
+    struct model_file model = {0};
+    tada_plan *plan = NULL;
+    server_options_read(&options, launch->pass, launch->n_pass);
+    const char *path = *launch->model.path ? launch->model.path : options.model;
+    if (launch->spec.plan && path && !options.remote && model_file_read(launch->tool.path, path, &model)) {
+        status = plan_read_for(launch->tool.path, launch->plugin.path, tada_spec_plan_path(launch->cache),
+                               &model, &plan);
+    }
+    tada_plan_free(plan);
+    model_file_free(&model);
+#else
+    (void)launch;
+#endif
+    return status;
+}
+
 int run_main(const struct command *self, int argc, char **argv)
 {
     const char *chosen = NULL;
@@ -67,6 +97,7 @@ int run_main(const struct command *self, int argc, char **argv)
                            chosen);
     } else if (status == 0) {
         status = launch_find(&launch, tool);
+        status = status == 0 ? check_plan(&launch) : status;
         status = status == 0 ? launch_start(&launch) : status;
     }
     launch_free(&launch);

@@ -13,7 +13,8 @@ const char serve_help[] =
     "\n"
     "Starts llama-server with the TaDA cache. Other arguments go to it unchanged. Without a model\n"
     "among them, the one that the TaDA build fetched is used, if it is there. Before it starts, one line\n"
-    "says what the cache will be, and what of the arguments cannot be had with it.\n"
+    "says what the cache will be, and others what of the arguments leaves it uncompressed. With a GPU,\n"
+    "layers that llama.cpp puts there keep an uncompressed cache; -nkvo keeps it in RAM, compressed.\n"
     "\n"
     "Without --cache and $TADA_CACHE, the plan that belongs to the model is used, if there is one in the\n"
     "folder of plans, where 'tada calibrate' puts them; else the cache is tada. Of several plans it is\n"
@@ -36,30 +37,28 @@ const char serve_help[] =
 
 /* ---- what cannot be had ---- */
 
-/* Prints what of the arguments cannot be had with a cache of ours. Returns an exit status: that of what
- * llama-server would fail of later. */
+/* Prints what of the arguments leaves less to compress than there is. Returns an exit status: that of what
+ * cannot be meant. */
 static int check_server_options(const struct serve *serve)
 {
     const struct server_options *server = &serve->server;
-    if (server_option_is_off(server->flash)) {
-        return cli_usage(
-            "serve", "The compressed cache needs flash attention: leave out -fa off, or add --cache f16.");
-    }
     if (server->models && serve->launch.spec.plan) {
         return cli_usage("serve",
                          "A plan is for one model, and a router has many: use a cache such as --cache tada.");
     }
-    if (server_options_layers(server, INT_MAX) == 0) {
-        fprintf(stderr,
-                "tada: nothing is compressed: llama-server keeps the cache elsewhere with -ngl 0 or 1, "
-                "--no-kv-offload or a --device other than TADA; leave it out.\n");
+    if (server_option_is_off(server->flash)) {
+        fprintf(stderr, "tada: nothing is compressed: only caches that flash attention reads are; leave out "
+                        "-fa off.\n");
     } else if (!server_option_is_f16(server->type_k) || !server_option_is_f16(server->type_v)) {
-        fprintf(stderr,
-                "tada: %s stay as they are: of caches only those of type f16 are compressed; leave out "
-                "-ctk and -ctv.\n",
-                server_option_is_f16(server->type_k)   ? "values"
-                : server_option_is_f16(server->type_v) ? "keys"
-                                                       : "keys and values");
+        fprintf(stderr, "tada: nothing is compressed: only caches whose keys and values are both of type f16 "
+                        "are; leave out -ctk and -ctv.\n");
+    }
+    if (*serve->gpus) {
+        fprintf(
+            stderr,
+            "tada: layers that llama.cpp puts on %s keep an uncompressed cache there; -nkvo keeps it in RAM, "
+            "compressed.\n",
+            serve->gpus);
     }
     return 0;
 }

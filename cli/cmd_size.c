@@ -1,6 +1,7 @@
 /* tada size: the memory that a model and its cache will take. */
 #include "arguments.h"
 #include "cli.h"
+#include "plans.h"
 #include "report.h"
 #include "size_report.h"
 
@@ -33,9 +34,9 @@ const char size_help[] =
     "  -h, --help            print this help and exit\n"
     "\n"
     "weights           as loaded, in the layouts that llama.cpp's CPU kernels want\n"
-    "the file, mapped  weights that are there a second time in such a layout; with the plug-in, or with "
-    "llama.cpp's\n"
-    "                  --load-mode none, the file is not mapped\n"
+    "the file, mapped  weights that are there a second time in such a layout; with llama.cpp's --load-mode "
+    "none,\n"
+    "                  the file is not mapped\n"
     "KV cache          codes and scales, exact recent tokens (hot window) and first ones (sinks), tables; "
     "rows:\n"
     "                  what llama.cpp keeps in types of its own\n"
@@ -178,13 +179,6 @@ static int size_one(struct size_model *model, const struct request *request, str
     if (status != 0) {
         return status;
     }
-    report->model = cache.parsed.stock ? model->models[0].name : model->models[1].name;
-    report->n_ctx_train = model->engine->llama_model_n_ctx_train(model->models[!cache.parsed.stock].llama);
-    if (request->options.n_ctx == 0 && report->n_ctx_train > MAX_CONTEXT) {
-        cli_fail("%s claims to be trained on contexts of %d tokens: give a smaller one with -c.",
-                 report->model, report->n_ctx_train);
-        return EXIT_USAGE;
-    }
     status = size_of(&cache, request->options.n_ctx, &result->parts);
     if (status == 0 && request->budget > 0) {
         int most = request->options.n_ctx > 0 ? result->parts.n_ctx : MOST_SOUGHT;
@@ -211,7 +205,15 @@ static int nothing_fits(const struct size_report *report)
 
 static int size_all(struct size_model *model, const struct request *request)
 {
-    struct size_report report = {.options = &model->options, .budget = request->budget};
+    struct size_report report = {.options = &model->options,
+                                 .budget = request->budget,
+                                 .model = model->model.name,
+                                 .n_ctx_train = model->engine->llama_model_n_ctx_train(model->model.llama)};
+    if (request->options.n_ctx == 0 && report.n_ctx_train > MAX_CONTEXT) {
+        cli_fail("%s claims to be trained on contexts of %d tokens: give a smaller one with -c.",
+                 report.model, report.n_ctx_train);
+        return EXIT_USAGE;
+    }
     int status = size_one(model, request, &report, "f16");
     for (int i = 0; i < request->n_caches && status == 0; i++) {
         status = size_one(model, request, &report, request->caches[i]);
@@ -246,9 +248,12 @@ int size_main(const struct command *self, int argc, char **argv)
     }
     status = status == 0 ? complete(&request, &place) : status;
     status = status == 0 ? engine_open(&engine) : status;
+    status = status == 0 ? plans_check(&engine, request.options.model_path, request.caches, request.n_caches)
+                         : status;
     if (status == 0) {
-        struct size_model model = {.engine = &engine, .options = request.options};
-        status = size_all(&model, &request);
+        struct size_model model;
+        status = size_open(&engine, &request.options, &model);
+        status = status == 0 ? size_all(&model, &request) : status;
         size_close(&model);
     }
     return status;

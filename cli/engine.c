@@ -24,7 +24,7 @@ static void add_size(const char *text, const char *format, double *sum)
 static void keep_log(enum ggml_log_level level, const char *text, void *user)
 {
     struct engine *engine = user;
-    add_size(text, "KV buffer size = %lf", &engine->kv_mib);
+    add_size(text, "llama_kv_cache: size = %lf", &engine->kv_mib);
     add_size(text, "RS buffer size = %lf", &engine->rs_mib);
     add_size(text, "output buffer size = %lf", &engine->output_mib);
     if (level == GGML_LOG_LEVEL_ERROR && !*engine->complaint) {
@@ -48,52 +48,78 @@ static int find_functions(struct engine *engine, void *llama)
     return 0;
 }
 
-/* The plug-in and what is used of it. What ggml depends on is found through it. */
-static int load_plugin(struct engine *engine, void *ggml, const char *plugin)
+/* Copies a function that a registry hands out as a plain pointer. False: it has none of that name. */
+static bool find_proc(void *(*get_proc)(ggml_backend_reg_t, const char *), ggml_backend_reg_t registry,
+                      const char *name, void *function)
+{
+    void *address = get_proc(registry, name);
+    memcpy(function, &address, sizeof address);
+    return address != NULL;
+}
+
+/* What ggml depends on is found through it. */
+bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, char *why, size_t size)
 {
     ggml_backend_reg_t (*load)(const char *);
     void *(*get_proc)(ggml_backend_reg_t, const char *);
+    int (*version)(void);
     if (!host_find_symbol(ggml, "ggml_backend_load", &load) ||
         !host_find_symbol(ggml, "ggml_backend_reg_get_proc_address", &get_proc)) {
-        return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
+        snprintf(why, size, "libggml lacks a function: use the llama.cpp that TaDA was built for.");
+        return false;
     }
-    /* The plug-in counts as a device only with a cache of ours. */
-    setenv("TADA_CACHE", "tada", 1);
     ggml_backend_reg_t registry = load(plugin);
     if (!registry) {
-        return cli_fail("%s does not load: run 'tada doctor' to see why.", plugin);
+        snprintf(why, size, "%s does not load: run 'tada doctor' to see why.", plugin);
+        return false;
     }
+    bool fits =
+        find_proc(get_proc, registry, TADA_PLUGIN_VERSION_NAME, &version) && version() == TADA_PLUGIN_VERSION;
 #define X(type, name, arguments)                                                                             \
-    void *name = get_proc(registry, "tada_" #name);                                                          \
-    if (!name) {                                                                                             \
-        return cli_fail("%s is of another version: install it again.", plugin);                              \
-    }                                                                                                        \
-    memcpy(&engine->name, &name, sizeof name);
-    ENGINE_PROCS(X)
+    fits = fits && find_proc(get_proc, registry, "tada_plugin_" #name, &engine->name);
+    TADA_PLUGIN_FUNCTIONS(X)
 #undef X
-    engine->set_cache("tada", NULL); /* from now on it knows that contexts without its cache are meant */
-    return 0;
+    if (!fits) {
+        snprintf(why, size, "%s is of another version: install it again.", plugin);
+    }
+    return fits;
+}
+
+static void quiet(enum ggml_log_level level, const char *text, void *user)
+{
+    (void)level;
+    (void)text;
+    (void)user;
 }
 
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin)
 {
-    char why[1024];
+    char why[PATH_MAX + 128];
+    void (*log_set)(ggml_log_callback, void *);
     memset(engine, 0, sizeof *engine);
     void *ggml = host_open_library(tool, "libggml", why, sizeof why);
-    return ggml ? load_plugin(engine, ggml, plugin)
-                : cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+    if (!ggml) {
+        return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
+    }
+    if (host_find_symbol(ggml, "ggml_log_set", &log_set)) {
+        log_set(quiet, NULL); /* without its back-ends it has nothing to compress, which is no news */
+    }
+    return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
 
-/* Its CPU back-ends, and the plug-in from where tada finds it. */
+/* The back-ends beside its tools, and the plug-in from where tada finds it. */
 static int load_backends(struct engine *engine, void *ggml, const char *plugin)
 {
     void (*load_all)(const char *);
+    char folder[PATH_MAX], why[PATH_MAX + 128];
     if (!host_find_symbol(ggml, "ggml_backend_load_all_from_path", &load_all)) {
         return cli_fail("libggml lacks a function: use the llama.cpp that TaDA was built for.");
     }
     unsetenv("GGML_BACKEND_PATH");
-    load_all(engine->folder);
-    return load_plugin(engine, ggml, plugin);
+    snprintf(folder, sizeof folder, "%s", engine->tool);
+    *strrchr(folder, '/') = '\0';
+    load_all(folder);
+    return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
 
 int engine_open(struct engine *engine)
@@ -113,9 +139,7 @@ int engine_open(struct engine *engine)
         return cli_fail("This llama.cpp is not the one that TaDA was built for, or not a complete one: "
                         "run 'tada doctor' to see what to do.");
     }
-    snprintf(engine->folder, sizeof engine->folder, "%s",
-             realpath(tool.path, resolved) ? resolved : tool.path);
-    *strrchr(engine->folder, '/') = '\0';
+    snprintf(engine->tool, sizeof engine->tool, "%s", realpath(tool.path, resolved) ? resolved : tool.path);
     void *ggml = host_open_library(tool.path, "libggml", why, sizeof why);
     void *llama = ggml ? host_open_library(tool.path, "libllama", why, sizeof why) : NULL;
     if (!llama) {
@@ -170,14 +194,12 @@ int model_open(struct engine *engine, const char *path, struct model *model)
     return load(engine, path, engine->llama_model_default_params(), model);
 }
 
-int model_open_sizes(struct engine *engine, const char *path, bool plugin, struct model *model)
+int model_open_sizes(struct engine *engine, const char *path, struct model *model)
 {
-    static ggml_backend_dev_t none[] = {NULL};
     struct llama_model_params params = engine->llama_model_default_params();
     params.no_alloc = true;
     params.load_mode = LLAMA_LOAD_MODE_NONE; /* mapping a file is no simulation */
     params.load_mtp = false; /* as llama-server without speculation by the model's own layers */
-    params.devices = plugin ? NULL : none;
     return load(engine, path, params, model);
 }
 
@@ -261,19 +283,10 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
         cli_fail("%s", error.text);
         return EXIT_USAGE;
     }
-    if (parsed->plan) {
-        tada_plan *read;
-        if (engine->plan_read(tada_spec_plan_path(spec), &read, &error) != TADA_OK) {
-            cli_fail("%s", error.text);
-            return EXIT_USAGE;
-        }
-        tada_plan_free(read);
-    }
-    if (plan) {
-        engine->set_plan(plan);
-    } else {
-        /* Also for a stock cache: the plan of the one before may be gone by now. */
-        engine->set_cache(parsed->stock ? "tada" : spec, NULL);
+    bool chosen = plan ? engine->set_plan(plan) : engine->set_cache(spec, &error);
+    if (!chosen) {
+        cli_fail("%s", *error.text ? error.text : "The plan is not sound: make one with 'tada calibrate'.");
+        return EXIT_USAGE;
     }
     return 0;
 }
@@ -307,6 +320,27 @@ int cache_window(const struct engine *engine, const char *spec, const tada_plan 
     return parsed.window;
 }
 
+/* Of all caches. */
+struct plugin_memory {
+    size_t planes, f16, scratch;
+};
+
+static struct plugin_memory plugin_memory(const struct engine *engine)
+{
+    struct plugin_memory memory = {.scratch = engine->scratch_bytes()};
+    engine->cache_bytes(&memory.planes, NULL, &memory.f16);
+    return memory;
+}
+
+/* Nobody else made a context or computed since then: what has changed is this cache's. */
+static void add_memory(struct cache *cache, const struct plugin_memory *before)
+{
+    struct plugin_memory now = plugin_memory(cache->model->engine);
+    cache->planes_bytes += now.planes - before->planes;
+    cache->planes_f16 += now.f16 - before->f16;
+    cache->scratch_bytes += now.scratch - before->scratch;
+}
+
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache)
 {
     struct engine *engine = model->engine;
@@ -323,16 +357,15 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     params.n_threads = params.n_threads_batch = options->n_threads;
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;
     params.no_perf = true;
-    /* Ours is the cache of the plug-in's device; without offloading, the cache is the CPU's, as if the
-     * plug-in were not there. */
-    params.offload_kqv = !spec.stock;
+    /* A GPU would keep the cache, uncompressed: all kinds stay in the computer's memory. */
+    params.offload_kqv = false;
     if (spec.stock) {
         params.type_k = cache_stock_type(spec.stock_k);
         params.type_v = cache_stock_type(spec.stock_v);
     }
     engine->kv_mib = 0;
     engine->complaint[0] = '\0';
-    size_t scratch = engine->scratch_bytes();
+    struct plugin_memory before = plugin_memory(engine);
     cache->model = model;
     cache->stock = spec.stock;
     cache->n_batch = options->n_batch;
@@ -344,8 +377,8 @@ int cache_open(const struct model *model, const struct cache_options *options, s
         return EXIT_USAGE;
     }
     cache->batch = engine->llama_batch_init(options->n_batch, 0, 1);
-    cache->buffer_bytes = (size_t)(engine->kv_mib * 1048576 + 0.5);
-    cache->scratch_bytes = engine->scratch_bytes() - scratch;
+    cache->rows_bytes = (size_t)(engine->kv_mib * 1048576 + 0.5);
+    add_memory(cache, &before);
     return 0;
 }
 
@@ -373,12 +406,11 @@ int cache_decode(struct cache *cache, const llama_token *tokens, int n, int firs
         batch->logits[i] = i >= n - n_logits;
     }
     batch->n_tokens = n;
-    size_t scratch = engine->scratch_bytes();
+    struct plugin_memory before = plugin_memory(engine);
     engine->complaint[0] = '\0';
     int result = engine->llama_decode(cache->context, *batch);
     engine->llama_synchronize(cache->context);
-    /* Scratch only grows, and nobody else computes meanwhile. */
-    cache->scratch_bytes += engine->scratch_bytes() - scratch;
+    add_memory(cache, &before);
     if (result != 0) {
         return cli_fail("llama.cpp could not compute with the cache %s (%s): use a smaller context or batch.",
                         cache->spec, result == 1 ? "the cache is full" : engine->complaint);
@@ -414,5 +446,8 @@ int cache_rewind(struct cache *cache, int first)
 
 size_t cache_bytes(const struct cache *cache)
 {
-    return cache->buffer_bytes + cache->scratch_bytes;
+    const size_t rounding = 2 * 1048576 / 100; /* of a model with two kinds of layers */
+    size_t rows = cache->rows_bytes > cache->planes_f16 ? cache->rows_bytes - cache->planes_f16 : 0;
+    rows = cache->planes_f16 > 0 && rows < rounding ? 0 : rows;
+    return rows + cache->planes_bytes + cache->scratch_bytes;
 }

@@ -8,6 +8,7 @@
 #include "ggml-backend.h"
 #include "llama.h"
 #include "tada.h"
+#include "tada_plugin.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -48,51 +49,19 @@
     X(llama_tokenize)                                                                                        \
     X(llama_token_to_piece)
 
-/* What the plug-in saw of a layer. */
-struct layer_statistics {
-    int k_width, v_width, head_dim;
-    double *q_squares; /* [k_width]: of all queries that read the channel; the plug-in's */
-    /* What attention was given last, but for the planes and `out`: of the last 64 queries every other one.
-     * The plug-in's, until the next batch. n_queries 0: it cannot be told. */
-    tada_attention attention;
-};
-
-/* What is used of the plug-in: type, name without its "tada_", arguments. */
-#define ENGINE_PROCS(X)                                                                                      \
-    /* The cache that contexts get which are made from now on: a spec, or a plan that must outlive them. */  \
-    X(bool, set_cache, (const char *spec, tada_error *error))                                                \
-    X(bool, set_plan, (const tada_plan *plan))                                                               \
-    /* What all caches that are open hold beside their buffers. */                                           \
-    X(size_t, scratch_bytes, (void))                                                                         \
-    /* Statistics of the attention: begin (forgetting all) or end, and what was seen of a layer. */          \
-    X(void, statistics_watch, (bool on))                                                                     \
-    X(bool, statistics_get, (int layer, struct layer_statistics *statistics))                                \
-    /* Rows of the plane that the attention of a layer read last; false: it is gone. */                      \
-    X(bool, statistics_rows,                                                                                 \
-      (int layer, enum tada_kind kind, int64_t first, int64_t n, uint16_t *rows, int n_threads))             \
-    /* Sizes before anything is allocated: of the attention of a context that is made after _begin, and of   \
-     * the planes that llama.cpp adds up after _planes. _end: NULL, or why such a cache would be refused. */ \
-    X(void, measure_begin, (int n_threads))                                                                  \
-    X(void, measure_planes, (void))                                                                          \
-    X(const char *, measure_end, (tada_plane_parts * parts, size_t * scratch))                               \
-    /* Plan files. */                                                                                        \
-    X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
-    X(enum tada_status, plan_write, (const tada_plan *plan, const char *path, tada_error *error))            \
-    /* Of the model whose context was made last; 0: unknown. */                                              \
-    X(uint64_t, model_fingerprint, (void))
-
+/* ... and of the plug-in: all that it has. engine->set_cache(...) is tada_plugin_set_cache. */
 struct engine {
 #define X(name) __typeof__(name) *name;
     ENGINE_FUNCTIONS(X)
 #undef X
 #define X(type, name, arguments) type(*name) arguments;
-    ENGINE_PROCS(X)
+    TADA_PLUGIN_FUNCTIONS(X)
 #undef X
-    char folder[PATH_MAX]; /* of llama.cpp's tools */
-    void *library;         /* libllama */
+    char tool[PATH_MAX]; /* a file of llama.cpp, beside which its libraries are */
+    void *library;       /* libllama */
     /* What llama.cpp logged since this was last cleared: */
     char complaint[512]; /* its first error, one line */
-    double kv_mib;       /* sum of "KV buffer size" */
+    double kv_mib;       /* of K and V in its own types, sum of "size" */
     double rs_mib;       /* of recurrent states, sum of "RS buffer size" */
     double output_mib;   /* sum of "output buffer size" */
 };
@@ -123,7 +92,9 @@ struct cache {
     int n_batch;
     bool stock;
     char spec[256];
-    size_t buffer_bytes;  /* of the cache's buffers, as llama.cpp reports them (to 0.01 MiB) */
+    size_t rows_bytes; /* of K and V in the types of llama.cpp, as it reports them (to 0.01 MiB) */
+    /* Of compressed planes, and of what they stand for: known for good when attention has first read them. */
+    size_t planes_bytes, planes_f16;
     size_t scratch_bytes; /* of the plug-in for this cache; grows with use */
 };
 
@@ -131,19 +102,22 @@ struct cache {
 
 /* Loads the library and the plug-in. Once in a process: neither can be unloaded. */
 int engine_open(struct engine *engine);
+/* Loads the plug-in into ggml, whose library is open, and finds what is used of it. False: `why` says why
+ * not, and nothing is printed. */
+bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, char *why, size_t size);
 /* Loads only the plug-in, with ggml from beside a tool: what is used of it works, and nothing of llama.cpp.
  */
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin);
 /* A file that cannot be loaded: EXIT_USAGE. */
 int model_open(struct engine *engine, const char *path, struct model *model);
 /* The same without weights: llama.cpp then only simulates its allocations, and a context of such a model is
- * good for sizes alone. plugin: as it would be with the plug-in, else as without. */
-int model_open_sizes(struct engine *engine, const char *path, bool plugin, struct model *model);
+ * good for sizes alone. */
+int model_open_sizes(struct engine *engine, const char *path, struct model *model);
 void model_close(struct model *model);
 /* The type of llama.cpp that a stock spec names. */
 enum ggml_type cache_stock_type(const char *name);
-/* Has the caches that are made from now on follow a spec, or `plan` when it is not NULL. EXIT_USAGE: a plan
- * that cannot be read. */
+/* Has the caches that are made from now on follow a spec, also a stock one, or `plan` when it is not NULL.
+ * EXIT_USAGE: one that cannot be used. */
 int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed);
 /* The most recent cells that such a cache keeps exact in any plane. 0: none, or a spec that cannot be read.
  */
@@ -162,7 +136,7 @@ const float *cache_logits(const struct cache *cache, int i);
 void cache_clear(struct cache *cache);
 /* Forgets positions first... A model that cannot (recurrent ones): EXIT_USAGE. */
 int cache_rewind(struct cache *cache, int first);
-/* Buffers and scratch. */
+/* Rows, planes and scratch, once it has computed. */
 size_t cache_bytes(const struct cache *cache);
 
 /* Tokens of a text of `length` bytes: *tokens is the caller's to free. special: "<|im_start|>" is one token.

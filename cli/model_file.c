@@ -22,6 +22,7 @@
     X(gguf_get_tensor_offset)                                                                                \
     X(ggml_get_tensor)                                                                                       \
     X(ggml_nbytes)                                                                                           \
+    X(ggml_log_get)                                                                                          \
     X(ggml_log_set)                                                                                          \
     X(ggml_free)
 
@@ -57,7 +58,6 @@ static bool find_functions(const char *tool, struct gguf_functions *ggml)
     }
     GGUF_FUNCTIONS(X)
 #undef X
-    ggml->ggml_log_set(quiet, NULL);
     return true;
 }
 
@@ -139,8 +139,13 @@ bool model_file_read(const char *tool, const char *path, struct model_file *mode
     if (stat(path, &status) != 0 || !S_ISREG(status.st_mode) || !find_functions(tool, &file.ggml)) {
         return false;
     }
+    ggml_log_callback log;
+    void *user;
+    file.ggml.ggml_log_get(&log, &user);
+    file.ggml.ggml_log_set(quiet, NULL);
     file.keys = file.ggml.gguf_init_from_file(
         path, (struct gguf_init_params){.no_alloc = true, .ctx = &file.tensors});
+    file.ggml.ggml_log_set(log, user);
     if (!file.keys) {
         return false;
     }

@@ -1,6 +1,7 @@
 #include "plans.h"
 #include "cli.h"
 #include "engine.h"
+#include "model_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -73,6 +74,81 @@ void plan_measured(const tada_plan *plan, double *memory, double *kld)
             *kld = plan->points[i].kld;
         }
     }
+}
+
+/* The layers that both know differ; or, where nothing else tells the model, it has more than the plan. */
+static bool has_other_layers(const tada_plan *plan, const struct model_file *model, bool is_told)
+{
+    for (int i = 0; i < 2 * model->n_layers; i++) {
+        int width = i < 2 * plan->n_layers ? plan->planes[i].width : 0;
+        if (model->widths[i] > 0 && model->widths[i] != width && (width > 0 || !is_told)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int plan_check(const tada_plan *plan, const char *path, const struct model_file *model)
+{
+    bool is_told = plan->fingerprint && model->fingerprint;
+    if (is_told && plan->fingerprint != model->fingerprint) {
+        cli_fail("The plan %s is for another model, %s: make one for this model with 'tada calibrate'.", path,
+                 plan->model);
+        return EXIT_USAGE;
+    }
+    if (has_other_layers(plan, model, is_told)) {
+        cli_fail(
+            "The plan %s is for a model with other layers: make one for this model with 'tada calibrate'.",
+            path);
+        return EXIT_USAGE;
+    }
+    return 0;
+}
+
+int plan_read_for(const char *tool, const char *plugin, const char *path, const struct model_file *model,
+                  tada_plan **plan)
+{
+    struct engine engine;
+    tada_error error = {""};
+    *plan = NULL;
+    if (engine_open_plugin(&engine, tool, plugin) != 0) {
+        return 0; /* it said why */
+    }
+    if (engine.plan_read(path, plan, &error) != TADA_OK) {
+        cli_fail("%s", error.text);
+        return EXIT_USAGE;
+    }
+    int status = plan_check(*plan, path, model);
+    if (status != 0) {
+        tada_plan_free(*plan);
+        *plan = NULL;
+    }
+    return status;
+}
+
+int plans_check(const struct engine *engine, const char *model_path, const char *const *specs, int n)
+{
+    struct model_file model = {0};
+    bool is_known = false;
+    int status = 0;
+    for (int i = 0; i < n && status == 0; i++) {
+        const char *path = tada_spec_plan_path(specs[i]);
+        tada_plan *plan;
+        tada_error error;
+        if (!path) {
+            continue;
+        }
+        if (engine->plan_read(path, &plan, &error) != TADA_OK) {
+            cli_fail("%s", error.text);
+            status = EXIT_USAGE;
+            continue;
+        }
+        is_known = is_known || model_file_read(engine->tool, model_path, &model);
+        status = is_known ? plan_check(plan, path, &model) : 0;
+        tada_plan_free(plan);
+    }
+    model_file_free(&model);
+    return status;
 }
 
 static bool is_better(const char *path, double kld, const struct found_plan *than)

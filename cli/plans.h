@@ -7,6 +7,7 @@
 #include <limits.h>
 
 struct engine;
+struct model_file;
 
 /* False: none of these variables is set. */
 bool plans_folder(char path[PATH_MAX]);
@@ -17,6 +18,18 @@ int plans_new_path(const char *model_path, const char *budget, char path[PATH_MA
 /* What was measured of the plan itself: its share of f16's memory, and mean KL divergence; 0 and infinite: it
  * was not. */
 void plan_measured(const tada_plan *plan, double *memory, double *kld);
+
+/* Prints what is wrong and returns EXIT_USAGE where a plan is not for this model, as far as its file tells.
+ */
+int plan_check(const tada_plan *plan, const char *path, const struct model_file *model);
+/* The same for each of n specs that names a plan, before the model is loaded; also when a plan cannot be
+ * read. A model that cannot be read is left to llama.cpp. */
+int plans_check(const struct engine *engine, const char *model_path, const char *const *specs, int n);
+/* Reads a plan that was asked for, with a plug-in in the llama.cpp of a tool, and checks it; *plan is the
+ * caller's to free. Prints what is wrong with it and returns an exit status; 0 and NULL: the plug-in does not
+ * load, as the tool will say, too. */
+int plan_read_for(const char *tool, const char *plugin, const char *path, const struct model_file *model,
+                  tada_plan **plan);
 
 struct found_plan {
     char path[PATH_MAX]; /* "": none fits */

@@ -13,15 +13,15 @@ struct serve {
     const char *plans; /* --plans; NULL: the usual folder */
     double budget;     /* of f16's bytes that a plan may keep */
     struct server_options server;
+    char gpus[256];            /* that llama.cpp may give layers, cache and all; "": none */
     char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
     char summary[PATH_MAX + 512];
 };
 
-/* Bytes of the cache. */
+/* Bytes of the cache, that of a draft model among them. */
 struct serve_memory {
     double bytes, f16; /* 0: unknown */
     bool at_most;
-    int layers, n_layers; /* the last ones are compressed */
 };
 
 /* Writes the summary. */

@@ -2,6 +2,7 @@
 #include "engine.h"
 #include "model_file.h"
 #include "plans.h"
+#include "probe.h"
 #include "serve.h"
 
 #include <math.h>
@@ -32,33 +33,22 @@ static void take_plan(struct serve *serve, const char *folder, const struct mode
     }
 }
 
-/* A plan that was asked for: what is wrong with it, the server would only say much later. Returns an exit
- * status. */
+/* A plan that was asked for: with another model's, the server would only warn. Returns an exit status. */
 static int read_plan(struct serve *serve, const struct model_file *model, struct found_plan *found)
 {
-    struct engine engine;
-    tada_error error = {""};
     const char *path = tada_spec_plan_path(serve->launch.cache);
-    if (engine_open_plugin(&engine, serve->launch.tool.path, serve->launch.plugin.path) != 0) {
-        return 0; /* it said why; the server will, too */
+    int status = plan_read_for(serve->launch.tool.path, serve->launch.plugin.path, path, model, &found->plan);
+    if (status == 0 && found->plan) {
+        plan_measured(found->plan, &found->memory, &found->kld);
+        snprintf(found->path, sizeof found->path, "%s", path);
     }
-    if (engine.plan_read(path, &found->plan, &error) != TADA_OK) {
-        return cli_usage("serve", "%s", error.text);
-    }
-    if (model->fingerprint && found->plan->fingerprint && model->fingerprint != found->plan->fingerprint) {
-        return cli_usage(
-            "serve", "The plan %s is for another model, %s: make one for this model with 'tada calibrate'.",
-            path, found->plan->model);
-    }
-    plan_measured(found->plan, &found->memory, &found->kld);
-    snprintf(found->path, sizeof found->path, "%s", path);
-    return 0;
+    return status;
 }
 
 /* ---- memory ---- */
 
 static void add_plane(const struct serve *serve, const struct server_cache *cache, const tada_plan *plan,
-                      int plane, int width, bool ours, struct serve_memory *memory)
+                      int plane, int width, struct serve_memory *memory)
 {
     tada_shape shape = {.kind = plane % 2 ? TADA_V : TADA_K,
                         .width = width,
@@ -66,31 +56,54 @@ static void add_plane(const struct serve *serve, const struct server_cache *cach
                         .n_streams = cache->unified ? 1 : cache->slots};
     double f16 = 2.0 * width * (double)shape.n_cells * (double)shape.n_streams;
     tada_spec spec = serve->launch.spec;
-    if (plan && plane < 2 * plan->n_layers) {
+    if (plan && plane < 2 * plan->n_layers && plan->planes[plane].width == width) {
         shape.head_dim = plan->planes[plane].head_dim;
         spec = tada_plan_spec(plan, plane / 2, shape.kind);
     }
-    size_t bytes = ours ? tada_plane_bytes(&spec, &shape) : 0;
+    size_t bytes = tada_plane_bytes(&spec, &shape);
     memory->f16 += f16;
     memory->bytes += bytes ? (double)bytes : f16;
+}
+
+static void add_model(const struct serve *serve, const struct server_cache *cache, const tada_plan *plan,
+                      const struct model_file *model, struct serve_memory *memory)
+{
+    /* A draft model. */
+    bool is_other =
+        plan && plan->fingerprint && model->fingerprint && plan->fingerprint != model->fingerprint;
+    memory->at_most = memory->at_most || model->windowed;
+    for (int i = 0; i < 2 * model->n_layers; i++) {
+        if (model->widths[i] > 0) {
+            add_plane(serve, cache, is_other ? NULL : plan, i, model->widths[i], memory);
+        }
+    }
+}
+
+/* What a type of llama.cpp takes is in its name, and what lies on a GPU only llama.cpp knows. */
+static bool is_compressed(const struct serve *serve)
+{
+    const struct server_options *server = &serve->server;
+    return !serve->launch.spec.stock && !*serve->gpus && !server_option_is_off(server->flash) &&
+           server_option_is_f16(server->type_k) && server_option_is_f16(server->type_v) &&
+           server_option_is_f16(server->draft_k) && server_option_is_f16(server->draft_v);
 }
 
 static void measure(const struct serve *serve, const struct model_file *model,
                     const struct server_cache *cache, const tada_plan *plan, struct serve_memory *memory)
 {
-    int n = server_options_layers(&serve->server, model->n_layers), first = model->n_layers - n;
-    *memory = (struct serve_memory){
-        .at_most = cache->at_most || model->windowed, .layers = n, .n_layers = model->n_layers};
-    /* What a type of llama.cpp takes is in its name. */
-    if (serve->launch.spec.stock || !server_option_is_f16(serve->server.type_k) ||
-        !server_option_is_f16(serve->server.type_v)) {
+    struct model_file draft = {0};
+    *memory = (struct serve_memory){.at_most = cache->at_most};
+    if (model->n_layers == 0 || cache->cells == 0 || !is_compressed(serve)) {
         return;
     }
-    for (int i = 0; i < 2 * model->n_layers && cache->cells > 0; i++) {
-        if (model->widths[i] > 0) {
-            add_plane(serve, cache, plan, i, model->widths[i], i / 2 >= first, memory);
-        }
+    add_model(serve, cache, plan, model, memory);
+    const char *path = serve->server.draft;
+    if (path && model_file_read(serve->launch.tool.path, path, &draft) && draft.n_layers == 0) {
+        *memory = (struct serve_memory){.bytes = 0}; /* half of it would mislead */
+    } else {
+        add_model(serve, cache, plan, &draft, memory);
     }
+    model_file_free(&draft);
 }
 
 int serve_look(struct serve *serve, bool asked)
@@ -104,6 +117,9 @@ int serve_look(struct serve *serve, bool asked)
     const struct launch *launch = &serve->launch;
     const struct server_options *server = &serve->server;
     const char *path = *launch->model.path ? launch->model.path : server->model;
+    if (!launch->spec.stock && !server_option_is_off(server->offload)) {
+        probe_gpus(launch->tool.path, serve->gpus, sizeof serve->gpus);
+    }
     bool is_known =
         path && !server->models && !server->remote && model_file_read(launch->tool.path, path, &model);
     if (is_known && launch->spec.plan) {

@@ -39,9 +39,6 @@ void serve_summarise(struct serve *serve, const struct server_cache *cache, cons
         used = add(serve, used, "; cache %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved",
                    memory->at_most ? "at most " : "", memory->bytes / 1048576, memory->f16 / 1048576,
                    100 * (1 - memory->bytes / memory->f16));
-        if (memory->layers < memory->n_layers) {
-            used = add(serve, used, " in %d of %d layers", memory->layers, memory->n_layers);
-        }
     }
     if (found->plan) {
         used = add(serve, used, "; plan %s", found->path);

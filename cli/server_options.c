@@ -1,5 +1,5 @@
 /* Facts of llama.cpp here: common/arg.cpp (names, variables, words), tools/server/server.cpp (slots),
- * common/fit.cpp and src/llama-context.cpp (cells), src/llama-model.cpp (layers on devices). */
+ * common/fit.cpp and src/llama-context.cpp (cells), common/speculative.cpp (the draft's cache). */
 #include "server_options.h"
 #include "cli.h"
 
@@ -37,10 +37,17 @@ static const struct known_option known[] = {
     {{"-fa", "--flash-attn"}, "FLASH_ATTN", FIELD(flash), NULL},
     {{"-kvo", "--kv-offload"}, "KV_OFFLOAD", FIELD(offload), "on"},
     {{"-nkvo", "--no-kv-offload"}, "NO_KV_OFFLOAD", FIELD(offload), "off"},
-    {{"-ngl", "--gpu-layers", "--n-gpu-layers"}, "N_GPU_LAYERS", FIELD(layers), NULL},
-    {{"-dev", "--device"}, "DEVICE", FIELD(devices), NULL},
     {{"-ctk", "--cache-type-k"}, "CACHE_TYPE_K", FIELD(type_k), NULL},
     {{"-ctv", "--cache-type-v"}, "CACHE_TYPE_V", FIELD(type_v), NULL},
+    {{"-md", "--model-draft", "--spec-draft-model"}, "SPEC_DRAFT_MODEL", FIELD(draft), NULL},
+    {{"-ctkd", "--cache-type-k-draft", "--spec-draft-type-k"},
+     "SPEC_DRAFT_CACHE_TYPE_K",
+     FIELD(draft_k),
+     NULL},
+    {{"-ctvd", "--cache-type-v-draft", "--spec-draft-type-v"},
+     "SPEC_DRAFT_CACHE_TYPE_V",
+     FIELD(draft_v),
+     NULL},
     {{"--slot-save-path"}, NULL, FIELD(sessions), NULL},
 };
 enum { N_KNOWN = sizeof known / sizeof *known };
@@ -146,15 +153,4 @@ void server_options_cache(const struct server_options *options, int n_ctx_train,
     }
     context = padded(context);
     cache->cells = cache->unified ? context : padded(context / cache->slots);
-}
-
-int server_options_layers(const struct server_options *options, int n_layers)
-{
-    static const char ours[] = "TADA";
-    long long layers = number(options->layers, -1); /* "auto" and "all" are no numbers */
-    if (server_option_is_off(options->offload) || (options->devices && !strstr(options->devices, ours))) {
-        return 0;
-    }
-    /* The output counts as one layer, and is the last. */
-    return layers < 0 || layers > n_layers ? n_layers : layers == 0 ? 0 : (int)layers - 1;
 }

@@ -9,7 +9,9 @@
 struct server_options {
     const char *model;
     const char *context, *parallel, *per_slot, *unified, *fit;
-    const char *flash, *offload, *layers, *devices, *type_k, *type_v;
+    const char *flash, *offload, *type_k, *type_v;
+    const char *draft; /* a model that drafts, and its cache's types */
+    const char *draft_k, *draft_v;
     const char *sessions; /* the folder of slots */
     const char *models;   /* a folder or list of models: a router, which starts servers */
     const char *remote;   /* a model that is fetched: its path is not known before */
@@ -34,8 +36,5 @@ struct server_cache {
 
 /* n_ctx_train: of the model, 0: unknown. */
 void server_options_cache(const struct server_options *options, int n_ctx_train, struct server_cache *cache);
-
-/* Layers whose cache is on the device of the plug-in, which are the last ones: of n_layers (0: unknown). */
-int server_options_layers(const struct server_options *options, int n_layers);
 
 #endif

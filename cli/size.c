@@ -22,31 +22,21 @@ int size_step(const struct size_options *options)
     return options->unified ? CELLS_STEP : CELLS_STEP * options->parallel;
 }
 
-void size_close(struct size_model *model)
+int size_open(struct engine *engine, const struct size_options *options, struct size_model *model)
 {
-    for (int i = 0; i < 2; i++) {
-        if (model->is_open[i]) {
-            model_close(&model->models[i]);
-            model->is_open[i] = false;
-        }
-    }
+    *model = (struct size_model){.engine = engine, .options = *options};
+    return model_open_sizes(engine, options->model_path, &model->model);
 }
 
-static int open_model(struct size_model *model, bool plugin)
+void size_close(struct size_model *model)
 {
-    int status = 0;
-    if (!model->is_open[plugin]) {
-        status = model_open_sizes(model->engine, model->options.model_path, plugin, &model->models[plugin]);
-        model->is_open[plugin] = status == 0;
-    }
-    return status;
+    model_close(&model->model);
 }
 
 int size_choose(struct size_model *model, const char *spec, struct size_cache *cache)
 {
     *cache = (struct size_cache){.model = model, .spec = spec};
-    int status = cache_choose(model->engine, spec, NULL, &cache->parsed);
-    return status == 0 ? open_model(model, !cache->parsed.stock) : status;
+    return cache_choose(model->engine, spec, NULL, &cache->parsed);
 }
 
 static struct llama_context_params context_params(const struct size_cache *cache, int n_ctx)
@@ -92,7 +82,7 @@ static void divide_cache(const struct breakdown *breakdown, const tada_plane_par
     parts->rows = left - parts->recurrent;
 }
 
-/* Without the plug-in, llama.cpp maps the file from the first to the last tensor that it uses as it is. */
+/* llama.cpp maps the file from the first to the last tensor that it uses as it is. */
 static size_t mapped_beside(const struct model *model, const struct breakdown *breakdown)
 {
     size_t in_file = (size_t)model->engine->llama_model_size(model->llama);
@@ -103,7 +93,7 @@ static size_t mapped_beside(const struct model *model, const struct breakdown *b
 int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
 {
     struct engine *engine = cache->model->engine;
-    const struct model *model = &cache->model->models[!cache->parsed.stock];
+    const struct model *model = &cache->model->model;
     struct breakdown breakdown;
     tada_plane_parts planes;
     size_t scratch;
@@ -113,25 +103,22 @@ int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
     struct llama_context *context = engine->llama_init_from_model(model->llama, context_params(cache, n_ctx));
     engine->measure_planes();
     bool got = context && breakdown_get(engine->library, context, &breakdown);
-    const char *refused = engine->measure_end(&planes, &scratch);
+    engine->measure_end(&planes, &scratch);
     *parts = (struct size_parts){0};
     if (context) {
         parts->n_ctx = (int)engine->llama_n_ctx(context);
         engine->llama_free(context);
     }
-    if (!context || refused) {
+    if (!context) {
         cli_fail("%s cannot have the cache %s (%s): choose another cache or a smaller context.", model->name,
-                 cache->spec,
-                 refused              ? refused
-                 : *engine->complaint ? engine->complaint
-                                      : "llama.cpp does not say why");
+                 cache->spec, *engine->complaint ? engine->complaint : "llama.cpp does not say why");
         return EXIT_USAGE;
     }
     if (!got) {
         return cli_fail("libllama does not tell sizes: use the llama.cpp that TaDA was built for.");
     }
     parts->weights = breakdown.weights;
-    parts->mapped = cache->parsed.stock ? mapped_beside(model, &breakdown) : 0;
+    parts->mapped = mapped_beside(model, &breakdown);
     parts->compute = breakdown.compute;
     parts->output = bytes_of(engine->output_mib);
     parts->scratch = scratch;

@@ -33,12 +33,11 @@ struct size_parts {
         scratch; /* of the plug-in, at most: rows of the batch at hand, and what its attention works with */
 };
 
-/* The model without its weights, as it is with the plug-in and without: each opened when first needed. */
+/* The model without its weights. */
 struct size_model {
     struct engine *engine;
     struct size_options options;
-    struct model models[2];
-    bool is_open[2];
+    struct model model;
 };
 
 /* A cache whose sizes are asked for. */
@@ -50,6 +49,7 @@ struct size_cache {
 
 /* All of these print what is wrong and return an exit status. */
 
+int size_open(struct engine *engine, const struct size_options *options, struct size_model *model);
 /* The cache that size_of then speaks of, until the next one is chosen. */
 int size_choose(struct size_model *model, const char *spec, struct size_cache *cache);
 /* The parts with a context of so many cells. */

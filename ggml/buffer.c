@@ -106,6 +106,7 @@ static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct 
     if (!tensor->view_src && b->n_come < b->n_tensors) {
         size_t bytes = cache_shape_bytes(b->policy, tensor);
         b->becomes += bytes ? bytes : ggml_nbytes(tensor);
+        cache_buffer_expect(b, bytes, bytes ? ggml_nbytes(tensor) : 0);
         if (++b->n_come == b->n_tensors) {
             buffer->size = b->becomes;
         }

@@ -75,6 +75,9 @@ cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *
         free(b);
         return NULL;
     }
+    if (n_tensors == 0) {
+        pages_enlarge(base, size); /* weights, perhaps, as in other memory of the host */
+    }
     b->base = base;
     b->size = size;
     b->policy = policy;
@@ -156,11 +159,33 @@ cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor)
     return buffer && buffer->buft == &cache_buffer_type ? buffer->context : NULL;
 }
 
+void cache_buffer_expect(cache_buffer *b, size_t bytes, size_t bytes_f16)
+{
+    pthread_mutex_lock(&buffers_lock);
+    b->expected += bytes;
+    b->expected_f16 += bytes_f16;
+    pthread_mutex_unlock(&buffers_lock);
+}
+
+bool cache_buffer_plain(cache_buffer *b)
+{
+    bool is_news = !b->told_plain;
+    b->told_plain = true;
+    pthread_mutex_lock(&buffers_lock);
+    b->expected = b->expected_f16 = 0;
+    pthread_mutex_unlock(&buffers_lock);
+    return is_news;
+}
+
 void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
 {
     size_t sums[3] = {0};
     pthread_mutex_lock(&buffers_lock);
     for (const cache_buffer *b = buffers; b; b = b->next) {
+        if (!b->planes) {
+            sums[0] += b->expected;
+            sums[2] += b->expected_f16;
+        }
         for (const cache_plane *c = b->planes; c; c = c->next) {
             sums[0] += c->bytes;
             sums[1] += used ? pages_resident(c->memory, c->bytes) : 0;
@@ -380,8 +405,7 @@ void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
 
 static void tell_plain(cache_buffer *b, const char *name, const char *why)
 {
-    if (!b->told_plain) {
-        b->told_plain = true;
+    if (cache_buffer_plain(b)) {
         log_line(GGML_LOG_LEVEL_WARN, "%s and others stay as they are: %s", name, why);
     }
 }

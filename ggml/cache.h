@@ -70,6 +70,8 @@ struct cache_buffer {
     int n_tensors;    /* that are to come; 0: unknown, as with RPC */
     int n_come;       /* of these */
     size_t becomes;   /* bytes that those that came will occupy, as far as can be told */
+    /* Of the planes that its tensors may become, until the first one is made; 0: none will be. */
+    size_t expected, expected_f16;
     bool told_plain;  /* why tensors are not compressed */
     bool told_plan;   /* that the plan is for another model */
     restored *ranges; /* what was set before there was a plane; NULL: nothing */
@@ -90,7 +92,12 @@ cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor);
 
 /* Whether there is any. */
 bool cache_any(void);
-/* Bytes of all buffers: what their planes may occupy, what of it is in memory now, and in f16. */
+/* A tensor has come that may become a plane. */
+void cache_buffer_expect(cache_buffer *buffer, size_t bytes, size_t bytes_f16);
+/* Notes that some or all of its tensors stay as they are. False: that was known, and has been told. */
+bool cache_buffer_plain(cache_buffer *buffer);
+/* Bytes of all buffers: what their planes may occupy (also before there are any, as far as can be told), what
+ * of it is in memory now, and in f16. */
 void cache_bytes(size_t *reserved, size_t *used, size_t *f16);
 /* What they hold beside: pools, and scratch of graphs. */
 size_t cache_scratch_bytes(void);

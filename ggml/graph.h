@@ -15,6 +15,7 @@
 /* The lists and the scratch of one backend. */
 typedef struct graph graph;
 
+/* What computed graphs before they were hooked. */
 typedef enum ggml_status (*graph_original)(ggml_backend_t backend, struct ggml_cgraph *cgraph);
 
 /* NULL: memory is short. */

@@ -45,8 +45,9 @@ static bool plan_fits(const cache_buffer *b, uint64_t fingerprint)
     return !plan || !plan->fingerprint || !fingerprint || plan->fingerprint == fingerprint;
 }
 
-/* A tensor of a cache that stays as it is. */
-static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tensor *tensor, bool has_attention)
+/* A tensor of a cache that stays as it is. *told: another buffer of the same graph has said so. */
+static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tensor *tensor, bool has_attention,
+                       bool *told)
 {
     enum tada_kind kind;
     int layer;
@@ -55,11 +56,12 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
         !cache_name(tensor->name, &kind, &layer)) {
         return;
     }
-    b->told_plain = true;
+    (void)cache_buffer_plain(b);
     if (has_attention) {
-        log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay exact: %s reads them, not attention",
+        log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay as they are: %s reads them, not flash attention",
                  tensor->name, ggml_op_name(reader->op));
-    } else {
+    } else if (!*told) {
+        *told = true;
         log_line(
             GGML_LOG_LEVEL_WARN,
             "the KV cache stays in f16: this model is computed without flash attention, which a compressed "
@@ -150,7 +152,7 @@ static void tell_attention(const struct ggml_tensor *op)
         const struct ggml_tensor *root = op->src[i] ? cache_root(op->src[i]) : NULL;
         cache_buffer *b = root ? cache_buffer_of(root) : NULL;
         if (b && !b->told_plain && root->type != GGML_TYPE_F16) {
-            b->told_plain = true;
+            (void)cache_buffer_plain(b);
             log_line(
                 GGML_LOG_LEVEL_WARN,
                 "%s and others stay as they are: caches are compressed where both K and V have the type f16",
@@ -163,7 +165,7 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
 {
     made m = {.n = 0};
     uint64_t fingerprint = 0;
-    bool has_attention = false, known = false;
+    bool has_attention = false, known = false, told = false;
     for (int i = 0; i < cgraph->n_nodes; i++) {
         const struct ggml_tensor *op = cgraph->nodes[i];
         if (op->op != GGML_OP_FLASH_ATTN_EXT) {
@@ -181,7 +183,7 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
     }
     for (int i = 0; i < cgraph->n_nodes; i++) {
         for (int s = 0; is_reader(cgraph->nodes[i]) && s < 2 && cgraph->nodes[i]->src[s]; s++) {
-            tell_plain(cgraph->nodes[i], cache_root(cgraph->nodes[i]->src[s]), has_attention);
+            tell_plain(cgraph->nodes[i], cache_root(cgraph->nodes[i]->src[s]), has_attention, &told);
         }
     }
     for (int i = 0; i < m.n; i++) {

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Looks for new work before a thread goes to sleep, some 20 microseconds: attention over a short context
- * takes no longer than it takes to wake somebody up. */
-enum { LOOKS = 1000 };
+enum { LOOKS = 4000 }; /* of a thread that stays awake */
 
 typedef struct worker {
     tada_team *team;
@@ -22,6 +20,7 @@ struct tada_team {
     worker *workers; /* [lent.n - 1] */
     pthread_mutex_t lock;
     pthread_cond_t begun, ended;
+    atomic_int looks; /* before a thread sleeps */
     /* Changed with the lock held. */
     _Atomic unsigned long round; /* pieces of work so far */
     _Atomic int busy;            /* workers that are not done with this one */
@@ -45,7 +44,7 @@ static void *worker_main(void *argument)
     tada_team *team = me->team;
     unsigned long seen = 0;
     for (;;) {
-        for (int i = 0; i < LOOKS && atomic_load(&team->round) == seen; i++) {
+        for (int i = 0; i < team->looks && atomic_load(&team->round) == seen; i++) {
             breathe();
         }
         pthread_mutex_lock(&team->lock);
@@ -88,7 +87,7 @@ static void run(void *pool, tada_work work, void *context)
     }
     begin(team, work, context, false);
     work(context, 0, team->lent.n);
-    for (int i = 0; i < LOOKS && atomic_load(&team->busy) > 0; i++) {
+    for (int i = 0; i < team->looks && atomic_load(&team->busy) > 0; i++) {
         breathe();
     }
     pthread_mutex_lock(&team->lock);
@@ -135,6 +134,11 @@ void tada_team_free(tada_team *team)
     pthread_mutex_destroy(&team->lock);
     free(team->workers);
     free(team);
+}
+
+void tada_team_stay_awake(tada_team *team)
+{
+    team->looks = LOOKS;
 }
 
 const tada_threads *tada_team_lend(const tada_team *team)

@@ -17,6 +17,10 @@ typedef struct tada_team tada_team;
 tada_team *tada_team_create(int n);
 void tada_team_free(tada_team *team); /* NULL is fine */
 
+/* Has threads look for new work for some 100 microseconds before they sleep: for measurements, as to wake one
+ * takes longer than attention over a short context. On a busy machine it costs more than it gives. */
+void tada_team_stay_awake(tada_team *team);
+
 /* What to hand to the library; it lives as long as the team. */
 const tada_threads *tada_team_lend(const tada_team *team);
 

@@ -7,6 +7,7 @@
 import collections
 import contextlib
 import functools
+import re
 import warnings
 
 from .host import Error, Host, get_host
@@ -14,7 +15,8 @@ from .host import Error, Host, get_host
 __all__ = ["Error", "Memory", "doctor", "memory", "use"]
 __version__ = "0.1.0"
 
-Memory = collections.namedtuple("Memory", "cache scratch")
+Memory = collections.namedtuple("Memory", "cache scratch used")
+_STOCK = re.compile(r"(b?f16|f32|i?q\d_\w+)(/|$)")  # cache types of llama.cpp
 _current = None  # the cache that a new Llama gets; None: llama.cpp's
 
 
@@ -44,8 +46,10 @@ def use(cache="tada"):
 
 
 def memory():
-    """Bytes that the compressed caches of all Llama objects occupy now: their buffers, and their scratch."""
-    return Memory(get_host().bytes_of("cache"), get_host().bytes_of("scratch"))
+    """Bytes of the compressed caches of all Llama objects: cache, what they can become; scratch, what they hold beside
+    it; used, what of the cache is in memory now."""
+    reserved, used = get_host().cache_bytes()
+    return Memory(reserved, get_host().scratch_bytes(), used)
 
 
 def doctor():
@@ -66,26 +70,34 @@ def doctor():
 def _activate(cache):
     global _current
     if cache is not None:
-        get_host().register(cache)
+        if _STOCK.match(cache):
+            raise Error(f"'{cache}' is a cache of llama.cpp: choose it with type_k and type_v of Llama, after "
+                        "tada.use(None).")
+        get_host().set_cache(cache)
         _hook(get_host().llama_cpp.Llama)
     elif _current is not None:
-        get_host().unregister()
+        get_host().set_cache("f16")
     _current = cache
 
 
 def _options(options):
-    """Those with which Llama(...) has llama.cpp ask our device for the cache. Error: the user's forbid it."""
+    """Those with which flash attention reads the cache, as it must to be compressed."""
     options = dict(options)
-    for name in ("flash_attn", "offload_kqv"):
-        if not options.setdefault(name, True):
-            raise Error(f"The cache {_current} needs {name}=True: leave {name} away, or call tada.use(None) "
-                        "first.")
     for name in ("type_k", "type_v"):
         if options.get(name) not in (None, get_host().llama_cpp.GGML_TYPE_F16):
             raise Error(f"{name} chooses a cache of llama.cpp, but tada.use('{_current}') one of TaDA: leave one of "
                         "them away.")
-    # The layers' device is ours, which takes their caches; their weights and all else stay on the CPU.
-    return {**options, "n_gpu_layers": -1, "split_mode": get_host().llama_cpp.LLAMA_SPLIT_MODE_LAYER}
+    options.setdefault("flash_attn", True)
+    return options
+
+
+def _check_plan(path):
+    """Error: the plan is for another model, of which the plug-in would only warn."""
+    plan = _current[len("tada:@"):] if _current.startswith("tada:@") else None
+    if plan and path:
+        told, wanted = get_host().fingerprint(plan), get_host().fingerprint(path)
+        if told and wanted and told != wanted:
+            raise Error(f"The plan {plan} is for another model: make one for this model with 'tada calibrate'.")
 
 
 def _hook(llama_class):
@@ -99,16 +111,15 @@ def _hook(llama_class):
             original(self, *args, **options)
             return
         self._stack = contextlib.ExitStack()  # which a Llama that was never made closes, too
-        before = get_host().bytes_of("cache")
-        try:
-            original(self, *args, **_options(options))
-        except ValueError as error:
-            reason = get_host().refusal() if "llama_context" in str(error) else None
-            if reason:
-                raise Error(f"The cache {_current} cannot be used: {reason}") from error
-            raise
-        if get_host().bytes_of("cache") == before:
-            warnings.warn(f"This model has no KV cache that {_current} could compress.", stacklevel=2)
+        _check_plan(args[0] if args else options.get("model_path"))
+        before = memory().cache
+        original(self, *args, **_options(options))
+        if not options.get("flash_attn", True):
+            warnings.warn(f"Without flash attention the cache is not compressed: leave flash_attn=False away for "
+                          f"{_current}.", stacklevel=2)
+        elif memory().cache == before:
+            warnings.warn(f"This model has no KV cache that {_current} could compress: one that is on a GPU comes to "
+                          "RAM with offload_kqv=False.", stacklevel=2)
 
     init._tada = True
     llama_class.__init__ = init

@@ -6,7 +6,17 @@ import pathlib
 
 LLAMA_CPP_PYTHON = "0.3.36"  # whose llama.cpp the package is built for where nothing else is asked for
 PLUGIN = "libggml-tada.so"
-GPU_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
+# What is used of ggml/tada_plugin.h: its version; results and arguments. tests/python/test_abi.py compares them.
+PLUGIN_VERSION = 1
+GGUF_TYPE_UINT64, F32 = 10, 0  # of gguf_type, ggml_type
+MOST_NORM_BYTES = 4 << 20
+ERROR_BYTES = 256  # of tada_error, which is text alone
+_SIZE = ctypes.POINTER(ctypes.c_size_t)
+FUNCTIONS = {
+    "set_cache": (ctypes.c_bool, ctypes.c_char_p, ctypes.c_char_p),
+    "cache_bytes": (None, _SIZE, _SIZE, _SIZE),
+    "scratch_bytes": (ctypes.c_size_t,),
+}
 
 
 class Error(RuntimeError):
@@ -52,9 +62,7 @@ class Host:
             # Built with loadable backends (GGML_BACKEND_DL), which llama.cpp looks for beside python.
             declare(self.library, "ggml_backend_load_all_from_path", None,
                     ctypes.c_char_p)(os.fsencode(os.path.dirname(path)))
-        self._check_devices()
-        self.registry = None  # of the plug-in, once it was loaded
-        self.registered = False
+        self.functions = None  # of the plug-in, once it is loaded
 
     def _check_fit(self, report):
         other = (f"install llama-cpp-python=={LLAMA_CPP_PYTHON}, or build this package with "
@@ -70,7 +78,6 @@ class Host:
         self.path = plugin_path()
         report("plug-in", str(self.path))
         try:
-            # Kept open, because models and contexts go on using it when the device is taken off the list.
             self.plugin = ctypes.CDLL(str(self.path))
             built_for = declare(self.plugin, "tada_plugin_built_for", ctypes.c_char_p)().decode()
         except (OSError, AttributeError) as error:
@@ -82,72 +89,78 @@ class Host:
             raise Error(f"llama-cpp-python {version} has ggml {ggml} ({commit}), the plug-in is for {built_for}: "
                         f"{other}")
 
-    def _check_devices(self):
-        device_type = declare(self.library, "ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
-        name = declare(self.library, "ggml_backend_dev_name", ctypes.c_char_p, ctypes.c_void_p)
-        get = declare(self.library, "ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
-        count = declare(self.library, "ggml_backend_dev_count", ctypes.c_size_t)
-        devices = [get(i) for i in range(count())]
-        names = [name(device).decode() for device in devices if device_type(device) in GPU_TYPES]
-        gpus = ", ".join(name for name in names if name != "TADA")
-        if gpus:
-            raise Error(f"llama.cpp would share the layers between the compressed cache, which is the CPU's, and "
-                        f"{gpus}: hide the GPU, such as with CUDA_VISIBLE_DEVICES= in the environment.")
-
-    def _proc(self, name, result, *arguments):
+    def _proc(self, registry, name, result, *arguments):
         """A function that the plug-in hands out."""
         get = declare(self.library, "ggml_backend_reg_get_proc_address", ctypes.c_void_p, ctypes.c_void_p,
                       ctypes.c_char_p)
-        address = get(self.registry, name.encode())
-        if not address:
-            raise Error(f"{self.path} is of another version: install the package again, or unset TADA_PLUGIN.")
-        return ctypes.CFUNCTYPE(result, *arguments)(address)
+        address = get(registry, f"tada_plugin_{name}".encode())
+        return ctypes.CFUNCTYPE(result, *arguments)(address) if address else None
 
-    def register(self, cache):
-        """Contexts that are made from now on have this cache; models, a device that asks for it."""
-        registered = self.registered
-        if not registered:
-            # Where GGML_BACKEND_PATH made ggml load it before, it may have no device.
-            by_name = declare(self.library, "ggml_backend_reg_by_name", ctypes.c_void_p, ctypes.c_char_p)
-            self._unload(by_name(b"TADA"))
-            before = os.environ.get("TADA_CACHE")
-            os.environ["TADA_CACHE"] = "tada"  # with a cache of llama.cpp there the plug-in has no device
-            try:
-                load = declare(self.library, "ggml_backend_load", ctypes.c_void_p, ctypes.c_char_p)
-                self.registry = load(os.fsencode(self.path))
-            finally:
-                if before is None:
-                    del os.environ["TADA_CACHE"]
-                else:
-                    os.environ["TADA_CACHE"] = before
-            if not self.registry:
-                raise Error(f"ggml does not load {self.path}: see what it said on standard error.")
-            self.registered = True
-        why = ctypes.create_string_buffer(256)
-        set_cache = self._proc("tada_set_cache", ctypes.c_bool, ctypes.c_char_p, ctypes.c_char_p)
-        if not set_cache(cache.encode(), why):
-            if not registered:
-                self.unregister()
+    def _load(self):
+        # GGML_BACKEND_PATH may have made ggml load it before.
+        by_name = declare(self.library, "ggml_backend_reg_by_name", ctypes.c_void_p, ctypes.c_char_p)
+        load = declare(self.library, "ggml_backend_load", ctypes.c_void_p, ctypes.c_char_p)
+        registry = by_name(b"TADA") or load(os.fsencode(self.path))
+        if not registry:
+            raise Error(f"ggml does not load {self.path}: see what it said on standard error.")
+        version = self._proc(registry, "version", ctypes.c_int)
+        functions = {}
+        if version and version() == PLUGIN_VERSION:
+            functions = {name: self._proc(registry, name, *types) for name, types in FUNCTIONS.items()}
+        if not functions or not all(functions.values()):
+            raise Error(f"{self.path} is of another version: install the package again, or unset TADA_PLUGIN.")
+        self.functions = functions
+        self.set_cache("f16")  # until another one is asked for, whatever TADA_CACHE says
+
+    def set_cache(self, cache):
+        """Contexts that are made from now on have this cache, which may be one of llama.cpp."""
+        if not self.functions:
+            self._load()
+        why = ctypes.create_string_buffer(ERROR_BYTES)
+        if not self.functions["set_cache"](cache.encode(), why):
             raise Error(why.value.decode(errors="replace"))
 
-    def unregister(self):
-        """Models that are loaded from now on do not see the plug-in; those that are there keep their caches."""
-        if self.registered:
-            self._unload(self.registry)
-            self.registered = False
+    def cache_bytes(self):
+        """Of all contexts that are open: what their compressed caches can become, and what of it is in memory."""
+        reserved, used = ctypes.c_size_t(), ctypes.c_size_t()
+        if self.functions:
+            self.functions["cache_bytes"](reserved, used, None)
+        return reserved.value, used.value
 
-    def _unload(self, registry):
-        if registry:
-            declare(self.library, "ggml_backend_unload", None, ctypes.c_void_p)(registry)
+    def scratch_bytes(self):
+        return self.functions["scratch_bytes"]() if self.functions else 0
 
-    def refusal(self):
-        """Why the plug-in refused the last context, or None."""
-        text = self._proc("tada_refusal", ctypes.c_char_p)()
-        return text.decode() if text else None
+    def fingerprint(self, path):
+        """That of a model's or a plan's file (doc/plan.md), or 0, if it has none."""
+        library = self.library
 
-    def bytes_of(self, what):
-        """Of all contexts that are open: "cache" or "scratch"."""
-        return self._proc(f"tada_{what}_bytes", ctypes.c_size_t)() if self.registry else 0
+        class Parameters(ctypes.Structure):
+            _fields_ = [("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p)]
+
+        pointer, name, number, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_size_t
+        file = declare(library, "gguf_init_from_file", pointer, name, Parameters)(os.fsencode(path), Parameters(True))
+        if not file:
+            return 0
+        try:
+            key = declare(library, "gguf_find_key", number, pointer, name)(file, b"tada.plan.fingerprint")
+            if key >= 0:
+                kind = declare(library, "gguf_get_kv_type", ctypes.c_int, pointer, number)(file, key)
+                value = declare(library, "gguf_get_val_u64", ctypes.c_uint64, pointer, number)
+                return value(file, key) if kind == GGUF_TYPE_UINT64 else 0
+            norm = declare(library, "gguf_find_tensor", number, pointer, name)(file, b"blk.0.attn_norm.weight")
+            if norm < 0 or declare(library, "gguf_get_tensor_type", ctypes.c_int, pointer, number)(file, norm) != F32:
+                return 0
+            start = (declare(library, "gguf_get_data_offset", size, pointer)(file) +
+                     declare(library, "gguf_get_tensor_offset", size, pointer, number)(file, norm))
+            length = declare(library, "gguf_get_tensor_size", size, pointer, number)(file, norm)
+        finally:
+            declare(library, "gguf_free", None, pointer)(file)
+        result = 0xcbf29ce484222325
+        with open(path, "rb") as file:
+            file.seek(start)
+            for byte in file.read(min(length, MOST_NORM_BYTES)):
+                result = (result ^ byte) * 0x100000001b3 % 2**64
+        return result
 
 
 @functools.lru_cache(maxsize=None)

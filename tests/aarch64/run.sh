@@ -26,5 +26,5 @@ cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { cat 
 
 # Programs of the tests, but not what others of them do as well.
 unset TADA_KERNELS
-QEMU_CPU=max TADA_QUICK=16 OMP_WAIT_POLICY=passive ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure \
+QEMU_CPU=max TADA_QUICK=16 ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure \
     --no-tests=error -R '^(unit_|golden$|kernels)' -E '^(unit_test_attention|kernels_scalar)$'

@@ -22,7 +22,7 @@ echo "tool=$(basename "$0")"
 echo "folder=$(dirname "$0")"
 echo "plugin=${GGML_BACKEND_PATH-unset}"
 echo "cache=${TADA_CACHE-unset}"
-echo "device=${TADA_DEVICE-unset}"
+echo "rpc=${TADA_RPC-unset}"
 echo "sessions=${TADA_SESSIONS-unset}"
 echo "inherit=${TADA_SESSIONS_INHERIT-unset}"
 echo "preload=${LD_PRELOAD-unset}"
@@ -216,9 +216,15 @@ call 7 run --exit 7
 call 0 serve --port 8081; has "tool=llama-server"; arguments --port 8081
 call 0 serve --tool x; has "tool=llama-server"; arguments --tool x
 
-# The RPC server: its device by name, no model, no type of llama.cpp.
-call 0 rpc --cache tada:4 -p 7 -- --help; has "tool=ggml-rpc-server"; has "cache=tada:4"; has "device=all"
-arguments -d TADA -p 7 --help
+# The RPC server: the CPU by name, a port that is one, no model, no type of llama.cpp.
+call 0 rpc --cache tada:4 -p 7 -- --help; has "tool=ggml-rpc-server"; has "cache=tada:4"; has "rpc=1"
+arguments -d CPU -p 7 --help
+for port in abc "" 0 -1 7x 65536 99999999 99999999999999999999; do
+    call 2 rpc -p "$port"; has "--port takes a whole number from 1 to 65535, not '$port'"; hasnt "tool="
+    call 2 rpc --cache tada:4 -- --port "$port"; hasnt "tool="
+done
+call 0 rpc --port 65535; arguments -d CPU --port 65535
+call 0 run; has "rpc=unset"
 call 2 rpc --cache q8_0; has "start ggml-rpc-server itself"
 call 0 run --tool completion; has "tool=llama-completion"
 call 0 run --tool=llama-bench; has "tool=llama-bench"
@@ -237,21 +243,18 @@ LLAMA_ARG_KV_UNIFIED=1 LLAMA_ARG_NO_KV_UNIFIED=1 call 0 serve -c 2048 -np 2; has
 call 0 serve --kv-unified-per-slot 512 -np 3 -kvu; has "context 1536, shared by 3 slots"
 call 0 serve; has "context as the model says, 4 slots"
 call 0 serve --models-dir "$work"; has "a router, which starts a server for each model"
-call 2 serve -fa off; has "needs flash attention"; hasnt "tool="
-LLAMA_ARG_FLASH_ATTN=0 call 2 serve; has "needs flash attention"
-LLAMA_ARG_FLASH_ATTN=0 call 0 serve -fa auto; arguments -fa auto
-call 0 serve -fa off --cache f16; has "tool=llama-server"
-for options in "-ngl 0" "-ngl 1" "--gpu-layers 0" "-nkvo" "--no_kv_offload" "-dev none"; do
-    call 0 serve $options; has "nothing is compressed"; arguments $options
-    call 0 serve --cache q8_0 $options; hasnt "nothing is compressed"
-done
-for options in "-ngl 2" "-ngl all" "-nkvo -kvo" "-dev TADA" "-ctk f16"; do
+call 0 serve -fa off; has "nothing is compressed: only caches that flash attention reads are"; arguments -fa off
+LLAMA_ARG_FLASH_ATTN=0 call 0 serve; has "nothing is compressed"
+LLAMA_ARG_FLASH_ATTN=0 call 0 serve -fa auto; hasnt "compressed"; arguments -fa auto
+call 0 serve -fa off --cache f16; hasnt "compressed"; has "tool=llama-server"
+for options in "-ngl 0" "-ngl 1" "-ngl 2" "-ngl all" "--gpu-layers 0" "-nkvo" "--no_kv_offload" "-dev none" "-ctk f16"; do
     call 0 serve $options; hasnt "compressed"; arguments $options
 done
-LLAMA_ARG_NO_KV_OFFLOAD=1 call 0 serve; has "nothing is compressed"
-call 0 serve -ctk q8_0; has "keys stay as they are"
-call 0 serve -ctv q8_0; has "values stay as they are"
-call 0 serve -ctk q8_0 --cache-type-v bf16; has "keys and values stay as they are"
+LLAMA_ARG_NO_KV_OFFLOAD=1 call 0 serve; hasnt "compressed"
+for options in "-ctk q8_0" "-ctv q8_0" "-ctk q8_0 --cache-type-v bf16"; do
+    call 0 serve $options; has "nothing is compressed: only caches whose keys and values are both of type f16"; arguments $options
+    call 0 serve $options --cache f16; hasnt "compressed"
+done
 touch "$work/plan.gguf"
 call 0 serve -md draft.gguf; arguments -md draft.gguf
 call 2 serve --models-dir "$work" --cache "tada:@$work/plan.gguf"; has "router"
@@ -328,8 +331,36 @@ if [ -n "$compiler" ]; then
             has "TADA_LLAMA_DIR"
         fi
     done
+    # A server that would go on without compression is not started.
+    library "$work/app/bin/libggml-tada.so" 'const char *tada_plugin_built_for(void) { return "ggml 9.9.8 (abc)"; }'
+    call 1 rpc; has "the plug-in was built for ggml 9.9.8 (abc)"; hasnt "tool="
     library "$work/app/bin/libggml-tada.so" 'extern int not_there(void); int (*needs)(void) = not_there;'
     call 1 doctor; has "not_there"; has "does not load"
+
+    # A llama.cpp that has a GPU; with a plug-in that it does not load.
+    if "$tada" help eval > /dev/null 2>&1; then
+        library "$work/tools/libggml.so" '
+            #include <stddef.h>
+            #define NOTHING(name) void *name(void) { return NULL; }
+            NOTHING(ggml_backend_load) NOTHING(ggml_backend_load_all_from_path) NOTHING(ggml_backend_dev_by_type)
+            NOTHING(ggml_backend_dev_buffer_type) NOTHING(ggml_backend_alloc_ctx_tensors_from_buft)
+            NOTHING(ggml_backend_buffer_name) NOTHING(ggml_backend_buffer_free) NOTHING(ggml_init) NOTHING(ggml_free)
+            NOTHING(ggml_tensor_overhead) NOTHING(ggml_new_tensor_3d) NOTHING(ggml_set_name) NOTHING(ggml_log_set)
+            NOTHING(ggml_backend_reg_get_proc_address)
+            size_t ggml_backend_dev_count(void) { return 3; }
+            void *ggml_backend_dev_get(size_t i) { static char devices[3]; return devices + i; }
+            static size_t number(void *device) { return (char *)device - (char *)ggml_backend_dev_get(0); }
+            int ggml_backend_dev_type(void *device) { return (int)number(device); } /* CPU, GPU, integrated GPU */
+            const char *ggml_backend_dev_name(void *device) { return number(device) == 1 ? "CUDA0" : "Vulkan0"; }'
+        library "$work/app/bin/libggml-tada.so" 'const char *tada_plugin_built_for(void) { return "ggml 9.9.9 (abc)"; }'
+        uncompressed="layers that llama.cpp puts on CUDA0, Vulkan0 keep an uncompressed cache there; -nkvo keeps it in RAM"
+        call 0 serve -c 1024; has "$uncompressed"; has "tool=llama-server"
+        call 0 serve -c 1024 -nkvo; hasnt "uncompressed"
+        LLAMA_ARG_NO_KV_OFFLOAD=1 call 0 serve -c 1024; hasnt "uncompressed"
+        call 0 serve -c 1024 --cache q8_0; hasnt "uncompressed"
+        call 1 doctor; has "CUDA0, Vulkan0: layers that llama.cpp puts there keep an uncompressed cache"
+        has "a cache is not compressed"; has "libggml-tada.so does not load"
+    fi
 fi
 
 echo "$checks checks, $failures failures"

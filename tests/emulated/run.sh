@@ -19,7 +19,7 @@ cmake --build "$build" --parallel "$(nproc)" --target test_kernels test_attentio
     > "$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
 
 tests() { ctest --test-dir "$build" --output-on-failure --no-tests=error "$@"; }
-export OMP_WAIT_POLICY=passive TADA_QUICK=16
+export TADA_QUICK=16
 unset TADA_KERNELS
 tests --parallel "$(nproc)" -R '^(kernels_(avx512vnni|avx512|avxvnni)|golden)$'
 for set in avx512vnni avx512 avxvnni; do

@@ -4,6 +4,7 @@
 #include "tada.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 TADA_API void tada_faults_start(long n, bool onwards);
@@ -33,6 +34,13 @@ int __wrap_munmap(void *at, size_t n)
 {
     mapped -= (long)n;
     return __real_munmap(at, n);
+}
+
+char *__wrap_strdup(const char *text);
+char *__wrap_strdup(const char *text)
+{
+    char *copy = __wrap_malloc(strlen(text) + 1);
+    return copy ? strcpy(copy, text) : NULL;
 }
 
 /* The n-th allocation of the plug-in from now on fails, perhaps with all that come after it. */

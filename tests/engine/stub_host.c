@@ -6,11 +6,14 @@
 #include "ggml.h"
 
 #include <dlfcn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 static char version[100], commit[100];
 static int shift; /* of the numbers of all operations */
+
+void ggml_log_internal(enum ggml_log_level level, const char *format, ...);
 
 const char *ggml_version(void)
 {
@@ -46,6 +49,16 @@ const char *ggml_op_name(enum ggml_op op)
     default:
         return "another";
     }
+}
+
+/* What the plug-in says goes the way of all that ggml says. */
+void ggml_log_internal(enum ggml_log_level level, const char *format, ...)
+{
+    va_list arguments;
+    (void)level;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
 }
 
 int main(int argc, char **argv)

@@ -14,7 +14,7 @@ command -v nm > /dev/null && [ -f "${TADA_GGML_H:-}" ] || { echo "skipped: needs
 symbols() { nm -D --undefined-only "$plugin" | awk '{ print $NF }' | grep -E '^(ggml|gguf)_'; }
 host() { # NAME SYMBOL_LEFT_OUT
     { echo '#include <stdlib.h>'
-      symbols | grep -vxE "ggml_version|ggml_commit|ggml_op_name|$2" | sed 's/.*/void &(void) { abort(); }/'; } > "$work/stubs.c"
+      symbols | grep -vxE "ggml_version|ggml_commit|ggml_op_name|ggml_log_internal|$2" | sed 's/.*/void &(void) { abort(); }/'; } > "$work/stubs.c"
     "${CC:-cc}" -rdynamic -I"$(dirname "$TADA_GGML_H")" "$here/stub_host.c" "$work/stubs.c" -ldl -o "$work/$1"
 }
 asked() { # HOST WHAT ANSWER: what it prints, and that it ends well
@@ -33,6 +33,22 @@ check "other numbers of operations are not" asked stub ops 0
 check "... and the log says what to rebuild" told 1
 check "a host without a function that we need" host poor ggml_backend_dev_by_type
 check "... does not load the plug-in, and goes on" asked poor same '.*undefined symbol: ggml_backend_dev_by_type.*'
+
+# A plug-in that fits, but whose functions are those of another version: nothing of it is called but what tells that.
+if "$bin/tada" help eval > /dev/null 2>&1; then
+    built_for=$("$bin/tada" doctor | sed -n 's/^ok  *built for  *//p')
+    include=$(dirname "$TADA_GGML_H")
+    for version in 0 99 none; do
+        "${CC:-cc}" -shared -fPIC -DBUILT_FOR="\"$built_for\"" -DVERSION="${version/none/-1}" -I"$include" -I"$include/../src" \
+            -I"$here/../../ggml" -I"$here/../../include" "$here/other_abi.c" -o "$work/abi-$version.so" > "$work/out" 2>&1
+        check "a plug-in with functions of version $version" test $? -eq 0
+        for command in "eval -m x" "bench -m x" "size -m x" "inspect x" "doctor"; do
+            TADA_PLUGIN=$work/abi-$version.so timeout 60 "$bin/tada" $command > "$work/out" 2> "$work/err"
+            check "... ${command%% *} does not use it" test $? -ne 0
+            check "... and says what to do" grep -q "abi-$version.so is of another version: install it again" "$work/out" "$work/err"
+        done
+    done
+fi
 
 # A version that nobody has tried is built, with a warning.
 ggml=$work/llama.cpp/ggml

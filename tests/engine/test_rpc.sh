@@ -28,7 +28,7 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_DEVICE GGML_BACKEND_PATH
+unset TADA_CACHE TADA_PLUGIN TADA_RPC GGML_BACKEND_PATH
 export GGML_NO_BACKTRACE=1
 cd "$work" || exit 1
 . "$here/check.sh"
@@ -102,8 +102,11 @@ complete() { # ARGS...: a text, greedily
 check "a type of llama.cpp is refused" test $? -eq 2
 "$bin/tada" rpc --cache quux > out 2> err
 check "an unknown spec, too" test $? -eq 2
-TADA_DEVICE=some GGML_BACKEND_PATH=$bin/libggml-tada.so timeout "$patience" "$tools/ggml-rpc-server" -p "$(free_port)" > out 2> err
-check "an unknown device is named, and the server does not start" grep -q "TADA_DEVICE must be" err
+for number in abc 0 99999999; do
+    timeout "$patience" "$bin/tada" rpc -p "$number" > out 2> err
+    check "port $number: the server does not start" test $? -eq 2
+    check "... and one line says why" bash -c "grep -q 'takes a whole number from 1 to 65535' err && [ ! -s out ]"
+done
 TADA_PLUGIN=$bin/../tests/libggml-tada-other.so timeout "$patience" "$bin/tada" rpc -p "$(free_port)" > out 2> err
 check "a plug-in for another llama.cpp does not start" test $? -eq 1
 check "... and says why" grep -q "the plug-in was built for ggml 0.0.1" err
@@ -138,10 +141,10 @@ start 2 "$bin/tada" rpc --cache "$spec"
 n=4
 complete run --cache f16 -- --rpc "$(both)" -fa off
 check "without flash attention" bash -c "[ $status -eq 0 ] && grep -q 'keeper' out"
-check "... the cache stays as it is, and the log says so" logs "stay as they are: flash attention is off"
+check "... the cache stays as it is, and the log says so" logs "TADA: the KV cache stays in f16: this model is computed without flash attention"
 complete run --cache q8_0 -- --rpc "$(both)"
 check "a cache of type q8_0" bash -c "[ $status -eq 0 ] && grep -q 'keeper' out"
-check "... stays as it is" logs "stay as they are: only caches of type f16"
+check "... stays as it is" logs "stay as they are: caches are compressed where both K and V have the type f16"
 
 # llama-server: a slot saved; killed while it works; the slot restored by a new one that has computed nothing yet.
 web=$(free_port)
@@ -213,7 +216,8 @@ for i in 1 2; do
     check "a server with plan $i" test $? -eq 0
 done
 check "... follows one for this model" grep -q "layers 0 to 2: 6 planes compressed" server1
-check "... and not one for another" grep -q "stay as they are: the plan is for another model" server2
+check "... and does with one for another what is left" grep -q "the plan is for another model: this one has the cache 'tada'" server2
+check "... compressed nevertheless" grep -q "layers 0 to 2: 6 planes compressed" server2
 stop
 
 # Memory: the peak of each server, with a cache that is full.

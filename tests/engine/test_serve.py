@@ -37,6 +37,12 @@ def summary(*arguments, **variables):
     return result.stdout.decode()
 
 
+def memory(said):
+    """MiB of the cache and of one in f16."""
+    found = re.search(r"cache ([0-9.]+) MiB instead of ([0-9.]+) MiB in f16", said)
+    return found and (float(found[1]), float(found[2]))
+
+
 def serve(work, *arguments):
     return Server([TADA, "serve", "-m", MODEL, "-t", "2", "-c", "2048", "-np", "2", "-lv", "4", "--no-warmup",
                    "--slot-save-path", f"{work}/slots", *arguments], environment(), f"{work}/server.log")
@@ -127,11 +133,25 @@ def choice_of_plans(work):
     for arguments, variables in ((("--cache", "tada:3"), {}), ((), {"TADA_CACHE": "tada:3"})):
         said = summary(*base, *arguments, **data, **variables)
         check("a cache that is asked for comes before plans", "; no plan, tada:3\n" in said, said)
+    f16 = 3 * 2 * 2 * 64 * 2 * 1024 / 2**20  # layers, K and V, heads, values, bytes, cells
+    told = memory(summary(*base, "--cache", "tada", **data))
+    check("the memory is that of the model", told and told[1] == round(f16, 1) and told[0] < 0.6 * told[1], told)
+    for option in ("-md", "--model-draft"):
+        both = memory(summary(*base, option, model, "--cache", "tada", **data))
+        check(f"{option}: the cache of the draft model counts", both and abs(both[0] - 2 * told[0]) <= 0.1 and
+              abs(both[1] - 2 * told[1]) <= 0.1, (told, both))
+    for options in (("-fa", "off"), ("-ctk", "q8_0"), ("-md", model, "-ctvd", "q8_0")):
+        said = summary(*base, *options, "--cache", "tada", **data)
+        check(f"no memory is told with {' '.join(map(str, options))}", "; no plan, tada\n" in said and "MiB" not in said, said)
+    for options in (("-ngl", "0"), ("-nkvo",), ("-dev", "none"), ("-ngl", "2")):
+        said = summary(*base, *options, "--cache", "tada", **data)
+        check(f"{' '.join(options)} changes nothing", memory(said) == told and len(said.splitlines()) == len(
+            summary(*base, "--cache", "tada", **data).splitlines()), said)
     said = summary(*base, "-md", "draft.gguf", **data)
     check("a draft model changes nothing about the plan", "; plan " in said, said)
     said = summary(*base, "--cache", f"tada:@{work}/tiny/good.plan", **data)
     check("a plan that is asked for is told", f"; plan {work}/tiny/good.plan (KL divergence 0.00450 at 27.1 %)" in said, said)
-    for name in ("foreign", "nan"):
+    for name in ("foreign", "wide", "shallow", "nan"):
         result = subprocess.run([TADA, "serve", *base, "--cache", f"tada:@{work}/tiny/{name}.plan", "--version"], env=environment(),
                                 stderr=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
         check(f"a plan that is asked for and {name} is refused", result.returncode == 2 and b"plan" in result.stderr

@@ -67,9 +67,17 @@ run quux -p "$prompt" -n 4 -c 512
 check "an unknown spec is refused" test "$status" -eq 1
 check "... with a message" says "TADA: Unknown cache spec 'quux'"
 
-run tada -p "$prompt" -n 4 -c 512 -fa off
-check "flash attention off is refused" test "$status" -eq 1
-check "... with a message" says "TADA: flash attention is off"
+stock bash -c "$(declare -f complete); bin='$bin' model='$model'; complete -p '$prompt' -n 8 -c 512 -fa off" > "$work/stock" 2> "$work/err"
+run tada -p "$prompt" -n 8 -c 512 -fa off
+check "with flash attention off the text is that of the stock cache" bash -c "[ $status -eq 0 ] && cmp -s '$work/out' '$work/stock'"
+check "... and one line says that nothing is compressed" test "$(grep -ac 'TADA: the KV cache stays in f16' "$work/err")" -eq 1
+
+# Nothing depends on what the tool is told of devices.
+for options in "-ngl 0" "-ngl 1" "-nkvo" "-dev none"; do
+    run tada -p "$prompt" -n 16 -c 8192 $options
+    check "the same cache with $options" test "$(buffer TADA)" = "$ours"
+    check "... compressed" says "TADA: layers 0 to 29: 60 planes compressed"
+done
 
 run tada -p "Once upon a time" -n 400 -c 256 --context-shift
 check "context shift" bash -c "[ $status -eq 0 ] && [ \$(wc -c < '$work/out') -gt 800 ]"

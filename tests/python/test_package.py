@@ -19,6 +19,7 @@ STORY = " ".join(f"On day {n} the keeper of the lighthouse wrote the weather and
                  for n in range(1, 13))
 COUNT = " ".join(f"{n}," for n in range(1, 81))
 SHORT = STORY[:len(STORY) // 2]
+F16 = 30 * 2 * 192 * 2 * 1024  # bytes of the model's cache of 1024 cells
 PATIENCE_S = 7200  # for what hangs
 SPECS = ("tada", "tada:4:window=64")
 failures = 0
@@ -42,6 +43,11 @@ def refused(name, words, call):
 def make(cache, model=MODEL, n_ctx=1024, **options):
     with tada.use(cache):
         return llama_cpp.Llama(str(model), n_ctx=n_ctx, n_threads=2, n_threads_batch=2, verbose=False, **options)
+
+
+def llama_with(cache, **options):
+    with tada.use(cache):
+        return llama_cpp.Llama(n_ctx=512, verbose=False, **options)
 
 
 def complete(llama, prompt, n=12):
@@ -110,7 +116,7 @@ def texts():
         llama.reset()
         check("... and once more after a reset", complete(llama, STORY, 24) == text)
         llama.close()
-    check("closed, they leave nothing behind", tada.memory() == (0, 0), tada.memory())
+    check("closed, they leave nothing behind", tada.memory() == (0, 0, 0), tada.memory())
 
 
 def states():
@@ -171,7 +177,7 @@ def several():
     check("only ours have memory of ours", tada.memory().cache > 0)
     for llama in llamas[1:]:
         llama.close()
-    check("... and give it back", tada.memory() == (0, 0), tada.memory())
+    check("... and give it back", tada.memory() == (0, 0, 0), tada.memory())
     check("... while the other goes on", len(steps(llamas[0], 4)) == 4)
     llamas[0].close()
 
@@ -207,7 +213,10 @@ def plans(work):
     llama = make(good, work / "model.gguf")
     llama.eval(list(range(1, 250)))
     tokens = steps(llama, 8)
-    refused("a plan for another model", "other layers", lambda: make(good))
+    foreign = f"tada:@{work}/foreign.plan"
+    refused("a plan for another model", "is for another model", lambda: make(foreign))
+    refused("... also beside a path that is named", "is for another model",
+            lambda: llama_with(foreign, model_path=str(work / "model.gguf")))
     try:
         make(good, work / "none.gguf")
     except ValueError as error:
@@ -223,15 +232,36 @@ def plans(work):
     other.close()
 
 
+def every_way():
+    """What Llama is told of devices does not matter to a cache in the CPU's memory."""
+    text = None
+    for options in ({}, {"n_gpu_layers": -1}, {"offload_kqv": False}, {"flash_attn": True, "n_gpu_layers": 1}):
+        llama = make("tada", **options)
+        said, now = tada.memory(), complete(llama, STORY, 12)
+        text = text or now
+        check(f"compressed with {options or 'the defaults'}, and the same text", 0 < said.cache < 0.4 * F16 and now == text,
+              (said, now, text))
+        after = tada.memory()
+        check("... of which no more is in memory than it can become", 0 < after.used <= after.cache, after)
+        llama.close()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        llama = make("tada", flash_attn=False)
+        stock = make(None, flash_attn=False)
+    words = [str(one.message) for one in told if issubclass(one.category, UserWarning)]
+    check("flash_attn=False: one warning", len(words) == 1 and "Without flash attention" in words[0], words)
+    check("... and what llama.cpp writes", complete(llama, STORY, 12) == complete(stock, STORY, 12))
+    llama.close()
+    stock.close()
+
+
 def errors(work):
     refused("an unknown cache", "Unknown cache spec 'quux'", lambda: tada.use("quux"))
     refused("a cache of llama.cpp", "'q8_0' is a cache of llama.cpp", lambda: tada.use("q8_0"))
-    refused("flash_attn=False", "needs flash_attn=True", lambda: make("tada", flash_attn=False))
-    refused("offload_kqv=False", "needs offload_kqv=True", lambda: make("tada", offload_kqv=False))
     refused("type_k", "type_k chooses", lambda: make("tada", type_k=llama_cpp.GGML_TYPE_Q8_0))
-    llama = llama_cpp.Llama(MODEL, n_ctx=512, n_gpu_layers=-1, verbose=False)
-    check("after a with statement llama.cpp's own caches are used, whatever n_gpu_layers says",
-          tada.memory() == (0, 0), tada.memory())
+    llama = llama_cpp.Llama(MODEL, n_ctx=512, flash_attn=True, verbose=False)
+    check("after a with statement and what was refused llama.cpp's own caches are used", tada.memory() == (0, 0, 0),
+          tada.memory())
     llama.close()
 
     use, look = "import tada; tada.use()", "import sys, tada; sys.exit(tada.doctor())"
@@ -261,6 +291,7 @@ def errors(work):
 with tempfile.TemporaryDirectory() as folder:
     installed(pathlib.Path(folder))
     errors(pathlib.Path(folder))
+    every_way()
     texts()
     states()
     shift()

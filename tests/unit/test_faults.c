@@ -49,6 +49,7 @@ enum { WIDTH = 64, HEAD = 32, CELLS = 150, STREAMS = 2, TOTAL = CELLS * STREAMS,
 static struct {
     const tada_plane *plane;
     int64_t n;
+    bool rest_is_empty; /* the cells after these n have no rows */
     uint16_t rows[TOTAL * WIDTH];
 } watched;
 
@@ -56,6 +57,7 @@ static void watch(const tada_plane *plane, int64_t n)
 {
     watched.plane = plane;
     watched.n = n;
+    watched.rest_is_empty = false;
     if (plane) {
         assert_int_equal(tada_plane_read(plane, 0, n, watched.rows, threads_of(1), NULL), TADA_OK);
     }
@@ -68,6 +70,15 @@ static void after_failure(const char *call)
         assert_int_equal(tada_plane_read(watched.plane, 0, watched.n, now, threads_of(1), NULL), TADA_OK);
         if (memcmp(now, watched.rows, (size_t)watched.n * WIDTH * sizeof *now) != 0) {
             fail_msg("%s has changed what it should not have", call);
+        }
+    }
+    if (watched.plane && watched.rest_is_empty) {
+        assert_int_equal(tada_plane_read(watched.plane, watched.n, TOTAL - watched.n, now, NULL, NULL),
+                         TADA_OK);
+        for (int64_t i = 0; i < (TOTAL - watched.n) * WIDTH; i++) {
+            if (now[i] != 0) {
+                fail_msg("%s has left something at %lld", call, (long long)i);
+            }
         }
     }
 }
@@ -90,6 +101,21 @@ static bool turn_rows(void *context, int thread, const int64_t *cells, int n, ui
         rows[i] ^= 0x8000;
     }
     return true;
+}
+
+/* The same by a job. */
+static void attend_job(const tada_attention *a)
+{
+    tada_attention_job *job;
+    TRY(tada_attention_plan(a, &job, &error));
+    void *shared = aligned_alloc(64, tada_attention_job_shared(job) + 64),
+         *scratch = aligned_alloc(64, tada_attention_job_scratch(job) + 64);
+    tada_attention_look(job, NULL);
+    tada_attention_work(job, 0, 1, shared, scratch);
+    assert_true(tada_attention_is_done(job));
+    free(shared);
+    free(scratch);
+    tada_attention_job_free(job);
 }
 
 static void attend(const tada_plane *k, const tada_plane *v, tada_pool *pool, float *out)
@@ -129,6 +155,35 @@ static void attend(const tada_plane *k, const tada_plane *v, tada_pool *pool, fl
                         .out_head = 4 * HEAD,
                         .out_stream = 16 * HEAD * QUERIES};
     TRY(tada_attention_run(&a, pool, threads_of(1), &error));
+    attend_job(&a);
+}
+
+/* Both planes get rows again, and are settled together by one thread. */
+static void settle_both(tada_plane *const *planes, tada_pool *pool)
+{
+    static float x[TOTAL * WIDTH];
+    int64_t cells[TOTAL];
+    tada_settling *settling;
+    for (int i = 0; i < TOTAL; i++) {
+        cells[i] = i;
+        x[i * WIDTH] = (float)(i % 5);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(
+            tada_plane_write(planes[i], pool, x, TADA_F32, WIDTH * 4, cells + 10, TOTAL - 10, NULL), TADA_OK);
+    }
+    watch(planes[1], TOTAL);
+    TRY_POINTER(settling, tada_settling_create());
+    TRY(tada_settling_begin(settling, planes, 2, &error));
+    while (tada_settling_next(settling)) {
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_false(tada_plane_unsettled(planes[i]));
+    }
+    tada_settling_free(settling);
+    watch(planes[0], TOTAL);
+    tada_pool_trim(pool);
+    assert_int_equal(tada_pool_bytes(pool), 0);
 }
 
 static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, tada_pool *pool, outcome *o)
@@ -156,11 +211,14 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     TRY(tada_plane_settle(plane, threads_of(2), NULL));
     watch(plane, TOTAL);
     TRY(tada_plane_write(plane, pool, x, TADA_F32, WIDTH * 4, cells + 60, 110, &error));
+    /* A copy of the stream has to make room for these. */
+    tada_plane_mark_sinks(plane, marks, 3);
     watch(plane, TOTAL);
     TRY(tada_plane_settle(plane, threads_of(1), NULL));
     watch(plane, TOTAL);
     TRY(tada_plane_edit(plane, chosen, turn_rows, NULL, threads_of(2), &error));
     watch(plane, CELLS);
+    watched.rest_is_empty = true;
     TRY(tada_plane_copy_stream(plane, pool, 0, 1, threads_of(2), &error));
     watch(plane, TOTAL);
     TRY(tada_plane_read(plane, 0, TOTAL, o->rows[kind], threads_of(1), &error));
@@ -187,6 +245,9 @@ static void use_planes(const char *text, outcome *o)
         use_plane(text, (enum tada_kind)kind, planes[kind], pool, o);
     }
     watch(planes[0], TOTAL);
+    attend(planes[0], planes[1], pool, o->out);
+    settle_both(planes, pool);
+    watch(NULL, 0);
     attend(planes[0], planes[1], pool, o->out);
     for (int kind = 0; kind < 2; kind++) {
         tada_plane_free(planes[kind]);

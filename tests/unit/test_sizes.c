@@ -84,6 +84,18 @@ static void bad_shapes(void **state)
     v.kind = TADA_V;
     assert_true(tada_attention_bytes(&a, &spec, &good, &spec, &v, 2) > 0);
     assert_int_equal(tada_attention_bytes(&a, &spec, &bad, &spec, &v, 2), 0);
+    /* Nothing to do, and nobody to do it. */
+    for (int threads = -1; threads <= 0; threads++) {
+        assert_int_equal(tada_attention_bytes(&a, &spec, &good, &spec, &v, threads), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        tada_attention none = a;
+        *(i ? &none.n_streams : &none.n_queries) = 0;
+        assert_int_equal(tada_attention_bytes(&none, &spec, &good, &spec, &v, 2), 0);
+    }
+    /* Without cells the output still becomes zeros. */
+    a.n_cells = 0;
+    assert_true(tada_attention_bytes(&a, &spec, &good, &spec, &v, 2) > 0);
     a.n_cells = 5000;
     assert_int_equal(tada_attention_bytes(&a, &spec, &good, &spec, &v, 2), 0);
 }

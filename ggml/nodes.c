@@ -1,0 +1,148 @@
+#include "nodes.h"
+
+#include "probe.h"
+#include "rows.h"
+#include "threads.h"
+
+#include <stdio.h>
+
+/* ---- workspace ---- */
+
+bool workspace_make(workspace *w)
+{
+    *w = (workspace){.settling = tada_settling_create(), .n_threads = 1};
+    return w->settling != NULL;
+}
+
+void workspace_free(workspace *w)
+{
+    tada_settling_free(w->settling);
+    scratch_free(&w->shared);
+    for (int i = 0; i < GGML_MAX_N_THREADS; i++) {
+        scratch_free(&w->each[i]);
+    }
+}
+
+void workspace_fail(workspace *w, const char *what, const char *why)
+{
+    if (!atomic_exchange(&w->failed, true)) {
+        snprintf(w->error.text, sizeof w->error.text, "%.60s: %.180s", what, why);
+    }
+}
+
+void workspace_fail_memory(workspace *w, const char *what)
+{
+    workspace_fail(w, what, "out of memory: use a smaller ubatch or context");
+}
+
+static void *thread_scratch(workspace *w, int thread, size_t bytes)
+{
+    return thread < GGML_MAX_N_THREADS ? scratch_get(&w->each[thread], bytes) : NULL;
+}
+
+/* ---- nodes ---- */
+
+void nodes_write(struct ggml_tensor *node, int thread, int n_threads, void *context)
+{
+    const write *w = context;
+    (void)node;
+    for (int i = thread; i < w->n; i += n_threads) {
+        tada_error error;
+        if (rows_write(w->op[i], w->cache[i], &error) != TADA_OK) {
+            workspace_fail(w->workspace, w->op[i]->name, error.text);
+        }
+    }
+}
+
+void nodes_look(struct ggml_tensor *node, int thread, int n_threads, void *context)
+{
+    const look *l = context;
+    (void)node;
+    if (thread == 0) {
+        l->workspace->n_threads = n_threads;
+        threads_note(n_threads);
+        for (const attend *a = l->first, *before = NULL; a; before = a, a = a->alike) {
+            tada_attention_look(a->job, before ? before->job : NULL);
+        }
+    }
+}
+
+void nodes_attend(struct ggml_tensor *node, int thread, int n_threads, void *context)
+{
+    attend *a = context;
+    (void)node;
+    if (thread == 0) {
+        const probe *p = probe_get();
+        a->since = metrics_clock();
+        if (p && p->attention) {
+            p->attention(a->k, a->v, &a->attention);
+        }
+    }
+    tada_attention_work(a->job, thread, n_threads, a->workspace->shared.memory,
+                        thread_scratch(a->workspace, thread, tada_attention_job_scratch(a->job)));
+    if (thread == 0) {
+        metrics_attention(a->since);
+    }
+}
+
+void nodes_mark_sinks(const attend *a)
+{
+    const int64_t *cells;
+    int64_t n = tada_attention_job_sinks(a->job, &cells);
+    if (n > 0) {
+        tada_plane_mark_sinks(a->k->plane, cells, n);
+        tada_plane_mark_sinks(a->v->plane, cells, n);
+    }
+}
+
+void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, void *context)
+{
+    attend *a = context;
+    (void)node;
+    (void)n_threads;
+    if (thread == 0) {
+        tada_plane *planes[] = {a->k->plane, a->v->plane};
+        nodes_mark_sinks(a);
+        a->workspace->settling_since = metrics_clock();
+        /* Short of memory, it is tried again when the graph is done. */
+        (void)tada_settling_begin(a->workspace->settling, planes, a->k == a->v ? 1 : 2, NULL);
+    }
+}
+
+void nodes_settle(struct ggml_tensor *node, int thread, int n_threads, void *context)
+{
+    workspace *w = context;
+    size_t bytes = tada_settling_scratch(w->settling);
+    (void)node;
+    (void)n_threads;
+    if (bytes > 0) {
+        tada_settling_work(w->settling, thread_scratch(w, thread, bytes));
+    }
+}
+
+void nodes_settle_next(struct ggml_tensor *node, int thread, int n_threads, void *context)
+{
+    workspace *w = context;
+    (void)node;
+    (void)n_threads;
+    if (thread == 0 && !tada_settling_next(w->settling)) {
+        metrics_encoding(w->settling_since);
+    }
+}
+
+void nodes_read(struct ggml_tensor *node, int thread, int n_threads, void *context)
+{
+    reading *r = context;
+    const decoded *d = &r->rows;
+    (void)node;
+    (void)thread;
+    (void)n_threads;
+    for (int64_t i; (i = atomic_fetch_add(&r->tile, 1)) * TADA_TILE_CELLS < d->end - d->first;) {
+        int64_t cell = d->first + i * TADA_TILE_CELLS,
+                n = d->end - cell < TADA_TILE_CELLS ? d->end - cell : TADA_TILE_CELLS;
+        uint16_t *to = (uint16_t *)(void *)d->rows + (size_t)(cell - d->first) * (size_t)d->cache->width;
+        if (tada_plane_read(d->cache->plane, cell, n, to, NULL, NULL) != TADA_OK) {
+            workspace_fail_memory(r->workspace, "rows of a cache");
+        }
+    }
+}
