@@ -59,6 +59,16 @@ if [ ! -f "$build/llama/.complete-$version-rpc" ]; then
     else
         echo "Building llama.cpp (once, some 10 minutes on 2 cores)..." >&2
     fi
+    # Where no path may have a #, as in the commands of CMake, a link stands for the folder, and programs find their
+    # libraries from their own place.
+    folder=$build place=()
+    if [[ $build == *#* ]]; then
+        link=$(mktemp -d)
+        trap 'rm -rf "$link"' EXIT
+        ln -s "$build" "$link/build"
+        folder=$link/build place=(-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON)
+        rm -rf "$build/llama"
+    fi
     generator=()
     if [ ! -f "$build/llama/CMakeCache.txt" ] && command -v ninja > /dev/null; then
         generator=(-G Ninja)
@@ -75,11 +85,11 @@ if [ ! -f "$build/llama/.complete-$version-rpc" ]; then
         esac
     done
     # Git must not find the repository around the build folder: its commit would become that of ggml.
-    GIT_CEILING_DIRECTORIES=$build cmake -S "$source" -B "$build/llama" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
+    GIT_CEILING_DIRECTORIES=$folder cmake -S "$folder/llama.cpp" -B "$folder/llama" "${generator[@]}" "${place[@]}" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
         -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=ON -DLLAMA_BUILD_UI=OFF \
         -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_RPC=ON -DGGML_NATIVE=OFF "${features[@]}" "${optimise[@]}" -DGGML_CCACHE=OFF > "$build/llama.log" 2>&1 ||
         { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: configuring llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
-    GIT_CEILING_DIRECTORIES=$build cmake --build "$build/llama" --parallel "$(nproc)" --target "${tools[@]}" >> "$build/llama.log" 2>&1 ||
+    GIT_CEILING_DIRECTORIES=$folder cmake --build "$folder/llama" --parallel "$(nproc)" --target "${tools[@]}" >> "$build/llama.log" 2>&1 ||
         { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: building llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
     touch "$build/llama/.complete-$version-rpc"
 fi
