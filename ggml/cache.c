@@ -187,8 +187,9 @@ void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
             sums[2] += b->expected_f16;
         }
         for (const cache_plane *c = b->planes; c; c = c->next) {
+            size_t in_memory = used ? pages_resident(c->memory, c->bytes) : 0;
             sums[0] += c->bytes;
-            sums[1] += used ? pages_resident(c->memory, c->bytes) : 0;
+            sums[1] += in_memory < c->bytes ? in_memory : c->bytes; /* the last page has more */
             sums[2] += c->bytes_f16;
         }
     }
