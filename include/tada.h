@@ -413,8 +413,8 @@ TADA_API void tada_attention_job_free(tada_attention_job *job); /* NULL is fine 
 TADA_API size_t tada_attention_job_shared(const tada_attention_job *job);
 TADA_API size_t tada_attention_job_scratch(const tada_attention_job *job);
 /* Looks at the mask, and makes the job ready to run (again). like: another job that was looked at since its
- * mask changed, or NULL; when both have the same mask and sizes, what was seen is taken from it, and it must
- * not be looked at or freed before this job has run. */
+ * mask changed, or NULL; when both have the same mask and sizes, what was seen is taken from it, and neither
+ * it nor the one that it took this from may be looked at or freed before this job has run. */
 TADA_API void tada_attention_look(tada_attention_job *job, const tada_attention_job *like);
 /* Called once by each of n_threads threads (1 at least), at once or one after the other. scratch NULL: leaves
  * the work to others. */
