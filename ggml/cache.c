@@ -3,7 +3,6 @@
 #include "log.h"
 #include "pages.h"
 #include "probe.h"
-#include "scratch.h"
 #include "threads.h"
 
 #include <pthread.h>
@@ -115,7 +114,8 @@ void cache_buffer_free(cache_buffer *b)
     }
     tada_pool_free(b->pool);
     pages_free(b->base, b->size);
-    free(b->last_read.rows);
+    scratch_free(&b->last_read.rows);
+    scratch_free(&b->last_read.decoding);
     free(b->ranges);
     free(b);
 }
@@ -187,8 +187,9 @@ void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
             sums[2] += b->expected_f16;
         }
         for (const cache_plane *c = b->planes; c; c = c->next) {
+            size_t in_memory = used ? pages_resident(c->memory, c->bytes) : 0;
             sums[0] += c->bytes;
-            sums[1] += used ? pages_resident(c->memory, c->bytes) : 0;
+            sums[1] += in_memory < c->bytes ? in_memory : c->bytes; /* the last page has more */
             sums[2] += c->bytes_f16;
         }
     }
@@ -269,64 +270,58 @@ static int64_t rows_in(const cache_plane *c, size_t offset, size_t size)
     return size ? (int64_t)((offset + size - 1) / row_bytes(c) - offset / row_bytes(c)) + 1 : 0;
 }
 
-/* Rows of cells [cell, cell + n) of one tile, by way of the tile that was read last. */
-static bool read_few(cache_plane *c, int64_t cell, int64_t n, void *rows)
+bool cache_read_ready(cache_plane *c)
 {
     read_tile *t = &c->buffer->last_read;
-    if (t->cache != c || t->touches != c->buffer->touches || cell < t->first || cell + n > t->first + t->n) {
+    t->cache = NULL;
+    return scratch_get(&t->rows, row_bytes(c) * CELLS) &&
+           scratch_get(&t->decoding, tada_plane_read_scratch(c->plane));
+}
+
+/* The rows of cells from `cell` on to the end of its tile, as they were read last. */
+static const uint16_t *read_tile_of(cache_plane *c, int64_t cell)
+{
+    read_tile *t = &c->buffer->last_read;
+    if (t->cache != c || t->touches != c->buffer->touches || cell < t->first || cell >= t->first + t->n) {
         int64_t within = cell % c->n_cells / CELLS * CELLS;
-        size_t bytes = row_bytes(c) * CELLS;
-        t->cache = NULL;
-        if (t->bytes < bytes) {
-            free(t->rows);
-            t->rows = malloc(bytes);
-            t->bytes = t->rows ? bytes : 0;
-        }
+        t->cache = c;
         t->first = cell - cell % c->n_cells + within;
         t->n = c->n_cells - within < CELLS ? c->n_cells - within : CELLS;
         t->touches = c->buffer->touches;
-        if (!t->rows || tada_plane_read(c->plane, t->first, t->n, t->rows, NULL, NULL) != TADA_OK) {
-            return false;
-        }
-        t->cache = c;
+        (void)tada_plane_read_in(c->plane, t->first, t->n, t->rows.memory, t->decoding.memory, NULL);
     }
-    memcpy(rows, t->rows + (size_t)(cell - t->first) * (size_t)c->width, (size_t)n * row_bytes(c));
-    return true;
+    return (const uint16_t *)t->rows.memory + (size_t)(cell - t->first) * (size_t)c->width;
 }
 
-bool cache_get(cache_plane *c, size_t offset, void *data, size_t size)
+/* The cells of the tile from this one on. */
+static int64_t left_in_tile(const cache_plane *c, int64_t cell)
+{
+    int64_t within = cell % c->n_cells, in_tile = CELLS - within % CELLS;
+    return in_tile < c->n_cells - within ? in_tile : c->n_cells - within;
+}
+
+void cache_get(cache_plane *c, size_t offset, void *data, size_t size)
 {
     tada_threads threads = threads_lend();
     char *to = data;
-    uint16_t *row = NULL;
-    bool done = true;
     metrics_read(c->kind, rows_in(c, offset, size));
-    while (size > 0 && done) {
+    while (size > 0) {
         size_t within = offset % row_bytes(c), part;
-        int64_t cell = (int64_t)(offset / row_bytes(c));
-        /* The caller's memory may have any alignment; the library's rows may not. */
-        if (within == 0 && size >= row_bytes(c) && (uintptr_t)to % 2 == 0) {
-            int64_t n = (int64_t)(size / row_bytes(c));
-            int64_t in_tile = CELLS - cell % c->n_cells % CELLS;
-            bool few = n < CELLS && n <= in_tile && cell % c->n_cells + n <= c->n_cells;
+        int64_t cell = (int64_t)(offset / row_bytes(c)), n = (int64_t)(size / row_bytes(c));
+        /* The caller's memory may have any alignment; the library's rows may not. Short of memory, it goes
+         * tile by tile, too. */
+        if (within == 0 && n > left_in_tile(c, cell) && (uintptr_t)to % 2 == 0 &&
+            tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK) {
             part = (size_t)n * row_bytes(c);
-            done =
-                few ? read_few(c, cell, n, to)
-                    : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK;
         } else {
-            part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
-            row = row ? row : malloc(row_bytes(c));
-            done = row && tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
-            if (done) {
-                memcpy(to, (char *)row + within, part);
-            }
+            size_t most = (size_t)left_in_tile(c, cell) * row_bytes(c) - within;
+            part = most < size ? most : size;
+            memcpy(to, (const char *)read_tile_of(c, cell) + within, part);
         }
         to += part;
         offset += part;
         size -= part;
     }
-    free(row);
-    return done;
 }
 
 /* Many rows at once are a saved sequence that is restored: the first ones are its sinks, and would be spoilt
@@ -359,12 +354,13 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
             }
         } else {
             part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
-            done = tada_plane_read(c->plane, cells[0], 1, row, NULL, NULL) == TADA_OK;
+            memcpy(row, read_tile_of(c, cells[0]), row_bytes(c));
             memcpy((char *)row + within, from, part);
             rows = row;
         }
         done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, row_bytes(c), cells, n,
                                         NULL) == TADA_OK;
+        cache_touch(c->buffer);
         if (done && begins) {
             mark_restored(c, cells, n);
         }
@@ -505,7 +501,8 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     c->bytes_f16 = ggml_nbytes(root);
     c->memory = memory;
     c->bytes = bytes;
-    if (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c))) {
+    if (!cache_read_ready(c) ||
+        (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c)))) {
         tell_plain(b, root->name, "memory is short");
         tada_plane_free(c->plane);
         pages_free(memory, bytes);

@@ -58,7 +58,8 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
     }
     (void)cache_buffer_plain(b);
     if (has_attention) {
-        log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay as they are: %s reads them, not flash attention",
+        log_line(GGML_LOG_LEVEL_INFO,
+                 "%s and others of its buffer stay as they are: %s reads them, not flash attention",
                  tensor->name, ggml_op_name(reader->op));
     } else if (!*told) {
         *told = true;
