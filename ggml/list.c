@@ -181,6 +181,9 @@ static const decoded *decoded_for(list *l, int at, const struct ggml_tensor *op,
     if (!memory) {
         return NULL;
     }
+    for (reading *before = l->readings; before; before = before->next) {
+        before->stale = before->stale || before->memory == memory;
+    }
     wanted.rows = memory->memory;
     *r = (reading){.workspace = l->workspace, .rows = wanted, .memory = memory, .next = l->readings};
     l->readings = r;

@@ -60,7 +60,7 @@ typedef struct reading {
     workspace *workspace;
     decoded rows;
     scratch *memory; /* where they are */
-    bool stale;      /* the plane was written after it */
+    bool stale;      /* its rows have changed since, or its memory holds others */
     atomic_int_fast64_t tile;
     struct reading *next;
 } reading;
