@@ -343,8 +343,8 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
 {
     const char *from = data;
     int64_t cells[CHUNK_ROWS];
-    uint16_t *row = malloc(row_bytes(c));
-    bool done = row && cache_settle(c), begins = true;
+    uint16_t *row = NULL;
+    bool done = cache_settle(c), begins = true;
     cache_touch(c->buffer);
     metrics_written(c->kind, rows_in(c, offset, size));
     while (size > 0 && done) {
@@ -360,8 +360,11 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
             }
         } else {
             part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
-            done = tada_plane_read(c->plane, cells[0], 1, row, NULL, NULL) == TADA_OK;
-            memcpy((char *)row + within, from, part);
+            row = row ? row : malloc(row_bytes(c));
+            done = row && tada_plane_read(c->plane, cells[0], 1, row, NULL, NULL) == TADA_OK;
+            if (done) {
+                memcpy((char *)row + within, from, part);
+            }
             rows = row;
         }
         done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, row_bytes(c), cells, n,

@@ -207,6 +207,18 @@ static bool restore(run *r)
     return true;
 }
 
+/* The same where there are planes already, which had other rows. */
+static bool restore_over(run *r)
+{
+    llama_memory_seq_rm(llama_get_memory(r->c), 0, -1, -1);
+    return restore(r);
+}
+
+static bool other_prompt(run *r)
+{
+    return decode(r->c, 0, 0, PROMPT, 8);
+}
+
 static bool save(run *r)
 {
     uint8_t *state = malloc(r->state_size);
@@ -232,6 +244,7 @@ static const struct subject {
     {"shifting", prompt, shift, false},
     {"copying", two_prompts, copy, false},
     {"restoring", nothing, restore, false},
+    {"restoring over", other_prompt, restore_over, false},
     {"saving", prompt, save, false},
 };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects };
