@@ -90,7 +90,7 @@ static size_t mapped_beside(const struct model *model, const struct breakdown *b
     return breakdown->repacked > 0 && in_file > as_they_are ? in_file - as_they_are : 0;
 }
 
-int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
+static int measure(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
 {
     struct engine *engine = cache->model->engine;
     const struct model *model = &cache->model->model;
@@ -124,6 +124,19 @@ int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
     parts->scratch = scratch;
     divide_cache(&breakdown, &planes, engine->rs_mib, parts);
     return 0;
+}
+
+int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
+{
+    struct size_cache plain = *cache;
+    int status = measure(cache, n_ctx, parts);
+    if (status != 0 || cache->parsed.stock || parts->scratch > 0) {
+        return status;
+    }
+    /* No attention reads it as one of ours: it stays as it is without the plug-in. */
+    status = size_choose(cache->model, "f16", &plain);
+    status = status == 0 ? measure(&plain, n_ctx, parts) : status;
+    return status == 0 ? size_choose(cache->model, cache->spec, &plain) : status;
 }
 
 /* Where the line through two known totals meets the budget, in steps strictly between them. */

@@ -75,11 +75,12 @@ bool attention_describe(const struct ggml_tensor *op, tada_attention *a)
     return true;
 }
 
-void attention_tell_head_dim(const struct ggml_tensor *op, cache_plane *k, cache_plane *v)
+bool attention_tell_head_dim(const struct ggml_tensor *op, cache_plane *k, cache_plane *v)
 {
     (void)tada_plane_set_head_dim(k->plane, (int)op->src[1]->ne[0]);
     /* V as a view of K has the head size of K. */
     if (v != k) {
         (void)tada_plane_set_head_dim(v->plane, (int)op->src[2]->ne[0]);
     }
+    return cache_read_ready(k) && cache_read_ready(v);
 }

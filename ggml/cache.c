@@ -3,7 +3,6 @@
 #include "log.h"
 #include "pages.h"
 #include "probe.h"
-#include "scratch.h"
 #include "threads.h"
 
 #include <pthread.h>
@@ -115,7 +114,8 @@ void cache_buffer_free(cache_buffer *b)
     }
     tada_pool_free(b->pool);
     pages_free(b->base, b->size);
-    free(b->last_read.rows);
+    scratch_free(&b->last_read.rows);
+    scratch_free(&b->last_read.decoding);
     free(b->ranges);
     free(b);
 }
@@ -270,64 +270,58 @@ static int64_t rows_in(const cache_plane *c, size_t offset, size_t size)
     return size ? (int64_t)((offset + size - 1) / row_bytes(c) - offset / row_bytes(c)) + 1 : 0;
 }
 
-/* Rows of cells [cell, cell + n) of one tile, by way of the tile that was read last. */
-static bool read_few(cache_plane *c, int64_t cell, int64_t n, void *rows)
+bool cache_read_ready(cache_plane *c)
 {
     read_tile *t = &c->buffer->last_read;
-    if (t->cache != c || t->touches != c->buffer->touches || cell < t->first || cell + n > t->first + t->n) {
+    t->cache = NULL;
+    return scratch_get(&t->rows, row_bytes(c) * CELLS) &&
+           scratch_get(&t->decoding, tada_plane_read_scratch(c->plane));
+}
+
+/* The rows of cells from `cell` on to the end of its tile, as they were read last. */
+static const uint16_t *read_tile_of(cache_plane *c, int64_t cell)
+{
+    read_tile *t = &c->buffer->last_read;
+    if (t->cache != c || t->touches != c->buffer->touches || cell < t->first || cell >= t->first + t->n) {
         int64_t within = cell % c->n_cells / CELLS * CELLS;
-        size_t bytes = row_bytes(c) * CELLS;
-        t->cache = NULL;
-        if (t->bytes < bytes) {
-            free(t->rows);
-            t->rows = malloc(bytes);
-            t->bytes = t->rows ? bytes : 0;
-        }
+        t->cache = c;
         t->first = cell - cell % c->n_cells + within;
         t->n = c->n_cells - within < CELLS ? c->n_cells - within : CELLS;
         t->touches = c->buffer->touches;
-        if (!t->rows || tada_plane_read(c->plane, t->first, t->n, t->rows, NULL, NULL) != TADA_OK) {
-            return false;
-        }
-        t->cache = c;
+        (void)tada_plane_read_in(c->plane, t->first, t->n, t->rows.memory, t->decoding.memory, NULL);
     }
-    memcpy(rows, t->rows + (size_t)(cell - t->first) * (size_t)c->width, (size_t)n * row_bytes(c));
-    return true;
+    return (const uint16_t *)t->rows.memory + (size_t)(cell - t->first) * (size_t)c->width;
 }
 
-bool cache_get(cache_plane *c, size_t offset, void *data, size_t size)
+/* The cells of the tile from this one on. */
+static int64_t left_in_tile(const cache_plane *c, int64_t cell)
+{
+    int64_t within = cell % c->n_cells, in_tile = CELLS - within % CELLS;
+    return in_tile < c->n_cells - within ? in_tile : c->n_cells - within;
+}
+
+void cache_get(cache_plane *c, size_t offset, void *data, size_t size)
 {
     tada_threads threads = threads_lend();
     char *to = data;
-    uint16_t *row = NULL;
-    bool done = true;
     metrics_read(c->kind, rows_in(c, offset, size));
-    while (size > 0 && done) {
+    while (size > 0) {
         size_t within = offset % row_bytes(c), part;
-        int64_t cell = (int64_t)(offset / row_bytes(c));
-        /* The caller's memory may have any alignment; the library's rows may not. */
-        if (within == 0 && size >= row_bytes(c) && (uintptr_t)to % 2 == 0) {
-            int64_t n = (int64_t)(size / row_bytes(c));
-            int64_t in_tile = CELLS - cell % c->n_cells % CELLS;
-            bool few = n < CELLS && n <= in_tile && cell % c->n_cells + n <= c->n_cells;
+        int64_t cell = (int64_t)(offset / row_bytes(c)), n = (int64_t)(size / row_bytes(c));
+        /* The caller's memory may have any alignment; the library's rows may not. Short of memory, it goes
+         * tile by tile, too. */
+        if (within == 0 && n > left_in_tile(c, cell) && (uintptr_t)to % 2 == 0 &&
+            tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK) {
             part = (size_t)n * row_bytes(c);
-            done =
-                few ? read_few(c, cell, n, to)
-                    : tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK;
         } else {
-            part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
-            row = row ? row : malloc(row_bytes(c));
-            done = row && tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
-            if (done) {
-                memcpy(to, (char *)row + within, part);
-            }
+            size_t most = (size_t)left_in_tile(c, cell) * row_bytes(c) - within;
+            part = most < size ? most : size;
+            memcpy(to, (const char *)read_tile_of(c, cell) + within, part);
         }
         to += part;
         offset += part;
         size -= part;
     }
-    free(row);
-    return done;
 }
 
 /* Many rows at once are a saved sequence that is restored: the first ones are its sinks, and would be spoilt
@@ -361,14 +355,16 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
         } else {
             part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
             row = row ? row : malloc(row_bytes(c));
-            done = row && tada_plane_read(c->plane, cells[0], 1, row, NULL, NULL) == TADA_OK;
+            done = row != NULL;
             if (done) {
+                memcpy(row, read_tile_of(c, cells[0]), row_bytes(c));
                 memcpy((char *)row + within, from, part);
             }
             rows = row;
         }
         done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, row_bytes(c), cells, n,
                                         NULL) == TADA_OK;
+        cache_touch(c->buffer);
         if (done && begins) {
             mark_restored(c, cells, n);
         }
@@ -438,22 +434,18 @@ static bool move_restored(cache_plane *c)
 /* Rows that graphs have written before: they stay exact until the plane settles. */
 static bool move_written(cache_plane *c)
 {
-    uint16_t *row = malloc(row_bytes(c));
-    bool done = row != NULL;
+    bool done = true;
     for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
         const char *raw = c->base + (size_t)cell * row_bytes(c);
         int64_t next = total - cell < CELLS ? total - cell : CELLS;
         if (cell % CELLS == 0 && pages_resident(raw, (size_t)next * row_bytes(c)) == 0) {
             cell += next - 1; /* nor is it made to be, by looking at it */
-        } else if (!is_zero(raw, row_bytes(c))) {
-            done = tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
-            if (done && is_zero((char *)row, row_bytes(c))) {
-                done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1,
-                                        NULL) == TADA_OK;
-            }
+        } else if (!is_zero(raw, row_bytes(c)) && is_zero((const char *)read_tile_of(c, cell), row_bytes(c))) {
+            done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1, NULL) ==
+                   TADA_OK;
         }
     }
-    free(row);
+    cache_touch(c->buffer); /* what was read was read before this */
     return done;
 }
 
@@ -509,7 +501,8 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     c->bytes_f16 = ggml_nbytes(root);
     c->memory = memory;
     c->bytes = bytes;
-    if (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c))) {
+    if (!cache_read_ready(c) ||
+        (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c)))) {
         tell_plain(b, root->name, "memory is short");
         tada_plane_free(c->plane);
         pages_free(memory, bytes);

@@ -14,6 +14,7 @@
 
 #include "metrics.h"
 #include "policy.h"
+#include "scratch.h"
 
 #include "ggml-backend-impl.h"
 #include "ggml.h"
@@ -50,8 +51,7 @@ typedef struct read_tile {
     const cache_plane *cache; /* NULL: none yet */
     int64_t first, n;         /* its cells */
     uint64_t touches;         /* of the buffer, when it was read */
-    uint16_t *rows;
-    size_t bytes;
+    scratch rows, decoding;   /* of any tile of its planes: a state that is read cannot fail */
 } read_tile;
 
 /* Bytes of the address space that were set at once. */
@@ -67,9 +67,9 @@ struct cache_buffer {
     cache_plane *planes;
     uint64_t touches; /* rows may have changed so often */
     read_tile last_read;
-    int n_tensors;    /* that are to come; 0: unknown, as with RPC */
-    int n_come;       /* of these */
-    size_t becomes;   /* bytes that those that came will occupy, as far as can be told */
+    int n_tensors;  /* that are to come; 0: unknown, as with RPC */
+    int n_come;     /* of these */
+    size_t becomes; /* bytes that those that came will occupy, as far as can be told */
     /* Of the planes that its tensors may become, until the first one is made; 0: none will be. */
     size_t expected, expected_f16;
     bool told_plain;  /* why tensors are not compressed */
@@ -135,8 +135,12 @@ bool cache_settle(cache_plane *cache);
 /* Says, once, that rows with values that are not finite have been written. */
 void cache_warn_nonfinite(const cache_plane *cache);
 
-/* Bytes [offset, offset + size) of the tensor that the plane stands for. False: memory is short. */
-bool cache_get(cache_plane *cache, size_t offset, void *data, size_t size);
+/* Gets the memory that reading needs, as reading cannot fail: when the plane is made, and again when its head
+ * size has changed. False: memory is short. */
+bool cache_read_ready(cache_plane *cache);
+/* Bytes [offset, offset + size) of the tensor that the plane stands for. */
+void cache_get(cache_plane *cache, size_t offset, void *data, size_t size);
+/* False: memory is short. */
 bool cache_set(cache_plane *cache, size_t offset, const void *data, size_t size);
 /* The same of a tensor without a plane, which may get one later. */
 void cache_set_plain(cache_buffer *buffer, char *to, const void *data, size_t size);

@@ -92,7 +92,10 @@ static bool decode(decoded *d)
 {
     size_t bytes = generic_bytes(d);
     d->rows = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    return d->rows && cache_get(d->cache, (size_t)d->first * row_bytes(d->cache), d->rows, bytes);
+    if (d->rows) {
+        cache_get(d->cache, (size_t)d->first * row_bytes(d->cache), d->rows, bytes);
+    }
+    return d->rows != NULL;
 }
 
 /* Also takes -0 for 0: turning the zeros of an unwritten cell must not write it. */
@@ -119,8 +122,8 @@ static bool encode_changes(const decoded *d)
         /* All of a chunk is compared before any of it is written: writing may compress, and so change, its
          * neighbours. */
         bool changed[COMPARE_ROWS];
-        done = cache_get(c, (size_t)at * bytes, before, (size_t)n * bytes);
-        for (int64_t i = 0; i < n && done; i++) {
+        cache_get(c, (size_t)at * bytes, before, (size_t)n * bytes);
+        for (int64_t i = 0; i < n; i++) {
             changed[i] = rows_differ((const uint16_t *)(const void *)(after + (size_t)i * bytes),
                                      (const uint16_t *)(const void *)(before + (size_t)i * bytes), c->width);
         }

@@ -22,7 +22,8 @@ bool host_fits(void)
                {GGML_OP_RESHAPE, "RESHAPE"},
                {GGML_OP_PERMUTE, "PERMUTE"},
                {GGML_OP_TRANSPOSE, "TRANSPOSE"},
-               {GGML_OP_MUL_MAT, "MUL_MAT"},
+               {GGML_OP_MUL, "MUL"},
+               {GGML_OP_CUSTOM, "CUSTOM"},
                {GGML_OP_ROPE, "ROPE"}};
     bool fits = strcmp(ggml_version(), TADA_GGML_VERSION) == 0;
     bool commits = strcmp(ggml_commit(), "unknown") != 0 && strcmp(TADA_GGML_COMMIT, "unknown") != 0;

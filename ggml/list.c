@@ -121,7 +121,9 @@ static attend *attend_make(list *l, int at, const struct ggml_tensor *op, cache_
     if (!*can) {
         return NULL;
     }
-    attention_tell_head_dim(op, k, v);
+    if (!attention_tell_head_dim(op, k, v)) {
+        return NULL;
+    }
     a->attention.k = k->plane;
     a->attention.v = v->plane;
     a->settles = a->attention.n_queries * a->attention.n_streams >= MANY_ROWS && k->attended_at == at &&
@@ -178,6 +180,9 @@ static const decoded *decoded_for(list *l, int at, const struct ggml_tensor *op,
     scratch *memory = r ? free_memory(l, at, generic_bytes(&wanted)) : NULL;
     if (!memory) {
         return NULL;
+    }
+    for (reading *before = l->readings; before; before = before->next) {
+        before->stale = before->stale || before->memory == memory;
     }
     wanted.rows = memory->memory;
     *r = (reading){.workspace = l->workspace, .rows = wanted, .memory = memory, .next = l->readings};

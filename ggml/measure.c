@@ -84,9 +84,9 @@ void measure_planes(void)
     memset(&sums.parts, 0, sizeof sums.parts);
 }
 
-void measure_end(tada_plane_parts *parts, size_t *scratch)
+void measure_end(tada_plane_parts *parts, size_t *most_scratch)
 {
     *parts = sums.parts;
-    *scratch = sums.workspace + sums.borrowed;
+    *most_scratch = sums.workspace + sums.borrowed;
     probe_set(NULL);
 }

@@ -8,6 +8,6 @@
 
 void measure_begin(int n_threads);
 void measure_planes(void);
-void measure_end(tada_plane_parts *parts, size_t *scratch);
+void measure_end(tada_plane_parts *parts, size_t *most_scratch);
 
 #endif

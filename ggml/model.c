@@ -58,7 +58,8 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
     }
     (void)cache_buffer_plain(b);
     if (has_attention) {
-        log_line(GGML_LOG_LEVEL_INFO, "%s and others of its buffer stay as they are: %s reads them, not flash attention",
+        log_line(GGML_LOG_LEVEL_INFO,
+                 "%s and others of its buffer stay as they are: %s reads them, not flash attention",
                  tensor->name, ggml_op_name(reader->op));
     } else if (!*told) {
         *told = true;
@@ -69,10 +70,12 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
     }
 }
 
+/* What reads rows of a cache, and is neither attention nor a view. */
 static bool is_reader(const struct ggml_tensor *op)
 {
-    return op->op == GGML_OP_MUL_MAT || op->op == GGML_OP_GET_ROWS || op->op == GGML_OP_CONCAT ||
-           op->op == GGML_OP_LIGHTNING_INDEXER;
+    return op->op != GGML_OP_NONE && op->op != GGML_OP_VIEW && op->op != GGML_OP_RESHAPE &&
+           op->op != GGML_OP_PERMUTE && op->op != GGML_OP_TRANSPOSE && op->op != GGML_OP_SET_ROWS &&
+           op->op != GGML_OP_FLASH_ATTN_EXT;
 }
 
 typedef struct made {
@@ -182,8 +185,11 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
         }
     }
     for (int i = 0; i < cgraph->n_nodes; i++) {
-        for (int s = 0; is_reader(cgraph->nodes[i]) && s < 2 && cgraph->nodes[i]->src[s]; s++) {
-            tell_plain(cgraph->nodes[i], cache_root(cgraph->nodes[i]->src[s]), has_attention, &told);
+        const struct ggml_tensor *op = cgraph->nodes[i];
+        for (int s = 0; is_reader(op) && s < GGML_MAX_SRC; s++) {
+            if (op->src[s]) {
+                tell_plain(op, cache_root(op->src[s]), has_attention, &told);
+            }
         }
     }
     for (int i = 0; i < m.n; i++) {

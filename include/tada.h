@@ -281,6 +281,12 @@ TADA_API enum tada_status tada_plane_settle(tada_plane *plane, const tada_thread
 TADA_API enum tada_status tada_plane_read(const tada_plane *plane, int64_t first, int64_t n, uint16_t *rows,
                                           const tada_threads *threads, tada_error *error);
 
+/* The same by the calling thread alone, with memory of the caller, so that it cannot be short: bytes of
+ * scratch, 64-byte aligned, which may be 0. Also once the head size has been told. */
+TADA_API size_t tada_plane_read_scratch(const tada_plane *plane);
+TADA_API enum tada_status tada_plane_read_in(const tada_plane *plane, int64_t first, int64_t n,
+                                             uint16_t *rows, void *scratch, tada_error *error);
+
 /* Changes rows [n][width] of the given cells (in order, all of one tile) where they are. thread: 0 to
  * threads->n - 1, or 0. False: it could not. */
 typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n, uint16_t *rows);
@@ -318,8 +324,8 @@ typedef struct tada_plane_stats {
 TADA_API void tada_plane_get_stats(const tada_plane *plane, tada_plane_stats *stats);
 
 /*
- * Settling that the caller schedules, of several planes at once: begin and next are called by one thread while
- * nobody else uses the planes or the settling; work by any number of threads at once in between.
+ * Settling that the caller schedules, of several planes at once: begin and next are called by one thread
+ * while nobody else uses the planes or the settling; work by any number of threads at once in between.
  *
  *     begin, work, next, work, next    (TADA_SETTLING_ROUNDS times work and next)
  *
@@ -327,7 +333,7 @@ TADA_API void tada_plane_get_stats(const tada_plane *plane, tada_plane_stats *st
  */
 typedef struct tada_settling tada_settling;
 enum { TADA_SETTLING_ROUNDS = 2 };
-TADA_API tada_settling *tada_settling_create(void);         /* NULL when memory is short */
+TADA_API tada_settling *tada_settling_create(void);        /* NULL when memory is short */
 TADA_API void tada_settling_free(tada_settling *settling); /* not between begin and the last next */
 /* planes [n], none twice; those that are settled are left alone. Short of memory: nothing is begun, and all
  * stay as they were. */
@@ -407,8 +413,8 @@ TADA_API void tada_attention_job_free(tada_attention_job *job); /* NULL is fine 
 TADA_API size_t tada_attention_job_shared(const tada_attention_job *job);
 TADA_API size_t tada_attention_job_scratch(const tada_attention_job *job);
 /* Looks at the mask, and makes the job ready to run (again). like: another job that was looked at since its
- * mask changed, or NULL; when both have the same mask and sizes, what was seen is taken from it, and it must
- * not be looked at or freed before this job has run. */
+ * mask changed, or NULL; when both have the same mask and sizes, what was seen is taken from it, and neither
+ * it nor the one that it took this from may be looked at or freed before this job has run. */
 TADA_API void tada_attention_look(tada_attention_job *job, const tada_attention_job *like);
 /* Called once by each of n_threads threads (1 at least), at once or one after the other. scratch NULL: leaves
  * the work to others. */

@@ -401,6 +401,11 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     return TADA_OK;
 }
 
+size_t tada_plane_read_scratch(const tada_plane *p)
+{
+    return p->compressed ? tada_plane_scratch(p) * sizeof(float) + p->slot_values * 2 : 0;
+}
+
 /* Reading cells [first, first + n), tile by tile. */
 typedef struct plane_read {
     const tada_plane *plane;
@@ -431,7 +436,7 @@ static bool read_tile(const plane_read *r, int64_t index, float **decoded)
     }
     if (!rows) {
         size_t floats = tada_plane_scratch(p);
-        *decoded = *decoded ? *decoded : malloc(floats * sizeof(float) + p->slot_values * 2);
+        *decoded = *decoded ? *decoded : malloc(tada_plane_read_scratch(p));
         if (!*decoded) {
             return false;
         }
@@ -456,8 +461,8 @@ static void read_part(void *context, int thread, int n_threads)
     free(decoded);
 }
 
-enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows,
-                                 const tada_threads *threads, tada_error *error)
+static enum tada_status read_make(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows,
+                                  plane_read *r, tada_error *error)
 {
     int64_t total = p->shape.n_cells * p->shape.n_streams;
     if (first < 0 || n < 0 || first > total - n) {
@@ -465,15 +470,39 @@ enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, 
                          "The plane has %lld cells: it can't give %lld from cell %lld on.", (long long)total,
                          (long long)n, (long long)first);
     }
-    enum tada_status status = tada_lent_check(threads, error);
-    if (status != TADA_OK || n == 0) {
+    *r = (plane_read){.plane = p, .first = first, .n = n, .rows = rows};
+    if (n > 0) {
+        r->next_tile = tile_of(p, first);
+        r->end_tile = tile_of(p, first + n - 1) + 1;
+    }
+    return TADA_OK;
+}
+
+enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows,
+                                 const tada_threads *threads, tada_error *error)
+{
+    plane_read r;
+    enum tada_status status = read_make(p, first, n, rows, &r, error);
+    status = status == TADA_OK ? tada_lent_check(threads, error) : status;
+    if (status != TADA_OK) {
         return status;
     }
-    plane_read r = {p, first, n, rows, tile_of(p, first + n - 1) + 1, tile_of(p, first), false};
     tada_lent_run(r.end_tile - r.next_tile > 1 ? threads : NULL, read_part, &r);
     return r.failed ? tada_fail(error, TADA_E_MEMORY,
                                 "Out of memory while decoding cells: free some and try again.")
                     : TADA_OK;
+}
+
+enum tada_status tada_plane_read_in(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows,
+                                    void *scratch, tada_error *error)
+{
+    plane_read r;
+    float *decoded = scratch;
+    enum tada_status status = read_make(p, first, n, rows, &r, error);
+    for (int64_t i = r.next_tile; status == TADA_OK && i < r.end_tile; i++) {
+        read_tile(&r, i, &decoded);
+    }
+    return status;
 }
 
 /* So that what is copied to it finds places, and own hot tiles. */

@@ -117,7 +117,7 @@ static bool load_models(void)
 {
     for (int i = 0; i < MODELS; i++) {
         const model_shape *shape = shape_named(models[i].shape);
-        char file[] = "/tmp/tada-model-XXXXXX";
+        char file[] = "tada-model-XXXXXX";
         models[i].model = write_file(shape, i == 1 ? write_other : random_model_write, file)
                               ? llama_model_load_from_file(file, llama_model_default_params())
                               : NULL;
@@ -125,7 +125,7 @@ static bool load_models(void)
         if (!models[i].model) {
             return false;
         }
-        char path[] = "/tmp/tada-adapter-XXXXXX";
+        char path[] = "tada-adapter-XXXXXX";
         if (shape->family == FAMILY_LLAMA && write_file(shape, random_adapter_write, path)) {
             models[i].adapter = llama_adapter_lora_init(models[i].model, path);
             unlink(path);

@@ -88,6 +88,20 @@ agrees "$work/smollm2.gguf" tada 8192 4 1 512 2 96
 agrees "$work/smollm2.gguf" q8_0/q4_0 256 1 0 512 2 32
 agrees "$work/smollm2.gguf" tada 131072 2 0 512 2 0
 
+# A model without flash attention: all of its cache stays f16, and that is what is told and measured.
+"$bin/../tests/architectures/make_shape" "$tools" "$here/../architectures/models.txt" grok "$work/grok.gguf" > "$work/out" 2> "$work/err"
+check "a model without flash attention" test $? -eq 0
+size -m "$work/grok.gguf" -c 1024 --cache tada,f16 --json "$work/size.json"
+check "... takes what f16 takes" python3 -c "
+import json
+f16, tada = json.load(open('$work/size.json'))['results']
+assert {**tada, 'cache': 'f16'} == f16 and f16['kv']['rows_bytes'] == f16['kv_bytes'] > 0, (f16, tada)"
+"$bin/tada" bench -m "$work/grok.gguf" -t 2 --depth 600 --decode 2 --prefill 16 --repeat 1 --cache tada,tada:8 --json "$work/bench.json" \
+    > "$work/out" 2> "$work/err"
+check "... and so it is measured" python3 -c "
+import json
+assert [r['memory_ratio'] for r in json.load(open('$work/bench.json'))['results']] == [1, 1, 1], open('$work/bench.json').read()"
+
 # The memory column of tada eval: the cache and its scratch. It has no small batches, so less scratch than there can be.
 "$bin/tada" eval -m "$model" -c 512 --chunks 1 --ubatch 32 -t 2 --cache tada --json "$work/eval.json" > "$work/out" 2> "$work/err"
 size -m "$model" -c 512 --parallel 1 --ubatch 32 -t 2 --cache tada --json "$work/size.json"
