@@ -286,6 +286,7 @@ enum ggml_status graph_compute(graph *g, struct ggml_cgraph *cgraph)
         log_line(GGML_LOG_LEVEL_ERROR, "%s", g->workspace.error.text);
     }
     note_scratch(g);
+    workspace_trim(&g->workspace);
     return status;
 }
 

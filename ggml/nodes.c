@@ -14,8 +14,17 @@ bool workspace_make(workspace *w)
     return w->settling != NULL;
 }
 
+void workspace_trim(workspace *w)
+{
+    for (int i = 0; i < GGML_MAX_N_THREADS && w->has_coding; i++) {
+        scratch_free(&w->coding[i]);
+    }
+    w->has_coding = false;
+}
+
 void workspace_free(workspace *w)
 {
+    workspace_trim(w);
     tada_settling_free(w->settling);
     scratch_free(&w->shared);
     for (int i = 0; i < GGML_MAX_N_THREADS; i++) {
@@ -35,9 +44,9 @@ void workspace_fail_memory(workspace *w, const char *what)
     workspace_fail(w, what, "out of memory: use a smaller ubatch or context");
 }
 
-static void *thread_scratch(workspace *w, int thread, size_t bytes)
+static void *thread_scratch(scratch *each, int thread, size_t bytes)
 {
-    return thread < GGML_MAX_N_THREADS ? scratch_get(&w->each[thread], bytes) : NULL;
+    return thread < GGML_MAX_N_THREADS ? scratch_get(&each[thread], bytes) : NULL;
 }
 
 /* ---- nodes ---- */
@@ -79,7 +88,7 @@ void nodes_attend(struct ggml_tensor *node, int thread, int n_threads, void *con
         }
     }
     tada_attention_work(a->job, thread, n_threads, a->workspace->shared.memory,
-                        thread_scratch(a->workspace, thread, tada_attention_job_scratch(a->job)));
+                        thread_scratch(a->workspace->each, thread, tada_attention_job_scratch(a->job)));
     if (thread == 0) {
         metrics_attention(a->since);
     }
@@ -116,7 +125,8 @@ void nodes_settle(struct ggml_tensor *node, int thread, int n_threads, void *con
     (void)node;
     (void)n_threads;
     if (bytes > 0) {
-        tada_settling_work(w->settling, thread_scratch(w, thread, bytes));
+        atomic_store_explicit(&w->has_coding, true, memory_order_relaxed);
+        tada_settling_work(w->settling, thread_scratch(w->coding, thread, bytes));
     }
 }
 

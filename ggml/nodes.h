@@ -13,7 +13,9 @@ typedef struct workspace {
     tada_settling *settling;
     uint64_t settling_since; /* on the clock of metrics */
     scratch shared, each[GGML_MAX_N_THREADS];
-    int n_threads; /* of the graph that was computed last; 1 before */
+    scratch coding[GGML_MAX_N_THREADS]; /* for settling, until the graph is done */
+    atomic_bool has_coding;             /* any of these has memory */
+    int n_threads;                      /* of the graph that was computed last; 1 before */
     /* A node cannot fail: it notes why, and the graph fails after it was computed. */
     atomic_bool failed;
     tada_error error;
@@ -22,6 +24,8 @@ typedef struct workspace {
 /* False: memory is short. */
 bool workspace_make(workspace *w);
 void workspace_free(workspace *w);
+/* A graph is done: gives back what only settling needs, as that is seldom and much. */
+void workspace_trim(workspace *w);
 /* The first reason is kept. From any thread. */
 void workspace_fail(workspace *w, const char *what, const char *why);
 void workspace_fail_memory(workspace *w, const char *what);
@@ -60,7 +64,7 @@ typedef struct reading {
     workspace *workspace;
     decoded rows;
     scratch *memory; /* where they are */
-    bool stale;      /* the plane was written after it */
+    bool stale;      /* its rows have changed since, or its memory holds others */
     atomic_int_fast64_t tile;
     struct reading *next;
 } reading;

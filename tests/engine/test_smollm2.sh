@@ -67,7 +67,7 @@ run quux -p "$prompt" -n 4 -c 512
 check "an unknown spec is refused" test "$status" -eq 1
 check "... with a message" says "TADA: Unknown cache spec 'quux'"
 
-stock bash -c "$(declare -f complete); bin='$bin' model='$model'; complete -p '$prompt' -n 8 -c 512 -fa off" > "$work/stock" 2> "$work/err"
+stock complete -p "$prompt" -n 8 -c 512 -fa off > "$work/stock" 2> "$work/err"
 run tada -p "$prompt" -n 8 -c 512 -fa off
 check "with flash attention off the text is that of the stock cache" bash -c "[ $status -eq 0 ] && cmp -s '$work/out' '$work/stock'"
 check "... and one line says that nothing is compressed" test "$(grep -ac 'TADA: the KV cache stays in f16' "$work/err")" -eq 1
