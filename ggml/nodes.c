@@ -49,6 +49,17 @@ static void *thread_scratch(scratch *each, int thread, size_t bytes)
     return thread < GGML_MAX_N_THREADS ? scratch_get(&each[thread], bytes) : NULL;
 }
 
+static void fail_if_lost(attend *a)
+{
+    if (lost_attended(&a->k->lost, &a->attention, a->k->n_cells) ||
+        lost_attended(&a->v->lost, &a->attention, a->v->n_cells)) {
+        workspace_fail(
+            a->workspace, "a sequence",
+            "memory was short when it was restored or copied, and rows of it are lost: remove it, free "
+            "memory, and do that again");
+    }
+}
+
 /* ---- nodes ---- */
 
 void nodes_write(struct ggml_tensor *node, int thread, int n_threads, void *context)
@@ -83,6 +94,7 @@ void nodes_attend(struct ggml_tensor *node, int thread, int n_threads, void *con
     if (thread == 0) {
         const probe *p = probe_get();
         a->since = metrics_clock();
+        fail_if_lost(a);
         if (p && p->attention) {
             p->attention(a->k, a->v, &a->attention);
         }
