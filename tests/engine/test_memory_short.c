@@ -38,7 +38,7 @@ static double bound;
 static struct progress {
     long allocation; /* that fails now */
     long told;       /* how often llama.cpp heard of it */
-    char wrong[256]; /* what was wrong first; "": nothing */
+    char wrong[512]; /* what was wrong first; "": nothing */
 } * progress;
 
 /* One context at work. */
@@ -57,9 +57,11 @@ typedef struct run {
 
 static void wrong(const run *r, const char *what)
 {
+    char line[256] = "nothing";
     if (!progress->wrong[0]) {
-        snprintf(progress->wrong, sizeof progress->wrong, "allocation %ld: %s (decode %d)",
-                 progress->allocation, what, r->n_decodes);
+        log_find("TADA: ", "", line, sizeof line);
+        snprintf(progress->wrong, sizeof progress->wrong, "allocation %ld: %s (decode %d; the log says: %s)",
+                 progress->allocation, what, r->n_decodes, line);
     }
 }
 
