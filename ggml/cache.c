@@ -90,6 +90,19 @@ cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *
     return b;
 }
 
+/* As far as it has been made. */
+static void free_plane(cache_plane *c)
+{
+    if (c) {
+        tada_plane_free(c->plane);
+        if (c->memory) {
+            pages_free(c->memory, c->bytes);
+        }
+        lost_free(&c->lost);
+        free(c);
+    }
+}
+
 void cache_buffer_free(cache_buffer *b)
 {
     pthread_mutex_lock(&buffers_lock);
@@ -108,9 +121,7 @@ void cache_buffer_free(cache_buffer *b)
             p->forget(c);
         }
         metrics_remove(&c->counted);
-        tada_plane_free(c->plane);
-        pages_free(c->memory, c->bytes);
-        free(c);
+        free_plane(c);
     }
     tada_pool_free(b->pool);
     pages_free(b->base, b->size);
@@ -141,6 +152,7 @@ void cache_buffer_clear(cache_buffer *b, uint8_t value)
         /* Pages given back read as zeros, which is no tile table: it says where sinks are. */
         (void)pages_drop(c->memory, c->bytes);
         tada_plane_clear(c->plane);
+        lost_clear(&c->lost);
         c->awaited = false;
     }
     tada_pool_trim(b->pool);
@@ -337,8 +349,8 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
 {
     const char *from = data;
     int64_t cells[CHUNK_ROWS];
-    uint16_t *row = malloc(row_bytes(c));
-    bool done = row && cache_settle(c), begins = true;
+    uint16_t *row = NULL;
+    bool done = cache_settle(c), begins = true;
     cache_touch(c->buffer);
     metrics_written(c->kind, rows_in(c, offset, size));
     while (size > 0 && done) {
@@ -354,32 +366,49 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
             }
         } else {
             part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
-            memcpy(row, read_tile_of(c, cells[0]), row_bytes(c));
-            memcpy((char *)row + within, from, part);
+            row = row ? row : malloc(row_bytes(c));
+            done = row != NULL;
+            if (done) {
+                memcpy(row, read_tile_of(c, cells[0]), row_bytes(c));
+                memcpy((char *)row + within, from, part);
+            }
             rows = row;
         }
         done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, row_bytes(c), cells, n,
                                         NULL) == TADA_OK;
         cache_touch(c->buffer);
-        if (done && begins) {
+        if (!done) {
+            break;
+        }
+        lost_remove(&c->lost, cells, n);
+        if (begins) {
             mark_restored(c, cells, n);
         }
         cache_warn_nonfinite(c);
-        done = done && cache_settle(c);
         begins = false;
         from += part;
         offset += part;
         size -= part;
+        done = cache_settle(c);
+    }
+    if (size > 0) {
+        lost_add(&c->lost, (int64_t)(offset / row_bytes(c)), rows_in(c, offset, size));
     }
     free(row);
-    return done;
+    return size == 0;
 }
 
 bool cache_copy_stream(cache_plane *c, int64_t from, int64_t to)
 {
     tada_threads threads = threads_lend();
     cache_touch(c->buffer);
-    return tada_plane_copy_stream(c->plane, c->buffer->pool, from, to, &threads, NULL) == TADA_OK;
+    bool done = tada_plane_copy_stream(c->plane, c->buffer->pool, from, to, &threads, NULL) == TADA_OK;
+    if (done) {
+        lost_copy(&c->lost, from * c->n_cells, to * c->n_cells, c->n_cells);
+    } else {
+        lost_add(&c->lost, to * c->n_cells, c->n_cells);
+    }
+    return done;
 }
 
 void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
@@ -430,22 +459,19 @@ static bool move_restored(cache_plane *c)
 /* Rows that graphs have written before: they stay exact until the plane settles. */
 static bool move_written(cache_plane *c)
 {
-    uint16_t *row = malloc(row_bytes(c));
-    bool done = row != NULL;
+    bool done = true;
     for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
         const char *raw = c->base + (size_t)cell * row_bytes(c);
         int64_t next = total - cell < CELLS ? total - cell : CELLS;
         if (cell % CELLS == 0 && pages_resident(raw, (size_t)next * row_bytes(c)) == 0) {
             cell += next - 1; /* nor is it made to be, by looking at it */
-        } else if (!is_zero(raw, row_bytes(c))) {
-            done = tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
-            if (done && is_zero((char *)row, row_bytes(c))) {
-                done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1,
-                                        NULL) == TADA_OK;
-            }
+        } else if (!is_zero(raw, row_bytes(c)) &&
+                   is_zero((const char *)read_tile_of(c, cell), row_bytes(c))) {
+            done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1, NULL) ==
+                   TADA_OK;
         }
     }
-    free(row);
+    cache_touch(c->buffer); /* what was read was read before this */
     return done;
 }
 
@@ -479,13 +505,14 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     }
     size_t bytes = tada_plane_bytes(&spec, &shape);
     cache_plane *c = calloc(1, sizeof *c);
-    void *memory = c ? pages_reserve(bytes) : NULL;
+    void *memory = c && lost_make(&c->lost, shape.n_cells * shape.n_streams) ? pages_reserve(bytes) : NULL;
+    if (c) {
+        c->memory = memory;
+        c->bytes = bytes;
+    }
     if (!memory || tada_plane_create(&spec, &shape, memory, bytes, &c->plane, &error) != TADA_OK) {
         tell_plain(b, root->name, error.text);
-        if (memory) {
-            pages_free(memory, bytes);
-        }
-        free(c);
+        free_plane(c);
         return NULL;
     }
     /* Attention reads all of it for every token, and is held up by the translation of addresses. */
@@ -499,14 +526,10 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     c->n_sinks = spec.sinks;
     c->base = root->data;
     c->bytes_f16 = ggml_nbytes(root);
-    c->memory = memory;
-    c->bytes = bytes;
     if (!cache_read_ready(c) ||
         (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c)))) {
         tell_plain(b, root->name, "memory is short");
-        tada_plane_free(c->plane);
-        pages_free(memory, bytes);
-        free(c);
+        free_plane(c);
         return NULL;
     }
     /* From now on whoever touches the address space of the tensor is wrong, and stops there. */

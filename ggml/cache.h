@@ -12,6 +12,7 @@
 #ifndef CACHE_H
 #define CACHE_H
 
+#include "lost.h"
 #include "metrics.h"
 #include "policy.h"
 #include "scratch.h"
@@ -42,6 +43,7 @@ typedef struct cache_plane {
      * its decoded rows; -1: none did. */
     int written_at, attended_at, read_at;
     bool awaited; /* rows were written that their own attention has not seen: they stay exact until then */
+    lost_cells lost;
     counted_plane counted;
 } cache_plane;
 

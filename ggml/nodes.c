@@ -41,6 +41,17 @@ void workspace_fail_memory(workspace *w, const char *what)
     workspace_fail(w, what, "out of memory: use a smaller ubatch or context");
 }
 
+static void fail_if_lost(attend *a)
+{
+    if (lost_attended(&a->k->lost, &a->attention, a->k->n_cells) ||
+        lost_attended(&a->v->lost, &a->attention, a->v->n_cells)) {
+        workspace_fail(
+            a->workspace, "a sequence",
+            "memory was short when it was restored or copied, and rows of it are lost: remove it, free "
+            "memory, and do that again");
+    }
+}
+
 /* ---- nodes ---- */
 
 void nodes_write(struct ggml_tensor *node, int thread, int n_threads, void *context)
@@ -91,6 +102,7 @@ void nodes_attend(struct ggml_tensor *node, int thread, int n_threads, void *con
     if (thread == 0) {
         const probe *p = probe_get();
         a->since = metrics_clock();
+        fail_if_lost(a);
         if (p && p->attention) {
             p->attention(a->k, a->v, &a->attention);
         }

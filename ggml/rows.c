@@ -28,6 +28,7 @@ enum tada_status rows_write(const struct ggml_tensor *op, cache_plane *c, tada_e
         if (status != TADA_OK) {
             return status;
         }
+        lost_remove(&c->lost, cells, n);
     }
     metrics_tokens(&c->counted, rows->ne[1]);
     cache_warn_nonfinite(c);

@@ -38,7 +38,7 @@ static double bound;
 static struct progress {
     long allocation; /* that fails now */
     long told;       /* how often llama.cpp heard of it */
-    char wrong[256]; /* what was wrong first; "": nothing */
+    char wrong[512]; /* what was wrong first; "": nothing */
 } * progress;
 
 /* One context at work. */
@@ -57,9 +57,11 @@ typedef struct run {
 
 static void wrong(const run *r, const char *what)
 {
+    char line[256] = "nothing";
     if (!progress->wrong[0]) {
-        snprintf(progress->wrong, sizeof progress->wrong, "allocation %ld: %s (decode %d)",
-                 progress->allocation, what, r->n_decodes);
+        log_find("TADA: ", "", line, sizeof line);
+        snprintf(progress->wrong, sizeof progress->wrong, "allocation %ld: %s (decode %d; the log says: %s)",
+                 progress->allocation, what, r->n_decodes, line);
     }
 }
 
@@ -207,6 +209,18 @@ static bool restore(run *r)
     return true;
 }
 
+/* The same where there are planes already, which had other rows. */
+static bool restore_over(run *r)
+{
+    llama_memory_seq_rm(llama_get_memory(r->c), 0, -1, -1);
+    return restore(r);
+}
+
+static bool other_prompt(run *r)
+{
+    return decode(r->c, 0, 0, PROMPT, 8);
+}
+
 static bool save(run *r)
 {
     uint8_t *state = malloc(r->state_size);
@@ -232,6 +246,7 @@ static const struct subject {
     {"shifting", prompt, shift, false},
     {"copying", two_prompts, copy, false},
     {"restoring", nothing, restore, false},
+    {"restoring over", other_prompt, restore_over, false},
     {"saving", prompt, save, false},
 };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects };
