@@ -430,22 +430,20 @@ static bool move_restored(cache_plane *c)
 /* Rows that graphs have written before: they stay exact until the plane settles. */
 static bool move_written(cache_plane *c)
 {
-    uint16_t *row = malloc(row_bytes(c));
-    bool done = row != NULL;
+    bool done = true;
     for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
         const char *raw = c->base + (size_t)cell * row_bytes(c);
         int64_t next = total - cell < CELLS ? total - cell : CELLS;
         if (cell % CELLS == 0 && pages_resident(raw, (size_t)next * row_bytes(c)) == 0) {
             cell += next - 1; /* nor is it made to be, by looking at it */
-        } else if (!is_zero(raw, row_bytes(c))) {
-            done = tada_plane_read(c->plane, cell, 1, row, NULL, NULL) == TADA_OK;
-            if (done && is_zero((char *)row, row_bytes(c))) {
-                done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1,
-                                        NULL) == TADA_OK;
-            }
+        } else if (!is_zero(raw, row_bytes(c)) &&
+                   is_zero((const char *)read_tile_of(c, cell), row_bytes(c))) {
+            /* What was read of the tile is older, but only rows that are still to come are looked at. */
+            done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1, NULL) ==
+                   TADA_OK;
         }
     }
-    free(row);
+    cache_touch(c->buffer);
     return done;
 }
 
