@@ -433,8 +433,8 @@ static bool move_written(cache_plane *c)
     bool done = true;
     for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
         const char *raw = c->base + (size_t)cell * row_bytes(c);
-        int64_t next = total - cell < CELLS ? total - cell : CELLS;
-        if (cell % CELLS == 0 && pages_resident(raw, (size_t)next * row_bytes(c)) == 0) {
+        int64_t next = total - cell < CHUNK_ROWS ? total - cell : CHUNK_ROWS;
+        if (cell % CHUNK_ROWS == 0 && !pages_touched(raw, (size_t)next * row_bytes(c))) {
             cell += next - 1; /* nor is it made to be, by looking at it */
         } else if (!is_zero(raw, row_bytes(c)) &&
                    is_zero((const char *)read_tile_of(c, cell), row_bytes(c))) {
@@ -500,7 +500,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     c->memory = memory;
     c->bytes = bytes;
     if (!cache_read_ready(c) ||
-        (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c)))) {
+        (pages_touched(c->base, c->bytes_f16) && !(move_restored(c) && move_written(c)))) {
         tell_plain(b, root->name, "memory is short");
         tada_plane_free(c->plane);
         pages_free(memory, bytes);
