@@ -382,19 +382,52 @@ bool cache_copy_stream(cache_plane *c, int64_t from, int64_t to)
     return tada_plane_copy_stream(c->plane, c->buffer->pool, from, to, &threads, NULL) == TADA_OK;
 }
 
+static int by_offset(const void *a, const void *b)
+{
+    const restored *x = a, *y = b;
+    return x->offset != y->offset ? (x->offset < y->offset ? -1 : 1)
+                                  : (x->size > y->size) - (x->size < y->size);
+}
+
+/* The same bytes may have been set many times: once is enough. */
+static void forget_repeated(cache_buffer *b)
+{
+    int n = 0;
+    qsort(b->ranges, (size_t)b->n_ranges, sizeof *b->ranges, by_offset);
+    for (int i = 0; i < b->n_ranges; i++) {
+        n -= n > 0 && b->ranges[n - 1].offset == b->ranges[i].offset;
+        b->ranges[n++] = b->ranges[i];
+    }
+    b->n_ranges = n;
+}
+
+/* False: memory is short. */
+static bool ranges_reserve(cache_buffer *b)
+{
+    if (b->ranges) {
+        forget_repeated(b);
+    }
+    if (b->n_ranges >= b->ranges_room / 2) {
+        int room = b->ranges_room ? 2 * b->ranges_room : 64;
+        restored *ranges = realloc(b->ranges, (size_t)room * sizeof *ranges);
+        if (ranges) {
+            b->ranges = ranges;
+            b->ranges_room = room;
+        }
+    }
+    return b->n_ranges < b->ranges_room;
+}
+
 void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
 {
     memcpy(to, data, size);
-    if (b->n_ranges == b->ranges_room) {
-        int room = b->ranges_room ? 2 * b->ranges_room : 64;
-        restored *ranges = realloc(b->ranges, (size_t)room * sizeof *ranges);
-        if (!ranges) {
-            return; /* the rows will be found, if not that they came together */
-        }
-        b->ranges = ranges;
-        b->ranges_room = room;
+    /* Most planes are made at once, and where the cache stays plain, none will be. */
+    if (b->planes || b->told_plain) {
+        return;
     }
-    b->ranges[b->n_ranges++] = (restored){(size_t)(to - b->base), size};
+    if (b->n_ranges < b->ranges_room || ranges_reserve(b)) {
+        b->ranges[b->n_ranges++] = (restored){(size_t)(to - b->base), size};
+    } /* else the rows will be found, if not that they came together */
 }
 
 /* ---- tensors become planes ---- */
