@@ -166,7 +166,9 @@ static bool survey(graph *g, const struct ggml_cgraph *cgraph)
                 if (!note_buffer(g, read->buffer)) {
                     return false;
                 }
-                *(way == ATTEND ? &read->attended_at : &read->read_at) = i;
+                /* Attention that the library cannot do reads decoded rows, too. */
+                read->read_at = i;
+                read->attended_at = way == ATTEND ? i : read->attended_at;
             }
         }
     }
