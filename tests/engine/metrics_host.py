@@ -24,19 +24,33 @@ def function(library, name, result, *arguments):
 
 POINTER, SIZE, INT64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64
 load = function(ggml, "ggml_backend_load", POINTER, ctypes.c_char_p)
-device_of = function(base, "ggml_backend_reg_dev_get", POINTER, POINTER, SIZE)
+load_all = function(ggml, "ggml_backend_load_all_from_path", None, ctypes.c_char_p)
+device_of_type = function(ggml, "ggml_backend_dev_by_type", POINTER, ctypes.c_int)
+backend_make = function(base, "ggml_backend_dev_init", POINTER, POINTER, ctypes.c_char_p)
+backend_free = function(base, "ggml_backend_free", None, POINTER)
+compute = function(base, "ggml_backend_graph_compute", ctypes.c_int, POINTER, POINTER)
 type_of = function(base, "ggml_backend_dev_buffer_type", POINTER, POINTER)
 context_make = function(base, "ggml_init", POINTER, Parameters)
 tensor_make = function(base, "ggml_new_tensor_3d", POINTER, POINTER, ctypes.c_int, INT64, INT64, INT64)
 name_set = function(base, "ggml_set_name", POINTER, POINTER, ctypes.c_char_p)
+context_free = function(base, "ggml_free", None, POINTER)
+view_make = function(base, "ggml_view_3d", POINTER, POINTER, POINTER, INT64, INT64, INT64, SIZE, SIZE, SIZE)
+attention = function(base, "ggml_flash_attn_ext", POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, ctypes.c_float,
+                     ctypes.c_float, ctypes.c_float)
+graph_make = function(base, "ggml_new_graph", POINTER, POINTER)
+graph_add = function(base, "ggml_build_forward_expand", None, POINTER, POINTER)
 allocate = function(base, "ggml_backend_alloc_ctx_tensors_from_buft", POINTER, POINTER, POINTER)
 buffer_free = function(base, "ggml_backend_buffer_free", None, POINTER)
 tensor_set = function(base, "ggml_backend_tensor_set", None, POINTER, ctypes.c_char_p, SIZE, SIZE)
 tensor_get = function(base, "ggml_backend_tensor_get", None, POINTER, ctypes.c_char_p, SIZE, SIZE)
 
-ROW, F16 = 2 * WIDTH, 1
+ROW, F32, F16, CPU = 2 * WIDTH, 0, 1, 0
 rows = b"".join(bytes([(7 * i + j * j) % 251, 0x38 | (i + j) % 2 << 7]) for i in range(CELLS) for j in range(WIDTH))
-device = device_of(load(PLUGIN.encode()), 0)
+os.environ.pop("GGML_BACKEND_PATH", None)
+load_all(LIB_DIR.encode())
+if not load(PLUGIN.encode()):
+    sys.exit("the plug-in was not loaded")
+device = device_of_type(CPU)
 
 
 class Cache:
@@ -50,6 +64,22 @@ class Cache:
         self.buffer = allocate(context, type_of(device))
         if not self.buffer:
             sys.exit("no buffer")
+        self.attend()
+
+    def attend(self):
+        """Of one query in two heads to all cells of the first stream: then the tensors are planes."""
+        context, backend = context_make(Parameters(1 << 20, None, True)), backend_make(device, None)
+        graph = graph_make(context)
+        for layer in range(LAYERS):
+            q = tensor_make(context, F32, WIDTH // 2, 1, 2)
+            k, v = (view_make(context, self.tensors[kind, layer], WIDTH // 2, CELLS, 2, ROW, ROW // 2, 0) for kind in "kv")
+            graph_add(graph, attention(context, q, k, v, None, 1, 0, 0))
+        buffer = allocate(context, type_of(device))
+        if compute(backend, graph) != 0:
+            sys.exit("attention failed")
+        buffer_free(buffer)
+        backend_free(backend)
+        context_free(context)
 
     def write(self, first, n, kinds="kv"):
         for (kind, _), tensor in self.tensors.items():
