@@ -8,6 +8,7 @@ import threading
 
 LIB_DIR, PLUGIN, SCENARIO = sys.argv[1:]
 WIDTH, CELLS, LAYERS = 128, 2000, 2
+os.environ["OMP_THREAD_LIMIT"] = "1"  # threads are counted here: ggml is to start none
 base = ctypes.CDLL(f"{LIB_DIR}/libggml-base.so", ctypes.RTLD_GLOBAL)
 ggml = ctypes.CDLL(f"{LIB_DIR}/libggml.so", ctypes.RTLD_GLOBAL)
 
@@ -47,6 +48,16 @@ tensor_get = function(base, "ggml_backend_tensor_get", None, POINTER, ctypes.c_c
 ROW, F32, F16, CPU = 2 * WIDTH, 0, 1, 0
 rows = b"".join(bytes([(7 * i + j * j) % 251, 0x38 | (i + j) % 2 << 7]) for i in range(CELLS) for j in range(WIDTH))
 os.environ.pop("GGML_BACKEND_PATH", None)
+WARNING = 3
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, POINTER)
+def log(level, text, _):
+    if level >= WARNING:
+        sys.stderr.write(text.decode())
+
+
+function(base, "ggml_log_set", None, type(log), POINTER)(log, None)
 load_all(LIB_DIR.encode())
 if not load(PLUGIN.encode()):
     sys.exit("the plug-in was not loaded")
