@@ -411,19 +411,52 @@ bool cache_copy_stream(cache_plane *c, int64_t from, int64_t to)
     return done;
 }
 
+static int by_offset(const void *a, const void *b)
+{
+    const restored *x = a, *y = b;
+    return x->offset != y->offset ? (x->offset < y->offset ? -1 : 1)
+                                  : (x->size > y->size) - (x->size < y->size);
+}
+
+/* The same bytes may have been set many times: once is enough. */
+static void forget_repeated(cache_buffer *b)
+{
+    int n = 0;
+    qsort(b->ranges, (size_t)b->n_ranges, sizeof *b->ranges, by_offset);
+    for (int i = 0; i < b->n_ranges; i++) {
+        n -= n > 0 && b->ranges[n - 1].offset == b->ranges[i].offset;
+        b->ranges[n++] = b->ranges[i];
+    }
+    b->n_ranges = n;
+}
+
+/* False: memory is short. */
+static bool ranges_reserve(cache_buffer *b)
+{
+    if (b->ranges) {
+        forget_repeated(b);
+    }
+    if (b->n_ranges >= b->ranges_room / 2) {
+        int room = b->ranges_room ? 2 * b->ranges_room : 64;
+        restored *ranges = realloc(b->ranges, (size_t)room * sizeof *ranges);
+        if (ranges) {
+            b->ranges = ranges;
+            b->ranges_room = room;
+        }
+    }
+    return b->n_ranges < b->ranges_room;
+}
+
 void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
 {
     memcpy(to, data, size);
-    if (b->n_ranges == b->ranges_room) {
-        int room = b->ranges_room ? 2 * b->ranges_room : 64;
-        restored *ranges = realloc(b->ranges, (size_t)room * sizeof *ranges);
-        if (!ranges) {
-            return; /* the rows will be found, if not that they came together */
-        }
-        b->ranges = ranges;
-        b->ranges_room = room;
+    /* Most planes are made at once, and where the cache stays plain, none will be. */
+    if (b->planes || b->told_plain) {
+        return;
     }
-    b->ranges[b->n_ranges++] = (restored){(size_t)(to - b->base), size};
+    if (b->n_ranges < b->ranges_room || ranges_reserve(b)) {
+        b->ranges[b->n_ranges++] = (restored){(size_t)(to - b->base), size};
+    } /* else the rows will be found, if not that they came together */
 }
 
 /* ---- tensors become planes ---- */
@@ -462,11 +495,12 @@ static bool move_written(cache_plane *c)
     bool done = true;
     for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
         const char *raw = c->base + (size_t)cell * row_bytes(c);
-        int64_t next = total - cell < CELLS ? total - cell : CELLS;
-        if (cell % CELLS == 0 && pages_resident(raw, (size_t)next * row_bytes(c)) == 0) {
+        int64_t next = total - cell < CHUNK_ROWS ? total - cell : CHUNK_ROWS;
+        if (cell % CHUNK_ROWS == 0 && !pages_touched(raw, (size_t)next * row_bytes(c))) {
             cell += next - 1; /* nor is it made to be, by looking at it */
         } else if (!is_zero(raw, row_bytes(c)) &&
                    is_zero((const char *)read_tile_of(c, cell), row_bytes(c))) {
+            /* What was read of the tile is older, but only rows that are still to come are looked at. */
             done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1, NULL) ==
                    TADA_OK;
         }
@@ -527,7 +561,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     c->base = root->data;
     c->bytes_f16 = ggml_nbytes(root);
     if (!cache_read_ready(c) ||
-        (pages_resident(c->base, c->bytes_f16) > 0 && !(move_restored(c) && move_written(c)))) {
+        (pages_touched(c->base, c->bytes_f16) && !(move_restored(c) && move_written(c)))) {
         tell_plain(b, root->name, "memory is short");
         free_plane(c);
         return NULL;

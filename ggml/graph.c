@@ -69,7 +69,7 @@ static bool may_settle(const graph *g, cache_plane *c)
 }
 
 /* Compresses what the graph has left, all planes at once. */
-static void settle(graph *g, const struct ggml_cgraph *like)
+static void settle_rest(graph *g, const struct ggml_cgraph *like)
 {
     int n = 0;
     for (int i = 0; i < g->n_buffers; i++) {
@@ -166,7 +166,9 @@ static bool survey(graph *g, const struct ggml_cgraph *cgraph)
                 if (!note_buffer(g, read->buffer)) {
                     return false;
                 }
-                *(way == ATTEND ? &read->attended_at : &read->read_at) = i;
+                /* Attention that the library cannot do reads decoded rows, too. */
+                read->read_at = i;
+                read->attended_at = way == ATTEND ? i : read->attended_at;
             }
         }
     }
@@ -245,7 +247,7 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
     if (status == GGML_STATUS_SUCCESS) {
         status = list_run(&g->list, g->backend, g->original, cgraph);
     }
-    settle(g, cgraph);
+    settle_rest(g, cgraph);
     if (is_cut || status != GGML_STATUS_SUCCESS) {
         forget(g);
     } else {
@@ -261,7 +263,7 @@ static enum ggml_status compute_again(graph *g, struct ggml_cgraph *cgraph)
         return g->original(g->backend, cgraph);
     }
     enum ggml_status status = list_run(&g->list, g->backend, g->original, cgraph);
-    settle(g, cgraph);
+    settle_rest(g, cgraph);
     if (status != GGML_STATUS_SUCCESS) {
         forget(g);
     }

@@ -7,9 +7,7 @@
 
 #include <stdlib.h>
 
-enum {
-    MANY_ROWS = 32 /* rows of a batch from which on a layer is compressed before the next one is written */
-};
+enum { MANY_ROWS = 32 /* rows of a batch from which on each layer is compressed by itself */ };
 
 /* ---- making it ---- */
 
@@ -21,7 +19,8 @@ void list_forget(list *l)
     arena_reset(&l->arena);
     l->n_nodes = 0;
     l->open = NULL;
-    l->attends = l->last_attend = NULL;
+    l->attends = l->last_attend = l->unsettled = NULL;
+    l->n_unsettled = 0;
     l->looks = NULL;
     l->readings = NULL;
 }
@@ -94,17 +93,34 @@ static bool append_look(list *l, attend *a)
     return append_custom(l, NULL, nodes_look, group);
 }
 
-static bool append_attend(list *l, attend *a)
+/* The planes of the last layers are compressed here. */
+static bool append_settle(list *l)
 {
-    bool done = append_look(l, a) && append_custom(l, a->op, nodes_attend, a);
-    if (done && a->settles) {
-        done = append_custom(l, NULL, nodes_settle_begin, a);
-        for (int i = 0; i < TADA_SETTLING_ROUNDS && done; i++) {
-            done = append_custom(l, NULL, nodes_settle, l->workspace) &&
-                   append_custom(l, NULL, nodes_settle_next, l->workspace);
-        }
+    settle *s = arena_take(&l->arena, sizeof *s);
+    if (!s) {
+        return false;
+    }
+    *s = (settle){l->workspace, l->unsettled, l->n_unsettled};
+    for (attend *a = s->first; a; a = a->next) {
+        a->settles = true;
+    }
+    l->unsettled = NULL;
+    l->n_unsettled = 0;
+    bool done = append_custom(l, NULL, nodes_settle_begin, s);
+    for (int i = 0; i < TADA_SETTLING_ROUNDS && done; i++) {
+        done = append_custom(l, NULL, nodes_settle, l->workspace) &&
+               append_custom(l, NULL, nodes_settle_next, l->workspace);
     }
     return done;
+}
+
+static bool append_attend(list *l, attend *a)
+{
+    bool many = a->attention.n_queries * a->attention.n_streams >= MANY_ROWS;
+    l->unsettled = l->unsettled ? l->unsettled : a;
+    l->n_unsettled++;
+    return append_look(l, a) && append_custom(l, a->op, nodes_attend, a) &&
+           ((!many && l->n_unsettled < NODES_SETTLE) || append_settle(l));
 }
 
 /* NULL: memory is short, or (*can false) the library cannot do it. */
@@ -126,8 +142,7 @@ static attend *attend_make(list *l, int at, const struct ggml_tensor *op, cache_
     }
     a->attention.k = k->plane;
     a->attention.v = v->plane;
-    a->settles = a->attention.n_queries * a->attention.n_streams >= MANY_ROWS && k->attended_at == at &&
-                 v->attended_at == at;
+    a->last = k->attended_at == at && v->attended_at == at;
     enum tada_status status = tada_attention_plan(&a->attention, &a->job, NULL);
     *can = status != TADA_E_ARGUMENT && status != TADA_E_UNSUPPORTED;
     if (status != TADA_OK) {
@@ -230,15 +245,6 @@ enum ggml_status list_run(list *l, ggml_backend_t backend, list_compute compute,
                           const struct ggml_cgraph *like)
 {
     workspace *w = l->workspace;
-    size_t shared = 0;
-    for (const attend *a = l->attends; a; a = a->next) {
-        size_t bytes = tada_attention_job_shared(a->job);
-        shared = bytes > shared ? bytes : shared;
-    }
-    if (shared > 0 && !scratch_get(&w->shared, shared)) {
-        workspace_fail_memory(w, "attention");
-        return GGML_STATUS_FAILED;
-    }
     for (reading *r = l->readings; r; r = r->next) {
         atomic_store(&r->tile, 0);
     }

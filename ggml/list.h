@@ -18,6 +18,8 @@ typedef struct list {
     int n_nodes, room;
     write *open; /* the node before, but for views: V is written with K */
     attend *attends, *last_attend;
+    attend *unsettled; /* the first whose planes the list does not compress yet; */
+    int n_unsettled;   /* so many up to the last one */
     look *looks;
     reading *readings;
     scratch decoded[LIST_DECODED];

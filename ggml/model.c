@@ -70,12 +70,16 @@ static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tenso
     }
 }
 
-/* What reads rows of a cache, and is neither attention nor a view. */
+/* What reads rows of a cache, and is neither attention nor a view; nor what changes them where they are, as a
+ * K-shift does: it says nothing of who reads them. */
 static bool is_reader(const struct ggml_tensor *op)
 {
+    enum tada_kind kind;
+    int layer;
     return op->op != GGML_OP_NONE && op->op != GGML_OP_VIEW && op->op != GGML_OP_RESHAPE &&
            op->op != GGML_OP_PERMUTE && op->op != GGML_OP_TRANSPOSE && op->op != GGML_OP_SET_ROWS &&
-           op->op != GGML_OP_FLASH_ATTN_EXT;
+           op->op != GGML_OP_FLASH_ATTN_EXT &&
+           !(op->view_src && cache_name(op->view_src->name, &kind, &layer));
 }
 
 typedef struct made {

@@ -26,10 +26,7 @@ void workspace_free(workspace *w)
 {
     workspace_trim(w);
     tada_settling_free(w->settling);
-    scratch_free(&w->shared);
-    for (int i = 0; i < GGML_MAX_N_THREADS; i++) {
-        scratch_free(&w->each[i]);
-    }
+    scratch_free(&w->attention);
 }
 
 void workspace_fail(workspace *w, const char *what, const char *why)
@@ -42,11 +39,6 @@ void workspace_fail(workspace *w, const char *what, const char *why)
 void workspace_fail_memory(workspace *w, const char *what)
 {
     workspace_fail(w, what, "out of memory: use a smaller ubatch or context");
-}
-
-static void *thread_scratch(scratch *each, int thread, size_t bytes)
-{
-    return thread < GGML_MAX_N_THREADS ? scratch_get(&each[thread], bytes) : NULL;
 }
 
 static void fail_if_lost(attend *a)
@@ -74,6 +66,21 @@ void nodes_write(struct ggml_tensor *node, int thread, int n_threads, void *cont
     }
 }
 
+/* One piece of memory for all: what threads share is large while there are few queries, what each of them
+ * needs while there are many. */
+static void get_memory(const look *l, int n_threads)
+{
+    size_t most = 0;
+    for (const attend *a = l->first; a; a = a->alike) {
+        size_t bytes =
+            tada_attention_job_shared(a->job) + (size_t)n_threads * tada_attention_job_scratch(a->job);
+        most = bytes > most ? bytes : most;
+    }
+    if (!scratch_get(&l->workspace->attention, most)) {
+        workspace_fail_memory(l->workspace, "attention");
+    }
+}
+
 void nodes_look(struct ggml_tensor *node, int thread, int n_threads, void *context)
 {
     const look *l = context;
@@ -81,6 +88,7 @@ void nodes_look(struct ggml_tensor *node, int thread, int n_threads, void *conte
     if (thread == 0) {
         l->workspace->n_threads = n_threads;
         threads_note(n_threads);
+        get_memory(l, n_threads);
         for (const attend *a = l->first, *before = NULL; a; before = a, a = a->alike) {
             tada_attention_look(a->job, before ? before->job : NULL);
         }
@@ -99,8 +107,12 @@ void nodes_attend(struct ggml_tensor *node, int thread, int n_threads, void *con
             p->attention(a->k, a->v, &a->attention);
         }
     }
-    tada_attention_work(a->job, thread, n_threads, a->workspace->shared.memory,
-                        thread_scratch(a->workspace->each, thread, tada_attention_job_scratch(a->job)));
+    char *shared = a->workspace->attention.memory;
+    if (shared) {
+        char *each = shared + tada_attention_job_shared(a->job);
+        tada_attention_work(a->job, thread, n_threads, shared,
+                            each + (size_t)thread * tada_attention_job_scratch(a->job));
+    }
     if (thread == 0) {
         metrics_attention(a->since);
     }
@@ -118,16 +130,26 @@ void nodes_mark_sinks(const attend *a)
 
 void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, void *context)
 {
-    attend *a = context;
+    const settle *s = context;
+    tada_plane *planes[2 * NODES_SETTLE];
+    int n = 0;
     (void)node;
     (void)n_threads;
-    if (thread == 0) {
-        tada_plane *planes[] = {a->k->plane, a->v->plane};
-        nodes_mark_sinks(a);
-        a->workspace->settling_since = metrics_clock();
-        /* Short of memory, it is tried again when the graph is done. */
-        (void)tada_settling_begin(a->workspace->settling, planes, a->k == a->v ? 1 : 2, NULL);
+    if (thread != 0) {
+        return;
     }
+    const attend *a = s->first;
+    for (int i = 0; i < s->n; i++, a = a->next) {
+        nodes_mark_sinks(a);
+        if (a->last) {
+            planes[n++] = a->k->plane;
+            planes[n] = a->v->plane;
+            n += a->k != a->v;
+        }
+    }
+    s->workspace->settling_since = metrics_clock();
+    /* Short of memory, it is tried again when the graph is done. */
+    (void)tada_settling_begin(s->workspace->settling, planes, n, NULL);
 }
 
 void nodes_settle(struct ggml_tensor *node, int thread, int n_threads, void *context)
@@ -138,7 +160,8 @@ void nodes_settle(struct ggml_tensor *node, int thread, int n_threads, void *con
     (void)n_threads;
     if (bytes > 0) {
         atomic_store_explicit(&w->has_coding, true, memory_order_relaxed);
-        tada_settling_work(w->settling, thread_scratch(w->coding, thread, bytes));
+        tada_settling_work(w->settling,
+                           thread < GGML_MAX_N_THREADS ? scratch_get(&w->coding[thread], bytes) : NULL);
     }
 }
 

@@ -9,10 +9,14 @@
 #include "generic.h"
 #include "scratch.h"
 
+enum {
+    NODES_SETTLE = 8 /* layers that are compressed together, at most: each has borrowed memory until then */
+};
+
 typedef struct workspace {
     tada_settling *settling;
-    uint64_t settling_since; /* on the clock of metrics */
-    scratch shared, each[GGML_MAX_N_THREADS];
+    uint64_t settling_since;            /* on the clock of metrics */
+    scratch attention;                  /* what its threads share, then what each of them needs */
     scratch coding[GGML_MAX_N_THREADS]; /* for settling, until the graph is done */
     atomic_bool has_coding;             /* any of these has memory */
     int n_threads;                      /* of the graph that was computed last; 1 before */
@@ -45,11 +49,19 @@ typedef struct attend {
     cache_plane *k, *v;
     tada_attention attention;
     tada_attention_job *job;
-    bool settles;         /* a part of the graph compresses both planes afterwards */
+    bool last;            /* nobody reads its planes after it */
+    bool settles;         /* they are compressed within the graph */
     uint64_t since;       /* on the clock of metrics */
     struct attend *next;  /* of all */
     struct attend *alike; /* of those with the same mask */
 } attend;
+
+/* Attention, one after the other, whose planes are compressed together. */
+typedef struct settle {
+    workspace *workspace;
+    attend *first;
+    int n;
+} settle;
 
 /* All that attend with one mask look at it together, just before the first of them: the mask may be a result
  * of the graph. Another mask may lie at the same address later on, so it is the tensor that counts. */
@@ -76,7 +88,7 @@ void nodes_mark_sinks(const attend *attend);
 void nodes_write(struct ggml_tensor *node, int thread, int n_threads, void *context);        /* a write */
 void nodes_look(struct ggml_tensor *node, int thread, int n_threads, void *context);         /* a look */
 void nodes_attend(struct ggml_tensor *node, int thread, int n_threads, void *context);       /* an attend */
-void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, void *context); /* an attend */
+void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, void *context); /* a settle */
 void nodes_settle(struct ggml_tensor *node, int thread, int n_threads, void *context);       /* a workspace */
 void nodes_settle_next(struct ggml_tensor *node, int thread, int n_threads, void *context);  /* a workspace */
 void nodes_read(struct ggml_tensor *node, int thread, int n_threads, void *context);         /* a reading */

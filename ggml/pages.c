@@ -1,5 +1,6 @@
 #include "pages.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -40,6 +41,30 @@ void pages_close(const void *memory, size_t size)
         (void)madvise((void *)first, end - first, MADV_DONTNEED);
         (void)mprotect((void *)first, end - first, PROT_NONE);
     }
+}
+
+bool pages_touched(const void *memory, size_t size)
+{
+    /* mincore does not tell pages that are swapped out from those that nobody has touched. */
+    const uint64_t present_or_swapped = (uint64_t)3 << 62;
+    size_t page = pages_size();
+    uint64_t entries[512];
+    uintptr_t at = (uintptr_t)memory / page, end = ((uintptr_t)memory + size + page - 1) / page;
+    int file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    bool touched = file < 0;
+    while (at < end && !touched) {
+        size_t n = end - at < 512 ? end - at : 512;
+        ssize_t got = pread(file, entries, n * sizeof *entries, (off_t)(at * sizeof *entries));
+        touched = got != (ssize_t)(n * sizeof *entries);
+        for (size_t i = 0; i < n && !touched; i++) {
+            touched = entries[i] & present_or_swapped;
+        }
+        at += n;
+    }
+    if (file >= 0) {
+        close(file);
+    }
+    return touched;
 }
 
 size_t pages_resident(const void *memory, size_t size)

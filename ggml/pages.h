@@ -15,6 +15,8 @@ void pages_enlarge(void *memory, size_t size);
 bool pages_drop(void *memory, size_t size);
 /* The whole pages of it go back, and whoever touches them from now on stops. */
 void pages_close(const void *memory, size_t size);
+/* Whether any of it may hold something: pages that were written, be they in memory or swapped out. */
+bool pages_touched(const void *memory, size_t size);
 /* Bytes of the pages with a part of it that are in memory. */
 size_t pages_resident(const void *memory, size_t size);
 size_t pages_size(void);

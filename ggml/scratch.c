@@ -5,12 +5,16 @@
 
 static atomic_size_t total;
 
+size_t scratch_rounded(size_t bytes)
+{
+    return bytes > 0 ? (bytes + 4095) / 4096 * 4096 : 4096;
+}
+
 void *scratch_get(scratch *s, size_t bytes)
 {
     if (s->bytes < bytes || !s->memory) {
         scratch_free(s);
-        size_t rounded = (bytes + 4095) / 4096 * 4096;
-        rounded = rounded ? rounded : 4096;
+        size_t rounded = scratch_rounded(bytes);
         s->memory = aligned_alloc(4096, rounded);
         s->bytes = s->memory ? rounded : 0;
         atomic_fetch_add(&total, s->bytes);

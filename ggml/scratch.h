@@ -10,6 +10,8 @@ typedef struct scratch {
     size_t bytes;
 } scratch;
 
+/* What a piece of so many bytes takes. */
+size_t scratch_rounded(size_t bytes);
 /* At least so many bytes, whose contents are lost when it grows. NULL: memory is short. */
 void *scratch_get(scratch *s, size_t bytes);
 void scratch_free(scratch *s);

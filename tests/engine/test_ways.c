@@ -298,6 +298,42 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
     }
 }
 
+/* ---- a state that is shifted before anything is computed ---- */
+
+static void run_shifted_first(struct llama_model *model, const model_shape *shape)
+{
+    answers rows[2] = {answers_make(), answers_make()};
+    int n = 0;
+    for (int i = 0; i < 2; i++) {
+        const char *cache = i ? spec : "f16";
+        struct llama_context *from = context(model, cache, params_of(&ways[1]));
+        struct llama_context *to = context(model, cache, params_of(&ways[1]));
+        llama_memory_t memory = llama_get_memory(to);
+        rows[i].failed = decode_tokens(from, 0, 1, 0, PROMPT) != 0;
+        size_t size = llama_state_seq_get_size(from, 0);
+        uint8_t *state = malloc(size);
+        log_forget();
+        rows[i].failed = rows[i].failed || llama_state_seq_get_data(from, state, size, 0) != size ||
+                         llama_state_seq_set_data(to, state, size, 0) != size;
+        if (llama_memory_can_shift(memory) && llama_memory_seq_rm(memory, 0, 20, 70)) {
+            llama_memory_seq_add(memory, 0, 70, -1, -50);
+        }
+        for (int pos = (int)llama_memory_seq_pos_max(memory, 0) + 1, end = pos + STEPS; pos < end; pos++) {
+            ask(&rows[i], to, 0, 1, pos, 1);
+        }
+        n = log_find("TADA: ", "flash attention", NULL, 0);
+        llama_free(from);
+        llama_free(to);
+        free(state);
+    }
+    double error = answers_error(&rows[1], &rows[0]);
+    report(error <= bound, "%s: a state is shifted before anything is computed (error %.4f)", shape->name,
+           error);
+    report(n == 0, "%s: a shift does not say that attention is missing (%d lines)", shape->name, n);
+    free(rows[0].rows);
+    free(rows[1].rows);
+}
+
 /* ---- aborts ---- */
 
 typedef struct alarm_clock {
@@ -412,6 +448,7 @@ static void run_shape(const model_shape *shape)
     run_watched(model, shape, "");
     run_watched(model, shape, "kqv_out");
     run_watched(model, shape, "Kcur");
+    run_shifted_first(model, shape);
     run_aborted(model, shape);
     run_embeddings(model, shape, LLAMA_POOLING_TYPE_NONE, LLAMA_ATTENTION_TYPE_CAUSAL);
     run_embeddings(model, shape, LLAMA_POOLING_TYPE_MEAN, LLAMA_ATTENTION_TYPE_CAUSAL);
