@@ -9,6 +9,7 @@
 #include <string.h>
 
 static _Atomic(const cache_policy *) in_force;
+static _Atomic(cache_policy *) policies; /* all that there were, the last one first */
 
 const cache_policy *policy_now(void)
 {
@@ -48,6 +49,24 @@ static enum tada_status make(const char *text, cache_policy **made, tada_error *
     return TADA_OK;
 }
 
+static void put_in_force(cache_policy *p)
+{
+    p->before = atomic_load(&policies);
+    while (!atomic_compare_exchange_weak(&policies, &p->before, p)) {
+    }
+    atomic_store(&in_force, p);
+}
+
+/* One of that text that there was before; NULL: none. A plan's file may have changed since. */
+static const cache_policy *find(const char *text)
+{
+    const cache_policy *p = atomic_load(&policies);
+    while (p && (p->plan || p->problem[0] || strcmp(p->text, text) != 0)) {
+        p = p->before;
+    }
+    return p;
+}
+
 bool policy_init(void)
 {
     const char *text = getenv("TADA_CACHE");
@@ -61,16 +80,21 @@ bool policy_init(void)
         }
         snprintf(p->problem, sizeof p->problem, "%s", error.text);
     }
-    atomic_store(&in_force, p);
+    put_in_force(p);
     return true;
 }
 
 bool policy_set_cache(const char *text, tada_error *error)
 {
+    const cache_policy *same = find(text);
     cache_policy *p;
+    if (same) {
+        atomic_store(&in_force, same);
+        return true;
+    }
     bool done = make(text, &p, error) == TADA_OK;
     if (done) {
-        atomic_store(&in_force, p);
+        put_in_force(p);
     }
     return done;
 }
@@ -81,7 +105,7 @@ bool policy_set_plan(const tada_plan *plan)
     bool done = tada_plan_check(plan, NULL) == TADA_OK && make("tada", &p, NULL) == TADA_OK;
     if (done) {
         p->plan = plan;
-        atomic_store(&in_force, p);
+        put_in_force(p);
     }
     return done;
 }

@@ -12,6 +12,7 @@ typedef struct cache_policy {
     const tada_plan *plan; /* NULL: all planes follow the spec */
     char problem[256];     /* why the cache that was asked for cannot be used, or "" */
     char *text;            /* the spec as it was given */
+    struct cache_policy *before;
 } cache_policy;
 
 /* Reads TADA_CACHE. False: memory is short. Once, before all else. */

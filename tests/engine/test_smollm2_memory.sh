@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# 65536 cells of the default model take next to no memory while they are empty.  test_smollm2_memory.sh BIN_DIR [FILL]
+# 65536 cells of the default model take next to no memory while they are empty, and little while few are filled.
+#     test_smollm2_memory.sh BIN_DIR [FILL]    (FILL: cells to fill, 1024)
 set -uo pipefail
 bin=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,4 +10,4 @@ if [ ! -x "$program" ]; then
     exit 77
 fi
 model=$("$here/../../scripts/get_model.sh") || exit 1
-exec "$program" "$(dirname "$(realpath "$bin/llama-cli")")" "$bin/libggml-tada.so" "$model" 140 ${2:+"$2"}
+exec "$program" "$(dirname "$(realpath "$bin/llama-cli")")" "$bin/libggml-tada.so" "$model" 140 "${2:-1024}"
