@@ -72,6 +72,7 @@ struct cache_buffer {
     size_t becomes; /* bytes that those that came will occupy, as far as can be told */
     /* Of the planes that its tensors may become, until the first one is made; 0: none will be. */
     size_t expected, expected_f16;
+    int told_planes;  /* so many are in the log */
     bool told_plain;  /* why tensors are not compressed */
     bool told_plan;   /* that the plan is for another model */
     restored *ranges; /* what was set before there was a plane; NULL: nothing */

@@ -267,6 +267,7 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
 {
     watcher watchers[2] = {{.only = only}, {.only = only}};
     answers rows[2] = {answers_make(), answers_make()};
+    int n_told = 0, n_buffers = 0;
     for (int i = 0; i < 2; i++) {
         struct llama_context_params params = params_of(&ways[1]);
         params.cb_eval = watch;
@@ -278,6 +279,8 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
             for (int s = 0; s < 70; s++) {
                 ask(&rows[i], c, 0, 1, PROMPT + s, 1);
             }
+            n_told = log_find("TADA: layers ", "planes compressed", NULL, 0);
+            n_buffers = log_find("KV buffer size = ", "TADA", NULL, 0);
             llama_free(c);
         }
     }
@@ -292,6 +295,8 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
     report(error <= bound, "%s: cb_eval for %s: the logits (error %.4f)", shape->name, what, error);
     report(within <= 3 * bound, "%s: cb_eval for %s: what attention gives (error %.4f)", shape->name, what,
            within);
+    report(n_told == n_buffers, "%s: cb_eval for %s: each cache is told of once (%d lines for %d)",
+           shape->name, what, n_told, n_buffers);
     for (int i = 0; i < 2; i++) {
         free(rows[i].rows);
         free(watchers[i].attended);
