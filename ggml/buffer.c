@@ -101,12 +101,20 @@ static void *buffer_base(ggml_backend_buffer_t buffer)
 static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor)
 {
     cache_buffer *b = buffer->context;
-    if (!tensor->view_src && b->n_come < b->n_tensors) {
-        size_t bytes = cache_shape_bytes(b->policy, tensor);
-        b->becomes += bytes ? bytes : ggml_nbytes(tensor);
-        cache_buffer_expect(b, bytes, bytes ? ggml_nbytes(tensor) : 0);
-        if (++b->n_come == b->n_tensors) {
-            buffer->size = b->becomes;
+    enum tada_kind kind;
+    int layer;
+    if (tensor->view_src || b->n_come == b->n_tensors) {
+        return GGML_STATUS_SUCCESS;
+    }
+    size_t bytes = cache_shape_bytes(b->policy, tensor), plain = ggml_nbytes(tensor);
+    b->is_mixed = b->is_mixed || (tensor->type != GGML_TYPE_F16 && cache_name(tensor->name, &kind, &layer));
+    b->becomes += bytes ? bytes : plain;
+    b->stays += plain;
+    cache_buffer_expect(b, bytes, bytes ? plain : 0);
+    if (++b->n_come == b->n_tensors) {
+        buffer->size = b->is_mixed ? b->stays : b->becomes;
+        if (b->is_mixed) {
+            cache_buffer_expect_none(b);
         }
     }
     return GGML_STATUS_SUCCESS;

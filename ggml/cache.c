@@ -167,13 +167,18 @@ void cache_buffer_expect(cache_buffer *b, size_t bytes, size_t bytes_f16)
     pthread_mutex_unlock(&buffers_lock);
 }
 
+void cache_buffer_expect_none(cache_buffer *b)
+{
+    pthread_mutex_lock(&buffers_lock);
+    b->expected = b->expected_f16 = 0;
+    pthread_mutex_unlock(&buffers_lock);
+}
+
 bool cache_buffer_plain(cache_buffer *b)
 {
     bool is_news = !b->told_plain;
     b->told_plain = true;
-    pthread_mutex_lock(&buffers_lock);
-    b->expected = b->expected_f16 = 0;
-    pthread_mutex_unlock(&buffers_lock);
+    cache_buffer_expect_none(b);
     return is_news;
 }
 

@@ -70,6 +70,8 @@ struct cache_buffer {
     int n_tensors;  /* that are to come; 0: unknown, as with RPC */
     int n_come;     /* of these */
     size_t becomes; /* bytes that those that came will occupy, as far as can be told */
+    size_t stays;   /* the same if none becomes a plane */
+    bool is_mixed;  /* K or V has another type than f16, so none will */
     /* Of the planes that its tensors may become, until the first one is made; 0: none will be. */
     size_t expected, expected_f16;
     int told_planes;  /* so many are in the log */
@@ -95,6 +97,8 @@ cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor);
 bool cache_any(void);
 /* A tensor has come that may become a plane. */
 void cache_buffer_expect(cache_buffer *buffer, size_t bytes, size_t bytes_f16);
+/* None will. */
+void cache_buffer_expect_none(cache_buffer *buffer);
 /* Notes that some or all of its tensors stay as they are. False: that was known, and has been told. */
 bool cache_buffer_plain(cache_buffer *buffer);
 /* Bytes of all buffers: what their planes may occupy (also before there are any, as far as can be told), what
