@@ -127,6 +127,8 @@ size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *t
 /* Makes the plane of a tensor that owns its memory and is read in heads of that size; NULL: it stays plain
  * memory, and the log says why. fits: whether the plan of the policy is for the model. */
 cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits);
+/* The plane that stands for a part of [from, from + size), or NULL. */
+cache_plane *cache_plane_at(const cache_buffer *buffer, const char *from, size_t size);
 /* Its plane, or NULL. */
 cache_plane *cache_plane_of(const struct ggml_tensor *tensor);
 /* Where a tensor starts in the tensor that its plane stands for, in bytes. */
