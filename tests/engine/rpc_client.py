@@ -116,6 +116,13 @@ def main():
     assert read(beside, 0, 4096) == mark, "the tensor beside"
     assert read(v, 0, CACHE) == before, "V"
 
+    # Attention over nothing, at nothing.
+    for ne in [WIDTH, CELLS, 0], [0, CELLS, 1]:
+        none = Tensor(13, F16, ne, cache, "cache_k_l0")
+        nothing = Tensor(14, F32, [WIDTH, 0, QUERIES], out.at, "nothing", out.op, out.params, [q, none, none])
+        compute(server, buffer, [nothing], [q, none])
+        assert read(v, 0, CACHE) == before, "the server has gone on"
+
     if len(sys.argv) > 4:
         odd = {
             "rows": Tensor(9, F16, [WIDTH, CELLS], cache, "cache_k_l0", ops["GGML_OP_SET_ROWS"], b"",
