@@ -12,7 +12,7 @@ static bool view_of(const struct ggml_tensor *t, plane_view *view)
 {
     const struct ggml_tensor *root = cache_root(t);
     size_t row = (size_t)root->ne[0] * 2, offset = t->view_src ? t->view_offs : 0;
-    if (t->type != GGML_TYPE_F16) {
+    if (t->type != GGML_TYPE_F16 || ggml_is_empty(t) || ggml_is_empty(root)) {
         return false;
     }
     view->stream = (int64_t)(offset / row) / root->ne[1];

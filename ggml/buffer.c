@@ -4,12 +4,14 @@
 
 #include <string.h>
 
+/* Whether all of the bytes are of the plane, or (NULL) none of them are of any. Only a client of an RPC
+ * server can ask for anything else. */
 static bool is_within(const cache_plane *c, const struct ggml_tensor *tensor, size_t offset, size_t size)
 {
-    /* Only a client of an RPC server can ask for anything else. */
-    size_t start = cache_plane_offset(c, tensor);
+    size_t start = c ? cache_plane_offset(c, tensor) : 0;
     bool within =
-        start <= c->bytes_f16 && offset <= c->bytes_f16 - start && size <= c->bytes_f16 - start - offset;
+        c ? start <= c->bytes_f16 && offset <= c->bytes_f16 - start && size <= c->bytes_f16 - start - offset
+          : !cache_plane_at(cache_buffer_of(tensor), (const char *)tensor->data + offset, size);
     if (!within) {
         log_line(GGML_LOG_LEVEL_ERROR,
                  "rows of %s that are asked for lie beyond it: they are neither read nor written",
@@ -22,10 +24,12 @@ static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor,
                        size_t offset, size_t size)
 {
     cache_plane *c = cache_plane_of(tensor);
+    if (!is_within(c, tensor, offset, size)) {
+        return;
+    }
     if (!c) {
         cache_set_plain(buffer->context, (char *)tensor->data + offset, data, size);
-    } else if (is_within(c, tensor, offset, size) &&
-               !cache_set(c, cache_plane_offset(c, tensor) + offset, data, size)) {
+    } else if (!cache_set(c, cache_plane_offset(c, tensor) + offset, data, size)) {
         log_line(GGML_LOG_LEVEL_ERROR, "out of memory while rows were written to %s: they are not stored",
                  tensor->name);
     }
@@ -36,10 +40,10 @@ static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *t
 {
     (void)buffer;
     cache_plane *c = cache_plane_of(tensor);
-    if (!c) {
-        memcpy(data, (const char *)tensor->data + offset, size);
-    } else if (!is_within(c, tensor, offset, size)) {
+    if (!is_within(c, tensor, offset, size)) {
         memset(data, 0, size);
+    } else if (!c) {
+        memcpy(data, (const char *)tensor->data + offset, size);
     } else {
         cache_get(c, cache_plane_offset(c, tensor) + offset, data, size);
     }
@@ -49,8 +53,12 @@ static void buffer_memset(ggml_backend_buffer_t buffer, struct ggml_tensor *tens
                           size_t offset, size_t size)
 {
     char chunk[4096];
+    const cache_plane *c = cache_plane_of(tensor);
     memset(chunk, value, sizeof chunk);
-    if (!cache_plane_of(tensor)) {
+    if (!is_within(c, tensor, offset, size)) {
+        return;
+    }
+    if (!c) {
         memset((char *)tensor->data + offset, value, size);
         return;
     }
@@ -101,12 +109,20 @@ static void *buffer_base(ggml_backend_buffer_t buffer)
 static enum ggml_status buffer_init_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor)
 {
     cache_buffer *b = buffer->context;
-    if (!tensor->view_src && b->n_come < b->n_tensors) {
-        size_t bytes = cache_shape_bytes(b->policy, tensor);
-        b->becomes += bytes ? bytes : ggml_nbytes(tensor);
-        cache_buffer_expect(b, bytes, bytes ? ggml_nbytes(tensor) : 0);
-        if (++b->n_come == b->n_tensors) {
-            buffer->size = b->becomes;
+    enum tada_kind kind;
+    int layer;
+    if (tensor->view_src || b->n_come == b->n_tensors) {
+        return GGML_STATUS_SUCCESS;
+    }
+    size_t bytes = cache_shape_bytes(b->policy, tensor), plain = ggml_nbytes(tensor);
+    b->is_mixed = b->is_mixed || (tensor->type != GGML_TYPE_F16 && cache_name(tensor->name, &kind, &layer));
+    b->becomes += bytes ? bytes : plain;
+    b->stays += plain;
+    cache_buffer_expect(b, bytes, bytes ? plain : 0);
+    if (++b->n_come == b->n_tensors) {
+        buffer->size = b->is_mixed ? b->stays : b->becomes;
+        if (b->is_mixed) {
+            cache_buffer_expect_none(b);
         }
     }
     return GGML_STATUS_SUCCESS;

@@ -131,8 +131,7 @@ void cache_buffer_free(cache_buffer *b)
     free(b);
 }
 
-/* The plane that stands for a part of [from, from + size). */
-static cache_plane *plane_at(const cache_buffer *b, const char *from, size_t size)
+cache_plane *cache_plane_at(const cache_buffer *b, const char *from, size_t size)
 {
     for (cache_plane *c = b->planes; c; c = c->next) {
         if (from < c->base + c->bytes_f16 && c->base < from + size) {
@@ -159,7 +158,7 @@ void cache_buffer_clear(cache_buffer *b, uint8_t value)
     bool zeroed = pages_drop(b->base, b->size);
     for (size_t at = 0; at < b->size && (value != 0 || !zeroed); at += page) {
         size_t n = b->size - at < page ? b->size - at : page;
-        if (!plane_at(b, b->base + at, n)) {
+        if (!cache_plane_at(b, b->base + at, n)) {
             memset(b->base + at, value, n);
         }
     }
@@ -179,13 +178,18 @@ void cache_buffer_expect(cache_buffer *b, size_t bytes, size_t bytes_f16)
     pthread_mutex_unlock(&buffers_lock);
 }
 
+void cache_buffer_expect_none(cache_buffer *b)
+{
+    pthread_mutex_lock(&buffers_lock);
+    b->expected = b->expected_f16 = 0;
+    pthread_mutex_unlock(&buffers_lock);
+}
+
 bool cache_buffer_plain(cache_buffer *b)
 {
     bool is_news = !b->told_plain;
     b->told_plain = true;
-    pthread_mutex_lock(&buffers_lock);
-    b->expected = b->expected_f16 = 0;
-    pthread_mutex_unlock(&buffers_lock);
+    cache_buffer_expect_none(b);
     return is_news;
 }
 
@@ -230,7 +234,7 @@ size_t cache_scratch_bytes(void)
 cache_plane *cache_plane_of(const struct ggml_tensor *tensor)
 {
     const cache_buffer *b = cache_buffer_of(tensor);
-    return b && b->planes ? plane_at(b, tensor->data, 1) : NULL;
+    return b && b->planes ? cache_plane_at(b, tensor->data, 1) : NULL;
 }
 
 size_t cache_plane_offset(const cache_plane *c, const struct ggml_tensor *tensor)
@@ -519,7 +523,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     int layer;
     bool known;
     if (!b || root->view_src || !cache_name(root->name, &kind, &layer) || !ggml_is_contiguous(root) ||
-        plane_at(b, root->data, ggml_nbytes(root))) {
+        cache_plane_at(b, root->data, ggml_nbytes(root))) {
         return NULL;
     }
     if (root->type != GGML_TYPE_F16) {

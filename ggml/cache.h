@@ -72,8 +72,11 @@ struct cache_buffer {
     int n_tensors;  /* that are to come; 0: unknown, as with RPC */
     int n_come;     /* of these */
     size_t becomes; /* bytes that those that came will occupy, as far as can be told */
+    size_t stays;   /* the same if none becomes a plane */
+    bool is_mixed;  /* K or V has another type than f16, so none will */
     /* Of the planes that its tensors may become, until the first one is made; 0: none will be. */
     size_t expected, expected_f16;
+    int told_planes;  /* so many are in the log */
     bool told_plain;  /* why tensors are not compressed */
     bool told_plan;   /* that the plan is for another model */
     restored *ranges; /* what was set before there was a plane; NULL: nothing */
@@ -96,6 +99,8 @@ cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor);
 bool cache_any(void);
 /* A tensor has come that may become a plane. */
 void cache_buffer_expect(cache_buffer *buffer, size_t bytes, size_t bytes_f16);
+/* None will. */
+void cache_buffer_expect_none(cache_buffer *buffer);
 /* Notes that some or all of its tensors stay as they are. False: that was known, and has been told. */
 bool cache_buffer_plain(cache_buffer *buffer);
 /* Bytes of all buffers: what their planes may occupy (also before there are any, as far as can be told), what
@@ -124,6 +129,8 @@ size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *t
 /* Makes the plane of a tensor that owns its memory and is read in heads of that size; NULL: it stays plain
  * memory, and the log says why. fits: whether the plan of the policy is for the model. */
 cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits);
+/* The plane that stands for a part of [from, from + size), or NULL. */
+cache_plane *cache_plane_at(const cache_buffer *buffer, const char *from, size_t size);
 /* Its plane, or NULL. */
 cache_plane *cache_plane_of(const struct ggml_tensor *tensor);
 /* Where a tensor starts in the tensor that its plane stands for, in bytes. */

@@ -82,20 +82,22 @@ static bool is_reader(const struct ggml_tensor *op)
            !(op->view_src && cache_name(op->view_src->name, &kind, &layer));
 }
 
-typedef struct made {
+/* The caches that a graph attends to, and whether planes were made for it. */
+typedef struct attended {
     cache_buffer *buffers[8];
     int n;
-} made;
+    bool made;
+} attended;
 
-static void note(made *m, cache_buffer *b)
+static void note(attended *a, cache_buffer *b)
 {
-    for (int i = 0; i < m->n; i++) {
-        if (m->buffers[i] == b) {
+    for (int i = 0; i < a->n; i++) {
+        if (a->buffers[i] == b) {
             return;
         }
     }
-    if (m->n < (int)(sizeof m->buffers / sizeof *m->buffers)) {
-        m->buffers[m->n++] = b;
+    if (a->n < (int)(sizeof a->buffers / sizeof *a->buffers)) {
+        a->buffers[a->n++] = b;
     }
 }
 
@@ -109,7 +111,7 @@ static void tell_other_model(cache_buffer *b)
     }
 }
 
-static void make_plane(const struct ggml_tensor *view, uint64_t fingerprint, made *m)
+static void make_plane(const struct ggml_tensor *view, uint64_t fingerprint, attended *a)
 {
     const struct ggml_tensor *root = cache_root(view);
     cache_buffer *b = cache_buffer_of(root);
@@ -121,13 +123,13 @@ static void make_plane(const struct ggml_tensor *view, uint64_t fingerprint, mad
         if (!fits || (cache_shape(b->policy, root, &shape, &spec, &layer, &in_plan) && !in_plan)) {
             tell_other_model(b);
         }
-        if (cache_plane_make(root, view->ne[0], fits)) {
-            note(m, b);
-        }
+        a->made = cache_plane_make(root, view->ne[0], fits) || a->made;
     }
 }
 
-static void report(const cache_buffer *b)
+/* Says what a cache takes when all of its planes are there. A host that computes layer by layer makes them
+ * one after the other, and may have tensors that never become one: then the next graph tells. */
+static void report(cache_buffer *b, bool made)
 {
     size_t bytes = 0, f16 = 0;
     int n = 0, first = b->planes->layer, last = first;
@@ -138,6 +140,10 @@ static void report(const cache_buffer *b)
         last = c->layer > last ? c->layer : last;
         n++;
     }
+    if (n == b->told_planes || (made && f16 < b->expected_f16)) {
+        return;
+    }
+    b->told_planes = n;
     log_line(GGML_LOG_LEVEL_INFO,
              "layers %d to %d: %d planes compressed in %.2f MiB instead of %.2f MiB (%.1f %%)", first, last,
              n, (double)bytes / 1048576, (double)f16 / 1048576, 100 * (double)bytes / (double)f16);
@@ -170,7 +176,7 @@ static void tell_attention(const struct ggml_tensor *op)
 
 void model_make_planes(const struct ggml_cgraph *cgraph)
 {
-    made m = {.n = 0};
+    attended a = {.n = 0};
     uint64_t fingerprint = 0;
     bool has_attention = false, known = false, told = false;
     for (int i = 0; i < cgraph->n_nodes; i++) {
@@ -184,8 +190,14 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
         } else if (!cache_plane_of(cache_root(op->src[1])) || !cache_plane_of(cache_root(op->src[2]))) {
             fingerprint = known ? fingerprint : find_model(cgraph);
             known = true;
-            make_plane(op->src[1], fingerprint, &m);
-            make_plane(op->src[2], fingerprint, &m);
+            make_plane(op->src[1], fingerprint, &a);
+            make_plane(op->src[2], fingerprint, &a);
+        }
+        for (int s = 1; s <= 2; s++) {
+            const cache_plane *c = op->src[s] ? cache_plane_of(op->src[s]) : NULL;
+            if (c) {
+                note(&a, c->buffer);
+            }
         }
     }
     for (int i = 0; i < cgraph->n_nodes; i++) {
@@ -196,7 +208,7 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
             }
         }
     }
-    for (int i = 0; i < m.n; i++) {
-        report(m.buffers[i]);
+    for (int i = 0; i < a.n; i++) {
+        report(a.buffers[i], a.made);
     }
 }

@@ -71,12 +71,13 @@ def main():
     assert size >= 1 << 20
     base = struct.unpack("<Q", server.ask(BASE, struct.pack("<Q", buffer), 8))[0]
     server.tell(CLEAR, struct.pack("<QB", buffer, 0))
-    k = Tensor(1, F16, [WIDTH, CELLS], base, "cache_k_l0")
-    v = Tensor(2, F16, [WIDTH, CELLS], base + CACHE, "cache_v_l0")
+    cache = base + 8192
+    k = Tensor(1, F16, [WIDTH, CELLS], cache, "cache_k_l0")
+    v = Tensor(2, F16, [WIDTH, CELLS], cache + CACHE, "cache_v_l0")
     q = Tensor(3, F32, [WIDTH, QUERIES], base + (1 << 19), "q")
     out = Tensor(4, F32, [WIDTH, 1, QUERIES], base + (1 << 19) + 65536, "out", ops["GGML_OP_FLASH_ATTN_EXT"],
                  struct.pack("<fff", 0.125, 0, 0), [q, k, v])
-    beside = Tensor(5, F32, [1024], base + 2 * CACHE, "beside")
+    beside = Tensor(5, F32, [1024], cache + 2 * CACHE, "beside")
     mark = struct.pack("<1024f", *range(1024))
 
     def write(tensor, offset, data):
@@ -95,27 +96,42 @@ def main():
 
     before = read(v, 0, CACHE)
     # llama.cpp looks whether a request lies within its tensor, but the tensor may claim more than it has.
-    long_k = Tensor(6, F16, [WIDTH, 2 * CELLS], base, "cache_k_l0")
-    long_v = Tensor(7, F16, [WIDTH, 2 * CELLS], base + CACHE, "cache_v_l0")
+    long_k = Tensor(6, F16, [WIDTH, 2 * CELLS], cache, "cache_k_l0")
+    long_v = Tensor(7, F16, [WIDTH, 2 * CELLS], cache + CACHE, "cache_v_l0")
     write(long_k, CACHE - 64, rows[:128])
     write(long_k, CACHE, rows[:128])
     write(long_v, CACHE - 64, rows[:4096])
     server.tell(MEMSET, long_k.bytes(buffer) + struct.pack("<QQB", CACHE - 2, CACHE, 65))
     assert read(long_k, CACHE - 64, 128) == bytes(128)
-    half = Tensor(8, F16, [WIDTH, CELLS], base + CACHE // 2, "cache_k_l0")  # of K and of V
+    half = Tensor(8, F16, [WIDTH, CELLS], cache + CACHE // 2, "cache_k_l0")  # of K and of V
     server.ask(COPY, k.bytes(buffer) + half.bytes(buffer), 1)
+    # One that begins before K, and ends in it.
+    across = Tensor(12, F32, [4096], base, "across")
+    write(across, 0, bytes([1]) * 16384)
+    write(across, 4096, bytes([1]) * 12288)
+    server.tell(MEMSET, across.bytes(buffer) + struct.pack("<QQB", 0, 16384, 65))
+    assert read(across, 0, 16384) == bytes(16384), "rows of K as they never were"
+    write(across, 0, bytes([1]) * 4096)
+    assert read(across, 0, 4096) == bytes([1]) * 4096, "what lies before K"
     assert read(beside, 0, 4096) == mark, "the tensor beside"
     assert read(v, 0, CACHE) == before, "V"
 
+    # Attention over nothing, at nothing.
+    for ne in [WIDTH, CELLS, 0], [0, CELLS, 1]:
+        none = Tensor(13, F16, ne, cache, "cache_k_l0")
+        nothing = Tensor(14, F32, [WIDTH, 0, QUERIES], out.at, "nothing", out.op, out.params, [q, none, none])
+        compute(server, buffer, [nothing], [q, none])
+        assert read(v, 0, CACHE) == before, "the server has gone on"
+
     if len(sys.argv) > 4:
         odd = {
-            "rows": Tensor(9, F16, [WIDTH, CELLS], base, "cache_k_l0", ops["GGML_OP_SET_ROWS"], b"",
+            "rows": Tensor(9, F16, [WIDTH, CELLS], cache, "cache_k_l0", ops["GGML_OP_SET_ROWS"], b"",
                            [Tensor(10, F32, [WIDTH, 64], base + (1 << 19)), Tensor(11, I64, [4], base + (1 << 19))], k),
             "result": Tensor(9, F32, [WIDTH, 1, 1], base + (1 << 20) - 256, "out", out.op, out.params, [q, k, v]),
             "mask": Tensor(9, F32, [WIDTH, 1, QUERIES], out.at, "out", out.op, out.params,
                            [q, k, v, Tensor(10, F16, [8, QUERIES], base + (1 << 20) - 64, "mask")]),
             "view": Tensor(9, F32, [WIDTH, 1, QUERIES], out.at, "out", out.op, out.params,
-                           [q, Tensor(10, F16, [WIDTH, CELLS], base + CACHE // 2, "k", 0, b"", [], k), v]),
+                           [q, Tensor(10, F16, [WIDTH, CELLS], cache + CACHE // 2, "k", 0, b"", [], k), v]),
         }[sys.argv[4]]
         compute(server, buffer, [odd], [q, k, v] + [s for s in odd.sources if s not in (q, k, v)])
         try:

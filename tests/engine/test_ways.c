@@ -226,6 +226,25 @@ static void run_way(const model_shape *shape, const way *w)
     llama_model_free(model);
 }
 
+/* V of another type than K: neither can be compressed. */
+static void run_mixed(struct llama_model *model, const model_shape *shape)
+{
+    double told[2] = {0, 0};
+    size_t reserved = 1;
+    for (int i = 0; i < 2; i++) {
+        struct llama_context_params params = params_of(&ways[1]);
+        params.type_v = GGML_TYPE_Q8_0;
+        struct llama_context *c = context(model, i ? spec : "f16", params);
+        told[i] = log_sum("KV buffer size = ", "MiB");
+        plugin.cache_bytes(&reserved, NULL, NULL);
+        report(c && decode_tokens(c, 0, 1, 0, PROMPT) == 0, "%s: K in f16, V in q8_0", shape->name);
+        llama_free(c);
+    }
+    report(told[0] > 0 && told[0] == told[1] && reserved == 0,
+           "%s: ... take what they take without the plug-in, before and after (%.2f, %.2f MiB; %zu bytes)",
+           shape->name, told[1], told[0], reserved);
+}
+
 /* ---- whoever looks at each node ---- */
 
 typedef struct watcher {
@@ -267,6 +286,7 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
 {
     watcher watchers[2] = {{.only = only}, {.only = only}};
     answers rows[2] = {answers_make(), answers_make()};
+    int n_told = 0, n_buffers = 0;
     for (int i = 0; i < 2; i++) {
         struct llama_context_params params = params_of(&ways[1]);
         params.cb_eval = watch;
@@ -278,6 +298,8 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
             for (int s = 0; s < 70; s++) {
                 ask(&rows[i], c, 0, 1, PROMPT + s, 1);
             }
+            n_told = log_find("TADA: layers ", "planes compressed", NULL, 0);
+            n_buffers = log_find("KV buffer size = ", "TADA", NULL, 0);
             llama_free(c);
         }
     }
@@ -292,6 +314,8 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
     report(error <= bound, "%s: cb_eval for %s: the logits (error %.4f)", shape->name, what, error);
     report(within <= 3 * bound, "%s: cb_eval for %s: what attention gives (error %.4f)", shape->name, what,
            within);
+    report(n_told == n_buffers, "%s: cb_eval for %s: each cache is told of once (%d lines for %d)",
+           shape->name, what, n_told, n_buffers);
     for (int i = 0; i < 2; i++) {
         free(rows[i].rows);
         free(watchers[i].attended);
@@ -449,6 +473,9 @@ static void run_shape(const model_shape *shape)
     run_watched(model, shape, "kqv_out");
     run_watched(model, shape, "Kcur");
     run_shifted_first(model, shape);
+    if (shape->family != FAMILY_MLA) { /* whose V is K */
+        run_mixed(model, shape);
+    }
     run_aborted(model, shape);
     run_embeddings(model, shape, LLAMA_POOLING_TYPE_NONE, LLAMA_ATTENTION_TYPE_CAUSAL);
     run_embeddings(model, shape, LLAMA_POOLING_TYPE_MEAN, LLAMA_ATTENTION_TYPE_CAUSAL);
