@@ -161,7 +161,7 @@ sanitizer() {
     local folder=$build-check-$1
     make_build "$folder" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTADA_SANITIZE="$2" || return 1
     TADA_QUICK=4 ASAN_OPTIONS=detect_leaks=1:verify_asan_link_order=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        tests "$folder" -R "$unit|^cli$|^session_|^corpus_|^engine_(buffer|operations|sessions)"
+        tests "$folder" -R "$unit|^cli$|^session_|^corpus_|^engine_(buffer|contexts|gpu|memory_short|operations|sessions|ways)"
 }
 
 asan() { row "address sanitizer" sanitizer asan address; }
