@@ -75,7 +75,7 @@ cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *
         return NULL;
     }
     if (n_tensors == 0) {
-        pages_enlarge(base, size); /* weights, perhaps, as in other memory of the host */
+        pages_enlarge(base, size, true); /* weights, perhaps, as in other memory of the host */
     }
     b->base = base;
     b->size = size;
@@ -153,6 +153,10 @@ void cache_buffer_clear(cache_buffer *b, uint8_t value)
         tada_plane_clear(c->plane);
         lost_clear(&c->lost);
         c->awaited = false;
+        if (c->enlarged) {
+            c->enlarged = false;
+            pages_enlarge(c->memory, c->bytes, false);
+        }
     }
     tada_pool_trim(b->pool);
     bool zeroed = pages_drop(b->base, b->size);
@@ -258,6 +262,18 @@ bool cache_settle(cache_plane *c)
     metrics_encoding(since);
     cache_touch(c->buffer);
     return done;
+}
+
+void cache_enlarge(cache_plane *c)
+{
+    tada_plane_stats stats;
+    if (!c->enlarged) {
+        tada_plane_get_stats(c->plane, &stats);
+        if (stats.written > stats.cells / 2) {
+            c->enlarged = true;
+            pages_enlarge(c->memory, c->bytes, true);
+        }
+    }
 }
 
 void cache_warn_nonfinite(const cache_plane *c)
@@ -553,8 +569,6 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
         free_plane(c);
         return NULL;
     }
-    /* Attention reads all of it for every token, and is held up by the translation of addresses. */
-    pages_enlarge(memory, bytes);
     c->buffer = b;
     c->kind = kind;
     c->layer = layer;

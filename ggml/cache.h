@@ -42,7 +42,8 @@ typedef struct cache_plane {
     /* Of the graph that is being prepared (graph.c): its nodes that last wrote it, attended to it, and read
      * its decoded rows; -1: none did. */
     int written_at, attended_at, read_at;
-    bool awaited; /* rows were written that their own attention has not seen: they stay exact until then */
+    bool enlarged; /* its memory has large pages */
+    bool awaited;  /* rows were written that their own attention has not seen: they stay exact until then */
     lost_cells lost;
     counted_plane counted;
 } cache_plane;
@@ -141,6 +142,9 @@ void cache_touch(cache_buffer *buffer);
 /* Compresses what is beyond the window, if that is still to be done. False: memory is short; it will be done
  * the next time. */
 bool cache_settle(cache_plane *cache);
+/* Large pages for a plane once it is half full: attention reads all of it for every token, and is held up by
+ * the translation of addresses, but before they would take memory for cells that may never be written. */
+void cache_enlarge(cache_plane *cache);
 /* Says, once, that rows with values that are not finite have been written. */
 void cache_warn_nonfinite(const cache_plane *cache);
 

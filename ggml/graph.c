@@ -74,6 +74,7 @@ static void settle_rest(graph *g, const struct ggml_cgraph *like)
     int n = 0;
     for (int i = 0; i < g->n_buffers; i++) {
         for (cache_plane *c = g->buffers[i]->planes; c; c = c->next) {
+            cache_enlarge(c);
             if (!may_settle(g, c)) {
                 continue;
             }

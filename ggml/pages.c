@@ -22,9 +22,9 @@ void pages_free(void *memory, size_t size)
     munmap(memory, size);
 }
 
-void pages_enlarge(void *memory, size_t size)
+void pages_enlarge(void *memory, size_t size, bool large)
 {
-    (void)madvise(memory, size, MADV_HUGEPAGE);
+    (void)madvise(memory, size, large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 bool pages_drop(void *memory, size_t size)

@@ -9,8 +9,8 @@
  */
 void *pages_reserve(size_t size);
 void pages_free(void *memory, size_t size);
-/* Asks for large pages. */
-void pages_enlarge(void *memory, size_t size);
+/* Asks for large pages from now on, or no longer. */
+void pages_enlarge(void *memory, size_t size, bool large);
 /* The memory goes back to the system, and reads as zeros. False: it still holds what it held. */
 bool pages_drop(void *memory, size_t size);
 /* The whole pages of it go back, and whoever touches them from now on stops. */

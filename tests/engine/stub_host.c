@@ -46,6 +46,10 @@ const char *ggml_op_name(enum ggml_op op)
         return "MUL_MAT";
     case GGML_OP_ROPE:
         return "ROPE";
+    case GGML_OP_MUL:
+        return "MUL";
+    case GGML_OP_CUSTOM:
+        return "CUSTOM";
     default:
         return "another";
     }
