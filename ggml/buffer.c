@@ -1,5 +1,6 @@
 #include "buffer.h"
 
+#include "cpu.h"
 #include "log.h"
 
 #include <string.h>
@@ -168,10 +169,10 @@ static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t 
     return buffer_make(size, 0, policy_now());
 }
 
+/* That by which the host has padded the sizes that it adds up. */
 static size_t type_alignment(ggml_backend_buffer_type_t type)
 {
-    (void)type;
-    return 64;
+    return cpu_buffer_functions()->get_alignment(type);
 }
 
 /* The host copies raw bytes of host memory. */

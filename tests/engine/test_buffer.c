@@ -178,6 +178,23 @@ static bool odd_heads(ggml_backend_dev_t device)
     return done && memcmp(got, want, sizeof got) == 0;
 }
 
+/* Tensors of a cache that end at multiples of the CPU's alignment, and of no larger one: the host stops where
+ * they do not fit into the buffer that it has asked for. */
+static bool small_tensors(ggml_backend_dev_t device)
+{
+    struct ggml_context *context =
+        ggml_init((struct ggml_init_params){.mem_size = 8 * ggml_tensor_overhead(), .no_alloc = true});
+    for (int i = 0; i < 2; i++) {
+        ggml_format_name(ggml_new_tensor_2d(context, GGML_TYPE_F16, 16, 3), "cache_%c_l0", i ? 'v' : 'k');
+    }
+    ggml_backend_buffer_t buffer =
+        ggml_backend_alloc_ctx_tensors_from_buft(context, ggml_backend_dev_buffer_type(device));
+    bool made = buffer && strcmp(ggml_backend_buffer_name(buffer), "TADA") == 0;
+    ggml_backend_buffer_free(buffer);
+    ggml_free(context);
+    return made;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
@@ -250,6 +267,7 @@ int main(int argc, char **argv)
     ggml_backend_tensor_get(k, back, 0, BYTES);
     check("the first cells are exact after that, too", memcmp(rows, back, 4 * ROW) == 0);
     check("attention that the library cannot do reads K as K, and V as V", odd_heads(device));
+    check("tensors as small as the host aligns them", small_tensors(device));
     free(rows);
     free(back);
     ggml_backend_buffer_free(buffer);
