@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { MOST_BUFFERS = 16 };
+enum { MOST_BUFFERS = 64 };
 
 struct graph {
     ggml_backend_t backend;

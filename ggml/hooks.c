@@ -154,7 +154,8 @@ static bool hooked_other_supports_op(ggml_backend_dev_t device, const struct ggm
         tell_elsewhere(device, cache_root(op->src[1]));
     }
     supports_op_function original = NULL;
-    for (int i = 0; i < n_others && !original; i++) {
+    /* The last one: a device may have come where another one was. */
+    for (int i = n_others - 1; i >= 0 && !original; i--) {
         original = others[i].device == device ? others[i].original : NULL;
     }
     return original && original(device, op);

@@ -9,7 +9,7 @@
 #include "arena.h"
 #include "nodes.h"
 
-enum { LIST_DECODED = 16 };
+enum { LIST_DECODED = 64 };
 
 typedef struct list {
     workspace *workspace;
