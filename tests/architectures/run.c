@@ -185,7 +185,12 @@ static void measure(const struct llama_context *context, run_result *result)
     void (*get)(size_t *, size_t *, size_t *);
     memcpy(&get, &symbol, sizeof get);
     if (symbol) {
-        get(&result->planes, NULL, &result->planes_f16);
+        size_t used;
+        get(&result->planes, &used, &result->planes_f16);
+        if (used == 0) {
+            /* Only expected: nothing has read the cache, so that there are no planes. */
+            result->planes = result->planes_f16 = 0;
+        }
     }
 }
 
