@@ -17,6 +17,7 @@ struct ggml_backend_buffer_type cache_buffer_type;
 static pthread_mutex_t buffers_lock = PTHREAD_MUTEX_INITIALIZER;
 static cache_buffer *buffers;
 static atomic_int n_buffers;
+static atomic_uint_fast64_t planes_made;
 
 bool cache_any(void)
 {
@@ -127,7 +128,7 @@ void cache_buffer_free(cache_buffer *b)
     pages_free(b->base, b->size);
     scratch_free(&b->last_read.rows);
     scratch_free(&b->last_read.decoding);
-    free(b->ranges);
+    ranges_free(&b->restored);
     free(b);
 }
 
@@ -145,7 +146,7 @@ void cache_buffer_clear(cache_buffer *b, uint8_t value)
 {
     size_t page = pages_size();
     cache_touch(b);
-    b->n_ranges = 0;
+    b->restored.n = 0;
     for (cache_plane *c = b->planes; c; c = c->next) {
         tada_plane_clear(c->plane);
         /* Pages given back read as zeros, which is no tile table: it says where sinks are. */
@@ -234,6 +235,11 @@ size_t cache_scratch_bytes(void)
 }
 
 /* ---- planes ---- */
+
+uint64_t cache_planes_made(void)
+{
+    return atomic_load_explicit(&planes_made, memory_order_relaxed);
+}
 
 cache_plane *cache_plane_of(const struct ggml_tensor *tensor)
 {
@@ -431,42 +437,6 @@ bool cache_copy_stream(cache_plane *c, int64_t from, int64_t to)
     return done;
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const restored *x = a, *y = b;
-    return x->offset != y->offset ? (x->offset < y->offset ? -1 : 1)
-                                  : (x->size > y->size) - (x->size < y->size);
-}
-
-/* The same bytes may have been set many times: once is enough. */
-static void forget_repeated(cache_buffer *b)
-{
-    int n = 0;
-    qsort(b->ranges, (size_t)b->n_ranges, sizeof *b->ranges, by_offset);
-    for (int i = 0; i < b->n_ranges; i++) {
-        n -= n > 0 && b->ranges[n - 1].offset == b->ranges[i].offset;
-        b->ranges[n++] = b->ranges[i];
-    }
-    b->n_ranges = n;
-}
-
-/* False: memory is short. */
-static bool ranges_reserve(cache_buffer *b)
-{
-    if (b->ranges) {
-        forget_repeated(b);
-    }
-    if (b->n_ranges >= b->ranges_room / 2) {
-        int room = b->ranges_room ? 2 * b->ranges_room : 64;
-        restored *ranges = realloc(b->ranges, (size_t)room * sizeof *ranges);
-        if (ranges) {
-            b->ranges = ranges;
-            b->ranges_room = room;
-        }
-    }
-    return b->n_ranges < b->ranges_room;
-}
-
 void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
 {
     memcpy(to, data, size);
@@ -474,9 +444,8 @@ void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
     if (b->planes || b->told_plain) {
         return;
     }
-    if (b->n_ranges < b->ranges_room || ranges_reserve(b)) {
-        b->ranges[b->n_ranges++] = (restored){(size_t)(to - b->base), size};
-    } /* else the rows will be found, if not that they came together */
+    /* Without the memory, the rows will be found, if not that they came together. */
+    (void)ranges_add(&b->restored, (size_t)(to - b->base), size);
 }
 
 /* ---- tensors become planes ---- */
@@ -500,8 +469,8 @@ static bool move_restored(cache_plane *c)
     const cache_buffer *b = c->buffer;
     size_t first = (size_t)(c->base - b->base);
     bool done = true;
-    for (int i = 0; i < b->n_ranges && done; i++) {
-        size_t offset = b->ranges[i].offset, size = b->ranges[i].size;
+    for (int i = 0; i < b->restored.n && done; i++) {
+        size_t offset = b->restored.items[i].offset, size = b->restored.items[i].size;
         if (offset >= first && offset + size <= first + c->bytes_f16) {
             done = cache_set(c, offset - first, b->base + offset, size);
         }
@@ -589,6 +558,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     pthread_mutex_lock(&buffers_lock);
     c->next = b->planes;
     b->planes = c;
+    planes_made++;
     pthread_mutex_unlock(&buffers_lock);
     c->counted = (counted_plane){.plane = c->plane, .kind = kind, .memory = memory, .bytes = bytes};
     metrics_add(&c->counted, b->pool);

@@ -15,6 +15,7 @@
 #include "lost.h"
 #include "metrics.h"
 #include "policy.h"
+#include "ranges.h"
 #include "scratch.h"
 
 #include "ggml-backend-impl.h"
@@ -57,11 +58,6 @@ typedef struct read_tile {
     scratch rows, decoding;   /* of any tile of its planes: a state that is read cannot fail */
 } read_tile;
 
-/* Bytes of the address space that were set at once. */
-typedef struct restored {
-    size_t offset, size;
-} restored;
-
 struct cache_buffer {
     char *base; /* of the address space; NULL: of no bytes */
     size_t size;
@@ -77,11 +73,10 @@ struct cache_buffer {
     bool is_mixed;  /* K or V has another type than f16, so none will */
     /* Of the planes that its tensors may become, until the first one is made; 0: none will be. */
     size_t expected, expected_f16;
-    int told_planes;  /* so many are in the log */
-    bool told_plain;  /* why tensors are not compressed */
-    bool told_plan;   /* that the plan is for another model */
-    restored *ranges; /* what was set before there was a plane; NULL: nothing */
-    int n_ranges, ranges_room;
+    int told_planes;    /* so many are in the log */
+    bool told_plain;    /* why tensors are not compressed */
+    bool told_plan;     /* that the plan is for another model */
+    ranges restored;    /* what was set at once before there was a plane, of the address space */
     cache_buffer *next; /* of all */
 };
 
@@ -132,6 +127,9 @@ size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *t
 cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits);
 /* The plane that stands for a part of [from, from + size), or NULL. */
 cache_plane *cache_plane_at(const cache_buffer *buffer, const char *from, size_t size);
+/* How many have been made in this process: a graph that was looked at before may touch one that came since.
+ */
+uint64_t cache_planes_made(void);
 /* Its plane, or NULL. */
 cache_plane *cache_plane_of(const struct ggml_tensor *tensor);
 /* Where a tensor starts in the tensor that its plane stands for, in bytes. */

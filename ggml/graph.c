@@ -23,12 +23,27 @@ struct graph {
     list list;
     uint64_t uid; /* of the graph that the list is for; 0: none is kept */
     struct ggml_tensor **uid_nodes;
+    uint64_t uid_planes;                 /* made by then in the process */
     cache_buffer *buffers[MOST_BUFFERS]; /* whose planes it touches */
     int n_buffers;
     tada_plane **settle_planes;
     int settle_room;
     size_t most_scratch;
 };
+
+/* The list is right for this graph when it comes again. */
+static void keep(graph *g, const struct ggml_cgraph *cgraph)
+{
+    g->uid = cgraph->uid;
+    g->uid_nodes = cgraph->nodes;
+    g->uid_planes = cache_planes_made();
+}
+
+static bool is_kept(const graph *g, const struct ggml_cgraph *cgraph)
+{
+    return g->uid && g->uid == cgraph->uid && g->uid_nodes == cgraph->nodes &&
+           g->uid_planes == cache_planes_made();
+}
 
 static void forget(graph *g)
 {
@@ -228,8 +243,7 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
         return GGML_STATUS_FAILED;
     }
     if (g->n_buffers == 0) {
-        g->uid = cgraph->uid;
-        g->uid_nodes = cgraph->nodes;
+        keep(g, cgraph);
         return g->original(g->backend, cgraph);
     }
     for (int i = 0; i < cgraph->n_nodes && status == GGML_STATUS_SUCCESS; i++) {
@@ -252,8 +266,7 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
     if (is_cut || status != GGML_STATUS_SUCCESS) {
         forget(g);
     } else {
-        g->uid = cgraph->uid;
-        g->uid_nodes = cgraph->nodes;
+        keep(g, cgraph);
     }
     return status;
 }
@@ -279,9 +292,8 @@ static void note_scratch(graph *g)
 
 enum ggml_status graph_compute(graph *g, struct ggml_cgraph *cgraph)
 {
-    bool again = g->uid && g->uid == cgraph->uid && g->uid_nodes == cgraph->nodes;
     atomic_store(&g->workspace.failed, false);
-    enum ggml_status status = again ? compute_again(g, cgraph) : compute_new(g, cgraph);
+    enum ggml_status status = is_kept(g, cgraph) ? compute_again(g, cgraph) : compute_new(g, cgraph);
     for (int i = 0; i < g->n_buffers; i++) {
         cache_touch(g->buffers[i]);
     }
