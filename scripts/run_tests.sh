@@ -6,19 +6,19 @@
 # went. What is left out does not count as red.
 # Parts, and minutes of each on 2 idle cores:
 #   quick           1  unit, golden, kernels of this CPU, command line, sessions, the public interface
-#   engine          8  the real llama.cpp
-#   packages        6  the Debian package and the archive, built twice, and used in a Debian that has nothing else
-#   python          4  the Python package, built and used with llama-cpp-python
-#   documents       4  every command of the documents
-#   emulated        3  the AVX-512 and VNNI kernel sets on a CPU that has AVX2 only
-#   aarch64         6  the unit tests for 64-bit ARM under an emulator
-#   fuzz            6  each fuzz target (FUZZ_SECONDS=60)
+#   engine          9  the real llama.cpp
+#   packages        2  the Debian package and the archive, built twice, and used in a Debian that has nothing else
+#   python          2  the Python package, built and used with llama-cpp-python
+#   documents       2  every command of the documents
+#   emulated        1  the AVX-512 and VNNI kernel sets on a CPU that has AVX2 only
+#   aarch64         8  the unit tests for 64-bit ARM under an emulator
+#   fuzz            4  each fuzz target (FUZZ_SECONDS=60)
 #   calibration     5  tada calibrate and its plans, with a real model
 #   place           6  everything in a folder with an odd name, from a source that cannot be written to, without a home
-#   architectures  10  a tiny model of each architecture of llama.cpp
-#   asan            8  everything that ctest has but Python and soak, with the address sanitizer
+#   architectures   1  a tiny model of each architecture of llama.cpp
+#   asan            7  everything that ctest has but Python and soak, with the address sanitizer
 #   ubsan           8  the same with the sanitizer of undefined behaviour
-#   tsan            5  the unit tests, watched for races of threads
+#   tsan            3  the unit tests, watched for races of threads
 #   tiers           5  unit and golden tests and one of the engine with each kernel set that this CPU has
 #   valgrind        8  the unit tests
 #   coverage        4  lines of src/ that the unit tests and the corpora of the fuzz targets run: at least 90 %
