@@ -22,7 +22,7 @@ typedef struct pair {
 } pair;
 
 static double bound;
-static bool remote;           /* ours is on an RPC server; else both are in this process */
+static bool remote; /* ours is on an RPC server; else both are in this process */
 static const char *our_spec;
 
 /* The token that a sequence has at a position, the same in every run. */
