@@ -112,16 +112,10 @@ static void settle_rest(graph *g, const struct ggml_cgraph *like)
 
 enum way { AS_IT_IS, VIEW, ROWS, ATTEND, READ, ALONE };
 
-static bool is_view_op(enum ggml_op op)
-{
-    return op == GGML_OP_NONE || op == GGML_OP_VIEW || op == GGML_OP_RESHAPE || op == GGML_OP_PERMUTE ||
-           op == GGML_OP_TRANSPOSE;
-}
-
 static enum way way_of(const struct ggml_tensor *op)
 {
     tada_attention attention;
-    if (is_view_op(op->op) || ggml_is_empty(op) || !(op->flags & GGML_TENSOR_FLAG_COMPUTE)) {
+    if (ggml_op_is_empty(op->op) || ggml_is_empty(op) || !(op->flags & GGML_TENSOR_FLAG_COMPUTE)) {
         return VIEW;
     }
     cache_plane *c = cache_plane_of(op);

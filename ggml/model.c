@@ -76,9 +76,7 @@ static bool is_reader(const struct ggml_tensor *op)
 {
     enum tada_kind kind;
     int layer;
-    return op->op != GGML_OP_NONE && op->op != GGML_OP_VIEW && op->op != GGML_OP_RESHAPE &&
-           op->op != GGML_OP_PERMUTE && op->op != GGML_OP_TRANSPOSE && op->op != GGML_OP_SET_ROWS &&
-           op->op != GGML_OP_FLASH_ATTN_EXT &&
+    return !ggml_op_is_empty(op->op) && op->op != GGML_OP_SET_ROWS && op->op != GGML_OP_FLASH_ATTN_EXT &&
            !(op->view_src && cache_name(op->view_src->name, &kind, &layer));
 }
 
