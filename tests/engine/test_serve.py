@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """tada serve: the plan of the model, the summary, sessions that stay packed.   test_serve.py BIN_DIR"""
+import contextlib
 import os
 import pathlib
 import random
@@ -214,13 +215,22 @@ def sessions(work):
             check(f"a session that is {name} is refused", server.is_refused(name))
             (slots / name).unlink()
         check("... and the server goes on", "9, 10" in complete(server)[0])
-        opened = [os.readlink(f"/proc/{server.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{server.process.pid}/fd")]
+        opened = open_files(server.process.pid)
         check("no file stays open", not [path for path in opened if "slots" in path or "memfd" in path], opened)
         check("nothing else is in the folder", {entry.name for entry in slots.iterdir()} == {"one", "two", "stock"},
               list(slots.iterdir()))
     with serve(work, "--cache", "f16") as server:
         server.slot("restore", "one")
         check("a cache of llama.cpp takes packed sessions", "9, 10" in complete(server)[0])
+
+
+def open_files(pid):
+    """What the descriptors of a process stand for. The process goes on meanwhile, and may close one between two looks."""
+    paths = []
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            paths.append(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+    return paths
 
 
 def killed(work, seed):
