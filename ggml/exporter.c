@@ -147,16 +147,43 @@ static char *make_text(size_t *size)
 
 /* ---- file ---- */
 
-/* Under a name of this process first. One that a killed process of the same number has left is in the way. */
-static bool replace_file(const char *text, size_t size)
+/* The file is written under a name of this process first; a killed process of the same number may have left
+ * one.
+ */
+static void part_name(char *part, size_t size)
 {
-    char part[PATH_MAX + 32];
-    snprintf(part, sizeof part, "%s.%ld.part", target.path, (long)getpid());
+    snprintf(part, size, "%s.%ld.part", target.path, (long)getpid());
+}
+
+static int open_part(const char *part)
+{
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
     int file = open(part, flags, 0644);
     if (file < 0 && errno == EEXIST && unlink(part) == 0) {
         file = open(part, flags, 0644);
     }
+    return file;
+}
+
+/* What is in the way is told before the host goes on, not by a thread that may come too late for its log. */
+static void try_file(void)
+{
+    char part[PATH_MAX + 32];
+    part_name(part, sizeof part);
+    int file = open_part(part);
+    if (file < 0) {
+        complain(errno);
+        return;
+    }
+    close(file);
+    unlink(part);
+}
+
+static bool replace_file(const char *text, size_t size)
+{
+    char part[PATH_MAX + 32];
+    part_name(part, sizeof part);
+    int file = open_part(part);
     if (file < 0) {
         return false;
     }
@@ -259,6 +286,9 @@ static void start(void)
         complain(errno);
         close_all();
         return;
+    }
+    if (!target.port) {
+        try_file();
     }
     /* Signals are the host's, and none of them is to end up here. */
     sigset_t all, before;
