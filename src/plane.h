@@ -80,7 +80,7 @@ static inline tada_cold tada_plane_cold(const tada_plane *plane, int64_t tile)
         return tada_cold_make(tada_plane_codec(plane, tile), plane->warm + place * plane->warm_bytes);
     }
     return (tada_cold){plane->cold + place * l->record_bytes, stride,
-                       plane->cold + (size_t)l->n_units * stride + place * l->head_means_bytes};
+                       plane->cold + (size_t)l->n_units * stride + place * l->head_means_bytes, NULL};
 }
 
 /* Gives a tile a place for its codes, as warm or cold; takes it back, if there is one. Different tiles may

@@ -72,6 +72,19 @@ static size_t head_means_bytes(const tada_recipe *recipe, int width, int head_di
     return (size_t)TADA_TILE_CELLS * (size_t)(head_dim ? head_dim : width / 2) * (full ? 2 : 1);
 }
 
+/* The most that a record of that size holds, and that codes of one width leave of 8 bits. None where decoded
+ * rows do not encode to themselves. */
+static int fine_bits(const tada_recipe *recipe, int columns, size_t record_bytes)
+{
+    bool exact = recipe->centring == TADA_CENTRE_NONE && recipe->scale != TADA_SCALE_32;
+    int bits = exact && recipe->quarters ? 4 : exact && recipe->bits <= 6 ? 8 - recipe->bits : 0;
+    bits = bits < 4 ? bits : 4;
+    while (bits > 0 && (size_t)(columns * TADA_TILE_CELLS * bits / 8) > record_bytes) {
+        bits--;
+    }
+    return bits > 1 ? bits : 0;
+}
+
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
 {
     tada_layout layout = {.width = width, .head_dim = head_dim, .n_heads = width / head_dim, .rotation = 1};
@@ -105,6 +118,8 @@ tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
     layout.codes_at = layout.widths_at + widths_bytes(recipe, layout.unit);
     layout.record_bytes = layout.codes_at + tada_code_bytes(recipe, layout.unit);
     layout.head_means_bytes = head_means_bytes(recipe, width, head_dim);
+    layout.fine_bits = fine_bits(recipe, layout.unit, layout.record_bytes);
+    layout.fine_bytes = (size_t)(layout.unit * TADA_TILE_CELLS * layout.fine_bits / 8);
     return layout;
 }
 

@@ -32,7 +32,17 @@ typedef struct tada_layout {
     size_t base_at; /* of words of 8 bits */
     size_t means_at, widths_at, codes_at, record_bytes;
     size_t head_means_bytes; /* of a tile */
+    /* The refinement of a unit: so many bits for each value, in no more bytes than its record has. 0: the recipe
+     * has none. A code of so many bits takes tada_fine_used of them. */
+    int fine_bits;
+    size_t fine_bytes;
 } tada_layout;
+
+/* Bits of refinement that a code of `bits` bits uses: code and refinement are 8 bits together at most. */
+static inline int tada_fine_used(const tada_layout *layout, int bits)
+{
+    return layout->fine_bits < 8 - bits ? layout->fine_bits : 8 - bits;
+}
 
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim);
 

@@ -28,7 +28,7 @@ size_t tada_tile_scratch(const tada_codec *codec)
 tada_cold tada_cold_make(const tada_codec *c, uint8_t *bytes)
 {
     size_t record = c->layout.record_bytes;
-    return (tada_cold){bytes, record, bytes + (size_t)c->layout.n_units * record};
+    return (tada_cold){bytes, record, bytes + (size_t)c->layout.n_units * record, NULL};
 }
 
 void tada_cold_copy(const tada_codec *c, const tada_cold *from, const tada_cold *to)

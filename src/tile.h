@@ -22,6 +22,7 @@ typedef struct tada_cold {
     uint8_t *records;
     size_t stride;
     uint8_t *head_means;
+    uint8_t *fine; /* refinement of unit u at fine + u * stride; NULL: base codes alone */
 } tada_cold;
 
 /* A tile in one piece. */
