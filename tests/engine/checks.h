@@ -13,7 +13,7 @@
 
 static int failures;
 
-static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void report(bool good, const char *format, ...) __attribute__((format(printf, 2, 3), unused));
 static void report(bool good, const char *format, ...)
 {
     va_list arguments;
