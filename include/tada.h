@@ -301,6 +301,35 @@ typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n
 TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
                                           void *context, const tada_threads *threads, tada_error *error);
 
+/* Rotary positions, with the parameters that ggml's ROPE has. */
+enum tada_rope_pairs {
+    TADA_ROPE_NEIGHBOURS, /* values 0 and 1, 2 and 3, ... of a head turn together ("normal") */
+    TADA_ROPE_HALVES,     /* values 0 and n_dims / 2, 1 and n_dims / 2 + 1, ... ("NeoX") */
+};
+
+enum { TADA_ROPE_DIMS = 1024 };
+
+typedef struct tada_rope {
+    int column;      /* of the first value of head 0 that is turned */
+    int n_dims;      /* values of a head that are turned: even, at most TADA_ROPE_DIMS */
+    int n_heads;     /* that are turned */
+    int head_stride; /* from one to the next, in values */
+    enum tada_rope_pairs pairs;
+    int n_ctx_orig; /* this and beta_*: where YaRN begins and ends; ext_factor 0: no YaRN */
+    float freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow;
+    const float *factors; /* [n_dims / 2] that divide the frequencies, or NULL */
+} tada_rope;
+
+/*
+ * Turns the row of each written cell by its distance, deltas [n_cells * n_streams], as ROPE would: a shift of
+ * positions. A cold tile of K whose cells (but sinks) all move by the same distance keeps its codes and
+ * remembers the distance, so that nothing is rounded, however often it is shifted: attention turns queries
+ * instead. This takes the rope to turn a part of each coding head (or of some), to be the same at each shift
+ * of the plane, and not to stretch. Otherwise as tada_plane_edit. The plane keeps a copy of the rope.
+ */
+TADA_API enum tada_status tada_plane_shift(tada_plane *plane, const tada_rope *rope, const int32_t *deltas,
+                                           const tada_threads *threads, tada_error *error);
+
 /* Copies all cells of a stream to another one of the same plane. Codes are copied as they are. Settles
  * first. Short of memory, `to` is left without any row. */
 TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *pool, int64_t from, int64_t to,

@@ -3,7 +3,8 @@
  * 2205.14135).
  *
  * Cold tiles stay rotated: q is rotated once before, the sum of values once after. Hot tiles and sinks are
- * not, hence two copies of both where a plane rotates.
+ * not, hence two copies of both where a plane rotates. Cold tiles of K also stay where they were before
+ * shifts of positions: for them q is turned the other way.
  */
 #include "attention_item.h"
 
@@ -56,8 +57,8 @@ static size_t partial_floats(const tada_cut *r)
 size_t tada_item_floats(const tada_cut *r)
 {
     size_t rows = block_rows(r), v_dim = (size_t)tada_padded(r->v.dim);
-    return 2 * lines(rows * (size_t)r->k.dim) + lines(rows * scores_stride(r)) + 2 * lines(rows * v_dim) +
-           3 * lines(rows) + lines((size_t)r->block_queries * scores_stride(r)) +
+    return (r->k.native ? 3 : 2) * lines(rows * (size_t)r->k.dim) + lines(rows * scores_stride(r)) +
+           2 * lines(rows * v_dim) + 3 * lines(rows) + lines((size_t)r->block_queries * scores_stride(r)) +
            lines(tada_side_floats(&r->k, &r->v));
 }
 
@@ -75,6 +76,7 @@ tada_item_work tada_item_work_make(const tada_cut *r, float *memory, float *part
     w.cells_sum = take(&memory, rows);
     w.mask = take(&memory, (size_t)r->block_queries * scores_stride(r));
     w.side = tada_side_work_make(&r->k, &r->v, take(&memory, tada_side_floats(&r->k, &r->v)));
+    w.side.shifted = r->k.native ? take(&memory, rows * (size_t)r->k.dim) : NULL;
     return w;
 }
 
@@ -187,7 +189,7 @@ static enum tada_view view_at(const tada_cut *r, const item *i, int64_t tile)
 
 /*
  * The next tiles of which something is seen, from *tile on, which moves past them; *whole: everything is.
- * Several only where all are on codes of one codec.
+ * Several only where all are on codes of one codec, all refined or none, and moved by the same distance.
  */
 static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bool *whole)
 {
@@ -195,6 +197,8 @@ static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bo
     int64_t v_first = (r->a->first_stream + i->stream) * r->v.plane->tiles_per_stream;
     int rows = (int)(i->n_queries * r->group);
     const tada_codec *k_codec = NULL, *v_codec = NULL;
+    bool k_refined = false, v_refined = false;
+    int32_t k_shift = 0;
     tada_tiles tiles;
     tiles.n = 0;
     *whole = true;
@@ -205,12 +209,19 @@ static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bo
         }
         const tada_codec *k = tada_side_on_codes(&r->k, k_first + *tile, rows),
                          *v = tada_side_on_codes(&r->v, v_first + *tile, rows);
+        int32_t shift = r->k.plane->tiles[k_first + *tile].shift;
         bool codes = k && v;
-        if (tiles.n > 0 && (k != k_codec || v != v_codec)) {
+        bool k_more = codes && tada_side_refined(&r->k, k_first + *tile),
+             v_more = codes && tada_side_refined(&r->v, v_first + *tile);
+        if (tiles.n > 0 && (k != k_codec || v != v_codec || k_more != k_refined || v_more != v_refined ||
+                            shift != k_shift)) {
             break;
         }
+        k_shift = shift;
         k_codec = k;
         v_codec = v;
+        k_refined = k_more;
+        v_refined = v_more;
         *whole = *whole && view == TADA_WHOLE;
         tiles.index[tiles.n++] = *tile;
         if (!codes) {

@@ -1,6 +1,7 @@
 #include "attention_side.h"
 
 #include "nonfinite.h"
+#include "rope.h"
 #include "sinks.h"
 
 #include <string.h>
@@ -56,10 +57,16 @@ static size_t queries_floats(const tada_side *k)
     return k->words || k->warm_words ? TADA_WORDS_ROWS * (size_t)k->dim / 2 : 0;
 }
 
+/* A rope that tiles remember turns a part of a head. */
+static size_t angles_floats(const tada_side *k)
+{
+    return k->native ? TADA_DISTANCES * (((size_t)k->dim + 15) / 16 * 16) : 0;
+}
+
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
 {
     size_t decode = larger(decode_floats(k), decode_floats(v));
-    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_WORDS_ROWS +
+    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_WORDS_ROWS + angles_floats(k) +
            (decode + 31) / 16 * 16;
 }
 
@@ -70,7 +77,8 @@ tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float
     float *rest = w.tile + tile_floats(k, v) + rows_floats(k, v);
     w.queries = (int16_t *)(void *)rest;
     w.inverse = rest + queries_floats(k);
-    w.decode = w.inverse + TADA_WORDS_ROWS;
+    w.angles = w.inverse + TADA_WORDS_ROWS;
+    w.decode = w.angles + angles_floats(k);
     return w;
 }
 
@@ -121,6 +129,11 @@ const tada_codec *tada_side_on_codes(const tada_side *s, int64_t index, int rows
     return (codec == &s->plane->codec ? s->codes : s->warm_codes) ? codec : NULL;
 }
 
+bool tada_side_refined(const tada_side *s, int64_t index)
+{
+    return is_cold(s, index) && tada_plane_cold(s->plane, index).fine;
+}
+
 static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada_codes *c)
 {
     c->codec = tada_plane_codec(s->plane, tiles->index[0]);
@@ -134,7 +147,9 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
     /* What follows these in memory, if not in the context: to fetch is no access, and nothing is lost. */
     bool follows = is_cold(s, tiles->next) && tada_plane_codec(s->plane, tiles->next) == c->codec;
     tada_cold next = tada_plane_cold(s->plane, follows ? tiles->next : tiles->index[tiles->n - 1]);
-    c->next = tada_tile_record(c->codec, &next, coding_head(s, tiles->next_head));
+    int next_head = coding_head(s, tiles->next_head);
+    c->next = tada_tile_record(c->codec, &next, next_head);
+    c->next_fine = tada_tile_fine(c->codec, &next, next_head);
 }
 
 /* The f16 rows of a hot tile from a head's first column on, or NULL; *end: cells up to the last one that was
@@ -208,11 +223,59 @@ static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, c
     }
 }
 
+static void use_queries(const tada_side *s, const float *coded, int32_t shift, int rows, tada_side_work *w)
+{
+    w->coded = coded;
+    w->shift = shift;
+    if ((s->words || s->warm_words) && enough_for_words(rows)) {
+        tada_words_queries(coded, rows, s->dim, w->queries, w->inverse);
+    }
+}
+
 void tada_side_queries(const tada_side *s, const float *q, const float *rotated, int rows, tada_side_work *w)
 {
-    if ((s->words || s->warm_words) && enough_for_words(rows)) {
-        tada_words_queries(s->rotation > 1 ? rotated : q, rows, s->dim, w->queries, w->inverse);
+    use_queries(s, s->rotation > 1 ? rotated : q, 0, rows, w);
+}
+
+/* Sines take as long as half a tile does. */
+static const float *angles_of(const tada_rope *rope, int32_t distance, tada_side_work *w)
+{
+    for (int i = 0; i < TADA_DISTANCES; i++) {
+        if (w->distances[i] == distance) {
+            return w->angles + (size_t)i * (size_t)rope->n_dims;
+        }
     }
+    int i = w->oldest;
+    w->oldest = (i + 1) % TADA_DISTANCES;
+    w->distances[i] = distance;
+    tada_rope_angles(rope, distance, w->angles + (size_t)i * (size_t)rope->n_dims);
+    return w->angles + (size_t)i * (size_t)rope->n_dims;
+}
+
+/* Makes w->coded what codes of a tile that has moved by `shift` want: tiles that follow each other have, as a
+ * rule, moved by the same distance. */
+static void turn_queries(const tada_side *s, int32_t shift, int head, const float *q, const float *rotated,
+                         int rows, tada_side_work *w)
+{
+    const tada_rope *rope = s->plane->rope;
+    if (shift == w->shift) {
+        return;
+    }
+    int at = shift ? coding_head(s, head) - rope->column / s->dim : -1;
+    if (at < 0 || at >= rope->n_heads) {
+        use_queries(s, s->rotation > 1 ? rotated : q, shift, rows, w);
+        return;
+    }
+    const float *turn = angles_of(rope, shift, w);
+    memcpy(w->shifted, q, (size_t)rows * (size_t)s->dim * sizeof *q);
+    for (int r = 0; r < rows; r++) {
+        float *row = w->shifted + (size_t)r * (size_t)s->dim;
+        tada_rope_turn_back(rope, turn, row + rope->column % s->dim);
+        if (s->rotation > 1) {
+            tada_kernels_get()->hadamard(row, s->dim, s->rotation);
+        }
+    }
+    use_queries(s, w->shifted, shift, rows, w);
 }
 
 void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q,
@@ -221,18 +284,20 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
     const tada_kernels *k = tada_kernels_get();
     int64_t index = tiles->index[0];
     size_t width = (size_t)s->plane->shape.width, dim = (size_t)s->dim;
-    const float *turned = s->rotation > 1 ? rotated : q;
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
     const tada_codec *words = on_words(s, index, rows);
+    if (s->native && is_cold(s, index)) {
+        turn_queries(s, tile_at(s, index)->shift, head, q, rotated, rows, w);
+    }
     if (tada_side_on_codes(s, index, rows)) {
         tada_codes codes;
         codes_of(s, tiles, head, &codes);
-        tada_codes_scores(&codes, turned, rows, scores, lds, w->decode);
+        tada_codes_scores(&codes, w->coded, rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (words) {
         tada_cold cold = tada_plane_cold(s->plane, index);
-        tada_words_scores(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), turned,
+        tada_words_scores(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), w->coded,
                           w->queries, w->inverse, rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (hot) {
@@ -242,7 +307,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         k->scores_rows(q, rows, s->dim, hot, width, written, scores, lds);
     } else if (s->native && is_cold(s, index)) {
         decode_head(s, index, head, w);
-        k->multiply(turned, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
+        k->multiply(w->coded, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else {
         k->transpose(tile_rows(s, index, head, w), width, s->dim, w->tile);

@@ -20,12 +20,22 @@ typedef struct tada_side {
 /* role: what the attention uses the plane as; a plane of K can be read as V, row by row. */
 tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int column, int dim, int head_stride);
 
+/* Distances by which tiles have moved whose angles are kept: few contexts have tiles of more. */
+enum { TADA_DISTANCES = 8 };
+
 /* Scratch of one thread. */
 typedef struct tada_side_work {
     float *tile, *decode;
     uint16_t *rows;
     int16_t *queries; /* as integers, for words of K */
     float *inverse;   /* of each query */
+    /* Queries [rows][dim] as codes of tiles that have moved by `shift` want them; and, only where K is
+     * native, room for those of other distances than 0, and the angles of some of these. */
+    const float *coded;
+    int32_t shift;
+    float *shifted, *angles;
+    int32_t distances[TADA_DISTANCES];
+    int oldest; /* of these */
 } tada_side_work;
 
 /* Floats of scratch, and its parts. */
@@ -41,8 +51,12 @@ static inline int tada_padded(int dim)
 /* The codec of tile `index` if its codes will do for so many rows, else NULL. */
 const tada_codec *tada_side_on_codes(const tada_side *side, int64_t index, int rows);
 
-/* Tiles that are read together: one of any kind, or several that are all on codes of one codec. As many from
- * `next` on, of next_head, will be read after them, or at least nothing is lost by fetching them. */
+/* Whether a tile that is read on codes has a refinement. */
+bool tada_side_refined(const tada_side *side, int64_t index);
+
+/* Tiles that are read together: one of any kind, or several that are all on codes of one codec, all
+ * refined or none, and moved by the same distance. As many from `next` on, of next_head, will be read after
+ * them, or at least nothing is lost by fetching them. */
 typedef struct tada_tiles {
     int n, next_head;
     int64_t next;

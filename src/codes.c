@@ -13,21 +13,58 @@ bool tada_codes_can(const tada_codec *c)
            c->layout.head_dim <= TADA_CODES_DIM;
 }
 
-static size_t longest(const tada_codec *c)
-{
-    return c->layout.head_dim > CELLS ? (size_t)c->layout.head_dim : CELLS;
-}
-
 /* Floats of one tile's scales and zero points. */
 static size_t factors_floats(const tada_codec *c)
 {
     return (tada_tile_factors(c) + 15) / 16 * 16;
 }
 
+/* Groups of a head, and the most values that are summed up in one of them. */
+static int n_groups(const tada_codec *c)
+{
+    const tada_layout *l = &c->layout;
+    return c->recipe.axis == TADA_AXIS_CHANNEL ? l->n_groups
+           : l->group < l->head_dim            ? l->head_dim / l->group
+                                               : 1;
+}
+
+static size_t longest(const tada_codec *c)
+{
+    return c->kind == TADA_K ? (size_t)c->layout.head_dim : CELLS;
+}
+
+/* The parts of the scratch; what is of a row is there for each group, of the largest batch. */
+typedef struct work {
+    float *factors, *inverse, *bias;
+    int16_t *folded;
+    uint8_t *joined; /* of one tile */
+} work;
+
+/* A part of so many floats at its own cache lines; NULL without memory. */
+static void *take(float *memory, size_t *at, size_t floats)
+{
+    float *part = memory ? memory + *at : NULL;
+    *at += (floats + 15) / 16 * 16;
+    return part;
+}
+
+/* Returns the floats that all parts take. */
+static size_t work_make(const tada_codec *c, float *memory, work *w)
+{
+    size_t rows = (size_t)n_groups(c) * TADA_ROWS, codes = CELLS * (size_t)c->layout.head_dim, at = 0;
+    w->factors = take(memory, &at, TADA_BATCH * factors_floats(c));
+    w->folded = take(memory, &at, rows * longest(c) / 2);
+    w->inverse = take(memory, &at, rows);
+    w->bias = take(memory, &at, rows);
+    w->joined = take(memory, &at, c->layout.fine_bits ? codes / 4 : 0);
+    return at;
+}
+
 size_t tada_codes_scratch(const tada_codec *c)
 {
-    return TADA_BATCH * factors_floats(c) + TADA_ROWS * longest(c) / 2 + 2 * TADA_ROWS + 16 +
-           CELLS * (size_t)c->layout.head_dim / 2;
+    work w;
+    size_t floats = work_make(c, NULL, &w), means = CELLS * (size_t)c->layout.head_dim / 2;
+    return floats > means ? floats : means;
 }
 
 /* What is multiplied with the codes of a batch: x has a row of `inner` values for each of m rows and each
@@ -40,27 +77,57 @@ typedef struct product {
     size_t ldo, out_tile;
 } product;
 
-/*
- * m rows of x times the codes of a head. `folds_scale`: a scale belongs to what is summed over (the channels
- * of K, the cells of V), so it goes into x; else to what is left, and goes into the sums.
- */
-static void multiply(const tada_codes *c, bool folds_scale, const product *p, float *scratch)
+/* What comes next is fetched in order, record by record, then the refinements: an eighth while heads are
+ * opened, an eighth while folding, the rest while summing. */
+typedef struct ahead {
+    const uint8_t *at, *end, *fine, *fine_end;
+} ahead;
+
+static ahead ahead_make(const tada_codes *c)
 {
-    const tada_kernels *k = tada_kernels_get();
-    tada_head head[TADA_BATCH];
-    /* What comes next is fetched in order, an eighth here, an eighth while folding, the rest while summing.
-     */
-    const uint8_t *next = c->next;
-    size_t share = c->codec->layout.record_bytes / 512 * 64;
-    for (int j = 0; j < c->n_tiles; j++) {
-        tada_tile_open_head(c->codec, &c->cold[j], c->head, scratch + (size_t)j * factors_floats(c->codec),
-                            &head[j]);
-        for (const uint8_t *end = next + share; next < end; next += 64) {
-            tada_fetch_line(next);
-        }
+    const tada_layout *l = &c->codec->layout;
+    const uint8_t *end = c->next + (size_t)c->n_tiles * l->record_bytes;
+    const uint8_t *fine = c->next_fine ? c->next_fine : end;
+    return (ahead){c->next, end, fine, c->next_fine ? fine + (size_t)c->n_tiles * l->fine_bytes : end};
+}
+
+static size_t ahead_left(const ahead *a)
+{
+    return (size_t)(a->end - a->at) + (size_t)(a->fine_end - a->fine);
+}
+
+/* From *next up to the end that is returned: so many bytes, or less where the records end. */
+static const uint8_t *ahead_take(ahead *a, size_t bytes, const uint8_t **next)
+{
+    if (a->at == a->end) {
+        a->at = a->fine;
+        a->end = a->fine = a->fine_end;
     }
-    const tada_factors *f = &head[0].factors;
-    scratch += TADA_BATCH * factors_floats(c->codec);
+    size_t left = (size_t)(a->end - a->at);
+    *next = a->at;
+    a->at += bytes < left ? bytes : left;
+    return a->at;
+}
+
+/* Scales belong to what is summed over (the channels of K, the cells of V), so they go into x; else to what
+ * is left, and go into the sums. A group is a range of the former or of the latter. */
+typedef struct groups {
+    bool folds_scale;
+    int n, inner, outer;
+} groups;
+
+static groups groups_make(const tada_codes *c, bool folds_scale, const product *p)
+{
+    int n = n_groups(c->codec);
+    return folds_scale ? (groups){true, n, p->inner, p->outer / n}
+                       : (groups){false, n, p->inner / n, p->outer};
+}
+
+/* x as integers, a group after the other. */
+static void fold_groups(const tada_codes *c, const product *p, const groups *g, const tada_factors *f,
+                        const work *w, const uint8_t *next, const uint8_t *end)
+{
+    size_t rows = (size_t)(c->n_tiles * p->m);
     /* Every member is set one by one: clearing them all first takes as long as a third of a tile. */
     tada_fold fold;
     fold.x = p->x;
@@ -69,52 +136,84 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
     fold.factors_tile = factors_floats(c->codec);
     fold.n_tiles = c->n_tiles;
     fold.m = p->m;
+    fold.n = g->inner;
     fold.scale = fold.offset = NULL;
-    fold.ldf = longest(c->codec);
-    fold.inverse = scratch;
-    fold.bias = scratch + TADA_ROWS;
-    fold.folded = (int16_t *)(void *)(scratch + 2 * TADA_ROWS);
-    tada_dot dot;
-    dot.bits = c->codec->recipe.bits;
-    dot.step = p->outer / 16;
-    dot.m = p->m;
-    dot.ldx = fold.ldf;
-    dot.ldo = p->ldo;
-    /* A group is a range of what is summed over, or of what is left. */
-    int inner = folds_scale ? p->inner : f->group, outer = folds_scale ? f->group : p->outer;
-    fold.n = inner;
-    dot.n_fours = inner / 4;
-    dot.n_vectors = outer / 16;
-    for (int g = 0; g < (folds_scale ? p->outer / outer : p->inner / inner); g++) {
-        size_t at = (size_t)g * (size_t)(folds_scale ? inner : outer);
-        if (folds_scale) {
-            fold.scale = f->scale + at;
-            fold.offset = f->offset + at;
-        } else {
-            fold.x = p->x + (size_t)g * (size_t)inner;
+    fold.folded = w->folded;
+    fold.ldf = (size_t)g->inner;
+    fold.inverse = w->inverse;
+    fold.bias = w->bias;
+    fold.next = next;
+    fold.next_end = end;
+    for (int i = 0; i < g->n; i++) {
+        if (g->folds_scale) {
+            fold.scale = f->scale + (size_t)(i * g->inner);
+            fold.offset = f->offset + (size_t)(i * g->inner);
         }
-        fold.next = next;
-        next += g == 0 ? share * (size_t)c->n_tiles : 0;
-        fold.next_end = next;
-        k->fold(&fold);
-        dot.first = folds_scale ? g * outer / 16 : g * inner / 4 * dot.step;
-        for (int j = 0; j < c->n_tiles; j++) {
-            dot.low = head[j].sections.of[0].low;
-            dot.high = head[j].sections.of[0].high;
-            dot.x = fold.folded + (size_t)(j * p->m) * fold.ldf;
-            dot.inverse = fold.inverse + j * p->m;
-            dot.bias = fold.bias + j * p->m;
-            dot.scale = folds_scale ? NULL : head[j].factors.scale + at;
-            dot.offset = folds_scale ? NULL : head[j].factors.offset + at;
-            dot.out = p->out + (size_t)j * p->out_tile + (folds_scale ? g * outer : 0);
-            dot.next = next;
-            next += g == 0 ? c->codec->layout.record_bytes - 2 * share : 0;
-            dot.next_end = next;
-            if (head[j].widths) {
-                k->sections_dot(&dot, &head[j].sections);
+        tada_kernels_get()->fold(&fold);
+        fold.x += g->folds_scale ? 0 : g->inner;
+        fold.folded += rows * fold.ldf;
+        fold.inverse += rows;
+        fold.bias += rows;
+        fold.next = end;
+    }
+}
+
+/* m rows of x times the codes of a head. */
+static void multiply(const tada_codes *c, bool folds_scale, const product *p, float *scratch)
+{
+    const tada_kernels *k = tada_kernels_get();
+    tada_head head[TADA_BATCH];
+    work w;
+    work_make(c->codec, scratch, &w);
+    groups g = groups_make(c, folds_scale, p);
+    ahead a = ahead_make(c);
+    size_t share = ahead_left(&a) / 512 * 64, rows = (size_t)(c->n_tiles * p->m);
+    const uint8_t *next, *end;
+    for (int j = 0; j < c->n_tiles; j++) {
+        end = ahead_take(&a, share / (size_t)c->n_tiles, &next);
+        tada_tile_open_head(c->codec, &c->cold[j], c->head, w.factors + (size_t)j * factors_floats(c->codec),
+                            &head[j]);
+        for (; next < end; next += 64) {
+            tada_fetch_line(next);
+        }
+    }
+    end = ahead_take(&a, share, &next);
+    fold_groups(c, p, &g, &head[0].factors, &w, next, end);
+    tada_dot dot;
+    dot.step = p->outer / 16;
+    dot.n_fours = g.inner / 4;
+    dot.n_vectors = g.outer / 16;
+    dot.m = p->m;
+    dot.ldx = (size_t)g.inner;
+    dot.ldo = p->ldo;
+    for (int j = 0; j < c->n_tiles; j++) {
+        const tada_head *h = &head[j];
+        dot.bits = c->codec->recipe.bits;
+        dot.low = h->sections.of[0].low;
+        dot.high = h->sections.of[0].high;
+        if (h->fine.bits) {
+            k->unpack(&h->sections, &h->fine, w.joined);
+            dot.bits = 8;
+            dot.low = w.joined;
+            dot.high = NULL;
+        }
+        dot.next_end = ahead_take(&a, ahead_left(&a) / (size_t)(c->n_tiles - j), &dot.next);
+        for (int i = 0; i < g.n; i++) {
+            size_t row = (size_t)i * rows + (size_t)(j * p->m);
+            size_t at = (size_t)(i * (folds_scale ? g.inner : g.outer));
+            dot.first = folds_scale ? i * dot.n_vectors : i * dot.n_fours * dot.step;
+            dot.x = w.folded + row * dot.ldx;
+            dot.inverse = w.inverse + row;
+            dot.bias = w.bias + row;
+            dot.scale = folds_scale ? NULL : h->factors.scale + at;
+            dot.offset = folds_scale ? NULL : h->factors.offset + at;
+            dot.out = p->out + (size_t)j * p->out_tile + (folds_scale ? i * g.outer : 0);
+            if (h->widths && !h->fine.bits) {
+                k->sections_dot(&dot, &h->sections);
             } else {
                 k->codes_dot(&dot);
             }
+            dot.next = dot.next_end;
         }
     }
 }

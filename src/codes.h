@@ -16,19 +16,20 @@ size_t tada_codes_scratch(const tada_codec *codec);
  */
 enum { TADA_BATCH = 16, TADA_BATCH_ROWS = 32 };
 
-/* One coding head of n_tiles cold tiles. */
+/* One coding head of n_tiles cold tiles, all refined or none. */
 typedef struct tada_codes {
     const tada_codec *codec;
     int head, n_tiles;
     tada_cold cold[TADA_BATCH];
-    const uint8_t *next;       /* records that will be wanted next, as many as these */
+    /* Records and refinements that will be wanted next, as many as these; NULL: none. */
+    const uint8_t *next, *next_fine;
     uint64_t mask[TADA_BATCH]; /* cells written; the others count as zeros */
 } tada_codes;
 
 /*
  * scores [m][lds], 64 columns a tile, = q [m][head_dim] times K; q rotated where the codec rotates. Sums are
  * exact integers, so the error is the rounding of q to 16 bits: relative to the largest product of q and
- * scale, 2^-16.
+ * scale, 2^-16. Refinement leaves it as large: codes become as many times larger as scales become smaller.
  */
 void tada_codes_scores(const tada_codes *codes, const float *q, int m, float *scores, size_t lds,
                        float *scratch);

@@ -107,12 +107,21 @@ typedef struct tada_section {
     const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
 } tada_section;
 
-/* The codes of a head: sections, and which span of the head each of their spans is, counted through. */
+/* The codes of a head: sections, and which span of the head each of their spans is, counted through; of one
+ * section alone, they are all in order. */
 typedef struct tada_sections {
     int n;
     tada_section of[TADA_SECTIONS];
     uint8_t order[TADA_CODES_DIM / TADA_SPAN + 7]; /* written by eights */
 } tada_sections;
+
+/* The refinement of a head's codes: so many bits of each, 2 to 4, in planes as codes of so many bits are
+ * packed, all spans in their order. Code and refinement are one byte: the code moves up by these bits, or by
+ * as many as fit; no refinement has more than that. */
+typedef struct tada_fine {
+    int bits;                  /* 0: there is none */
+    const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
+} tada_fine;
 
 /*
  * Codes of one head, a byte each, as words of 16 bits, two rows of a column side by side: words
@@ -172,8 +181,9 @@ typedef struct tada_kernels {
     void (*turn)(const float *from, int rows, int columns, float *to);
     /* Chooses scale and zero point of each group (not TADA_SCALE_32) and writes codes and meta. */
     void (*quantise)(tada_block *block);
-    /* Codes of one head as one byte each, in the order of the format: dim vectors of 64. */
-    void (*unpack)(const uint8_t *packed, int bits, int dim, uint8_t *codes);
+    /* Codes of one head, joined with their refinement, as one byte each: spans of eight vectors of 64, in the
+     * head's order. */
+    void (*unpack)(const tada_sections *sections, const tada_fine *fine, uint8_t *codes);
     /* Scale and offset of n groups from their words (TADA_SCALE_16). */
     void (*factors)(const uint8_t *meta, int n, float *scale, float *offset);
     /* The same from words of 8 bits (TADA_SCALE_8) of codes of so many bits. */

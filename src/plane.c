@@ -220,6 +220,7 @@ void tada_plane_free(tada_plane *p)
 {
     if (p) {
         tada_plane_clear(p);
+        free(p->rope);
         free(p);
     }
 }
@@ -295,6 +296,7 @@ void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
     tada_tile *tile = &p->tiles[index];
     uint64_t coded = tada_plane_coded(p, index);
     tada_sinks_keep(p, index);
+    tile->shift = 0;
     tile->recoded = tile->warm;
     tada_cold cold = tada_plane_cold(p, index);
     if (!tile->warm || !tada_tile_encode_exactly(&p->codec, tile->hot, coded, &cold, scratch)) {
@@ -312,6 +314,7 @@ void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float
 {
     tada_cold cold = tada_plane_cold(p, index);
     tada_tile_decode(tada_plane_codec(p, index), &cold, tada_plane_coded(p, index), rows, scratch);
+    tada_plane_turn(p, index, rows);
     tada_sinks_restore(p, index, rows);
 }
 
@@ -539,6 +542,7 @@ static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
     } else {
         tada_plane_take_place(p, to, source->warm);
         target->recoded = source->recoded;
+        target->shift = source->shift;
         tada_cold copy = tada_plane_cold(p, to), original = tada_plane_cold(p, from);
         tada_cold_copy(tada_plane_codec(p, from), &original, &copy);
     }

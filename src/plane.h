@@ -18,6 +18,7 @@ typedef struct tada_tile {
     int64_t place : 56; /* of its codes; -1: none, as it is hot or empty */
     bool warm : 1;      /* the place is one of the window's */
     bool recoded : 1;   /* warm, but with the codec of cold tiles, which its rows came from */
+    int32_t shift;      /* by how much its coded cells have moved since they were encoded; hot: 0 */
 } tada_tile;
 
 /* The rows [sinks][width] of marked sinks of one tile. */
@@ -51,8 +52,9 @@ struct tada_plane {
     size_t slot_values, warm_bytes, bytes;
     tada_pool *pool; /* where the borrowed tiles come from; NULL when there are none */
     int64_t n_borrowed;
-    bool opened; /* a tile has become hot since all streams were within their windows */
-    bool spoilt; /* rows in f16 may have values that are not finite */
+    tada_rope *rope; /* that tiles remember shifts of; NULL: none has yet */
+    bool opened;     /* a tile has become hot since all streams were within their windows */
+    bool spoilt;     /* rows in f16 may have values that are not finite */
     uint64_t clock;
     /* Other threads read them at any time; only the one that uses the plane changes them. */
     _Atomic int64_t n_written;             /* cells with a row */
@@ -106,6 +108,10 @@ size_t tada_plane_scratch(const tada_plane *plane);
 /* The f16 rows [64][width] of a warm or cold tile; cells that are unwritten become zeros. scratch:
  * tada_plane_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
+
+/* Turns the decoded rows [64][width] of a tile by what it remembers, but for sinks, which have been turned.
+ */
+void tada_plane_turn(const tada_plane *plane, int64_t tile, uint16_t *rows);
 
 /* Makes the codes of a hot tile that has a place, whose rows are the caller's to free. A tile of which
  * nothing is left gives the place back. scratch: tada_plane_encode_scratch. */

@@ -103,6 +103,7 @@ static void move(const moving *m, uint16_t *rows, float *scratch)
         tada_cold_copy(m->codec, &m->from, &to);
     } else if (m->codec) {
         tada_tile_decode(m->codec, &m->from, tada_plane_coded(p, m->index), rows, scratch);
+        tada_plane_turn(p, m->index, rows);
         tada_sinks_restore(p, m->index, rows);
         tile->hot = rows;
         tada_plane_encode(p, m->index, scratch);

@@ -107,5 +107,6 @@ void tada_plane_return_place(tada_plane *p, int64_t index)
         p->taken[(tile->warm ? p->n_places : 0) + tile->place] = 0;
         tile->place = -1;
         tile->warm = tile->recoded = false;
+        tile->shift = 0;
     }
 }

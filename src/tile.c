@@ -17,10 +17,9 @@ size_t tada_tile_factors(const tada_codec *codec)
 
 size_t tada_tile_scratch(const tada_codec *codec)
 {
-    /* Values, those of K turned to rows, codes, factors, codes in the order of their widths. */
+    /* Values, those of K turned to rows, codes, factors. */
     size_t values = CELLS * (size_t)codec->layout.head_dim;
-    return 2 * values + values / 4 + tada_tile_factors(codec) + (codec->recipe.quarters ? values / 4 : 0) +
-           64;
+    return 2 * values + values / 4 + tada_tile_factors(codec) + 64;
 }
 
 /* ---- where things are in a cold tile ---- */
@@ -36,6 +35,9 @@ void tada_cold_copy(const tada_codec *c, const tada_cold *from, const tada_cold 
     for (size_t u = 0; u < (size_t)c->layout.n_units; u++) {
         memcpy(to->records + u * to->stride, from->records + u * from->stride, c->layout.record_bytes);
     }
+    for (size_t u = 0; from->fine && to->fine && u < (size_t)c->layout.n_units; u++) {
+        memcpy(to->fine + u * to->stride, from->fine + u * from->stride, c->layout.fine_bytes);
+    }
     if (c->layout.head_means_bytes) {
         memcpy(to->head_means, from->head_means, c->layout.head_means_bytes);
     }
@@ -49,6 +51,11 @@ static size_t unit_of(const tada_codec *c, int head)
 const uint8_t *tada_tile_record(const tada_codec *c, const tada_cold *cold, int head)
 {
     return cold->records + unit_of(c, head) * cold->stride;
+}
+
+const uint8_t *tada_tile_fine(const tada_codec *c, const tada_cold *cold, int head)
+{
+    return cold->fine && c->layout.fine_bits ? cold->fine + unit_of(c, head) * cold->stride : NULL;
 }
 
 /* ---- decoding ---- */
@@ -71,6 +78,28 @@ static void load_factors(const tada_codec *c, const uint8_t *words, int n, float
     }
 }
 
+static tada_fine fine_of(const tada_codec *c, const tada_cold *cold, int head)
+{
+    int bits = c->layout.fine_bits, dim = c->layout.head_dim, in_unit = head % (c->layout.unit / dim);
+    const uint8_t *low = tada_tile_fine(c, cold, head);
+    if (!low) {
+        return (tada_fine){0, NULL, NULL};
+    }
+    low += (size_t)(in_unit * dim * bits) * (CELLS / 8);
+    return (tada_fine){bits, low, tada_high_plane(low, bits, dim)};
+}
+
+/* n scales and offsets of codes become those of codes that are joined with `used` bits, of which those of a
+ * value that is a code's own are the middle. */
+static void join_factors(int used, int n, float *scale, float *offset)
+{
+    float part = 1.0f / (float)(1 << used);
+    for (int i = 0; used > 0 && i < n; i++) {
+        offset[i] -= 0.5f * scale[i];
+        scale[i] *= part;
+    }
+}
+
 void tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int number, float *scratch,
                          tada_head *head)
 {
@@ -82,6 +111,7 @@ void tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int number,
     head->factors.axis = c->recipe.axis;
     head->factors.group = l->group;
     head->widths = c->recipe.quarters ? record + l->widths_at : NULL;
+    head->fine = fine_of(c, cold, number);
     if (head->widths) {
         tada_sections_make(head->widths, dim, codes, &head->sections);
     } else {
@@ -103,34 +133,49 @@ void tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int number,
         offset = scale + (size_t)groups * CELLS;
         load_factors(c, record, groups * CELLS, scale, offset);
     }
+    if (head->fine.bits && head->widths) {
+        for (int d = 0; d < dim; d += TADA_SPAN) {
+            int used = tada_fine_used(l, tada_width(head->widths, d / TADA_SPAN));
+            join_factors(used, TADA_SPAN, scale + d, offset + d);
+        }
+    } else if (head->fine.bits) {
+        join_factors(tada_fine_used(l, bits), (int)(offset - scale), scale, offset);
+    }
     head->factors.scale = scale;
     head->factors.offset = offset;
 }
 
-/* Codes of adaptive widths as one byte each, every span in its place. gathered: scratch as large as `codes`.
- */
-static void unpack_spans(const tada_head *h, int dim, uint8_t *codes, uint8_t *gathered)
+/* Span by span: the sections of so large a head have no order. */
+static void unpack_spans(const tada_head *h, int dim, uint8_t *codes)
 {
-    enum { BYTES = TADA_SPAN * CELLS };
+    size_t fine_low = h->fine.bits < 4 ? 2 : 4;
     for (int i = 0; i < h->sections.n; i++) {
-        const tada_section *section = &h->sections.of[i];
-        const uint8_t *from = gathered;
-        tada_kernels_get()->unpack(section->low, section->bits, section->n_spans * TADA_SPAN, gathered);
-        for (int span = 0; span < dim / TADA_SPAN; span++) {
-            if (tada_width(h->widths, span) == section->bits) {
-                memcpy(codes + (size_t)span * BYTES, from, BYTES);
-                from += BYTES;
+        tada_sections one;
+        tada_section *section = &one.of[0];
+        one.n = 1;
+        *section = h->sections.of[i];
+        size_t low = section->bits == 8 ? 8 : section->bits >= 4 ? 4 : 2, high = (size_t)section->bits - low;
+        section->n_spans = 1;
+        for (size_t span = 0; span < (size_t)dim / TADA_SPAN; span++) {
+            if (tada_width(h->widths, (int)span) != section->bits) {
+                continue;
             }
+            tada_fine fine = h->fine;
+            fine.low += fine.low ? span * fine_low * CELLS : 0;
+            fine.high += fine.high ? span * CELLS : 0;
+            tada_kernels_get()->unpack(&one, &fine, codes + span * TADA_SPAN * CELLS);
+            section->low += low * CELLS;
+            section->high += section->high ? high * CELLS : 0;
         }
     }
 }
 
-void tada_tile_unpack_head(const tada_codec *c, const tada_head *h, uint8_t *codes, uint8_t *gathered)
+void tada_tile_unpack_head(const tada_codec *c, const tada_head *h, uint8_t *codes)
 {
-    if (h->widths) {
-        unpack_spans(h, c->layout.head_dim, codes, gathered);
+    if (h->widths && c->layout.head_dim > TADA_CODES_DIM) {
+        unpack_spans(h, c->layout.head_dim, codes);
     } else {
-        tada_kernels_get()->unpack(h->sections.of[0].low, c->recipe.bits, c->layout.head_dim, codes);
+        tada_kernels_get()->unpack(&h->sections, &h->fine, codes);
     }
 }
 
@@ -142,8 +187,7 @@ void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t 
     uint8_t *codes = (uint8_t *)scratch;
     tada_head h;
     tada_tile_open_head(c, cold, head, scratch + (size_t)CELLS * dim / 4, &h);
-    tada_tile_unpack_head(c, &h, codes,
-                          (uint8_t *)(scratch + (size_t)CELLS * dim / 4 + tada_tile_factors(c)));
+    tada_tile_unpack_head(c, &h, codes);
     (c->kind == TADA_K ? k->decode_k : k->decode_v)(codes, dim, &h.factors, out);
 
     bool heads = centres_heads(c);

@@ -61,11 +61,12 @@ void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t m
 void tada_tile_decode_unit(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int unit,
                            uint16_t *rows, float *scratch);
 
-/* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes stand for,
- * but for means over heads and, with scales per token, over tokens; the latter in scratch
- * [tada_tile_factors]. */
+/* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes, joined with
+ * their refinement if they have one, stand for, but for means over heads and, with scales per token, over
+ * tokens; the latter in scratch [tada_tile_factors]. */
 typedef struct tada_head {
-    const uint8_t *widths;  /* half bytes; NULL: all codes have one width */
+    const uint8_t *widths; /* half bytes; NULL: all codes have one width */
+    tada_fine fine;
     tada_sections sections; /* one without an order, but for adaptive widths */
     tada_factors factors;
 } tada_head;
@@ -73,12 +74,13 @@ typedef struct tada_head {
 void tada_tile_open_head(const tada_codec *codec, const tada_cold *cold, int number, float *scratch,
                          tada_head *head);
 
-/* The codes of a head as one byte each, in the order of the format: [head_dim] vectors of 64. gathered:
- * scratch as large as that, for adaptive widths. */
-void tada_tile_unpack_head(const tada_codec *codec, const tada_head *head, uint8_t *codes, uint8_t *gathered);
+/* The codes of a head, joined with their refinement if they have one, as one byte each, in the order of the
+ * format: [head_dim] vectors of 64. */
+void tada_tile_unpack_head(const tada_codec *codec, const tada_head *head, uint8_t *codes);
 
-/* The record that a head is in. */
+/* The record that a head is in, and the refinement of that unit, or NULL. */
 const uint8_t *tada_tile_record(const tada_codec *codec, const tada_cold *cold, int head);
+const uint8_t *tada_tile_fine(const tada_codec *codec, const tada_cold *cold, int head);
 
 /*
  * One coding head as the attention wants it, still rotated: K channel by channel [head_dim][64], V cell by

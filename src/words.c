@@ -18,7 +18,7 @@ bool tada_words_can(const tada_codec *c)
 
 /* The parts of the scratch. */
 typedef struct parts {
-    uint8_t *codes, *gathered, *tops;
+    uint8_t *codes, *tops;
     int16_t *words, *x, *raise, *factor, *offset;
     float *inverse, *bias, *factors, *reach, *rest;
 } parts;
@@ -43,7 +43,6 @@ static size_t parts_make(const tada_codec *c, float *memory, parts *p)
     size_t dim = (size_t)c->layout.head_dim, rows = c->kind == TADA_K ? dim : CELLS;
     size_t codes = CELLS * dim / 4, tables = groups_most(c) * rows, at = 0;
     p->codes = take(memory, &at, codes);
-    p->gathered = take(memory, &at, c->recipe.quarters ? codes : 0);
     p->words = take(memory, &at, 2 * codes);
     p->tops = take(memory, &at, tables / 4);
     p->raise = take(memory, &at, tables / 2);
@@ -210,7 +209,7 @@ static float make_words(const tada_codec *c, const tada_cold *cold, int head, pa
     tada_head h;
     tada_tile_open_head(c, cold, head, p->factors, &h);
     int group = h.factors.group;
-    tada_tile_unpack_head(c, &h, p->codes, p->gathered);
+    tada_tile_unpack_head(c, &h, p->codes);
     k->code_tops(p->codes, rows, columns, group, p->tops);
     float unit =
         channels ? spread_k(&h.factors, dim, columns / group, p) : spread_v(&h.factors, columns / group, p);

@@ -218,75 +218,7 @@ static void quantise(tada_block *b)
     }
 }
 
-/* ---- codes ---- */
-
-/* Bits [shift, shift + width) of each byte of a line; what crosses into a neighbour is masked away. `over`:
- * bits that the codes have already. */
-ALWAYS_INLINE void unpack_line(const uint8_t *line, int shift, int width, int over, uint8_t *codes)
-{
-#if defined(__AVX2__)
-    __m256i mask = _mm256_set1_epi8((char)((1 << width) - 1));
-    for (int i = 0; i < 64; i += 32) {
-        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(line + i));
-        x = _mm256_and_si256(_mm256_srli_epi16(x, shift), mask);
-        if (over) {
-            __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(codes + i));
-            x = _mm256_or_si256(_mm256_slli_epi16(x, over), low);
-        }
-        _mm256_storeu_si256((__m256i *)(void *)(codes + i), x);
-    }
-#elif defined(TADA_SET_NEON)
-    uint8x16_t mask = vdupq_n_u8((uint8_t)((1 << width) - 1));
-    for (int i = 0; i < 64; i += 16) {
-        uint8x16_t x = vandq_u8(vshlq_u8(vld1q_u8(line + i), vdupq_n_s8((int8_t)-shift)), mask);
-        if (over) {
-            x = vorrq_u8(vshlq_u8(x, vdupq_n_s8((int8_t)over)), vld1q_u8(codes + i));
-        }
-        vst1q_u8(codes + i, x);
-    }
-#else
-    for (int i = 0; i < 64; i++) {
-        unsigned x = (unsigned)line[i] >> shift & ((1u << width) - 1);
-        codes[i] = (uint8_t)(over ? x << over | codes[i] : x);
-    }
-#endif
-}
-
-/* `width` and `over` are constants at every call. */
-ALWAYS_INLINE const uint8_t *unpack_plane(const uint8_t *packed, int width, int over, int dim, uint8_t *codes)
-{
-    for (int line = 0; line < dim * width / 8; line++) {
-        for (int shift = 0; shift < 8; shift += width) {
-            unpack_line(packed, shift, width, over, codes);
-            codes += 64;
-        }
-        packed += 64;
-    }
-    return packed;
-}
-
-static void unpack(const uint8_t *packed, int bits, int dim, uint8_t *codes)
-{
-    switch (bits) {
-    case 2:
-        unpack_plane(packed, 2, 0, dim, codes);
-        break;
-    case 3:
-        unpack_plane(unpack_plane(packed, 2, 0, dim, codes), 1, 2, dim, codes);
-        break;
-    case 4:
-        unpack_plane(packed, 4, 0, dim, codes);
-        break;
-    case 5:
-        unpack_plane(unpack_plane(packed, 4, 0, dim, codes), 1, 4, dim, codes);
-        break;
-    case 6:
-        unpack_plane(unpack_plane(packed, 4, 0, dim, codes), 2, 4, dim, codes);
-        break;
-    default:
-        memcpy(codes, packed, (size_t)dim * 64);
-    }
-}
+/* ---- values ---- */
 
 static void factors(const uint8_t *meta, int n, float *scale, float *offset)
 {

@@ -418,14 +418,14 @@ static void codes_steady(const tada_dot *a)
 
 #else
 
-static unsigned code_at(const tada_dot *a, int v, int place)
+/* Of the codes of so many bits in two planes, the one at a place of a vector. */
+static unsigned packed_code(const uint8_t *low, const uint8_t *high, int bits, size_t vector, size_t place)
 {
-    int width = a->bits == 8 ? 8 : a->bits >= 4 ? 4 : 2, over = a->bits - width;
-    unsigned code =
-        a->low[(size_t)(v * width / 8) * 64 + (size_t)place] >> v * width % 8 & ((1u << width) - 1);
-    if (over) {
-        unsigned high = a->high[(size_t)(v * over / 8) * 64 + (size_t)place] >> v * over % 8;
-        code |= (high & ((1u << over) - 1)) << width;
+    size_t low_bits = bits == 8 ? 8 : bits >= 4 ? 4 : 2, high_bits = (size_t)bits - low_bits;
+    unsigned code = low[vector * low_bits / 8 * 64 + place] >> vector * low_bits % 8 & ((1u << low_bits) - 1);
+    if (high_bits) {
+        unsigned more = high[vector * high_bits / 8 * 64 + place] >> vector * high_bits % 8;
+        code |= (more & ((1u << high_bits) - 1)) << low_bits;
     }
     return code;
 }
@@ -434,10 +434,11 @@ static void codes_dot(const tada_dot *a)
 {
     static const int place[4] = {0, 2, 1, 3};
     for (int j = 0; j < 16 * a->n_vectors; j++) {
-        int v = a->first + j / 16;
+        size_t v = (size_t)(a->first + j / 16), column = (size_t)(j % 16 * 4);
         int32_t sum[TADA_ROWS] = {0};
         for (int i = 0; i < 4 * a->n_fours; i++) {
-            int32_t code = (int32_t)code_at(a, v + i / 4 * a->step, j % 16 * 4 + i % 4);
+            int32_t code = (int32_t)packed_code(a->low, a->high, a->bits, v + (size_t)(i / 4 * a->step),
+                                                column + (size_t)(i % 4));
             for (int r = 0; r < a->m; r++) {
                 sum[r] += a->x[(size_t)r * a->ldx + (size_t)(i / 4 * 4 + place[i % 4])] * code;
             }

@@ -231,6 +231,7 @@ static void turn(const float *from, int rows, int columns, float *to)
 #else
 #include "codes_template.h"
 #endif
+#include "unpack_template.h"
 #include "sections_template.h"
 #include "words_template.h"
 

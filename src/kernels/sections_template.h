@@ -36,56 +36,13 @@ static void sections_apart(const tada_dot *all, const tada_sections *s)
 
 #if defined(__AVX2__)
 
-/* Vectors of a four, when there are as many as a tile of K has; and of a span. */
-enum { FOUR_VECTORS = CELLS / 16, SPAN_VECTORS = 2 * FOUR_VECTORS };
+/* Vectors of a four, when there are as many as a tile of K has. */
+enum { FOUR_VECTORS = CELLS / 16 };
 
 static bool sections_can(const tada_dot *a)
 {
     return a->first == 0 && a->step == FOUR_VECTORS && a->n_vectors == FOUR_VECTORS;
 }
-
-/* Bits [vector * width, + width) of the bytes of a span in a plane, moved up by `place`. All but plane are
- * constants at every call, so that a line is read and moved once for all of its vectors. */
-ALWAYS_INLINE veci span_bytes(const uint8_t *plane, unsigned vector, unsigned width, unsigned place, int part)
-{
-    unsigned at = vector * width, bit = at % 8;
-    veci line = INT_LOAD(plane + (size_t)(at / 8) * 64 + (size_t)part * CODES);
-    if (width == 8) {
-        return line;
-    }
-    line = bit > place ? INT_RIGHT(line, bit - place) : bit < place ? INT_LEFT_IMM(line, place - bit) : line;
-    return INT_AND(line, INT_BYTES((char)(((1u << width) - 1) << place)));
-}
-
-/* A vector of a span of codes in two planes of so many bits. */
-ALWAYS_INLINE veci span_codes(const uint8_t *low, const uint8_t *high, unsigned low_bits, unsigned high_bits,
-                              unsigned vector, int part)
-{
-    veci bytes = span_bytes(low, vector, low_bits, 0, part);
-    return high_bits ? INT_OR(bytes, span_bytes(high, vector, high_bits, low_bits, part)) : bytes;
-}
-
-/* DO(low bits, high bits) for a section, with constants. */
-#define FOR_WIDTH(bits, DO)                                                                                  \
-    switch (bits) {                                                                                          \
-    case 2:                                                                                                  \
-        DO(2, 0);                                                                                            \
-        break;                                                                                               \
-    case 3:                                                                                                  \
-        DO(2, 1);                                                                                            \
-        break;                                                                                               \
-    case 4:                                                                                                  \
-        DO(4, 0);                                                                                            \
-        break;                                                                                               \
-    case 5:                                                                                                  \
-        DO(4, 1);                                                                                            \
-        break;                                                                                               \
-    case 6:                                                                                                  \
-        DO(4, 2);                                                                                            \
-        break;                                                                                               \
-    default:                                                                                                 \
-        DO(8, 0);                                                                                            \
-    }
 
 #endif
 
@@ -111,7 +68,7 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const uint8_t *order, 
             UNROLL
             for (int j = 0; j < vectors; j++) {
                 unsigned v = (unsigned)(four * FOUR_VECTORS + vector + j);
-                code[j] = split(span_codes(low, high, low_bits, high_bits, v, 0));
+                code[j] = split(span_codes(low, high, low_bits, high_bits, v, 0, 0));
             }
             UNROLL
             for (int r = 0; r < rows; r++) {
@@ -221,24 +178,8 @@ static void sections_dot(const tada_dot *a, const tada_sections *s)
         sections_apart(a, s);
         return;
     }
-    const uint8_t *order = s->order;
     tada_dot copied = *a;
-    for (int i = 0; i < s->n; i++) {
-        const uint8_t *low = s->of[i].low, *high = s->of[i].high;
-        for (int j = 0; j < s->of[i].n_spans; j++) {
-            uint8_t *to = bytes + (size_t)*order++ * SPAN_VECTORS * 64;
-#define COPY_SPAN(low_bits, high_bits)                                                                       \
-    UNROLL                                                                                                   \
-    for (unsigned v = 0; v < SPAN_VECTORS * PARTS; v++) {                                                    \
-        veci code = span_codes(low, high, low_bits, high_bits, v / PARTS, v % PARTS);                        \
-        _mm256_storeu_si256((__m256i *)(void *)(to + v * CODES), code);                                      \
-    }                                                                                                        \
-    low += 64 * (low_bits);                                                                                  \
-    high = (high_bits) ? high + 64 * (high_bits) : NULL
-            FOR_WIDTH(s->of[i].bits, COPY_SPAN)
-#undef COPY_SPAN
-        }
-    }
+    unpack(s, &(tada_fine){0, NULL, NULL}, bytes);
     copied.bits = 8;
     copied.low = bytes;
     codes_packed(&copied, BYTES);

@@ -230,33 +230,58 @@ static bool settle_shift(struct llama_context *c)
     return decode(c, 1, 1, 0, 1, 0);
 }
 
-/* What a shift leaves is what the CPU's shift of the decoded rows leaves, compressed. */
-static void exact_shift(struct llama_model *model, const model_shape *shape)
+static double value_of(uint16_t half)
+{
+    int exponent = half >> 10 & 31, mantissa = half & 1023;
+    double size = exponent ? ldexp(1024 + mantissa, exponent - 25) : ldexp(mantissa, -24);
+    return half & 0x8000 ? -size : size;
+}
+
+/* How far two states of as many bytes are apart, in the size of the rows that differ. */
+static double distance_of(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    double error = 0, energy = 0;
+    for (size_t i = 0; i + 1 < size; i += 2) {
+        uint16_t x, y;
+        memcpy(&x, a + i, sizeof x);
+        memcpy(&y, b + i, sizeof y);
+        if (x != y) {
+            error += (value_of(x) - value_of(y)) * (value_of(x) - value_of(y));
+            energy += value_of(y) * value_of(y);
+        }
+    }
+    return energy > 0 ? sqrt(error / energy) : 0;
+}
+
+/*
+ * What a shift leaves is what the CPU's shift of the decoded rows leaves: but for roundings of f16 where
+ * whole tiles move, and for what codes lose where parts of them do.
+ */
+static void exact_shift(struct llama_model *model, const model_shape *shape, bool whole_tiles)
 {
     pair p = pair_make(model, "", 2, true);
     llama_memory_t stock = llama_get_memory(p.stock), ours = llama_get_memory(p.ours);
-    size_t size, shifted_size, again_size;
+    size_t size, shifted_size, want_size;
     bool done = decode(p.ours, 0, 1, 0, PROMPT, 0);
     uint8_t *state = state_of(p.ours, &size);
     done = done && llama_state_seq_set_data(p.stock, state, size, 0) > 0;
-    /* By two distances, from the middle of a tile on; the first tile stays. */
+    /* By two distances; the first tile stays. */
+    int from = whole_tiles ? 64 : 100, to = whole_tiles ? 192 : 200;
     for (int i = 0; i < 2; i++) {
-        llama_memory_seq_add(i ? ours : stock, 0, 100, 200, 50);
-        llama_memory_seq_add(i ? ours : stock, 0, 250, -1, 77);
+        llama_memory_seq_add(i ? ours : stock, 0, from, to, 50);
+        llama_memory_seq_add(i ? ours : stock, 0, whole_tiles ? 256 : 250, -1, 77);
     }
     done = done && settle_shift(p.stock) && settle_shift(p.ours);
-    uint8_t *shifted = state_of(p.ours, &shifted_size);
+    uint8_t *shifted = state_of(p.ours, &shifted_size), *want = state_of(p.stock, &want_size);
     bool moved = size == shifted_size && memcmp(state, shifted, size) != 0;
-    free(state);
-    state = state_of(p.stock, &size);
-    llama_memory_clear(ours, true);
-    done = done && llama_state_seq_set_data(p.ours, state, size, 0) > 0;
-    uint8_t *again = state_of(p.ours, &again_size);
-    report(done && moved && again_size == shifted_size && memcmp(again, shifted, again_size) == 0,
-           "%s: a shift is that of the CPU backend on decoded rows, bit for bit", shape->name);
+    double apart = size == want_size ? distance_of(shifted, want, size) : INFINITY;
+    bool stretches = shape->family == FAMILY_LLAMA3 || shape->family == FAMILY_QWEN2;
+    report(done && moved && apart < (whole_tiles && !stretches ? 1.5e-3 : bound),
+           "%s: a shift of %s is that of the CPU backend on decoded rows (apart by %.5f)", shape->name,
+           whole_tiles ? "whole tiles" : "parts of tiles", apart);
     free(state);
     free(shifted);
-    free(again);
+    free(want);
     llama_free(p.stock);
     llama_free(p.ours);
 }
@@ -473,7 +498,8 @@ int main(int argc, char **argv)
         removal(model, shape);
         shift(model, shape);
         if (shape->swa == 0 && !model_is_hybrid(shape) && shape->family != FAMILY_MPT) {
-            exact_shift(model, shape);
+            exact_shift(model, shape, true);
+            exact_shift(model, shape, false);
         }
         sequences(model, shape, true);
         sequences(model, shape, false);

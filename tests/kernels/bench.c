@@ -101,9 +101,13 @@ static void call_quantise(const tada_kernels *k, int bits)
     k->quantise(&block);
 }
 
-static void call_unpack(const tada_kernels *k, int bits)
+/* The argument: bits and, times 16, those of refinement. */
+static void call_unpack(const tada_kernels *k, int argument)
 {
-    k->unpack(d.bytes, bits, DIM, d.codes);
+    int bits = argument % 16, fine_bits = argument / 16, low = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
+    tada_fine fine = {fine_bits, d.bytes, d.bytes + DIM * 8 * 2};
+    k->unpack(&(tada_sections){.n = 1, .of = {{bits, DIM / TADA_SPAN, d.bytes, d.bytes + DIM * 8 * low}}},
+              &fine, d.codes);
 }
 
 static void call_factors(const tada_kernels *k, int n)
@@ -277,6 +281,8 @@ static const bench benches[] = {
     {"unpack, 5 bits", call_unpack, 5, TILE},
     {"unpack, 6 bits", call_unpack, 6, TILE},
     {"unpack, 8 bits", call_unpack, 8, TILE},
+    {"unpack, 3 and 3 bits", call_unpack, 3 + 16 * 3, TILE},
+    {"unpack, 4 and 4 bits", call_unpack, 4 + 16 * 4, TILE},
     {"factors, 128", call_factors, 128, 128},
     {"decode_k, channel", call_decode_k, TADA_AXIS_CHANNEL, TILE},
     {"decode_k, token", call_decode_k, TADA_AXIS_TOKEN, TILE},

@@ -3,6 +3,7 @@
 #include "numbers.h"
 #include "sets.h"
 #include "tests.h"
+#include "widths.h"
 
 static const int widths[] = {2, 3, 4, 5, 6, 8};
 enum { N_WIDTHS = sizeof widths / sizeof widths[0], CELLS = TADA_TILE_CELLS };
@@ -119,26 +120,74 @@ static int code_at(const uint8_t *packed, int bits, int dim, int v, int place)
     return code;
 }
 
+/* Codes of one section or of several, in their order, and maybe their refinement. */
+static void check_unpack(const tada_kernels *k, int spans, int most_widths, int fine_bits)
+{
+    uint8_t *own = guard_take((size_t)(spans + 1) / 2, 1);
+    memset(own, 0, (size_t)(spans + 1) / 2);
+    int bits = 0, first = random_below(N_WIDTHS);
+    for (int i = 0; i < spans; i++) {
+        int width = widths[(first + random_below(most_widths)) % N_WIDTHS];
+        own[i / 2] = (uint8_t)(own[i / 2] | width << i % 2 * 4);
+        bits += width;
+    }
+    uint8_t *packed = guard_take((size_t)bits * 64, 1), *codes = guard_take((size_t)spans * 8 * CELLS, 1);
+    uint8_t *more = guard_take((size_t)(spans * fine_bits * 64), 1);
+    for (int i = 0; i < bits * 64; i++) {
+        packed[i] = (uint8_t)random_bits();
+    }
+    /* All of its bits are in use where codes leave them room, none beyond. */
+    memset(more, 0, (size_t)(spans * fine_bits * 64));
+    int fine_low = fine_bits < 4 ? 2 : 4, fine_high = fine_bits - fine_low;
+    for (int i = 0; i < spans * 8 * CELLS; i++) {
+        int span = i / (8 * CELLS), v = i / 64, width = tada_width(own, span);
+        int used = fine_bits < 8 - width ? fine_bits : 8 - width, fine = random_below(1 << used);
+        if (used > 0) {
+            uint8_t *low = &more[v * fine_low / 8 * 64 + i % 64];
+            *low = (uint8_t)(*low | (fine & ((1 << fine_low) - 1)) << v * fine_low % 8);
+        }
+        if (used > 2 && fine_high > 0) {
+            uint8_t *high = &more[spans * fine_low * 64 + v / 8 * 64 + i % 64];
+            *high = (uint8_t)(*high | fine >> 2 << v % 8);
+        }
+    }
+    tada_sections s;
+    tada_sections_make(own, spans * 8, packed, &s);
+    tada_fine fine = {fine_bits, more, fine_high > 0 ? more + spans * fine_low * 64 : NULL};
+    case_is("unpack of %d spans in %d sections, refinement of %d bits", spans, s.n, fine_bits);
+    k->unpack(&s, &fine, codes);
+    guard_check();
+    const uint8_t *section = packed;
+    for (int w = N_WIDTHS - 1; w >= 0; w--) {
+        int n = 0, at = 0, width = widths[w], used = fine_bits < 8 - width ? fine_bits : 8 - width;
+        for (int span = 0; span < spans; span++) {
+            n += tada_width(own, span) == width;
+        }
+        for (int span = 0; span < spans; span++) {
+            for (int i = 0; i < 8 * CELLS && tada_width(own, span) == width; i++) {
+                int v = span * 8 + i / 64, want = code_at(section, width, n * 8, at * 8 + i / 64, i % 64);
+                want = want << used | (fine_bits ? code_at(more, fine_bits, spans * 8, v, i % 64) : 0);
+                if (codes[span * 8 * CELLS + i] != want) {
+                    fail_case("span %d, code %d is %d instead of %d", span, i, codes[span * 8 * CELLS + i],
+                              want);
+                }
+            }
+            at += tada_width(own, span) == width;
+        }
+        section += n * width * 64;
+    }
+}
+
 void test_unpack(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
     for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
-        for (int dim = 16; dim <= 512; dim += 16) {
-            for (int b = 0; b < N_WIDTHS; b++) {
-                guard_start(side);
-                size_t bytes = (size_t)dim * 8 * (size_t)widths[b];
-                uint8_t *packed = guard_take(bytes, 1), *codes = guard_take((size_t)dim * CELLS, 1);
-                for (size_t i = 0; i < bytes; i++) {
-                    packed[i] = (uint8_t)random_bits();
-                }
-                case_is("unpack of %d bits, head size %d", widths[b], dim);
-                k->unpack(packed, widths[b], dim, codes);
-                guard_check();
-                for (int i = 0; i < dim * CELLS; i++) {
-                    int want = code_at(packed, widths[b], dim, i / 64, i % 64);
-                    if (codes[i] != want) {
-                        fail_case("code %d is %d instead of %d", i, codes[i], want);
-                    }
+        for (int spans = 2; spans <= 32; spans += 2) {
+            for (int fine_bits = 0; fine_bits <= 4; fine_bits += 1 + (fine_bits == 0)) {
+                for (int most_widths = 1; most_widths <= N_WIDTHS; most_widths++) {
+                    guard_start(side);
+                    /* With several sections, larger heads have no order. */
+                    check_unpack(k, most_widths > 1 ? spans : 3 * spans, most_widths, fine_bits);
                 }
             }
         }

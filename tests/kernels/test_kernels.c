@@ -38,6 +38,8 @@ static const named_test all[] = {
     {"narrow", test_narrow},
     {"words_dot", test_words},
     {"rows_dot", test_rows_dot},
+    {"refined tiles, decoded", test_refined_decode},
+    {"refined tiles, summed up", test_refined_attention},
     {"attention", test_attention},
 };
 

@@ -30,6 +30,8 @@ void test_narrow(void **state);
 void test_words(void **state);
 void test_rows_dot(void **state);
 
+void test_refined_decode(void **state);
+void test_refined_attention(void **state);
 void test_attention(void **state);
 
 #endif

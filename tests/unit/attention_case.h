@@ -2,7 +2,7 @@
 #ifndef TADA_TEST_ATTENTION_CASE_H
 #define TADA_TEST_ATTENTION_CASE_H
 
-#include "support.h"
+#include "rope_case.h"
 
 typedef struct test_case {
     char spec[120], text[400];
@@ -11,7 +11,7 @@ typedef struct test_case {
     int64_t plane_cells[2], plane_streams;
     int v_window; /* of V; -1: as the spec says */
     bool view;    /* V is a view of K */
-    bool outliers;
+    bool outliers, shifted;
     float *q, *out, *sinks;
     uint16_t *mask;
     size_t q_size, out_size;
@@ -137,6 +137,26 @@ static inline bool make_plane(const test_case *c, enum tada_kind kind, int width
     return true;
 }
 
+/* Shifts a plane several times, most tiles as a whole, by a rope that mostly fits its heads. */
+static inline void shift_plane(const test_case *c)
+{
+    const tada_attention *a = &c->a;
+    int64_t total = c->plane_cells[0] * c->plane_streams;
+    int dim = chance(80) ? a->k_dim / 2 * 2 : 2 + random_below(a->k_dim / 2) / 2 * 2;
+    tada_rope rope = rope_of(a->k_head_stride, a->n_heads_kv, a->k_column, dim);
+    rope.column += random_below(a->k_dim - dim + 1);
+    int32_t *deltas = malloc((size_t)total * sizeof *deltas);
+    for (int turn = 1 + random_below(3); turn > 0; turn--) {
+        int32_t distance = random_below(200) - 150;
+        for (int64_t i = 0; i < total; i++) {
+            distance = i % 64 == 0 && chance(20) ? random_below(200) - 100 : chance(99) ? distance : 0;
+            deltas[i] = distance;
+        }
+        assert_int_equal(tada_plane_shift(c->k.plane, &rope, deltas, threads_of(2), NULL), TADA_OK);
+    }
+    free(deltas);
+}
+
 /* What queries see. kind: 1 and 3, all before them; 2, the last hundred; 4, cells at random; 5, their own
  * sequence. */
 static inline void write_masks(const test_case *c, int kind)
@@ -246,6 +266,10 @@ static inline bool make_case(bool sinks, test_case *c)
         return false;
     }
     fill_plane(c, c->k.plane, c->width[0], c->plane_cells[0], data_k);
+    c->shifted = a->k_dim > 1 && chance(25);
+    if (c->shifted) {
+        shift_plane(c);
+    }
     a->k = a->v = c->k.plane;
     if (!c->view) {
         if (!make_plane(c, TADA_V, c->width[1], c->plane_cells[1], a->v_dim, &c->v)) {
@@ -275,12 +299,13 @@ static inline bool make_case(bool sinks, test_case *c)
              "%s, window of V %d, heads %d/%d, K %d at %d + %d, V %d at %d + %d%s, cells %lld + %lld of "
              "%lld, queries %lld, "
              "streams %lld + "
-             "%lld, mask %d heads %d streams %d, bias %g, cap %g, sinks %d, data %d/%d",
+             "%lld, mask %d heads %d streams %d, bias %g, cap %g, sinks %d, data %d/%d%s",
              c->spec, c->v_window, a->n_heads, a->n_heads_kv, a->k_dim, a->k_column, a->k_head_stride,
              a->v_dim, a->v_column, a->v_head_stride, c->view ? " (view)" : "", (long long)a->first_cell,
              (long long)a->n_cells, (long long)c->plane_cells[0], (long long)a->n_queries,
              (long long)a->first_stream, (long long)a->n_streams, a->mask != NULL, a->mask_heads,
-             a->mask_streams, a->max_bias, a->softcap, a->sinks != NULL, data_k, data_v);
+             a->mask_streams, a->max_bias, a->softcap, a->sinks != NULL, data_k, data_v,
+             c->shifted ? ", shifted" : "");
     return true;
 }
 
