@@ -120,24 +120,21 @@ double bench_our_side_hot(const bench_our_side *s)
 
 static double plane_bytes(const bench_our_side *s, const tada_plane *plane, enum tada_kind kind)
 {
-    /* What each further tile adds to a long plane is a cold tile with its entry in the table. */
+    /* What each further tile adds to a long plane is a cold tile, and its entry in the table. */
     enum { TILES = 1 << 14 };
     tada_shape shape = shape_of(s, kind);
-    shape.n_cells = (int64_t)TILES * TADA_TILE_CELLS;
-    size_t once = tada_plane_bytes(&s->options->spec, &shape);
-    shape.n_cells *= 2;
-    double cold = (double)(tada_plane_bytes(&s->options->spec, &shape) - once) / TILES;
-    double hot = (double)shape.width * TADA_TILE_CELLS * sizeof(uint16_t);
-    /* What a longer window adds. */
-    tada_spec wider = s->options->spec;
     tada_plane_parts parts, more;
-    wider.window += TADA_TILE_CELLS;
+    shape.n_cells = (int64_t)TILES * TADA_TILE_CELLS;
     tada_plane_measure(&s->options->spec, &shape, &parts);
-    tada_plane_measure(&wider, &shape, &more);
-    double warm = (double)(more.window - parts.window);
+    shape.n_cells *= 2;
+    tada_plane_measure(&s->options->spec, &shape, &more);
+    double codes = (double)(more.codes - parts.codes) / TILES,
+           entry = (double)(more.table - parts.table) / TILES;
+    double hot = (double)shape.width * TADA_TILE_CELLS * sizeof(uint16_t);
     tada_plane_stats stats;
     tada_plane_get_stats(plane, &stats);
-    return cold * (double)stats.cold + warm * (double)stats.warm + hot * (double)stats.hot;
+    return codes * (double)(stats.cold + stats.refined) + entry * (double)stats.cold +
+           hot * (double)stats.hot;
 }
 
 double bench_our_side_bytes(const bench_our_side *s)

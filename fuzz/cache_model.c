@@ -11,6 +11,34 @@ static const tada_recipe *recipe_of(const cache_model *m)
     return m->shape.kind == TADA_K ? &m->spec.k : &m->spec.v;
 }
 
+/* Bytes of one tile more. */
+static size_t codes_of_tile(const tada_spec *spec, const tada_shape *shape)
+{
+    tada_plane_parts parts, more;
+    tada_shape large = *shape;
+    large.n_cells = 1 << 20;
+    tada_plane_measure(spec, &large, &parts);
+    large.n_cells += CELLS;
+    tada_plane_measure(spec, &large, &more);
+    return (more.codes - parts.codes) / (size_t)shape->n_streams;
+}
+
+/* What a stream keeps hot and refined: doc/format.md, "Which tiles are refined". */
+static void keep(cache_model *m)
+{
+    const tada_recipe *r = recipe_of(m);
+    int64_t window = m->spec.window / CELLS;
+    bool exact = r->centring == TADA_CENTRE_NONE && r->scale != TADA_SCALE_32;
+    bool refines = m->compressed && exact && (r->quarters ? r->quarters < 32 : r->bits <= 6) &&
+                   codes_of_tile(&m->spec, &m->shape) < (size_t)(CELLS * m->shape.width);
+    bool in_codes = refines && m->spec.window_bits == 8;
+    m->most_hot = !m->compressed ? m->tiles_per_stream : in_codes ? 1 : window + 1;
+    m->slots = m->tiles_per_stream - m->most_hot + (in_codes ? window : 0);
+    m->most_refined = !refines                            ? 0
+                      : m->spec.refine == TADA_REFINE_OFF ? (in_codes ? window : 0)
+                                                          : m->tiles_per_stream;
+}
+
 bool cache_model_make(cache_model *m, const char *text, const tada_spec *spec, const tada_shape *shape,
                       tada_pool *pool)
 {
@@ -35,16 +63,11 @@ bool cache_model_make(cache_model *m, const char *text, const tada_spec *spec, c
     m->total = shape->n_cells * shape->n_streams;
     m->tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS;
     m->n_tiles = m->tiles_per_stream * shape->n_streams;
-    m->most_hot = m->compressed ? spec->window / CELLS + 1 : m->tiles_per_stream;
-    /* The window may be in 8 bits, all but one tile. */
-    size_t slots = (size_t)(m->most_hot * shape->n_streams * CELLS * shape->width) * sizeof(uint16_t);
-    if (m->compressed && parts.window < slots) {
-        m->most_warm = m->most_hot - 1;
-        m->most_hot = 1;
-    }
+    keep(m);
     m->rows = calloc((size_t)(m->total * shape->width), sizeof *m->rows);
     m->marks = calloc((size_t)m->total, 1);
     m->hot = calloc((size_t)m->n_tiles, 1);
+    m->refined = calloc((size_t)m->n_tiles, 1);
     m->stamps = calloc((size_t)m->n_tiles, sizeof *m->stamps);
     return true;
 }
@@ -56,6 +79,7 @@ void cache_model_free(cache_model *m)
     free(m->rows);
     free(m->marks);
     free(m->hot);
+    free(m->refined);
     free(m->stamps);
 }
 
@@ -211,22 +235,10 @@ static void check_tile(const cache_model *m, const tada_recipe *r, int64_t tile,
     free(columns);
 }
 
-/* The recipe of warm tiles: doc/format.md, "What is never compressed". */
-static tada_recipe warm_recipe(const cache_model *m)
+/* A tile has been compressed, or has lost its refinement: sinks are as they were, the others near; from now
+ * on they are what they are. */
+static void take_codes(cache_model *m, int64_t tile)
 {
-    tada_recipe r = *recipe_of(m);
-    r.axis = m->shape.kind == TADA_K ? TADA_AXIS_CHANNEL : r.axis;
-    r.bits = 8;
-    r.quarters = 0;
-    r.centring = TADA_CENTRE_NONE;
-    r.scale = TADA_SCALE_16;
-    return r;
-}
-
-/* A tile has been compressed: sinks are as they were, the others near; from now on they are what they are. */
-static void take_codes(cache_model *m, int64_t tile, enum cache_level to)
-{
-    tada_recipe warm = warm_recipe(m);
     size_t row = (size_t)m->shape.width * 2;
     uint16_t *rows = read_tile(m, tile);
     uint8_t coded[CELLS] = {0};
@@ -241,7 +253,7 @@ static void take_codes(cache_model *m, int64_t tile, enum cache_level to)
         }
         coded[i] = cache_model_written(m, cell) && !is_sink(m, cell);
     }
-    check_tile(m, to == IS_WARM ? &warm : recipe_of(m), tile, rows, coded);
+    check_tile(m, recipe_of(m), tile, rows, coded);
     for (int i = 0; i < n_cells(m, tile); i++) {
         memcpy(cache_model_row(m, first_cell(m, tile) + i), rows + (size_t)i * (size_t)m->shape.width, row);
     }
@@ -269,7 +281,8 @@ void cache_model_write(cache_model *m, const uint16_t *rows, const int64_t *cell
         int64_t tile = tile_of(m, cells[i]);
         set_row(m, cells[i], rows + i * m->shape.width);
         m->marks[cells[i]] = 0;
-        m->hot[tile] = IS_HOT;
+        m->hot[tile] = true;
+        m->refined[tile] = false;
         m->stamps[tile] = ++m->clock;
     }
 }
@@ -278,8 +291,7 @@ void cache_model_mark(cache_model *m, const int64_t *cells, int64_t n)
 {
     tada_plane_mark_sinks(m->plane, cells, n);
     for (int64_t i = 0; i < n && m->compressed && m->spec.sinks > 0; i++) {
-        if (m->hot[tile_of(m, cells[i])] == IS_HOT && cache_model_written(m, cells[i]) &&
-            !is_sink(m, cells[i])) {
+        if (m->hot[tile_of(m, cells[i])] && cache_model_written(m, cells[i]) && !is_sink(m, cells[i])) {
             m->marks[cells[i]] = 1;
             m->maybe_marked = m->maybe_marked || ++m->n_marks > MARKS_KEPT;
         }
@@ -291,38 +303,60 @@ static bool tile_is_empty(const cache_model *m, int64_t tile)
     return is_zero(cache_model_row(m, first_cell(m, tile)), n_cells(m, tile) * m->shape.width);
 }
 
-/* What a tile becomes: of each stream the last written ones stay hot or become warm, as many as may be. */
-static enum cache_level settled(const cache_model *m, int64_t tile)
+static bool has_rows(const cache_model *m, int64_t tile)
 {
-    int64_t stream = tile / m->tiles_per_stream, later = 0, hot = 0;
+    return !tile_is_empty(m, tile);
+}
+
+/* Whether a tile is among the last written ones of its stream that are in `some`, `most` at most. */
+static bool is_among(const cache_model *m, const uint8_t *some, int64_t tile, int64_t most)
+{
+    int64_t stream = tile / m->tiles_per_stream, later = 0;
     for (int64_t i = stream * m->tiles_per_stream; i < (stream + 1) * m->tiles_per_stream; i++) {
-        bool counts = m->hot[i] != IS_COLD && !tile_is_empty(m, i) && m->stamps[i] > m->stamps[tile];
-        later += counts;
-        hot += counts && m->hot[i] == IS_HOT;
+        later += some[i] && m->stamps[i] > m->stamps[tile];
     }
-    if (later >= m->most_hot + m->most_warm) {
-        return IS_COLD;
+    return some[tile] && later < most;
+}
+
+/* Of each stream the last written tiles stay hot; and of those that are refined, or are compressed just now,
+ * so many are that its slots suffice. */
+static void settle_stream(cache_model *m, int64_t stream)
+{
+    int64_t first = stream * m->tiles_per_stream, end = first + m->tiles_per_stream, cold = 0;
+    uint8_t *hot = calloc((size_t)m->n_tiles, 1), *fine = calloc((size_t)m->n_tiles, 1);
+    uint8_t *stay = calloc((size_t)m->n_tiles, 1);
+    for (int64_t i = first; i < end; i++) {
+        hot[i] = m->hot[i] && has_rows(m, i);
     }
-    return m->hot[tile] == IS_HOT && hot < m->most_hot ? IS_HOT : IS_WARM;
+    for (int64_t i = first; i < end; i++) {
+        stay[i] = is_among(m, hot, i, m->most_hot);
+        cold += has_rows(m, i) && !stay[i];
+        fine[i] = has_rows(m, i) && !stay[i] && (m->refined[i] || m->hot[i]);
+    }
+    int64_t left = m->slots - cold, most = left < m->most_refined ? left : m->most_refined;
+    for (int64_t i = first; i < end; i++) {
+        bool encoded = hot[i] && !stay[i], refined = is_among(m, fine, i, most),
+             drops = m->refined[i] && !refined;
+        m->hot[i] = stay[i];
+        m->refined[i] = refined;
+        if ((encoded || drops) && has_rows(m, i)) {
+            take_codes(m, i);
+        }
+    }
+    free(hot);
+    free(fine);
+    free(stay);
 }
 
 void cache_model_settle(cache_model *m, int n_threads)
 {
-    uint8_t *to = calloc((size_t)m->n_tiles, 1);
     if (tada_plane_settle(m->plane, fuzz_threads(n_threads), NULL) != TADA_OK ||
         tada_plane_unsettled(m->plane)) {
         fuzz_fail("%s: the plane does not settle", m->text);
     }
-    for (int64_t i = 0; i < m->n_tiles && m->compressed; i++) {
-        to[i] = m->hot[i] == IS_COLD || tile_is_empty(m, i) ? IS_COLD : settled(m, i);
+    for (int64_t i = 0; i < m->shape.n_streams && m->compressed; i++) {
+        settle_stream(m, i);
     }
-    for (int64_t i = 0; i < m->n_tiles && m->compressed; i++) {
-        if (m->hot[i] != to[i] && !tile_is_empty(m, i)) {
-            take_codes(m, i, to[i]);
-        }
-        m->hot[i] = to[i];
-    }
-    free(to);
 }
 
 void cache_model_edit(cache_model *m, const uint8_t *chosen, tada_edit edit, void *context, int n_threads)
@@ -341,8 +375,8 @@ void cache_model_edit(cache_model *m, const uint8_t *chosen, tada_edit edit, voi
                 changed = true;
             }
         }
-        if (changed && m->compressed && m->hot[tile] != IS_HOT) {
-            take_codes(m, tile, m->hot[tile]);
+        if (changed && m->compressed && !m->hot[tile]) {
+            take_codes(m, tile);
         }
     }
 }
@@ -369,6 +403,7 @@ void cache_model_copy(cache_model *m, int64_t from, int64_t to, int n_threads)
     for (int64_t i = 0; i < m->tiles_per_stream; i++) {
         int64_t origin = from * m->tiles_per_stream + i, copy = to * m->tiles_per_stream + i;
         m->hot[copy] = m->hot[origin];
+        m->refined[copy] = m->refined[origin];
         m->stamps[copy] = m->stamps[origin];
     }
 }
@@ -379,6 +414,7 @@ void cache_model_clear(cache_model *m)
     memset(m->rows, 0, (size_t)(m->total * m->shape.width) * 2);
     memset(m->marks, 0, (size_t)m->total);
     memset(m->hot, 0, (size_t)m->n_tiles);
+    memset(m->refined, 0, (size_t)m->n_tiles);
     m->n_marks = 0;
     m->maybe_marked = false;
 }
@@ -386,7 +422,7 @@ void cache_model_clear(cache_model *m)
 static void compare_counts(const cache_model *m)
 {
     tada_plane_stats stats;
-    int64_t written = 0, with_rows = 0;
+    int64_t written = 0, with_rows = 0, refined = 0;
     tada_plane_get_stats(m->plane, &stats);
     for (int64_t tile = 0; tile < m->n_tiles; tile++) {
         int64_t before = written;
@@ -394,6 +430,7 @@ static void compare_counts(const cache_model *m)
             written += cache_model_written(m, first_cell(m, tile) + i);
         }
         with_rows += written > before;
+        refined += written > before && m->refined[tile];
     }
     /* With means, or scales in f16, rows that decode to zeros stay written (doc/format.md, section 5). */
     const tada_recipe *r = recipe_of(m);
@@ -402,12 +439,16 @@ static void compare_counts(const cache_model *m)
         fuzz_fail("%s: the plane counts %lld rows where there are %lld", m->text, (long long)stats.written,
                   (long long)written);
     }
-    int64_t tiles = stats.hot + stats.warm + stats.cold;
+    int64_t tiles = stats.hot + stats.cold;
     if ((exact ? tiles != with_rows : tiles < with_rows) || stats.cells != m->total ||
         stats.tiles != m->n_tiles) {
         fuzz_fail("%s: the plane counts rows in %lld of %lld tiles where there are some in %lld of %lld",
                   m->text, (long long)tiles, (long long)stats.tiles, (long long)with_rows,
                   (long long)m->n_tiles);
+    }
+    if (stats.refined != refined) {
+        fuzz_fail("%s: the plane counts %lld refined tiles where there are %lld", m->text,
+                  (long long)stats.refined, (long long)refined);
     }
 }
 
@@ -423,9 +464,9 @@ void cache_model_compare(const cache_model *m, int n_threads)
         if (memcmp(rows + i * m->shape.width, cache_model_row(m, i), row) != 0) {
             fuzz_fail("%s of kind %d, width %d, head size %d: cell %lld (%s) is not as it was", m->text,
                       m->shape.kind, m->shape.width, m->shape.head_dim, (long long)i,
-                      m->hot[tile_of(m, i)] == IS_HOT    ? "hot"
-                      : m->hot[tile_of(m, i)] == IS_WARM ? "warm"
-                                                         : "cold");
+                      m->hot[tile_of(m, i)]       ? "hot"
+                      : m->refined[tile_of(m, i)] ? "refined"
+                                                  : "cold");
         }
     }
     free(rows);

@@ -4,19 +4,17 @@
 
 #include "fuzz.h"
 
-/* What a tile is; an empty one may be any. */
-enum cache_level { IS_COLD, IS_HOT, IS_WARM };
-
 typedef struct cache_model {
     const char *text; /* of the spec */
     tada_spec spec;
     tada_shape shape;
     bool compressed;
     int64_t total, tiles_per_stream, n_tiles;
-    int64_t most_hot, most_warm; /* tiles that a stream keeps so */
-    uint16_t *rows;              /* [total][width]: what the plane reads as, bit for bit */
-    uint8_t *marks;              /* [total]: of a row that is a sink by tada_plane_mark_sinks */
-    uint8_t *hot;                /* [n_tiles]: enum cache_level */
+    int64_t most_hot, most_refined; /* tiles that a stream keeps so */
+    int64_t slots;                  /* of a stream, for codes and refinements */
+    uint16_t *rows;                 /* [total][width]: what the plane reads as, bit for bit */
+    uint8_t *marks;                 /* [total]: of a row that is a sink by tada_plane_mark_sinks */
+    uint8_t *hot, *refined;         /* [n_tiles]: whether it is; an empty one may be any */
     uint64_t *stamps;
     uint64_t clock;
     int64_t n_marks;   /* ever made: beyond a number the plane makes no more */

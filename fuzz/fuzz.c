@@ -42,7 +42,7 @@ static const char *const options[] = {
     "centre=tokens",     "centre=heads16", "centre=heads8",     "v.centre=tokens", "scale=32",
     "scale=16",          "search=minmax",  "search=error",      "group=16",        "group=32",
     "v.group=48",        "v.group=128",    "k.group=16",        "k.bits=3",        "v.bits=8",
-    "v.scale=8",         "window_bits=8",  "window_bits=16",
+    "v.scale=8",         "window_bits=8",  "window_bits=16",    "refine=off",      "refine=on",
 };
 
 tada_spec fuzz_spec(fuzz_input *in, char *text, size_t size)

@@ -111,7 +111,7 @@ static bool pass(const codec_case *c, int threads, uint16_t *out)
         }
         tada_plane_stats stats;
         tada_plane_get_stats(plane, &stats);
-        if (stats.written < 0 || stats.hot + stats.warm + stats.cold > stats.tiles) {
+        if (stats.written < 0 || stats.refined > stats.cold || stats.hot + stats.cold > stats.tiles) {
             fuzz_fail("%s: counts are wrong", c->text);
         }
     }

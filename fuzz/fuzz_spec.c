@@ -47,7 +47,8 @@ static void check_again(const char *text, const tada_spec *spec)
         snprintf(again, sizeof again, "tada:%s/%d:window=%d:sinks=%d", k, spec->v.bits, spec->window,
                  spec->sinks);
         size_t length = strlen(again);
-        snprintf(again + length, sizeof again - length, ":window_bits=%d", bits_of_window(spec));
+        snprintf(again + length, sizeof again - length, ":window_bits=%d:refine=%s", bits_of_window(spec),
+                 spec->refine == TADA_REFINE_OFF ? "off" : "on");
         print_recipe(&spec->k, 'k', again, sizeof again);
         print_recipe(&spec->v, 'v', again, sizeof again);
         strcat(again, spec->k.quarters ? ":k.widths=adaptive" : ":k.widths=equal");
@@ -59,7 +60,7 @@ static void check_again(const char *text, const tada_spec *spec)
         fuzz_fail("'%s', read from '%s', is refused: %s", again, text, error.text);
     }
     if (back.window != spec->window || bits_of_window(&back) != bits_of_window(spec) ||
-        back.sinks != spec->sinks || back.stock != spec->stock ||
+        back.refine != spec->refine || back.sinks != spec->sinks || back.stock != spec->stock ||
         strcmp(back.stock_k, spec->stock ? spec->stock_k : back.stock_k) != 0 ||
         strcmp(back.stock_v, spec->stock ? spec->stock_v : back.stock_v) != 0 ||
         (!spec->stock && (!same_recipe(&back.k, &spec->k) || !same_recipe(&back.v, &spec->v)))) {

@@ -73,19 +73,19 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
     by_kind(out, "tada_planes", "gauge", "Caches of K or V of one layer.", (uint64_t)k->planes,
             (uint64_t)v->planes);
     head(out, "tada_tiles", "gauge",
-         "Tiles of 64 cells: hot (f16), warm (8 bits), cold (compressed), empty.");
+         "Tiles of 64 cells: hot (f16), refined (compressed, with refinement), cold (without), empty.");
     for (int i = 0; i < 2; i++) {
         const tada_plane_stats *s = &kinds[i]->stats;
-        int64_t empty = s->tiles - s->hot - s->warm - s->cold;
+        /* The numbers may be of different moments. */
+        int64_t cold = s->cold - s->refined, empty = s->tiles - s->hot - s->cold;
         const labelled states[] = {{"hot", (uint64_t)s->hot},
-                                   {"warm", (uint64_t)s->warm},
-                                   {"cold", (uint64_t)s->cold},
-                                   /* The numbers may be of different moments. */
+                                   {"refined", (uint64_t)s->refined},
+                                   {"cold", (uint64_t)(cold > 0 ? cold : 0)},
                                    {"empty", (uint64_t)(empty > 0 ? empty : 0)}};
         split(out, "tada_tiles", "state", i, states, sizeof states / sizeof *states);
     }
     head(out, "tada_cache_bytes", "gauge",
-         "Bytes of all planes: compressed tiles, hot and warm tiles, sinks, tile tables.");
+         "Bytes of all planes: compressed tiles and refinements, hot tiles, sinks, tile tables.");
     for (int i = 0; i < 2; i++) {
         const tada_plane_stats *s = &kinds[i]->stats;
         const labelled parts[] = {{"cold", s->bytes_cold},
@@ -101,9 +101,8 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
             k->stats.bytes_f16, v->stats.bytes_f16);
     by_kind(out, "tada_compressions_total", "counter", "Tiles encoded.", (uint64_t)k->stats.compressions,
             (uint64_t)v->stats.compressions);
-    by_kind(out, "tada_reopenings_total", "counter",
-            "Warm or cold tiles decoded because they were written to.", (uint64_t)k->stats.reopens,
-            (uint64_t)v->stats.reopens);
+    by_kind(out, "tada_reopenings_total", "counter", "Cold tiles decoded because they were written to.",
+            (uint64_t)k->stats.reopens, (uint64_t)v->stats.reopens);
     by_kind(out, "tada_nonfinite_cells_total", "counter",
             "Rows written with a value that is not finite: NaN, or too large for f16.",
             (uint64_t)k->stats.nonfinite, (uint64_t)v->stats.nonfinite);

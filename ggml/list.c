@@ -106,12 +106,9 @@ static bool append_settle(list *l)
     }
     l->unsettled = NULL;
     l->n_unsettled = 0;
-    bool done = append_custom(l, NULL, nodes_settle_begin, s);
-    for (int i = 0; i < TADA_SETTLING_ROUNDS && done; i++) {
-        done = append_custom(l, NULL, nodes_settle, l->workspace) &&
-               append_custom(l, NULL, nodes_settle_next, l->workspace);
-    }
-    return done;
+    return append_custom(l, NULL, nodes_settle_begin, s) &&
+           append_custom(l, NULL, nodes_settle, l->workspace) &&
+           append_custom(l, NULL, nodes_settle_end, l->workspace);
 }
 
 static bool append_attend(list *l, attend *a)
@@ -250,8 +247,7 @@ enum ggml_status list_run(list *l, ggml_backend_t backend, list_compute compute,
     }
     enum ggml_status status = run_nodes(backend, compute, like, l->nodes, l->n_nodes);
     /* What a graph has left that was aborted. */
-    while (tada_settling_next(w->settling)) {
-    }
+    tada_settling_end(w->settling);
     for (const attend *a = l->attends; a; a = a->next) {
         if (tada_attention_is_done(a->job)) {
             if (!a->settles) {
@@ -274,16 +270,13 @@ void list_settle(list *l, ggml_backend_t backend, list_compute compute, const st
     }
     w->settling_since = metrics_clock();
     if (tada_settling_scratch(w->settling) > 0) {
-        struct ggml_tensor shadows[2 * TADA_SETTLING_ROUNDS], *nodes[2 * TADA_SETTLING_ROUNDS];
-        for (int i = 0; i < 2 * TADA_SETTLING_ROUNDS; i++) {
-            custom_make(&shadows[i], NULL, i % 2 == 0 ? nodes_settle : nodes_settle_next, w);
-            nodes[i] = &shadows[i];
-        }
-        (void)run_nodes(backend, compute, like, nodes, 2 * TADA_SETTLING_ROUNDS);
+        struct ggml_tensor shadows[2], *nodes[] = {&shadows[0], &shadows[1]};
+        custom_make(&shadows[0], NULL, nodes_settle, w);
+        custom_make(&shadows[1], NULL, nodes_settle_end, w);
+        (void)run_nodes(backend, compute, like, nodes, 2);
     }
     /* What it has left if it was aborted. */
-    while (tada_settling_next(w->settling)) {
-    }
+    tada_settling_end(w->settling);
 }
 
 void list_close_write(list *l)

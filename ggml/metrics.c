@@ -206,8 +206,8 @@ static void collect_plane(metrics_kind *kind, metrics_cache *cache, const tada_p
     kind->planes++;
     sum->tiles += s->tiles;
     sum->hot += s->hot;
-    sum->warm += s->warm;
     sum->cold += s->cold;
+    sum->refined += s->refined;
     sum->compressions += s->compressions;
     sum->reopens += s->reopens;
     sum->nonfinite += s->nonfinite;

@@ -165,12 +165,13 @@ void nodes_settle(struct ggml_tensor *node, int thread, int n_threads, void *con
     }
 }
 
-void nodes_settle_next(struct ggml_tensor *node, int thread, int n_threads, void *context)
+void nodes_settle_end(struct ggml_tensor *node, int thread, int n_threads, void *context)
 {
     workspace *w = context;
     (void)node;
     (void)n_threads;
-    if (thread == 0 && !tada_settling_next(w->settling)) {
+    if (thread == 0) {
+        tada_settling_end(w->settling);
         metrics_encoding(w->settling_since);
     }
 }

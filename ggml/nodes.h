@@ -90,7 +90,7 @@ void nodes_look(struct ggml_tensor *node, int thread, int n_threads, void *conte
 void nodes_attend(struct ggml_tensor *node, int thread, int n_threads, void *context);       /* an attend */
 void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, void *context); /* a settle */
 void nodes_settle(struct ggml_tensor *node, int thread, int n_threads, void *context);       /* a workspace */
-void nodes_settle_next(struct ggml_tensor *node, int thread, int n_threads, void *context);  /* a workspace */
+void nodes_settle_end(struct ggml_tensor *node, int thread, int n_threads, void *context);   /* a workspace */
 void nodes_read(struct ggml_tensor *node, int thread, int n_threads, void *context);         /* a reading */
 
 #endif

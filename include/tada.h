@@ -2,9 +2,10 @@
  * TaDA: a compressed key-value cache for language models.
  *
  * One layer's K or V cache is a plane: rows (one per cell) of n_heads x head_dim values. A plane is cut into
- * tiles of 64 consecutive cells of one stream. A tile is hot (rows in f16), cold (compressed; a recipe says
- * how), or, in between, warm (codes of 8 bits). The method follows TaDA (arXiv 2506.04642): centre, quantise
- * the deviations, keep the recent tokens exact.
+ * tiles of 64 consecutive cells of one stream. A tile is hot (rows in f16) or cold (compressed; a recipe says
+ * how). A cold tile has codes and, while memory that is not needed for codes is left, a refinement: what they
+ * lack of about 8 bits. The method follows TaDA (arXiv 2506.04642): centre, quantise the deviations, keep the
+ * recent tokens exact.
  *
  * Unless a function says otherwise: no argument may be NULL, pointers stay owned by the caller, one plane may
  * be used by one thread at a time, and different planes may be used at once. f16 is IEEE binary16 held in
@@ -114,11 +115,19 @@ typedef struct tada_recipe {
     const float *weights;
 } tada_recipe;
 
+enum tada_refine {
+    TADA_REFINE_ON,  /* as many cold tiles are refined as memory is left for, those written last */
+    TADA_REFINE_OFF, /* only those of the window are */
+};
+
 /* What a cache spec string names. */
 typedef struct tada_spec {
     tada_recipe k, v;
-    int window;      /* recent cells per stream that are not compressed by the recipe, a multiple of 64 */
-    int window_bits; /* of these: 16 (or 0), in f16; or 8, all but those of the tile that is being written */
+    int window; /* recent cells per stream that are kept in full, or nearly so, a multiple of 64 */
+    /* How: 16 (or 0), in f16; or 8, in codes with their refinement, but for the tile that is being written.
+     * Recipes without a refinement (those with centring, scales of 32 bits, or 8 bits) have theirs in f16. */
+    int window_bits;
+    enum tada_refine refine;
     int sinks;  /* first cells of each stream that stay f16, up to 64: tokens that most others attend to (see
                    tada_plane_mark_sinks for those of other sequences) */
     bool stock; /* a stock cache type (f16, q8_0, ...): nothing here applies, llama.cpp does it */
@@ -130,7 +139,7 @@ typedef struct tada_spec {
  * Parses a cache spec: "tada" (or "tada:balanced"), "tada:high", "tada:compact", "tada:paper", "tada:BITS",
  * "tada:K/V" (average bits of K, in quarters, and bits of V), "kivi:2", "kivi:4", or a stock type "f16",
  * "q8_0", "q8_0/q4_0", or "tada:@FILE", a plan. All but plans and stock types may end in options
- * ":window=128", ":window_bits=8|16", ":sinks=4",
+ * ":window=128", ":window_bits=8|16", ":refine=on|off", ":sinks=4",
  * ":k.widths=equal|adaptive",
  * ":[k.|v.]rotate=none|hadamard", ":[k.|v.]axis=channel|token", ":[k.|v.]centre=none|tokens|heads16|heads8",
  * ":[k.|v.]scale=8|16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error
@@ -206,8 +215,8 @@ TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
 
 /* The same, part by part, each with what aligns it: their sum is tada_plane_bytes. */
 typedef struct tada_plane_parts {
-    size_t codes;  /* of cold tiles, with their scales, means and widths */
-    size_t window; /* hot and warm tiles: all rows of a plane that is not compressed */
+    size_t codes;  /* of cold tiles, with their scales, means and widths, and refinements */
+    size_t window; /* hot tiles: all rows of a plane that is not compressed */
     size_t sinks;
     size_t table; /* of tiles */
     bool compressed;
@@ -245,7 +254,7 @@ enum tada_type { TADA_F32, TADA_F16 };
 
 /*
  * Writes rows to cells, in order (a later row for the same cell wins). rows: n rows of `width` values of
- * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A warm or cold tile that is written
+ * `type`, `stride` bytes apart. A row of zeros makes its cell unwritten. A cold tile that is written
  * into is reopened. Rows stay exact until tada_plane_settle, those of sinks until they are written again.
  * Tiles beyond the plane's own hot tiles borrow memory from `pool` until then. A cell out of range:
  * TADA_E_ARGUMENT, nothing written.
@@ -270,9 +279,10 @@ TADA_API void tada_plane_mark_sinks(tada_plane *plane, const int64_t *cells, int
 TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 
 /* Compresses the least recently written tiles of each stream until no more than its window (and the tile that
- * is being written) are hot, and none is borrowed. With a window in 8 bits, the tile that is being written is
- * hot, and the window is warm. What a stream keeps does not depend on the others. Short of memory, the plane
- * stays as it was, unsettled. */
+ * is being written) are hot, and none is borrowed. With a window in 8 bits, only the tile that is being
+ * written is hot. Each tile is compressed with its refinement if there is room; where there is not, the tiles
+ * of its stream that were written longest ago give theirs up. What a stream keeps does not depend on the
+ * others, nor on how its rows came in batches. Short of memory, the plane stays as it was, unsettled. */
 TADA_API enum tada_status tada_plane_settle(tada_plane *plane, const tada_threads *threads,
                                             tada_error *error);
 
@@ -293,10 +303,9 @@ typedef bool (*tada_edit)(void *context, int thread, const int64_t *cells, int n
 
 /*
  * Lets `edit` change the written cells for which chosen [n_cells * n_streams] is not 0, tile by tile, on
- * all threads at once: hot tiles stay hot, warm ones warm, cold ones cold, and those without a chosen
- * cell keep their bytes. Other cells of a warm or cold tile that is changed are compressed again with it. A
- * row that becomes zeros makes its cell unwritten. When `edit` could not, some of the tiles have been
- * changed.
+ * all threads at once: hot tiles stay hot, cold ones cold, refined or not, and those without a chosen cell
+ * keep their bytes. Other cells of a cold tile that is changed are compressed again with it. A row that
+ * becomes zeros makes its cell unwritten. When `edit` could not, some of the tiles have been changed.
  */
 TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chosen, tada_edit edit,
                                           void *context, const tada_threads *threads, tada_error *error);
@@ -341,11 +350,14 @@ TADA_API void tada_plane_clear(tada_plane *plane);
 typedef struct tada_plane_stats {
     int64_t cells, written;        /* of all streams; those that hold a row */
     int64_t tiles;                 /* in all; */
-    int64_t hot, warm, cold;       /* with written cells in f16; but for sinks, in 8 bits; compressed */
+    int64_t hot, cold;             /* with written cells in f16; compressed, but for sinks */
+    int64_t refined;               /* of the cold ones: with a refinement of all their codes */
+    int64_t layered;               /* of the cold ones: with rows that were encoded at two times */
     int64_t compressions, reopens; /* since the plane was made: tiles encoded; decoded to be written again */
+    int64_t merges;                /* since then: tiles of which rows were encoded a second time */
     int64_t nonfinite;             /* since then: rows written with a value that is not finite in f16 */
     size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
-    /* The parts of `bytes`, with their padding; that of hot tiles has the warm ones. */
+    /* The parts of `bytes`, with their padding. */
     size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table;
 } tada_plane_stats;
 /* Costs the same for any number of tiles. Also while another thread uses the plane: each number is then of
@@ -353,29 +365,27 @@ typedef struct tada_plane_stats {
 TADA_API void tada_plane_get_stats(const tada_plane *plane, tada_plane_stats *stats);
 
 /*
- * Settling that the caller schedules, of several planes at once: begin and next are called by one thread
+ * Settling that the caller schedules, of several planes at once: begin and end are called by one thread
  * while nobody else uses the planes or the settling; work by any number of threads at once in between.
  *
- *     begin, work, next, work, next    (TADA_SETTLING_ROUNDS times work and next)
+ *     begin, work, end
  *
  * tada_plane_settle is this for one plane.
  */
 typedef struct tada_settling tada_settling;
-enum { TADA_SETTLING_ROUNDS = 2 };
 TADA_API tada_settling *tada_settling_create(void);        /* NULL when memory is short */
-TADA_API void tada_settling_free(tada_settling *settling); /* not between begin and the last next */
+TADA_API void tada_settling_free(tada_settling *settling); /* not between begin and end */
 /* planes [n], none twice; those that are settled are left alone. Short of memory: nothing is begun, and all
  * stay as they were. */
 TADA_API enum tada_status tada_settling_begin(tada_settling *settling, tada_plane *const *planes, int n,
                                               tada_error *error);
 /* Bytes that each call of work needs, until the settling ends; 0: there is nothing to do. */
 TADA_API size_t tada_settling_scratch(const tada_settling *settling);
-/* Takes tiles until none is left in this round. scratch: 64-byte aligned, of this thread alone; NULL: leaves
+/* Takes tiles until none is left. scratch: 64-byte aligned, of this thread alone; NULL: leaves
  * the tiles to others. Not begun: does nothing. */
 TADA_API void tada_settling_work(tada_settling *settling, void *scratch);
-/* Does what work left of the round, and goes on to the next one. False: all planes are settled (or nothing
- * was begun). */
-TADA_API bool tada_settling_next(tada_settling *settling);
+/* Does what work left: all planes are settled then. Not begun: does nothing. */
+TADA_API void tada_settling_end(tada_settling *settling);
 
 /* Scratch that planes share: borrowed tiles, and the workspace of the attention. Grows when first needed.
  * Several threads may use the planes of one pool at once. NULL when memory is short. */

@@ -209,7 +209,7 @@ static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bo
         }
         const tada_codec *k = tada_side_on_codes(&r->k, k_first + *tile, rows),
                          *v = tada_side_on_codes(&r->v, v_first + *tile, rows);
-        int32_t shift = r->k.plane->tiles[k_first + *tile].shift;
+        int32_t shift = r->k.plane->tiles[k_first + *tile].codes.shift;
         bool codes = k && v;
         bool k_more = codes && tada_side_refined(&r->k, k_first + *tile),
              v_more = codes && tada_side_refined(&r->v, v_first + *tile);

@@ -20,9 +20,7 @@ tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int colum
                column % dim == 0 && head_stride % dim == 0;
     if (s.native) {
         s.codes = tada_codes_can(codec);
-        s.warm_codes = tada_codes_can(&plane->warm_codec);
         s.words = tada_words_can(codec);
-        s.warm_words = tada_words_can(&plane->warm_codec);
         s.rotation = codec->layout.rotation;
     }
     return s;
@@ -46,15 +44,13 @@ static size_t rows_floats(const tada_side *k, const tada_side *v)
 static size_t decode_floats(const tada_side *s)
 {
     const tada_plane *p = s->plane;
-    size_t codes = larger(tada_codes_scratch(&p->codec), tada_codes_scratch(&p->warm_codec));
-    size_t words = larger(s->words ? tada_words_scratch(&p->codec) : 0,
-                          s->warm_words ? tada_words_scratch(&p->warm_codec) : 0);
-    return p->compressed ? larger(larger(codes, words), tada_plane_scratch(p)) : 0;
+    size_t words = s->words ? tada_words_scratch(&p->codec) : 0;
+    return p->compressed ? larger(larger(tada_codes_scratch(&p->codec), words), tada_plane_scratch(p)) : 0;
 }
 
 static size_t queries_floats(const tada_side *k)
 {
-    return k->words || k->warm_words ? TADA_WORDS_ROWS * (size_t)k->dim / 2 : 0;
+    return k->words ? TADA_WORDS_ROWS * (size_t)k->dim / 2 : 0;
 }
 
 /* A rope that tiles remember turns a part of a head. */
@@ -87,7 +83,6 @@ static const tada_tile *tile_at(const tada_side *s, int64_t index)
     return &s->plane->tiles[index];
 }
 
-/* Or warm. */
 static bool is_cold(const tada_side *s, int64_t index)
 {
     return index < s->plane->n_tiles && !tile_at(s, index)->hot && tile_at(s, index)->mask;
@@ -109,44 +104,49 @@ int tada_side_rows(const tada_side *s)
     return s->words && enough_for_words(TADA_WORDS_ROWS) ? TADA_WORDS_ROWS : TADA_ROWS;
 }
 
+/* Whether a tile is cold, and all its codes are in one layer. */
+static bool is_plain(const tada_side *s, int64_t index)
+{
+    return is_cold(s, index) && tile_at(s, index)->codes.next < 0;
+}
+
 /* The codec of a tile that will be read as words, or NULL. */
 static const tada_codec *on_words(const tada_side *s, int64_t index, int rows)
 {
-    if (!s->native || !enough_for_words(rows) || !is_cold(s, index)) {
+    if (!s->native || !enough_for_words(rows) || !is_plain(s, index)) {
         return NULL;
     }
-    const tada_codec *codec = tada_plane_codec(s->plane, index);
-    return (codec == &s->plane->codec ? s->words : s->warm_words) ? codec : NULL;
+    return s->words ? &s->plane->codec : NULL;
 }
 
 const tada_codec *tada_side_on_codes(const tada_side *s, int64_t index, int rows)
 {
-    if (!s->native || rows > tada_kernels_get()->codes_rows || !is_cold(s, index) ||
+    if (!s->native || rows > tada_kernels_get()->codes_rows || !is_plain(s, index) ||
         on_words(s, index, rows)) {
         return NULL;
     }
-    const tada_codec *codec = tada_plane_codec(s->plane, index);
-    return (codec == &s->plane->codec ? s->codes : s->warm_codes) ? codec : NULL;
+    return s->codes ? &s->plane->codec : NULL;
 }
 
 bool tada_side_refined(const tada_side *s, int64_t index)
 {
-    return is_cold(s, index) && tada_plane_cold(s->plane, index).fine;
+    return is_cold(s, index) && tile_at(s, index)->codes.fine >= 0;
 }
 
 static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada_codes *c)
 {
-    c->codec = tada_plane_codec(s->plane, tiles->index[0]);
+    c->codec = &s->plane->codec;
     c->head = coding_head(s, head);
     c->n_tiles = tiles->n;
     for (int j = 0; j < tiles->n; j++) {
         int64_t index = tiles->index[j];
-        c->cold[j] = tada_plane_cold(s->plane, index);
-        c->mask[j] = tada_plane_coded(s->plane, index);
+        c->cold[j] = tada_layer_cold(s->plane, &tile_at(s, index)->codes);
+        c->mask[j] = tile_at(s, index)->codes.cells;
     }
     /* What follows these in memory, if not in the context: to fetch is no access, and nothing is lost. */
-    bool follows = is_cold(s, tiles->next) && tada_plane_codec(s->plane, tiles->next) == c->codec;
-    tada_cold next = tada_plane_cold(s->plane, follows ? tiles->next : tiles->index[tiles->n - 1]);
+    bool follows = is_cold(s, tiles->next);
+    int64_t after = follows ? tiles->next : tiles->index[tiles->n - 1];
+    tada_cold next = tada_layer_cold(s->plane, &tile_at(s, after)->codes);
     int next_head = coding_head(s, tiles->next_head);
     c->next = tada_tile_record(c->codec, &next, next_head);
     c->next_fine = tada_tile_fine(c->codec, &next, next_head);
@@ -173,17 +173,17 @@ static const uint16_t *tile_rows(const tada_side *s, int64_t index, int head, ta
     if (!rows && tile->mask) {
         tada_plane_decode(s->plane, index, w->rows, w->decode);
     } else if (!rows) {
-        memset(w->rows, 0, s->plane->slot_values * 2);
+        memset(w->rows, 0, s->plane->tile_values * 2);
     }
     return (rows ? rows : w->rows) + s->column + head * s->head_stride;
 }
 
-/* One head of a native cold tile into w->tile: K [dim][64], V [64][dim]. Cells not in codes: zeros. */
-static void decode_head(const tada_side *s, int64_t index, int head, tada_side_work *w)
+/* One head of a layer of a native cold tile into w->tile: K [dim][64], V [64][dim]. Cells that are not the
+ * layer's: zeros. */
+static void decode_head(const tada_side *s, const tada_layer *layer, int head, tada_side_work *w)
 {
-    tada_cold cold = tada_plane_cold(s->plane, index);
-    tada_tile_decode_head(tada_plane_codec(s->plane, index), &cold, tada_plane_coded(s->plane, index),
-                          coding_head(s, head), w->tile, w->decode);
+    tada_cold cold = tada_layer_cold(s->plane, layer);
+    tada_tile_decode_head(&s->plane->codec, &cold, layer->cells, coding_head(s, head), w->tile, w->decode);
 }
 
 /* In cold tiles, sinks have score 0 so far. */
@@ -227,7 +227,7 @@ static void use_queries(const tada_side *s, const float *coded, int32_t shift, i
 {
     w->coded = coded;
     w->shift = shift;
-    if ((s->words || s->warm_words) && enough_for_words(rows)) {
+    if (s->words && enough_for_words(rows)) {
         tada_words_queries(coded, rows, s->dim, w->queries, w->inverse);
     }
 }
@@ -287,8 +287,9 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
     const tada_codec *words = on_words(s, index, rows);
+    const tada_layer *layer = &tile_at(s, index)->codes;
     if (s->native && is_cold(s, index)) {
-        turn_queries(s, tile_at(s, index)->shift, head, q, rotated, rows, w);
+        turn_queries(s, layer->shift, head, q, rotated, rows, w);
     }
     if (tada_side_on_codes(s, index, rows)) {
         tada_codes codes;
@@ -296,9 +297,9 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         tada_codes_scores(&codes, w->coded, rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (words) {
-        tada_cold cold = tada_plane_cold(s->plane, index);
-        tada_words_scores(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), w->coded,
-                          w->queries, w->inverse, rows, scores, lds, w->decode);
+        tada_cold cold = tada_layer_cold(s->plane, layer);
+        tada_words_scores(words, &cold, layer->cells, coding_head(s, head), w->coded, w->queries, w->inverse,
+                          rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (hot) {
         for (int r = 0; r < rows; r++) {
@@ -306,8 +307,11 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         }
         k->scores_rows(q, rows, s->dim, hot, width, written, scores, lds);
     } else if (s->native && is_cold(s, index)) {
-        decode_head(s, index, head, w);
-        k->multiply(w->coded, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
+        for (bool more = false; layer; layer = tada_layer_next(s->plane, layer), more = true) {
+            turn_queries(s, layer->shift, head, q, rotated, rows, w);
+            decode_head(s, layer, head, w);
+            k->multiply(w->coded, dim, w->tile, scores, lds, rows, CELLS, s->dim, more);
+        }
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else {
         k->transpose(tile_rows(s, index, head, w), width, s->dim, w->tile);
@@ -347,22 +351,24 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
         codes_of(s, tiles, head, &codes);
         tada_codes_values(&codes, weights, ldw, rows, out, padded, w->decode);
     } else if (words) {
-        tada_cold cold = tada_plane_cold(s->plane, index);
-        tada_words_values(words, &cold, tada_plane_coded(s->plane, index), coding_head(s, head), weights, ldw,
-                          sums, rows, out, padded, w->decode);
+        const tada_layer *layer = &tile_at(s, index)->codes;
+        tada_cold cold = tada_layer_cold(s->plane, layer);
+        tada_words_values(words, &cold, layer->cells, coding_head(s, head), weights, ldw, sums, rows, out,
+                          padded, w->decode);
     } else if (hot) {
         rows_values(s, weights, ldw, rows, hot, written, out);
     } else if (s->plane->spoilt && !(s->native && is_cold(s, index))) {
         rows_values(s, weights, ldw, rows, tile_rows(s, index, head, w), CELLS, out);
+    } else if (s->native && is_cold(s, index)) {
+        for (const tada_layer *l = &tile_at(s, index)->codes; l; l = tada_layer_next(s->plane, l)) {
+            decode_head(s, l, head, w);
+            k->multiply(weights, ldw, w->tile, out, padded, rows, (int)padded, CELLS, true);
+        }
     } else {
-        if (s->native && is_cold(s, index)) {
-            decode_head(s, index, head, w);
-        } else {
-            const uint16_t *from = tile_rows(s, index, head, w);
-            for (size_t t = 0; t < CELLS; t++) {
-                k->half_to_float(from + t * width, w->tile + t * padded, s->dim);
-                memset(w->tile + t * padded + s->dim, 0, (padded - (size_t)s->dim) * sizeof *w->tile);
-            }
+        const uint16_t *from = tile_rows(s, index, head, w);
+        for (size_t t = 0; t < CELLS; t++) {
+            k->half_to_float(from + t * width, w->tile + t * padded, s->dim);
+            memset(w->tile + t * padded + s->dim, 0, (padded - (size_t)s->dim) * sizeof *w->tile);
         }
         k->multiply(weights, ldw, w->tile, out, padded, rows, (int)padded, CELLS, true);
     }

@@ -10,11 +10,10 @@
 typedef struct tada_side {
     const tada_plane *plane;
     int column, dim, head_stride;
-    /* Warm tiles are read as cold ones are. */
-    bool native; /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
-    bool codes, warm_codes; /* native, and codes of cold and of warm tiles can be used as they are */
-    bool words, warm_words; /* the same of their words */
-    int rotation;           /* block of the transform that native cold tiles are under; 1: none */
+    bool native;  /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
+    bool codes;   /* native, and codes of cold tiles can be used as they are */
+    bool words;   /* the same of their words */
+    int rotation; /* block of the transform that native cold tiles are under; 1: none */
 } tada_side;
 
 /* role: what the attention uses the plane as; a plane of K can be read as V, row by row. */

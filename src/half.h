@@ -66,4 +66,11 @@ static inline float tada_byte_to_float(uint8_t byte)
     return tada_half_to_float((uint16_t)(byte << 8));
 }
 
+/* The nearest one that is finite: rotated values and deviations may be larger than f16 can hold. */
+static inline uint16_t tada_half_finite(float value)
+{
+    uint16_t half = tada_half_from_float(value);
+    return (uint16_t)(half - ((half & 0x7fff) == 0x7c00));
+}
+
 #endif

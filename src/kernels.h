@@ -22,16 +22,24 @@ typedef struct tada_block {
     const float *x;
     size_t stride;
     int n;
-    int bits;
+    int bits, fine_bits; /* of a code, of its refinement: together at most 8 */
     enum tada_search search;
     uint8_t *codes; /* [n][TADA_LANES], written */
+    uint8_t *fine;  /* the refinement, likewise; NULL where it has no bits */
     /* What decoded values may have suffered since, on top of their own rounding to f16: the rotation spreads
      * that of their whole head over them. */
     float noise[TADA_LANES];
     uint16_t meta[TADA_LANES];
     bool narrow; /* words of 8 bits: meta has index << 3 | number of the zero point, or TADA_ZERO_GROUP */
     int floor;   /* of those: least index */
+    /* Only tells whether each group lies on the multiples of a scale: meta has the largest code that it would
+     * have, or TADA_NO_GRID. */
+    bool grid_only;
+    bool
+        whole; /* written: whether each group lies on the multiples of its scale, its refinement the middle */
 } tada_block;
+
+enum { TADA_NO_GRID = 0xffff };
 
 /* Words of 8 bits: a group of zeros, steps below the base that a word can say, zero points of a width. */
 enum { TADA_ZERO_GROUP = 0xffff, TADA_STEPS_BELOW = 31, TADA_ZERO_POINTS = 8 };

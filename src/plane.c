@@ -8,14 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CELLS = TADA_TILE_CELLS };
+enum {
+    CELLS = TADA_TILE_CELLS,
+    LAYERED_PART = 4 /* of the tiles of a stream may have more than one layer */
+};
 
 /* Where the parts of a plane lie in its memory. */
 typedef struct plane_map {
-    int64_t tiles_per_stream, n_tiles, n_slots, n_warm, n_places;
+    int64_t tiles_per_stream, n_tiles, n_own, n_slots;
+    int64_t n_layers;     /* beyond the first ones of tiles */
+    int64_t most_refined; /* of a stream */
     int n_sinks;
-    size_t slot_bytes, warm_bytes, sinks_bytes, cold_bytes;
-    size_t used_at, taken_at, slots_at, warm_at, sinks_at, cold_at, bytes;
+    size_t tile_bytes, sinks_bytes, slot_bytes;
+    size_t layers_at, used_at, taken_at, own_at, sinks_at, cold_at, bytes;
     bool compressed;
 } plane_map;
 
@@ -29,29 +34,43 @@ static size_t align64(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-/*
- * How warm tiles are coded: by channel, or by token as the cold ones, in a form of which decoded rows encode
- * to the same codes again. Turned like the cold ones, so that attention turns its queries and sums once.
- */
-static tada_recipe warm_recipe(const tada_recipe *cold, enum tada_kind kind)
+/* Whether tiles are refined: where codes and refinement take less than f16, whatever the head size. */
+static bool refines(const tada_recipe *recipe, const plane_map *map)
 {
-    bool tokens = kind == TADA_V && cold->axis == TADA_AXIS_TOKEN;
-    return (tada_recipe){.bits = 8,
-                         .group = tokens ? cold->group : CELLS,
-                         .centring = TADA_CENTRE_NONE,
-                         .rotation = cold->rotation,
-                         .axis = tokens ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL,
-                         .scale = TADA_SCALE_16,
-                         .search = cold->search};
+    return tada_recipe_refines(recipe) && 2 * map->slot_bytes < map->tile_bytes;
 }
 
-/* Bytes of a warm tile: it may have the codes of a cold one, too. */
-static size_t warm_bytes(const tada_recipe *recipe, const tada_shape *shape)
+/* What may be compressed of a plane, and where the rest is. */
+static void map_tiles(const tada_spec *spec, const tada_shape *shape, plane_map *map)
 {
-    tada_recipe warm = warm_recipe(recipe, shape->kind);
-    size_t bytes = tada_cold_bytes(&warm, shape->width, shape->head_dim);
-    size_t cold = tada_cold_bytes(recipe, shape->width, shape->head_dim);
-    return bytes > cold ? bytes : cold;
+    const tada_recipe *recipe = recipe_of(spec, shape);
+    int64_t window = spec->window / CELLS;
+    /* The window of each stream, and the tile that is being written; its other tiles may all be cold. */
+    map->n_own = shape->n_streams * (window + 1);
+    map->n_slots = map->n_tiles - map->n_own;
+    map->compressed = false;
+    /* Not where the hot tiles alone hold everything, */
+    if (recipe->bits < 16 && shape->width % 16 == 0 && map->n_slots > 0) {
+        map->slot_bytes = tada_slot_bytes(recipe, shape->width, shape->head_dim);
+        if (refines(recipe, map)) {
+            bool cold = spec->window_bits == 8;
+            map->most_refined = spec->refine == TADA_REFINE_ON ? map->tiles_per_stream : cold ? window : 0;
+            /* Each tile of the window may be cold and refined. */
+            map->n_own -= cold ? shape->n_streams * window : 0;
+            map->n_slots += cold ? 2 * shape->n_streams * window : 0;
+        }
+        size_t bytes =
+            (size_t)map->n_own * map->tile_bytes + map->sinks_bytes + (size_t)map->n_slots * map->slot_bytes;
+        /* nor where the scales outweigh the codes. */
+        map->compressed = bytes < (size_t)map->n_tiles * map->tile_bytes;
+    }
+    map->n_layers = map->compressed ? shape->n_streams * (map->tiles_per_stream / LAYERED_PART + 2) : 0;
+    if (!map->compressed) {
+        map->n_own = map->n_tiles;
+        map->n_slots = map->most_refined = 0;
+        map->n_sinks = 0;
+        map->sinks_bytes = map->slot_bytes = 0;
+    }
 }
 
 static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *map)
@@ -62,49 +81,23 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
         shape->head_dim < 0 ||
         (shape->head_dim && (shape->width % shape->head_dim || shape->head_dim % 16)) ||
         tada_recipe_problem(recipe) || (shape->kind == TADA_V && recipe->quarters) || spec->stock ||
-        spec->window < 0 || spec->window % CELLS != 0 || tada_window_bits_problem(spec->window_bits) ||
-        spec->sinks < 0 || spec->sinks > CELLS) {
+        spec->window < 0 || spec->window % CELLS != 0 || (unsigned)spec->refine > TADA_REFINE_OFF ||
+        tada_window_bits_problem(spec->window_bits) || spec->sinks < 0 || spec->sinks > CELLS) {
         return false;
     }
-    map->tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS;
+    *map = (plane_map){.tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS, .n_sinks = spec->sinks};
     map->n_tiles = map->tiles_per_stream * shape->n_streams;
-    map->slot_bytes = (size_t)shape->width * CELLS * 2;
-    map->n_sinks = spec->sinks;
+    map->tile_bytes = (size_t)shape->width * CELLS * 2;
     map->sinks_bytes = (size_t)shape->n_streams * (size_t)spec->sinks * (size_t)shape->width * 2;
-    /* The window of each stream, and the tile that is being written. */
-    map->n_warm = 0;
-    map->n_slots = shape->n_streams * (spec->window / CELLS + 1);
-    /* Its other tiles may all be cold. */
-    map->n_places = map->n_tiles - map->n_slots;
-    map->warm_bytes = map->cold_bytes = 0;
-    map->compressed = false;
-    /* Not where the hot tiles alone hold everything, */
-    if (recipe->bits < 16 && shape->width % 16 == 0 && map->n_places > 0) {
-        map->cold_bytes = tada_cold_bytes(recipe, shape->width, shape->head_dim);
-        map->warm_bytes = warm_bytes(recipe, shape);
-        if (spec->window_bits == 8 && recipe->bits < 8 && map->warm_bytes < map->slot_bytes) {
-            map->n_warm = map->n_slots - shape->n_streams;
-            map->n_slots = shape->n_streams;
-        }
-        size_t bytes = (size_t)map->n_slots * map->slot_bytes + (size_t)map->n_warm * map->warm_bytes +
-                       map->sinks_bytes + (size_t)map->n_places * map->cold_bytes;
-        /* nor where the scales outweigh the codes. */
-        map->compressed = bytes < (size_t)map->n_tiles * map->slot_bytes;
-    }
-    if (!map->compressed) {
-        map->n_slots = map->n_tiles;
-        map->n_warm = map->n_places = 0;
-        map->n_sinks = 0;
-        map->sinks_bytes = map->cold_bytes = 0;
-    }
-    map->used_at = align64((size_t)map->n_tiles * sizeof(tada_tile));
-    map->taken_at = map->used_at + (size_t)map->n_slots;
-    map->slots_at = align64(map->taken_at + (size_t)(map->n_places + map->n_warm));
-    map->warm_at = map->slots_at + align64((size_t)map->n_slots * map->slot_bytes);
-    map->sinks_at = map->warm_at + (size_t)map->n_warm * map->warm_bytes;
+    map_tiles(spec, shape, map);
+    map->layers_at = (size_t)map->n_tiles * sizeof(tada_tile);
+    map->used_at = align64(map->layers_at + (size_t)map->n_layers * sizeof(tada_layer));
+    map->taken_at = map->used_at + (size_t)map->n_own;
+    map->own_at = align64(map->taken_at + (size_t)map->n_slots);
+    map->sinks_at = map->own_at + align64((size_t)map->n_own * map->tile_bytes);
     map->cold_at = map->sinks_at + align64(map->sinks_bytes);
-    map->bytes = map->cold_at + (size_t)map->n_places * map->cold_bytes;
-    return true;
+    map->bytes = map->cold_at + (size_t)map->n_slots * map->slot_bytes;
+    return map->n_slots <= INT32_MAX;
 }
 
 size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
@@ -120,9 +113,9 @@ bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape, tada_pla
     *parts = (tada_plane_parts){0};
     if (sound) {
         *parts = (tada_plane_parts){.codes = map.bytes - map.cold_at,
-                                    .window = map.sinks_at - map.slots_at,
+                                    .window = map.sinks_at - map.own_at,
                                     .sinks = map.cold_at - map.sinks_at,
-                                    .table = map.slots_at,
+                                    .table = map.own_at,
                                     .compressed = map.compressed};
     }
     return sound;
@@ -136,7 +129,7 @@ size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, in
     }
     int64_t rows = (n_rows + shape->n_streams - 1) / shape->n_streams;
     int64_t tiles = shape->n_streams * ((rows + CELLS - 1) / CELLS);
-    return (size_t)(tiles < map.n_tiles ? tiles : map.n_tiles) * map.slot_bytes;
+    return (size_t)(tiles < map.n_tiles ? tiles : map.n_tiles) * map.tile_bytes;
 }
 
 /* Everything of a plane but its memory. */
@@ -150,26 +143,23 @@ static enum tada_status describe(const tada_spec *spec, const tada_shape *shape,
             "A plane needs a sound recipe and at least one cell, one stream and one value a row, "
             "and a head size that is 0 or a multiple of 16 that divides the row.");
     }
-    *p = (tada_plane){
-        .shape = *shape,
-        .codec = {.kind = shape->kind, .recipe = *recipe_of(spec, shape)},
-        .warm_codec = {.kind = shape->kind, .recipe = warm_recipe(recipe_of(spec, shape), shape->kind)},
-        .compressed = map->compressed,
-        .tiles_per_stream = map->tiles_per_stream,
-        .n_tiles = map->n_tiles,
-        .places_per_stream = map->n_places / shape->n_streams,
-        .n_places = map->n_places,
-        .warm_per_stream = map->n_warm / shape->n_streams,
-        .n_slots = (int)map->n_slots,
-        .n_sinks = map->n_sinks,
-        .slot_values = map->slot_bytes / 2,
-        .warm_bytes = map->warm_bytes,
-        .bytes = map->bytes};
+    *p = (tada_plane){.shape = *shape,
+                      .codec = {.kind = shape->kind, .recipe = *recipe_of(spec, shape)},
+                      .compressed = map->compressed,
+                      .tiles_per_stream = map->tiles_per_stream,
+                      .n_tiles = map->n_tiles,
+                      .slots_per_stream = map->n_slots / shape->n_streams,
+                      .n_slots = map->n_slots,
+                      .layers_per_stream = map->n_layers / shape->n_streams,
+                      .most_refined = map->most_refined,
+                      .n_own = (int)map->n_own,
+                      .n_sinks = map->n_sinks,
+                      .tile_values = map->tile_bytes / 2,
+                      .bytes = map->bytes};
     if (p->compressed) {
         int head_dim = shape->head_dim ? shape->head_dim : shape->width;
         p->codec.layout = tada_layout_make(&p->codec.recipe, shape->width, head_dim);
-        p->warm_codec.layout = tada_layout_make(&p->warm_codec.recipe, shape->width, head_dim);
-        if (p->codec.layout.group > TADA_GROUP_MAX || p->warm_codec.layout.group > TADA_GROUP_MAX) {
+        if (p->codec.layout.group > TADA_GROUP_MAX) {
             return tada_fail(error, TADA_E_UNSUPPORTED,
                              "Rows of %d values cannot be cut into groups: use scale axis "
                              "channel for this model.",
@@ -205,10 +195,10 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     }
     *p = described;
     p->tiles = memory;
+    p->layers = (tada_layer *)(void *)((uint8_t *)memory + map.layers_at);
     p->used = (uint8_t *)memory + map.used_at;
     p->taken = (uint8_t *)memory + map.taken_at;
-    p->slots = (uint16_t *)(void *)((uint8_t *)memory + map.slots_at);
-    p->warm = (uint8_t *)memory + map.warm_at;
+    p->own = (uint16_t *)(void *)((uint8_t *)memory + map.own_at);
     p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
     p->cold = (uint8_t *)memory + map.cold_at;
     tada_plane_clear(p);
@@ -233,14 +223,17 @@ void tada_plane_clear(tada_plane *p)
         tada_plane_release(p, &p->tiles[i]);
     }
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
-    memset(p->used, 0, (size_t)p->n_slots);
-    memset(p->taken, 0, (size_t)(p->n_places + p->warm_per_stream * p->shape.n_streams));
+    memset(p->used, 0, (size_t)p->n_own);
+    memset(p->taken, 0, (size_t)p->n_slots);
     tada_sinks_free(p);
+    for (int64_t i = 0; i < p->layers_per_stream * p->shape.n_streams; i++) {
+        p->layers[i] = tada_layer_unused;
+    }
     for (int64_t i = 0; i < p->n_tiles; i++) {
-        p->tiles[i].place = -1;
+        p->tiles[i].codes = tada_layer_unused;
         tada_sinks_reset(p, i);
     }
-    p->n_written = p->n_hot = p->n_warm = p->n_cold = 0;
+    p->n_written = p->n_hot = p->n_cold = p->n_refined = p->n_layered = 0;
     p->frozen = false;
     p->opened = false;
     p->spoilt = false;
@@ -258,63 +251,53 @@ enum tada_status tada_plane_set_head_dim(tada_plane *p, int head_dim)
         return TADA_E_UNSUPPORTED;
     }
     tada_layout layout = tada_layout_make(&p->codec.recipe, p->shape.width, head_dim);
-    tada_layout warm = tada_layout_make(&p->warm_codec.recipe, p->shape.width, head_dim);
     size_t needed = (size_t)layout.n_units * layout.record_bytes + layout.head_means_bytes;
-    if (layout.group > TADA_GROUP_MAX || warm.group > TADA_GROUP_MAX ||
-        needed > tada_cold_bytes(&p->codec.recipe, p->shape.width, p->shape.head_dim)) {
+    if (layout.group > TADA_GROUP_MAX ||
+        needed > tada_slot_bytes(&p->codec.recipe, p->shape.width, p->shape.head_dim)) {
         return TADA_E_UNSUPPORTED;
     }
     p->codec.layout = layout;
-    p->warm_codec.layout = warm;
     return TADA_OK;
-}
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
 }
 
 size_t tada_plane_encode_scratch(const tada_plane *p)
 {
-    return !p->compressed
-               ? 0
-               : larger(tada_tile_encode_scratch(&p->codec), tada_tile_encode_scratch(&p->warm_codec));
+    return p->compressed ? tada_tile_encode_scratch(&p->codec) : 0;
 }
 
 size_t tada_plane_scratch(const tada_plane *p)
 {
-    return !p->compressed ? 0 : larger(tada_tile_scratch(&p->codec), tada_tile_scratch(&p->warm_codec));
+    return p->compressed ? tada_tile_scratch(&p->codec) : 0;
 }
 
-/*
- * Sinks are left out, as rows of their size would spoil the scales. Rows that cold codes give exactly, since
- * they come from them (a session that was restored, a tile that was opened), keep these when they become
- * warm: they would not be the same again after a detour.
- */
-void tada_plane_encode(tada_plane *p, int64_t index, float *scratch)
+void tada_plane_encode(tada_plane *p, int64_t index, tada_layer *layer, uint64_t cells, float *scratch)
 {
     tada_tile *tile = &p->tiles[index];
-    uint64_t coded = tada_plane_coded(p, index);
     tada_sinks_keep(p, index);
-    tile->shift = 0;
-    tile->recoded = tile->warm;
-    tada_cold cold = tada_plane_cold(p, index);
-    if (!tile->warm || !tada_tile_encode_exactly(&p->codec, tile->hot, coded, &cold, scratch)) {
-        tile->recoded = false;
-        cold = tada_plane_cold(p, index);
-        const tada_codec *codec = tada_plane_codec(p, index);
-        tile->mask &= ~coded | tada_tile_encode(codec, tile->hot, coded, &cold, scratch);
+    if (layer) {
+        tada_cold cold = tada_layer_cold(p, layer);
+        layer->shift = 0;
+        layer->cells = tada_tile_encode(&p->codec, tile->hot, cells, &cold, scratch);
+        tile->mask &= ~cells | layer->cells;
     }
     if (!tile->mask) {
-        tada_plane_return_place(p, index);
+        tada_layers_drop(p, index);
     }
 }
 
 void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float *scratch)
 {
-    tada_cold cold = tada_plane_cold(p, index);
-    tada_tile_decode(tada_plane_codec(p, index), &cold, tada_plane_coded(p, index), rows, scratch);
-    tada_plane_turn(p, index, rows);
+    const tada_tile *tile = &p->tiles[index];
+    for (int t = 0; t < CELLS && tile->mask != UINT64_MAX; t++) {
+        if (!(tile->mask >> t & 1)) {
+            memset(rows + (size_t)t * (size_t)p->shape.width, 0, (size_t)p->shape.width * 2);
+        }
+    }
+    for (const tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
+        tada_cold cold = tada_layer_cold(p, l);
+        tada_tile_decode_cells(&p->codec, &cold, l->cells, rows, scratch);
+        tada_plane_turn(p, l, rows);
+    }
     tada_sinks_restore(p, index, rows);
 }
 
@@ -325,21 +308,19 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     if (tile->hot) {
         return true;
     }
-    tada_counted before = tada_tile_counted(tile);
+    tada_counted before = tada_tile_counted(p, tile);
     uint16_t *hot = tada_plane_acquire(p, pool, index);
     float *scratch = tile->mask ? malloc(tada_plane_scratch(p) * sizeof *scratch) : NULL;
     if (hot && tile->mask && scratch) {
         tada_plane_decode(p, index, hot, scratch);
         tada_count(&p->reopens, 1);
     } else if (hot && !tile->mask) {
-        memset(hot, 0, p->slot_values * 2);
+        memset(hot, 0, p->tile_values * 2);
     }
     bool done = hot && (scratch || !tile->mask);
     tile->hot = hot;
     p->opened = p->opened || p->compressed;
-    if (done) {
-        tada_plane_return_place(p, index);
-    } else {
+    if (!done) {
         tada_plane_release(p, tile);
     }
     tada_plane_recount(p, tile, before);
@@ -381,7 +362,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
     for (int64_t i = 0; i < n; i++) {
         tada_tile *tile = &p->tiles[tile_of(p, cells[i])];
         int t = cell_in_tile(p, cells[i]);
-        tada_counted before = tada_tile_counted(tile);
+        tada_counted before = tada_tile_counted(p, tile);
         uint16_t *row = tile->hot + (size_t)t * (size_t)p->shape.width;
         const void *from = (const char *)rows + (size_t)i * stride;
         if (type == TADA_F32) {
@@ -390,6 +371,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
             memcpy(row, from, (size_t)p->shape.width * 2);
         }
         tada_sinks_unmark(p, tile_of(p, cells[i]), t);
+        tada_layers_forget(p, tile_of(p, cells[i]), t);
         int peak = tada_row_peak(row, p->shape.width);
         tada_nonfinite_note(p, peak);
         if (peak == 0) {
@@ -406,7 +388,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
 
 size_t tada_plane_read_scratch(const tada_plane *p)
 {
-    return p->compressed ? tada_plane_scratch(p) * sizeof(float) + p->slot_values * 2 : 0;
+    return p->compressed ? tada_plane_scratch(p) * sizeof(float) + p->tile_values * 2 : 0;
 }
 
 /* Reading cells [first, first + n), tile by tile. */
@@ -508,18 +490,30 @@ enum tada_status tada_plane_read_in(const tada_plane *p, int64_t first, int64_t 
     return status;
 }
 
-/* So that what is copied to it finds places, and own hot tiles. */
+/* So that what is copied to it finds slots, and own hot tiles. */
 static void empty_stream(tada_plane *p, int64_t stream)
 {
     for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
         tada_tile *tile = &p->tiles[i];
-        tada_counted before = tada_tile_counted(tile);
+        tada_counted before = tada_tile_counted(p, tile);
         tada_plane_release(p, tile);
-        tada_plane_return_place(p, i);
+        tada_layers_drop(p, i);
         tile->mask = 0;
         tada_sinks_reset(p, i);
         tada_plane_recount(p, tile, before);
     }
+}
+
+static void copy_layer(tada_plane *p, const tada_layer *source, int64_t to)
+{
+    tada_layer *target = tada_layers_add(p, to);
+    target->cells = source->cells;
+    target->shift = source->shift;
+    if (source->fine >= 0) {
+        tada_layer_take_fine(p, to, target);
+    }
+    tada_cold copy = tada_layer_cold(p, target), original = tada_layer_cold(p, source);
+    tada_cold_copy(&p->codec, &original, &copy);
 }
 
 /* To a tile without rows. False: memory is short, and there still are none. */
@@ -538,16 +532,15 @@ static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
         return false;
     }
     if (source->hot) {
-        memcpy(target->hot, source->hot, p->slot_values * 2);
+        memcpy(target->hot, source->hot, p->tile_values * 2);
     } else {
-        tada_plane_take_place(p, to, source->warm);
-        target->recoded = source->recoded;
-        target->shift = source->shift;
-        tada_cold copy = tada_plane_cold(p, to), original = tada_plane_cold(p, from);
-        tada_cold_copy(tada_plane_codec(p, from), &original, &copy);
+        for (const tada_layer *from_layer = &source->codes; from_layer;
+             from_layer = tada_layer_next(p, from_layer)) {
+            copy_layer(p, from_layer, to);
+        }
     }
     target->stamp = source->stamp;
-    tada_plane_recount(p, target, (tada_counted){0, TADA_EMPTY});
+    tada_plane_recount(p, target, (tada_counted){0, TADA_EMPTY, false, false});
     return true;
 }
 

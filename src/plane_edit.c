@@ -34,8 +34,8 @@ static size_t scratch_floats(const tada_plane *p)
 
 static bool workspace_make(const tada_plane *p, workspace *w)
 {
-    w->tile = malloc(p->slot_values * sizeof *w->tile);
-    w->rows = malloc(p->slot_values * sizeof *w->rows);
+    w->tile = malloc(p->tile_values * sizeof *w->tile);
+    w->rows = malloc(p->tile_values * sizeof *w->rows);
     w->scratch = malloc(scratch_floats(p) * sizeof *w->scratch + 1);
     return w->tile && w->rows && w->scratch;
 }
@@ -114,10 +114,12 @@ static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
             memset(row, 0, width * 2);
             tile->mask &= ~((uint64_t)1 << places[i]);
         }
+        tada_layers_forget(p, index, places[i]);
     }
     if (!tile->hot) {
         tile->hot = rows;
-        tada_plane_encode(p, index, w->scratch);
+        tada_layers_cut(p, index);
+        tada_plane_encode(p, index, &tile->codes, tada_plane_coded(p, index), w->scratch);
         tile->hot = NULL;
         e->compressions++;
     }

@@ -1,13 +1,12 @@
 /*
- * Settling planes: what stays hot, what becomes warm or cold.
+ * Settling planes: what stays hot, what becomes cold, and which cold tiles are refined.
  *
- * All that decides what a plane holds afterwards is done by one thread, in order: which tiles move, and which
- * places they get. In between, any threads make the codes.
+ * All that decides what a plane holds afterwards is done by one thread, in order: which tiles move, which
+ * refinements go, and which slots are taken. Then any threads make the codes.
  */
 #include "lent.h"
 #include "nonfinite.h"
 #include "plane.h"
-#include "sinks.h"
 
 #include <stdlib.h>
 
@@ -16,141 +15,247 @@ bool tada_plane_unsettled(const tada_plane *p)
     return p->n_borrowed > 0 || p->opened;
 }
 
-/* A tile that is hot or warm, and what it becomes; a warm one that becomes cold leaves codes in a place. */
+/* A hot tile that becomes cold. */
 typedef struct moving {
     tada_plane *plane;
-    int64_t index, stream;
-    uint64_t stamp;
+    int64_t index;
     tada_counted before;
-    enum tada_level to;
-    tada_cold from;
-    const tada_codec *codec;
-    uint8_t *taken;
+    uint64_t cells;    /* that are encoded: those that no layer has, or more */
+    tada_layer *layer; /* that they become; NULL: there are none */
+    bool adds, merges; /* a layer; all of the tile to one */
+    bool refined;
 } moving;
 
-static int by_stream_later_first(const void *a, const void *b)
+/* A tile of a stream by its last write, and which of those that move it is; -1: none. */
+typedef struct ranked {
+    uint64_t stamp;
+    int64_t index, job;
+} ranked;
+
+struct tada_settling {
+    moving *jobs;
+    ranked *ranks;   /* for one stream at a time, */
+    int64_t *job_at; /* as this: the job of each of its tiles; -1: none */
+    tada_plane **planes;
+    int n_planes;
+    int64_t n_jobs;
+    _Atomic int64_t next;
+    size_t scratch_bytes;
+    float *scratch; /* so that end() can always do it all */
+    uint16_t *rows; /* of a cold tile whose layers are merged */
+};
+
+static int later_first(const void *a, const void *b)
 {
-    const moving *x = a, *y = b;
-    if (x->stream != y->stream) {
-        return x->stream < y->stream ? -1 : 1;
-    }
+    const ranked *x = a, *y = b;
     return x->stamp < y->stamp ? 1 : x->stamp > y->stamp ? -1 : x->index < y->index ? -1 : 1;
 }
 
-/* All that are hot or warm, but for those without rows, which become empty. */
-static int64_t gather(tada_plane *p, moving *list)
+static ranked ranked_of(const tada_plane *p, int64_t index, int64_t job)
+{
+    return (ranked){p->tiles[index].stamp, index, job};
+}
+
+/* The last written tiles of a stream stay hot, as many as are its own; the others become cold, those written
+ * first before the others. Those without rows become empty. */
+static void choose_cold(tada_settling *s, tada_plane *p, int64_t first)
+{
+    int64_t n = 0, most = p->n_own / p->shape.n_streams;
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        if (tada_tile_level(&p->tiles[i]) == TADA_HOT) {
+            s->ranks[n++] = ranked_of(p, i, -1);
+        } else if (!p->tiles[i].mask) {
+            tada_plane_release(p, &p->tiles[i]);
+            tada_layers_drop(p, i);
+        }
+        s->job_at[i - first] = -1;
+    }
+    if (n > most) {
+        qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+    }
+    for (int64_t i = n - 1; i >= most; i--) {
+        const tada_tile *tile = &p->tiles[s->ranks[i].index];
+        s->job_at[s->ranks[i].index - first] = s->n_jobs;
+        s->jobs[s->n_jobs++] =
+            (moving){.plane = p, .index = s->ranks[i].index, .before = tada_tile_counted(p, tile)};
+    }
+}
+
+/* Rows that codes give keep them. The others become a layer of their own, or are encoded together with the
+ * last one. */
+static void choose_cells(moving *m)
+{
+    tada_plane *p = m->plane;
+    tada_layer *last = &p->tiles[m->index].codes;
+    tada_layers_tidy(p, m->index);
+    int n = tada_layers_count(p, m->index);
+    m->cells = tada_plane_coded(p, m->index);
+    for (tada_layer *l = last; n > 0 && l; l = tada_layer_next(p, l)) {
+        m->cells &= ~l->cells;
+        last = l;
+    }
+    m->adds = n == 0 || (m->cells && n < TADA_LAYERS);
+    if (m->cells && !m->adds) {
+        m->layer = last;
+        m->cells |= last->cells;
+        last->cells = 0;
+        tada_count(&p->merges, 1);
+    }
+}
+
+/* All that is in codes, or will be, becomes one layer. */
+static void merge_job(moving *m)
+{
+    tada_plane *p = m->plane;
+    tada_layers_cut(p, m->index);
+    m->cells = tada_plane_coded(p, m->index);
+    m->adds = p->tiles[m->index].codes.base < 0;
+    m->layer = m->adds ? NULL : &p->tiles[m->index].codes;
+    m->merges = true;
+    tada_count(&p->merges, 1);
+}
+
+static void merge_cold(tada_settling *s, tada_plane *p, int64_t index)
+{
+    tada_tile *tile = &p->tiles[index];
+    tada_counted before = tada_tile_counted(p, tile);
+    tada_plane_decode(p, index, s->rows, s->scratch);
+    tada_layers_cut(p, index);
+    tile->hot = s->rows;
+    tada_plane_encode(p, index, &tile->codes, tada_plane_coded(p, index), s->scratch);
+    tile->hot = NULL;
+    tada_plane_recount(p, tile, before);
+    tada_count(&p->merges, 1);
+}
+
+/* Slots that codes take, once those that move have become cold. */
+static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t first, int64_t first_job)
 {
     int64_t n = 0;
-    for (int64_t i = 0; i < p->n_tiles; i++) {
-        tada_tile *tile = &p->tiles[i];
-        tada_counted now = tada_tile_counted(tile);
-        if (now.level == TADA_HOT || now.level == TADA_WARM) {
-            list[n++] = (moving){.plane = p,
-                                 .index = i,
-                                 .stream = i / p->tiles_per_stream,
-                                 .stamp = tile->stamp,
-                                 .before = now,
-                                 .to = now.level};
-        } else if (now.level == TADA_EMPTY) {
-            tada_plane_release(p, tile);
-        }
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        n += tada_layers_count(p, i);
+    }
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        n += s->jobs[j].adds;
     }
     return n;
 }
 
-/* Of each stream the last written tiles stay hot or become warm, as many as its window has, whatever the
- * other streams do. */
-static void choose(const tada_plane *p, moving *list, int64_t n)
+/* Where there are too few slots, the tiles that were written first give up theirs: cold ones and those that
+ * become so all but one, and hot ones, whose rows are there, all. Returns how many slots codes take then. */
+static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
 {
-    int64_t most_hot = p->n_slots / p->shape.n_streams, most = most_hot + p->warm_per_stream;
-    int64_t kept = 0, hot = 0;
-    qsort(list, (size_t)n, sizeof *list, by_stream_later_first);
+    int64_t wanted = slots_wanted(s, p, first, first_job), n = 0;
+    if (wanted <= p->slots_per_stream) {
+        return wanted;
+    }
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        int64_t job = s->job_at[i - first];
+        int most = tada_layers_count(p, i) + (job >= 0 && s->jobs[job].adds);
+        if (most > 1 || (most > 0 && p->tiles[i].hot && job < 0)) {
+            s->ranks[n++] = ranked_of(p, i, job);
+        }
+    }
+    qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+    for (int64_t i = n - 1; i >= 0 && wanted > p->slots_per_stream; i--) {
+        int64_t index = s->ranks[i].index, job = s->ranks[i].job;
+        int layers = tada_layers_count(p, index);
+        if (job >= 0) {
+            wanted -= layers + s->jobs[job].adds - 1;
+            merge_job(&s->jobs[job]);
+        } else if (p->tiles[index].hot) {
+            wanted -= layers;
+            tada_layers_drop(p, index);
+        } else {
+            wanted -= layers - 1;
+            merge_cold(s, p, index);
+        }
+    }
+    return wanted;
+}
+
+/* Slots that refinements of a tile have, or will have. */
+static int fines_of(const tada_settling *s, const tada_plane *p, const ranked *r)
+{
+    int n = 0;
+    for (const tada_layer *l = &p->tiles[r->index].codes; l; l = tada_layer_next(p, l)) {
+        n += l->fine >= 0;
+    }
+    if (r->job >= 0) {
+        const moving *m = &s->jobs[r->job];
+        n += m->adds || (m->layer && m->layer->fine < 0);
+    }
+    return n;
+}
+
+static void drop_refinement(tada_plane *p, int64_t index)
+{
+    tada_counted before = tada_tile_counted(p, &p->tiles[index]);
+    for (tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
+        tada_layer_return_fine(p, l);
+    }
+    tada_plane_recount(p, &p->tiles[index], before);
+}
+
+/* Which of the tiles that are refined stay so, and which of those that become cold will be: those written
+ * last, while slots are left. */
+static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64_t left)
+{
+    int64_t n = 0, wanted = 0, tiles = p->most_refined;
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        ranked r = ranked_of(p, i, s->job_at[i - first]);
+        int fines = fines_of(s, p, &r);
+        if (fines > 0) {
+            s->ranks[n++] = r;
+            wanted += fines;
+        }
+    }
+    if (wanted > left || n > tiles) {
+        qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+    }
     for (int64_t i = 0; i < n; i++) {
-        bool first = i == 0 || list[i].stream != list[i - 1].stream;
-        kept = first ? 1 : kept + 1;
-        hot = (first ? 0 : hot) + (list[i].before.level == TADA_HOT);
-        if (kept > most) {
-            list[i].to = TADA_COLD;
-        } else if (list[i].before.level == TADA_HOT && hot > most_hot) {
-            list[i].to = TADA_WARM;
+        const ranked *r = &s->ranks[i];
+        int fines = fines_of(s, p, r);
+        bool stays = fines <= left && tiles > 0;
+        left = stays ? left - fines : 0;
+        tiles -= stays;
+        if (r->job >= 0) {
+            s->jobs[r->job].refined = stays;
+        }
+        if (!stays) {
+            drop_refinement(p, r->index);
         }
     }
 }
 
-/* Before any tile moves, as several do so at once. */
-static void take_place(moving *m)
+static void plan_stream(tada_settling *s, tada_plane *p, int64_t stream)
 {
-    tada_plane *p = m->plane;
-    if (m->before.level == TADA_WARM) {
-        m->from = tada_plane_cold(p, m->index);
-        m->codec = tada_plane_codec(p, m->index);
-        m->taken = &p->taken[p->n_places + p->tiles[m->index].place];
+    int64_t first = stream * p->tiles_per_stream, first_job = s->n_jobs;
+    choose_cold(s, p, first);
+    if (s->n_jobs == first_job) {
+        return;
     }
-    tada_plane_take_place(p, m->index, m->to == TADA_WARM);
-}
-
-static bool is_copied(const moving *m)
-{
-    return m->codec == &m->plane->codec;
-}
-
-static void move(const moving *m, uint16_t *rows, float *scratch)
-{
-    tada_plane *p = m->plane;
-    tada_tile *tile = &p->tiles[m->index];
-    if (is_copied(m)) {
-        tada_cold to = tada_plane_cold(p, m->index);
-        tada_cold_copy(m->codec, &m->from, &to);
-    } else if (m->codec) {
-        tada_tile_decode(m->codec, &m->from, tada_plane_coded(p, m->index), rows, scratch);
-        tada_plane_turn(p, m->index, rows);
-        tada_sinks_restore(p, m->index, rows);
-        tile->hot = rows;
-        tada_plane_encode(p, m->index, scratch);
-        tile->hot = NULL;
-    } else {
-        tada_plane_encode(p, m->index, scratch);
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        choose_cells(&s->jobs[j]);
     }
-}
-
-static void moved(const moving *m)
-{
-    tada_plane *p = m->plane;
-    tada_tile *tile = &p->tiles[m->index];
-    tada_plane_release(p, tile);
-    if (m->taken) {
-        *m->taken = 0;
+    int64_t wanted = make_room(s, p, first, first_job);
+    choose_refined(s, p, first, p->slots_per_stream - wanted);
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        moving *m = &s->jobs[j];
+        if (m->adds && !(m->layer = tada_layers_add(p, m->index))) {
+            merge_job(m);
+        }
     }
-    tada_plane_recount(p, tile, m->before);
-    tada_count(&p->compressions, !is_copied(m));
-}
-
-/* What one thread needs. */
-static size_t scratch_floats(const tada_plane *p)
-{
-    size_t encode = tada_plane_encode_scratch(p), decode = tada_plane_scratch(p);
-    return ((encode > decode ? encode : decode) + 15) / 16 * 16;
-}
-
-static size_t rows_floats(const tada_plane *p)
-{
-    return p->warm_per_stream > 0 ? (p->slot_values / 2 + 15) / 16 * 16 : 0;
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        moving *m = &s->jobs[j];
+        if (m->refined && m->layer && m->layer->fine < 0) {
+            tada_layer_take_fine(p, m->index, m->layer);
+        }
+    }
+    p->frozen = true;
 }
 
 /* ---- of several planes ---- */
-
-/* The rounds: what becomes cold makes room for what becomes warm. */
-static const enum tada_level rounds[TADA_SETTLING_ROUNDS] = {TADA_COLD, TADA_WARM};
-
-struct tada_settling {
-    moving *list, **jobs; /* all tiles of all planes, and those that move in this round */
-    tada_plane **planes;
-    int n_planes, round;
-    int64_t n, n_jobs;
-    _Atomic int64_t next;
-    size_t scratch_bytes;
-    float *scratch; /* so that next() can always go on */
-};
 
 tada_settling *tada_settling_create(void)
 {
@@ -158,19 +263,21 @@ tada_settling *tada_settling_create(void)
 }
 
 /* Nothing is begun any more. */
-static void end(tada_settling *s)
+static void reset(tada_settling *s)
 {
-    free(s->list);
     free(s->jobs);
+    free(s->ranks);
+    free(s->job_at);
     free(s->planes);
     free(s->scratch);
+    free(s->rows);
     *s = (tada_settling){0};
 }
 
 void tada_settling_free(tada_settling *s)
 {
     if (s) {
-        end(s);
+        reset(s);
         free(s);
     }
 }
@@ -179,7 +286,7 @@ static int64_t most_moving(const tada_plane *p)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < p->n_tiles; i++) {
-        n += p->tiles[i].hot != NULL || p->tiles[i].warm;
+        n += p->tiles[i].hot != NULL;
     }
     return n;
 }
@@ -187,62 +294,26 @@ static int64_t most_moving(const tada_plane *p)
 /* All memory before the first change. */
 static bool get_memory(tada_settling *s, tada_plane *const *planes, int n)
 {
-    size_t most = 0;
+    size_t most = 0, longest = 0, values = 0;
     for (int i = 0; i < n; i++) {
-        size_t bytes = (scratch_floats(planes[i]) + rows_floats(planes[i])) * sizeof(float);
+        size_t encode = tada_plane_encode_scratch(planes[i]), decode = tada_plane_scratch(planes[i]), tiles;
+        size_t bytes = (encode > decode ? encode : decode) * sizeof(float);
         if (tada_plane_unsettled(planes[i])) {
+            tiles = (size_t)planes[i]->tiles_per_stream;
+            longest = tiles > longest ? tiles : longest;
+            values = planes[i]->tile_values > values ? planes[i]->tile_values : values;
             most += (size_t)most_moving(planes[i]);
             s->scratch_bytes = bytes > s->scratch_bytes ? bytes : s->scratch_bytes;
         }
     }
-    s->list = malloc(most * sizeof *s->list + 1);
+    s->scratch_bytes = (s->scratch_bytes + 63) / 64 * 64;
     s->jobs = malloc(most * sizeof *s->jobs + 1);
+    s->ranks = malloc(longest * sizeof *s->ranks + 1);
+    s->job_at = malloc(longest * sizeof *s->job_at + 1);
     s->planes = malloc((size_t)n * sizeof *s->planes + 1);
     s->scratch = aligned_alloc(64, s->scratch_bytes + 64);
-    return s->list && s->jobs && s->planes && s->scratch;
-}
-
-/* What moves in this round, and where to. */
-static void start_round(tada_settling *s)
-{
-    enum tada_level to = rounds[s->round];
-    s->n_jobs = 0;
-    for (int64_t i = 0; i < s->n; i++) {
-        moving *m = &s->list[i];
-        if (m->to == to && m->before.level != to) {
-            take_place(m);
-            m->plane->frozen = true;
-            s->jobs[s->n_jobs++] = m;
-        }
-    }
-    atomic_store_explicit(&s->next, 0, memory_order_relaxed);
-}
-
-static void finish(tada_settling *s)
-{
-    for (int64_t i = 0; i < s->n; i++) {
-        if (s->list[i].to == TADA_HOT) {
-            tada_plane_own(s->list[i].plane, s->list[i].index);
-        }
-    }
-    for (int i = 0; i < s->n_planes; i++) {
-        s->planes[i]->opened = false;
-        tada_nonfinite_recheck(s->planes[i]);
-    }
-    end(s);
-}
-
-/* Begins the first round from this one on in which there is something to do. False: there is none. */
-static bool go_on(tada_settling *s)
-{
-    for (; s->round < TADA_SETTLING_ROUNDS; s->round++) {
-        start_round(s);
-        if (s->n_jobs > 0) {
-            return true;
-        }
-    }
-    finish(s);
-    return false;
+    s->rows = malloc(values * sizeof *s->rows + 1);
+    return s->jobs && s->ranks && s->job_at && s->planes && s->scratch && s->rows;
 }
 
 enum tada_status tada_settling_begin(tada_settling *s, tada_plane *const *planes, int n, tada_error *error)
@@ -250,7 +321,7 @@ enum tada_status tada_settling_begin(tada_settling *s, tada_plane *const *planes
     bool settled = true;
     if (s->planes) {
         return tada_fail(error, TADA_E_ARGUMENT,
-                         "This settling has begun already: go on to its end before it begins again.");
+                         "This settling has begun already: end it before it begins again.");
     }
     for (int i = 0; i < n; i++) {
         settled = settled && !tada_plane_unsettled(planes[i]);
@@ -259,18 +330,23 @@ enum tada_status tada_settling_begin(tada_settling *s, tada_plane *const *planes
         return TADA_OK;
     }
     if (!get_memory(s, planes, n)) {
-        end(s);
+        reset(s);
         return tada_fail(error, TADA_E_MEMORY, "Out of memory to compress rows: free some and try again.");
     }
     for (int i = 0; i < n; i++) {
+        for (int64_t stream = 0; tada_plane_unsettled(planes[i]) && stream < planes[i]->shape.n_streams;
+             stream++) {
+            plan_stream(s, planes[i], stream);
+        }
         if (tada_plane_unsettled(planes[i])) {
-            int64_t gathered = gather(planes[i], s->list + s->n);
-            choose(planes[i], s->list + s->n, gathered);
-            s->n += gathered;
             s->planes[s->n_planes++] = planes[i];
         }
     }
-    go_on(s);
+    /* Work that came when nothing was begun has counted, too. */
+    atomic_store_explicit(&s->next, 0, memory_order_relaxed);
+    if (s->n_jobs == 0) {
+        tada_settling_end(s);
+    }
     return TADA_OK;
 }
 
@@ -285,22 +361,40 @@ void tada_settling_work(tada_settling *s, void *scratch)
         return;
     }
     for (int64_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->n_jobs;) {
-        const moving *m = s->jobs[i];
-        move(m, (uint16_t *)(void *)((float *)scratch + scratch_floats(m->plane)), scratch);
+        const moving *m = &s->jobs[i];
+        tada_plane_encode(m->plane, m->index, m->layer, m->cells, scratch);
     }
 }
 
-bool tada_settling_next(tada_settling *s)
+/* All that are still hot are so in tiles of the plane's own. */
+static void finish(tada_plane *p)
+{
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        if (p->tiles[i].hot) {
+            tada_plane_own(p, i);
+        }
+    }
+    p->opened = false;
+    tada_nonfinite_recheck(p);
+}
+
+void tada_settling_end(tada_settling *s)
 {
     if (!s->planes) {
-        return false;
+        return;
     }
     tada_settling_work(s, s->scratch);
     for (int64_t i = 0; i < s->n_jobs; i++) {
-        moved(s->jobs[i]);
+        tada_plane *p = s->jobs[i].plane;
+        tada_tile *tile = &p->tiles[s->jobs[i].index];
+        tada_plane_release(p, tile);
+        tada_plane_recount(p, tile, s->jobs[i].before);
+        tada_count(&p->compressions, s->jobs[i].layer != NULL);
     }
-    s->round++;
-    return go_on(s);
+    for (int i = 0; i < s->n_planes; i++) {
+        finish(s->planes[i]);
+    }
+    reset(s);
 }
 
 /* ---- of one ---- */
@@ -332,12 +426,10 @@ enum tada_status tada_plane_settle(tada_plane *p, const tada_threads *threads, t
         /* Without it, the first thread does all. */
         r.scratch = aligned_alloc(64, others * tada_settling_scratch(&r.settling));
     }
-    while (r.settling.n_jobs > 0) {
-        if (r.scratch && r.settling.n_jobs > 1) {
-            tada_lent_run(threads, settle_part, &r);
-        }
-        tada_settling_next(&r.settling);
+    if (r.scratch) {
+        tada_lent_run(threads, settle_part, &r);
     }
+    tada_settling_end(&r.settling);
     free(r.scratch);
     return status;
 }

@@ -38,11 +38,11 @@ static bool fits_heads(const tada_plane *p, const tada_rope *r)
            (r->n_heads == 1 || r->head_stride == dim);
 }
 
-/* Whether all cells in codes move by the same distance, which goes to *distance. */
-static bool moves_as_one(const plane_shift *s, int64_t tile, int32_t *distance)
+/* Whether all cells of a layer move by the same distance, which goes to *distance. */
+static bool moves_as_one(const plane_shift *s, int64_t tile, const tada_layer *layer, int32_t *distance)
 {
     const int32_t *deltas = s->deltas + first_cell(s->plane, tile);
-    uint64_t left = tada_plane_coded(s->plane, tile);
+    uint64_t left = layer->cells;
     *distance = left ? deltas[__builtin_ctzll(left)] : 0;
     for (; left; left &= left - 1) {
         if (deltas[__builtin_ctzll(left)] != *distance) {
@@ -54,12 +54,15 @@ static bool moves_as_one(const plane_shift *s, int64_t tile, int32_t *distance)
 
 static bool can_remember(const plane_shift *s, int64_t tile)
 {
-    int32_t distance;
-    if (!s->remembers || s->plane->tiles[tile].hot || !moves_as_one(s, tile, &distance)) {
-        return false;
+    const tada_tile *t = &s->plane->tiles[tile];
+    bool can = s->remembers && !t->hot;
+    for (const tada_layer *l = &t->codes; can && l; l = tada_layer_next(s->plane, l)) {
+        int32_t distance;
+        can = moves_as_one(s, tile, l, &distance);
+        int64_t sum = (int64_t)l->shift + distance;
+        can = can && sum >= -FARTHEST && sum <= FARTHEST;
     }
-    int64_t sum = (int64_t)s->plane->tiles[tile].shift + distance;
-    return sum >= -FARTHEST && sum <= FARTHEST;
+    return can;
 }
 
 /* Chooses the cells of a tile that change. Returns whether there are any. */
@@ -142,11 +145,14 @@ static enum tada_status shift(plane_shift *s, const tada_threads *threads, tada_
     }
     p->rope = rope ? rope : p->rope;
     for (int64_t i = 0; i < p->n_tiles && any_kept; i++) {
-        int32_t distance;
-        if (s->kept[i] && moves_as_one(s, i, &distance)) {
-            p->tiles[i].shift += distance;
-            turn_sinks(s, i);
+        if (!s->kept[i]) {
+            continue;
         }
+        for (tada_layer *l = &p->tiles[i].codes; l; l = tada_layer_next(p, l)) {
+            int32_t distance;
+            l->shift += moves_as_one(s, i, l, &distance) ? distance : 0;
+        }
+        turn_sinks(s, i);
     }
     return TADA_OK;
 }
@@ -183,14 +189,14 @@ static void saturate(uint16_t *row, int n)
     }
 }
 
-void tada_plane_turn(const tada_plane *p, int64_t tile, uint16_t *rows)
+void tada_plane_turn(const tada_plane *p, const tada_layer *layer, uint16_t *rows)
 {
     float turn[TADA_ROPE_DIMS];
-    if (p->tiles[tile].shift == 0) {
+    if (layer->shift == 0) {
         return;
     }
-    tada_rope_angles(p->rope, p->tiles[tile].shift, turn);
-    for (uint64_t left = tada_plane_coded(p, tile); left; left &= left - 1) {
+    tada_rope_angles(p->rope, layer->shift, turn);
+    for (uint64_t left = layer->cells; left; left &= left - 1) {
         uint16_t *row = rows + (size_t)__builtin_ctzll(left) * (size_t)p->shape.width;
         tada_rope_turn_row(p->rope, turn, row);
         saturate(row, p->shape.width);

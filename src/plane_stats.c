@@ -10,27 +10,41 @@ void tada_count(_Atomic int64_t *counter, int64_t n)
     }
 }
 
+tada_counted tada_tile_counted(const tada_plane *p, const tada_tile *tile)
+{
+    bool cold = tada_tile_level(tile) == TADA_COLD, refined = cold;
+    for (const tada_layer *l = &tile->codes; cold && l; l = tada_layer_next(p, l)) {
+        refined = refined && l->fine >= 0;
+    }
+    return (tada_counted){__builtin_popcountll(tile->mask), tada_tile_level(tile), refined,
+                          cold && tile->codes.next >= 0};
+}
+
 void tada_plane_recount(tada_plane *p, const tada_tile *tile, tada_counted before)
 {
-    tada_counted now = tada_tile_counted(tile);
+    tada_counted now = tada_tile_counted(p, tile);
     tada_count(&p->n_written, now.written - before.written);
     tada_count(&p->n_hot, (now.level == TADA_HOT) - (before.level == TADA_HOT));
-    tada_count(&p->n_warm, (now.level == TADA_WARM) - (before.level == TADA_WARM));
     tada_count(&p->n_cold, (now.level == TADA_COLD) - (before.level == TADA_COLD));
+    tada_count(&p->n_refined, now.refined - before.refined);
+    tada_count(&p->n_layered, now.layered - before.layered);
 }
 
 void tada_plane_recount_all(tada_plane *p)
 {
-    int64_t written = 0, of_level[TADA_COLD + 1] = {0};
+    int64_t written = 0, refined = 0, layered = 0, of_level[TADA_COLD + 1] = {0};
     for (int64_t i = 0; i < p->n_tiles; i++) {
-        tada_counted now = tada_tile_counted(&p->tiles[i]);
+        tada_counted now = tada_tile_counted(p, &p->tiles[i]);
         written += now.written;
+        refined += now.refined;
+        layered += now.layered;
         of_level[now.level]++;
     }
     p->n_written = written;
     p->n_hot = of_level[TADA_HOT];
-    p->n_warm = of_level[TADA_WARM];
     p->n_cold = of_level[TADA_COLD];
+    p->n_refined = refined;
+    p->n_layered = layered;
 }
 
 static int64_t count_of(const _Atomic int64_t *counter)
@@ -40,7 +54,7 @@ static int64_t count_of(const _Atomic int64_t *counter)
 
 void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
 {
-    const uint8_t *begin = (const uint8_t *)p->tiles, *slots = (const uint8_t *)p->slots,
+    const uint8_t *begin = (const uint8_t *)p->tiles, *own = (const uint8_t *)p->own,
                   *sinks = (const uint8_t *)p->sinks;
     int64_t cells = p->shape.n_cells * p->shape.n_streams;
     size_t marked = (size_t)count_of(&p->marked_rows) * (size_t)p->shape.width * 2;
@@ -48,15 +62,17 @@ void tada_plane_get_stats(const tada_plane *p, tada_plane_stats *stats)
                                 .written = count_of(&p->n_written),
                                 .tiles = p->n_tiles,
                                 .hot = count_of(&p->n_hot),
-                                .warm = count_of(&p->n_warm),
                                 .cold = count_of(&p->n_cold),
+                                .refined = count_of(&p->n_refined),
+                                .layered = count_of(&p->n_layered),
                                 .compressions = count_of(&p->compressions),
                                 .reopens = count_of(&p->reopens),
+                                .merges = count_of(&p->merges),
                                 .nonfinite = count_of(&p->nonfinite),
                                 .bytes = p->bytes + marked,
                                 .bytes_f16 = (size_t)cells * (size_t)p->shape.width * 2,
-                                .bytes_table = (size_t)(slots - begin),
-                                .bytes_hot = (size_t)(sinks - slots),
+                                .bytes_table = (size_t)(own - begin),
+                                .bytes_hot = (size_t)(sinks - own),
                                 .bytes_sinks = (size_t)(p->cold - sinks) + marked,
                                 .bytes_cold = p->bytes - (size_t)(p->cold - begin)};
 }

@@ -72,17 +72,23 @@ static size_t head_means_bytes(const tada_recipe *recipe, int width, int head_di
     return (size_t)TADA_TILE_CELLS * (size_t)(head_dim ? head_dim : width / 2) * (full ? 2 : 1);
 }
 
-/* The most that a record of that size holds, and that codes of one width leave of 8 bits. None where decoded
- * rows do not encode to themselves. */
-static int fine_bits(const tada_recipe *recipe, int columns, size_t record_bytes)
+/* Not where decoded rows do not encode to themselves, nor where codes leave less than 2 of 8 bits. */
+bool tada_recipe_refines(const tada_recipe *recipe)
 {
     bool exact = recipe->centring == TADA_CENTRE_NONE && recipe->scale != TADA_SCALE_32;
-    int bits = exact && recipe->quarters ? 4 : exact && recipe->bits <= 6 ? 8 - recipe->bits : 0;
+    return exact && (recipe->quarters ? recipe->quarters < 32 : recipe->bits <= 6);
+}
+
+/* The most that a record of that size holds, and that codes of one width leave of 8 bits. Codes have 2 bits
+ * or more on average, so there is room for 2 in any record. */
+static int fine_bits(const tada_recipe *recipe, int columns, size_t record_bytes)
+{
+    int bits = !tada_recipe_refines(recipe) ? 0 : recipe->quarters ? 4 : 8 - recipe->bits;
     bits = bits < 4 ? bits : 4;
     while (bits > 0 && (size_t)(columns * TADA_TILE_CELLS * bits / 8) > record_bytes) {
         bits--;
     }
-    return bits > 1 ? bits : 0;
+    return bits;
 }
 
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim)
@@ -131,7 +137,7 @@ size_t tada_code_bytes(const tada_recipe *recipe, int width)
     return (size_t)width * TADA_TILE_CELLS * (size_t)recipe->bits / 8;
 }
 
-size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim)
+size_t tada_slot_bytes(const tada_recipe *recipe, int width, int head_dim)
 {
     size_t groups =
         recipe->axis == TADA_AXIS_CHANNEL
@@ -142,9 +148,12 @@ size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim)
         bytes += (size_t)width;
     }
     bytes += head_means_bytes(recipe, width, head_dim);
-    if (recipe->scale == TADA_SCALE_8) {
-        /* A unit has at least one group. */
-        return bytes + groups / TADA_TILE_CELLS;
-    }
-    return (bytes + 63) / 64 * 64;
+    /* A unit has at least one group. */
+    return bytes + (recipe->scale == TADA_SCALE_8 ? groups / TADA_TILE_CELLS : 0);
+}
+
+size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim)
+{
+    size_t bytes = tada_slot_bytes(recipe, width, head_dim);
+    return recipe->scale == TADA_SCALE_8 ? bytes : (bytes + 63) / 64 * 64;
 }

@@ -19,6 +19,9 @@ const char *tada_window_bits_problem(int bits);
 /* True when adaptive widths are possible. */
 bool tada_recipe_adapts(const tada_recipe *recipe);
 
+/* True when tiles have a refinement, whatever the head size; tada_layout has its bits. */
+bool tada_recipe_refines(const tada_recipe *recipe);
+
 /* How a row is cut for coding: heads of head_dim, groups of `group` channels (axis token). */
 typedef struct tada_layout {
     int width, head_dim, n_heads;
@@ -32,8 +35,8 @@ typedef struct tada_layout {
     size_t base_at; /* of words of 8 bits */
     size_t means_at, widths_at, codes_at, record_bytes;
     size_t head_means_bytes; /* of a tile */
-    /* The refinement of a unit: so many bits for each value, in no more bytes than its record has. 0: the recipe
-     * has none. A code of so many bits takes tada_fine_used of them. */
+    /* The refinement of a unit: so many bits for each value, in no more bytes than its record has. 0: the
+     * recipe has none. A code of so many bits takes tada_fine_used of them. */
     int fine_bits;
     size_t fine_bytes;
 } tada_layout;
@@ -47,7 +50,9 @@ static inline int tada_fine_used(const tada_layout *layout, int bits)
 tada_layout tada_layout_make(const tada_recipe *recipe, int width, int head_dim);
 
 size_t tada_code_bytes(const tada_recipe *recipe, int width); /* of the codes of so many columns */
-/* Bytes of a cold tile. head_dim 0: enough for every head size. */
+/* Bytes of a cold tile's records and means. head_dim 0: enough for every head size. */
+size_t tada_slot_bytes(const tada_recipe *recipe, int width, int head_dim);
+/* Bytes of a cold tile in one piece, padded. */
 size_t tada_cold_bytes(const tada_recipe *recipe, int width, int head_dim);
 
 #endif

@@ -160,8 +160,8 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
         }
         r->scale = (enum tada_scale)choice;
     } else {
-        return "options are window, window_bits, sinks, bits, widths, group, rotate, axis, centre, scale, "
-               "search";
+        return "options are window, window_bits, refine, sinks, bits, widths, group, rotate, axis, centre, "
+               "scale, search";
     }
     return NULL;
 }
@@ -177,6 +177,13 @@ static const char *set_option(tada_spec *spec, const char *key, const char *valu
         return parse_number(value, &spec->window_bits) && spec->window_bits != 0
                    ? tada_window_bits_problem(spec->window_bits)
                    : "window_bits must be 8 or 16";
+    }
+    if (strcmp(key, "refine") == 0) {
+        static const char *const choices[] = {"on", "off", NULL};
+        int choice = 0;
+        bool known = parse_choice(value, choices, &choice);
+        spec->refine = (enum tada_refine)choice;
+        return known ? NULL : "refine must be on or off";
     }
     if (strcmp(key, "sinks") == 0) {
         return parse_number(value, &spec->sinks) && spec->sinks <= TADA_TILE_CELLS

@@ -233,22 +233,30 @@ void tada_tile_decode_unit(const tada_codec *c, const tada_cold *cold, uint64_t 
         if (c->kind == TADA_K) {
             k->turn(values, dim, CELLS, turned);
         }
-        for (int t = 0; t < CELLS; t++) {
-            float *row = (c->kind == TADA_K ? turned : values) + (size_t)t * dim;
+        for (uint64_t left = mask; left; left &= left - 1) {
+            size_t t = (size_t)__builtin_ctzll(left);
+            float *row = (c->kind == TADA_K ? turned : values) + t * (size_t)dim;
             if (l->rotation > 1) {
                 k->hadamard(row, dim, l->rotation);
             }
-            uint16_t *to = rows + (size_t)t * l->width + (size_t)h * dim;
+            uint16_t *to = rows + t * (size_t)l->width + (size_t)h * dim;
             k->half_from_float(row, to, dim);
             saturate(to, dim);
         }
     }
 }
 
-void tada_tile_decode(const tada_codec *c, const tada_cold *cold, uint64_t mask, uint16_t *rows,
-                      float *scratch)
+void tada_tile_decode_cells(const tada_codec *c, const tada_cold *cold, uint64_t mask, uint16_t *rows,
+                            float *scratch)
 {
     for (int unit = 0; unit < c->layout.n_units; unit++) {
         tada_tile_decode_unit(c, cold, mask, unit, rows, scratch);
     }
+}
+
+void tada_tile_decode(const tada_codec *c, const tada_cold *cold, uint64_t mask, uint16_t *rows,
+                      float *scratch)
+{
+    memset(rows, 0, CELLS * (size_t)c->layout.width * sizeof *rows);
+    tada_tile_decode_cells(c, cold, mask, rows, scratch);
 }

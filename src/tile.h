@@ -45,19 +45,14 @@ size_t tada_tile_factors(const tada_codec *codec);
 uint64_t tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_t mask, const tada_cold *cold,
                           float *scratch);
 
-/*
- * Does so if the tile then decodes to just these rows: when they were decoded by the same codec. False: it
- * does not, or the codec makes no promise to encode such rows to themselves; what is in the tile is
- * undefined. Other rows are told apart by the first unit, as a rule.
- */
-bool tada_tile_encode_exactly(const tada_codec *codec, const uint16_t *rows, uint64_t mask,
-                              const tada_cold *cold, float *scratch);
-
 /* The f16 rows [64][width] of a cold tile; cells not in `mask` become zeros. */
 void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t mask, uint16_t *rows,
                       float *scratch);
 
-/* The same of the columns of one unit, at their places in rows [64][width]. */
+/* The same, but rows of other cells stay as they are; and of the columns of one unit, at their places in rows
+ * [64][width]. */
+void tada_tile_decode_cells(const tada_codec *codec, const tada_cold *cold, uint64_t mask, uint16_t *rows,
+                            float *scratch);
 void tada_tile_decode_unit(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int unit,
                            uint16_t *rows, float *scratch);
 

@@ -46,12 +46,19 @@ void tada_widths_choose(const tada_recipe *recipe, const float *weights, const f
                         uint64_t mask, int dim, uint8_t *widths, float *spread)
 {
     int n = dim / TADA_SPAN;
-    int left = n * recipe->quarters / 4 - n * TADA_WIDTH_MIN;
+    int left = n * recipe->quarters / 4;
+    /* A bit more quarters the square of the error. Without weights, what varies more also counts for more,
+     * because queries ask more of it: between a quarter and a half there is little to choose in KL
+     * divergence, but at a half channels that vary little lose what long repetitive texts need of them. */
+    float factor = weights ? 0.25f : 0.35f, squared = weights ? 0.0625f : 0.1225f;
     measure(x, stride, mask, dim, spread);
-    for (int span = 0; span < n && weights; span++) {
-        spread[span] *= weights[span];
+    for (int span = 0; span < n; span++) {
+        spread[span] *= weights ? weights[span] : 1;
+        for (int bits = TADA_WIDTH_MIN; bits < tada_width(widths, span); bits = next_width(bits)) {
+            spread[span] *= bits == 6 ? squared : factor;
+        }
+        left -= tada_width(widths, span);
     }
-    memset(widths, TADA_WIDTH_MIN * 0x11, (size_t)(n / 2));
     while (left > 0) {
         int best = -1, step = 0;
         for (int span = 0; span < n; span++) {
@@ -66,11 +73,6 @@ void tada_widths_choose(const tada_recipe *recipe, const float *weights, const f
         }
         widths[best / 2] = (uint8_t)(widths[best / 2] + (step << best % 2 * 4));
         left -= step;
-        /* A bit more quarters the square of the error. Without weights, what varies more also counts for
-         * more, because queries ask more of it: between a quarter and a half there is little to choose in KL
-         * divergence, but at a half channels that vary little lose what long repetitive texts need of them.
-         */
-        float factor = weights ? 0.25f : 0.35f, squared = weights ? 0.0625f : 0.1225f;
         spread[best] *= step == 2 ? squared : factor;
     }
 }

@@ -20,8 +20,8 @@ static inline int tada_width(const uint8_t *widths, int span)
 /*
  * Chooses the widths of a head with values x [64][stride], of which the cells in `mask` count: the next bit
  * always goes to the span whose deviation is the largest after the bits that it has, times its weight
- * (weights [dim / 8] of this head; NULL: all the same). Writes half bytes, dim / 16 bytes. spread: scratch of
- * dim floats.
+ * (weights [dim / 8] of this head; NULL: all the same). widths: half bytes, dim / 16 bytes, which come with
+ * the least ones and leave with those that were chosen. spread: scratch of dim floats.
  */
 void tada_widths_choose(const tada_recipe *recipe, const float *weights, const float *x, size_t stride,
                         uint64_t mask, int dim, uint8_t *widths, float *spread);

@@ -44,10 +44,47 @@ ALWAYS_INLINE flags lane_indices(lanes y)
 typedef struct quantiser {
     const float *x;
     size_t stride;
-    int n, bits;
-    float levels;
+    int n, bits, fine_bits;
+    float levels, part; /* part: of a step that a step of the refinement is */
     lanes low, high, noise;
 } quantiser;
+
+/* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
+ALWAYS_INLINE lanes tolerance_of(const quantiser *q)
+{
+    lanes size = HIGHER(lanes_abs(q->low), lanes_abs(q->high));
+    return 0x1.02p-11f * size + 0x1p-25f + q->noise;
+}
+
+ALWAYS_INLINE flags zero_group(const quantiser *q)
+{
+    return (flags)(HIGHER(lanes_abs(q->low), lanes_abs(q->high)) <= tolerance_of(q));
+}
+
+/* As lanes_round, to multiples of `part`, a power of two. */
+ALWAYS_INLINE lanes lanes_round_to(lanes x, float part)
+{
+    return (x + part * round_magic) - part * round_magic;
+}
+
+/* Of `fits`, the lanes whose values, in steps of the scale and `shift` beside them, are no further than the
+ * limit from multiples of `part`. */
+ALWAYS_INLINE flags values_fit(const quantiser *q, flags fits, float inverse, float shift, float part,
+                               lanes limit)
+{
+    enum { FEW = 4 };
+    for (int i = 0; i < q->n && ANY(fits);) {
+        /* Nearly all scales are out after a few values. Compared as integers, what is not a number is larger
+         * than any distance. */
+        flags worst = {0};
+        for (int end = i + FEW < q->n ? i + FEW : q->n; i < end; i++) {
+            lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - shift;
+            worst = FLAGS_HIGHER(worst, (flags)lanes_abs(v - lanes_round_to(v, part)));
+        }
+        fits &= (flags)(worst <= (flags)limit);
+    }
+    return fits;
+}
 
 /*
  * The largest scale, from `top` down, on whose multiples all values of a lane lie, within what rounding may
@@ -56,48 +93,130 @@ typedef struct quantiser {
  */
 static flags lattice(const quantiser *q, int top)
 {
-    enum { FEW = 4 };
-    lanes size = HIGHER(lanes_abs(q->low), lanes_abs(q->high));
-    /* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
-    lanes tolerance = 0x1.02p-11f * size + 0x1p-25f + q->noise;
+    lanes tolerance = tolerance_of(q);
     /* Half of the least scale that the search takes, see there. */
     flags first = lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f * q->noise));
-    flags found = (flags){0} - 1;
+    /* Groups of zeros have a scale of their own. */
+    flags found = flags_pick(zero_group(q), (flags){0}, (flags){0} - 1);
     for (int index = top; ANY((flags)(found < 0) & (flags)(first <= index)); index--) {
         float inverse = 1.0f / scale_value(index);
         lanes least = lanes_round(q->low * inverse), most = lanes_round(q->high * inverse);
         lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f));
         flags fits = (flags)(found < 0) & (flags)(first <= index) & (flags)(most - least <= q->levels) &
                      (flags)(least >= (float)ZERO_MIN) & (flags)(least <= (float)ZERO_MAX);
-        for (int i = 0; i < q->n && ANY(fits);) {
-            /* Nearly all scales are out after a few values. Compared as integers, what is not a number is
-             * larger than any distance. */
-            flags worst = {0};
-            for (int end = i + FEW < q->n ? i + FEW : q->n; i < end; i++) {
-                lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
-                worst = FLAGS_HIGHER(worst, (flags)lanes_abs(v - lanes_round(v)));
-            }
-            fits &= (flags)(worst <= (flags)limit);
-        }
+        fits = values_fit(q, fits, inverse, 0, 1, limit);
         found = flags_pick(fits, (flags){0} + index, found);
     }
     return found;
 }
 
-/* Steps down from the range that the search for the least error takes, by bits. */
-static const int search_depth[9] = {0, 0, 6, 4, 3, 2, 1, 1, 1};
+/* What the search takes at least: finer steps would not survive the rounding of the decoded row to f16. */
+ALWAYS_INLINE lanes least_scale(const quantiser *q)
+{
+    return HIGHER(HIGHER(q->high / (float)ZERO_MAX, q->low / (float)ZERO_MIN), 3 * q->noise);
+}
 
-/* Scale index and zero point of each lane with the least squared error among those near the range of its
- * values. */
+/* Codes of values v in steps, which are nearest: `refined` lanes hold refined codes, whose refinement is from
+ * a half below its code to less than a half above it. */
+ALWAYS_INLINE lanes nearest_codes(const quantiser *q, lanes v, flags refined)
+{
+    return lanes_round(lanes_pick(refined, lanes_round_to(v, q->part) + 0.5f * q->part, v));
+}
+
+/* Scales of the search are at most so many above that of the range of values that it made. */
+enum { SLACK = 2 };
+
+ALWAYS_INLINE int largest_of(flags index)
+{
+    int most = index[0];
+    for (int l = 1; l < PART; l++) {
+        most = index[l] > most ? index[l] : most;
+    }
+    return most;
+}
+
+/* As `lattice`, for refined codes of the lanes in `open`: of the scales that the search may have taken, as
+ * few values lie on the parts of much larger ones, too. */
+static flags fine_lattice(const quantiser *q, flags open)
+{
+    lanes tolerance = tolerance_of(q), range = q->high - q->low;
+    float reach = q->levels + 1 - q->part;
+    flags first = lane_indices(HIGHER((range - 2 * tolerance) / reach, 1.5f * q->noise));
+    flags last = lane_indices(HIGHER(range / q->levels, least_scale(q))) + SLACK;
+    flags found = (flags){0} - 1;
+    last = flags_pick((flags)(last < SCALES), last, (flags){0} + (SCALES - 1));
+    for (int index = largest_of(last); ANY(open & (flags)(first <= index)); index--) {
+        float inverse = 1.0f / scale_value(index);
+        lanes least = nearest_codes(q, q->low * inverse, open),
+              most = nearest_codes(q, q->high * inverse, open);
+        flags fits = open & (flags)(first <= index) & (flags)(index <= last) &
+                     (flags)(most - least <= q->levels) & (flags)(least >= (float)ZERO_MIN) &
+                     (flags)(least <= (float)ZERO_MAX);
+        fits =
+            values_fit(q, fits, inverse, 0, q->part, LOWER(tolerance * inverse, lanes_all(0.2f * q->part)));
+        found = flags_pick(fits, (flags){0} + index, found);
+        open &= ~fits;
+    }
+    return found;
+}
+
+/* Steps down from the range that the search for the least error takes, by bits; with a refinement, whose
+ * errors of what is cut off count, fewer do. */
+static const int search_depth[2][9] = {{0, 0, 6, 4, 3, 2, 1, 1, 1}, {0, 0, 3, 2, 2, 1, 1, 1, 1}};
+
+/* How much more an error counts that is left when codes are refined: limits of the codes that cut values off
+ * cost little without the refinement, which cannot reach those values then, and all of it with it. */
+static const float fine_weight = 64;
+
+/* Adds the errors, in steps of the scale, that one value has with three ranges of codes. v: the value in
+ * steps. fine: also those of refined codes. */
+ALWAYS_INLINE void add_errors(lanes v, const lanes low[3], float levels, float part, bool fine,
+                              lanes error[3], lanes fine_error[3])
+{
+    lanes nearest = lanes_round(v), refined = lanes_round_to(v, part);
+    UNROLL
+    for (int s = 0; s < 3; s++) {
+        lanes d = v - LOWER(HIGHER(nearest, low[s]), low[s] + levels);
+        error[s] += d * d;
+        if (fine) {
+            lanes e = v - LOWER(HIGHER(refined, low[s] - 0.5f), low[s] + (levels + 0.5f - part));
+            fine_error[s] += e * e;
+        }
+    }
+}
+
+/* Sums of the errors of a scale with three zero points, those of refined codes by their weight; it may end
+ * early when none is less than the best. */
+ALWAYS_INLINE void sum_errors(const quantiser *q, lanes scale, const lanes zero[3], bool fine, lanes best,
+                              lanes sum[3])
+{
+    lanes inverse = 1.0f / scale, error[3] = {{0}, {0}, {0}}, fine_error[3] = {{0}, {0}, {0}};
+    for (int i = 0; i < q->n;) {
+        for (int end = i + 16 < q->n ? i + 16 : q->n; i < end; i++) {
+            lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+            add_errors(v, zero, q->levels, q->part, fine, error, fine_error);
+        }
+        /* Errors only grow. */
+        flags better = {0};
+        UNROLL
+        for (int s = 0; s < 3; s++) {
+            sum[s] = error[s] + fine_weight * fine_error[s];
+            sum[s] = sum[s] * scale * scale;
+            better |= (flags)(sum[s] < best);
+        }
+        if (!ANY(better)) {
+            return;
+        }
+    }
+}
+
+/* Scale index and zero point of each lane with the least error among those near the range of its values. */
 static void search_scales(const quantiser *q, enum tada_search search, flags *best_index, lanes *best_zero)
 {
     flags first = lane_indices((q->high - q->low) / q->levels);
-    /* Finer steps would not survive the rounding of the decoded row to f16. */
-    flags least =
-        lane_indices(HIGHER(HIGHER(q->high / (float)ZERO_MAX, q->low / (float)ZERO_MIN), 3 * q->noise));
-    flags last = {0};
+    flags least = lane_indices(least_scale(q)), last = {0};
     lanes best = lanes_all(INFINITY);
-    int steps = search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->bits];
+    int steps = search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->fine_bits > 0][q->bits];
     for (int step = 1; step >= -steps; step--) {
         flags index = first + step;
         index = flags_pick((flags)(index < least), least, index);
@@ -113,27 +232,15 @@ static void search_scales(const quantiser *q, enum tada_search search, flags *be
         last = index;
         /* Centred on the range, then one level to either side. */
         lanes centre = lanes_round(0.5f * (q->low + q->high) * inverse - 0.5f * q->levels);
-        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f}, error[3] = {{0}, {0}, {0}};
-        lanes least_value[3], most_value[3];
+        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f}, error[3] = {best, best, best};
         for (int s = 0; s < 3; s++) {
             /* This order leaves what is not a number as it is. */
             zero[s] = LOWER(lanes_all(ZERO_MAX), HIGHER(lanes_all(ZERO_MIN), zero[s]));
-            least_value[s] = scale * zero[s];
-            most_value[s] = scale * (zero[s] + q->levels);
         }
-        for (int i = 0; i < q->n; i++) {
-            /* The limits of the codes can be those of multiples of the scale, whose products are exact. */
-            lanes x = lanes_load(q->x + (size_t)i * q->stride), nearest = scale * lanes_round(x * inverse);
-            UNROLL
-            for (int s = 0; s < 3; s++) {
-                lanes d = x - LOWER(HIGHER(nearest, least_value[s]), most_value[s]);
-                error[s] += d * d;
-            }
-            /* Errors only grow. */
-            if (i % 16 == 15 &&
-                !ANY((flags)(error[0] < best) | (flags)(error[1] < best) | (flags)(error[2] < best))) {
-                break;
-            }
+        if (q->fine_bits) {
+            sum_errors(q, scale, zero, true, best, error);
+        } else {
+            sum_errors(q, scale, zero, false, best, error);
         }
         for (int s = 0; s < 3; s++) {
             flags better = (flags)(error[s] < best);
@@ -144,25 +251,43 @@ static void search_scales(const quantiser *q, enum tada_search search, flags *be
     }
 }
 
+/* Writes the refinement of value i, v in steps, with the given code; `whole` lanes are exact without it. */
+ALWAYS_INLINE void put_fine(const tada_block *b, int part, const quantiser *q, int i, lanes v, lanes code,
+                            flags whole)
+{
+    float most = (float)((1 << q->fine_bits) - 1), middle = 0.5f / q->part;
+    lanes fine = (lanes_round_to(v, q->part) - code) / q->part + middle;
+    fine = LOWER(HIGHER(fine, lanes_all(0)), lanes_all(most));
+    lanes_store_bytes(lanes_pick(whole, lanes_all(middle), fine), b->fine + i * LANES + part);
+}
+
 static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
 {
-    flags index = lattice(q, top), lies = (flags)(index >= 0);
+    flags index = lattice(q, top), whole = (flags)(index >= 0), lies = whole;
     lanes zero = {0};
+    if (q->fine_bits && ANY(~lies)) {
+        index = flags_pick(lies, index, fine_lattice(q, ~lies));
+        lies = (flags)(index >= 0);
+    }
     if (ANY(~lies)) {
         flags searched = {0};
         search_scales(q, b->search, &searched, &zero);
         index = flags_pick(lies, index, searched);
     }
+    flags refined = lies & ~whole, zeros = zero_group(q);
+    b->whole &= !ANY(~whole);
     lanes inverse = 1.0f / lane_scales(index);
     /* The zero point is the least multiple of the scale that occurs, so that it is found again in the decoded
      * values. */
     lanes least = lanes_all(INFINITY);
     for (int i = 0; i < q->n; i++) {
-        least = LOWER(lanes_round(lanes_load(q->x + (size_t)i * q->stride) * inverse), least);
+        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+        least = LOWER(nearest_codes(q, v, refined), least);
     }
     least = lanes_pick(lies | (flags)(least > zero), least, zero);
     /* Values that are not finite end up anywhere; the zero point must not leave its field. */
     least = LOWER(HIGHER(least, lanes_all(ZERO_MIN)), lanes_all(ZERO_MAX));
+    least = lanes_pick(zeros, lanes_all(0), least);
     flags words = index << 9 | (__builtin_convertvector(least, flags) & 511);
     for (int l = 0; l < PART; l++) {
         b->meta[part + l] = (uint16_t)words[l];
@@ -170,10 +295,27 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
     /* From the zero point of the search on, or from the least value when that is higher. */
     lanes end = lanes_pick(lies, lanes_all(q->levels), zero + q->levels - least);
     /* Only values that are not finite get here with another limit than a code can hold. */
-    end = HIGHER(LOWER(end, lanes_all(q->levels)), lanes_all(0));
+    end = lanes_pick(zeros, lanes_all(0), HIGHER(LOWER(end, lanes_all(q->levels)), lanes_all(0)));
     for (int i = 0; i < q->n; i++) {
-        lanes code = lanes_round(lanes_load(q->x + (size_t)i * q->stride) * inverse) - least;
-        lanes_store_bytes(LOWER(HIGHER(code, lanes_all(0)), end), b->codes + i * LANES + part);
+        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+        lanes code = LOWER(HIGHER(nearest_codes(q, v, refined) - least, lanes_all(0)), end);
+        lanes_store_bytes(code, b->codes + i * LANES + part);
+        if (q->fine_bits) {
+            put_fine(b, part, q, i, v, code + least, whole);
+        }
+    }
+}
+
+/* See tada_block. */
+static void grid_tops(tada_block *b, int part, const quantiser *q, int top)
+{
+    flags index = lattice(q, top), lies = (flags)(index >= 0);
+    lanes inverse = lanes_pick(zero_group(q), lanes_all(0), 1.0f / lane_scales(index));
+    lanes most = lanes_round(q->high * inverse) - lanes_round(q->low * inverse);
+    flags tops = flags_pick(lies, __builtin_convertvector(lanes_pick(lies, most, lanes_all(0)), flags),
+                            (flags){0} + TADA_NO_GRID);
+    for (int l = 0; l < PART; l++) {
+        b->meta[part + l] = (uint16_t)tops[l];
     }
 }
 
@@ -184,6 +326,7 @@ static void quantise(tada_block *b)
     enum { PARTS = LANES / PART };
     quantiser parts[PARTS];
     float top = 0;
+    b->whole = true;
     if (b->n == 0) {
         memset(b->meta, 0, sizeof b->meta);
         return;
@@ -200,7 +343,9 @@ static void quantise(tada_block *b)
                                b->stride,
                                b->n,
                                b->bits,
+                               b->fine_bits,
                                (float)((1 << b->bits) - 1),
+                               1.0f / (float)(1 << b->fine_bits),
                                low,
                                high,
                                lanes_load(b->noise + p * PART)};
@@ -208,6 +353,12 @@ static void quantise(tada_block *b)
             float size = fmaxf(fabsf(low[l]), fabsf(high[l]));
             top = size > top ? size : top;
         }
+    }
+    for (int p = 0; p < PARTS && b->grid_only; p++) {
+        grid_tops(b, p * PART, &parts[p], scale_index(top));
+    }
+    if (b->grid_only) {
+        return;
     }
     for (int p = 0; p < PARTS && !b->narrow; p++) {
         quantise_part(b, p * PART, &parts[p], scale_index(top));

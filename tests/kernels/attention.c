@@ -37,8 +37,8 @@ static double *decoded_rows(const tada_plane *plane, int cells)
     for (int tile = 0; tile * TADA_TILE_CELLS < cells; tile++) {
         for (int h = 0; h < c->layout.n_heads; h++) {
             if (!plane->tiles[tile].hot) {
-                tada_cold cold = tada_plane_cold(plane, tile);
-                tada_tile_decode_head(tada_plane_codec(plane, tile), &cold, UINT64_MAX, h, values, scratch);
+                tada_cold cold = tada_layer_cold(plane, &plane->tiles[tile].codes);
+                tada_tile_decode_head(c, &cold, UINT64_MAX, h, values, scratch);
             }
             for (int t = 0; t < TADA_TILE_CELLS && tile * TADA_TILE_CELLS + t < cells; t++) {
                 size_t at = (size_t)((tile * TADA_TILE_CELLS + t) * width + h * dim);

@@ -90,14 +90,17 @@ static void call_turn(const tada_kernels *k, int columns)
     k->turn(d.a, CELLS, columns, d.c);
 }
 
+/* bits: of a code, then from 16 on those of its refinement. */
 static void call_quantise(const tada_kernels *k, int bits)
 {
     tada_block block = {.x = d.a,
                         .stride = TADA_LANES,
                         .n = CELLS,
-                        .bits = bits,
+                        .bits = bits % 16,
+                        .fine_bits = bits / 16,
                         .search = TADA_SEARCH_ERROR,
-                        .codes = d.codes};
+                        .codes = d.codes,
+                        .fine = d.codes + CELLS * TADA_LANES};
     k->quantise(&block);
 }
 
@@ -275,6 +278,8 @@ static const bench benches[] = {
     {"turn, 128", call_turn, 128, TILE},
     {"quantise, 2 bits", call_quantise, 2, CELLS *TADA_LANES},
     {"quantise, 4 bits", call_quantise, 4, CELLS *TADA_LANES},
+    {"quantise, 2 + 4 bits", call_quantise, 2 + 16 * 4, CELLS *TADA_LANES},
+    {"quantise, 4 + 4 bits", call_quantise, 4 + 16 * 4, CELLS *TADA_LANES},
     {"unpack, 2 bits", call_unpack, 2, TILE},
     {"unpack, 3 bits", call_unpack, 3, TILE},
     {"unpack, 4 bits", call_unpack, 4, TILE},

@@ -38,32 +38,39 @@ void test_turn(void **state)
 /* ---- quantise ---- */
 
 /* Values on the multiples of a scale, as those of a tile that was decoded before. */
-static void fill_lattice(float *x, int n, size_t stride, int bits)
+static void fill_lattice(float *x, int n, size_t stride, int bits, int fine_bits)
 {
     for (int l = 0; l < TADA_LANES; l++) {
         int index = 20 + random_below(60), zero = random_below(200) - 100;
         float scale = ldexpf((float)(4 + index % 4), index / 4 - 18);
+        int used = random_below(2) ? fine_bits : 0;
         for (int i = 0; i < n; i++) {
-            double value = (double)scale * (zero + random_below(1 << bits));
+            double fine = ldexp(random_below(1 << used), -used) - (used ? 0.5 : 0);
+            double value = (double)scale * (zero + random_below(1 << bits) + fine);
             x[(size_t)i * stride + (size_t)l] = (float)half_value(half_round(fmax(fmin(value, 6e4), -6e4)));
         }
     }
 }
 
-static void check_quantise(const tada_kernels *k, enum guard_side side, int kind, int n, int bits, int search,
-                           size_t stride, bool noisy, bool narrow)
+static void check_quantise(const tada_kernels *k, enum guard_side side, int kind, int n, int bits,
+                           int fine_bits, int search, size_t stride, bool noisy, bool narrow)
 {
     guard_start(side);
     float *x = guard_take(rows_size(n, stride, TADA_LANES), sizeof *x);
     uint8_t *codes = guard_take((size_t)n * TADA_LANES, 1), *want = guard_take((size_t)n * TADA_LANES, 1);
+    size_t fine_bytes = fine_bits ? (size_t)n * TADA_LANES : 0;
+    uint8_t *fine = guard_take(fine_bytes, 1), *want_fine = guard_take(fine_bytes, 1);
     if (kind == NUMBERS_KINDS) {
-        fill_lattice(x, n, stride, bits);
+        fill_lattice(x, n, stride, bits, fine_bits);
     } else {
         numbers_fill(x, n, stride, TADA_LANES, kind);
     }
     tada_block block = {
         .x = x, .stride = stride, .n = n, .bits = bits, .search = (enum tada_search)search, .codes = codes};
+    block.fine_bits = fine_bits;
+    block.fine = fine_bits ? fine : NULL;
     block.narrow = narrow;
+    block.grid_only = !narrow && random_below(4) == 0;
     block.floor = narrow && random_below(2) ? random_below(100) : 0;
     for (int l = 0; l < TADA_LANES; l++) {
         block.noise[l] = noisy && random_below(4) ? 0.001f * fabsf(number(NUMBERS_NORMAL, 0)) : 0;
@@ -71,20 +78,28 @@ static void check_quantise(const tada_kernels *k, enum guard_side side, int kind
     memset(block.meta, 0xff, sizeof block.meta);
     tada_block plain = block;
     plain.codes = want;
-    case_is("quantise of %d at stride %zu, %d bits, search %d, noise %d, input %d, narrow %d", n, stride,
-            bits, search, noisy, kind, narrow);
+    plain.fine = fine_bits ? want_fine : NULL;
+    case_is("quantise of %d at stride %zu, %d + %d bits, search %d, noise %d, input %d, narrow %d", n, stride,
+            bits, fine_bits, search, noisy, kind, narrow);
     k->quantise(&block);
     tada_kernels_scalar.quantise(&plain);
     guard_check();
+    if (block.whole != plain.whole) {
+        fail_case("whole is %d", block.whole);
+    }
     for (int l = 0; l < TADA_LANES; l++) {
         if (block.meta[l] != plain.meta[l]) {
             fail_case("word %d is %#x instead of %#x", l, (unsigned)block.meta[l], (unsigned)plain.meta[l]);
         }
     }
-    for (int i = 0; i < n * TADA_LANES; i++) {
+    for (int i = 0; i < n * TADA_LANES && !block.grid_only; i++) {
         if (codes[i] != want[i] || codes[i] >> bits) {
             fail_case("code %d of lane %d is %d instead of %d", i / TADA_LANES, i % TADA_LANES, codes[i],
                       want[i]);
+        }
+        if (fine_bits && (fine[i] != want_fine[i] || fine[i] >> fine_bits)) {
+            fail_case("refinement %d of lane %d is %d instead of %d", i / TADA_LANES, i % TADA_LANES, fine[i],
+                      want_fine[i]);
         }
     }
 }
@@ -98,11 +113,80 @@ void test_quantise(void **state)
             for (int b = 0; b < N_WIDTHS; b++) {
                 for (int search = TADA_SEARCH_MINMAX; search <= TADA_SEARCH_ERROR; search++) {
                     size_t stride = random_below(2) ? TADA_LANES : random_below(2) ? 64 : 19;
+                    int fine_bits = random_below(2) ? random_below(9 - widths[b]) : 0;
                     check_quantise(k, (enum guard_side)random_below(GUARD_SIDES), kind, sizes[s], widths[b],
-                                   search, stride, random_below(2), random_below(3) == 0);
+                                   fine_bits < 4 ? fine_bits : 4, search, stride, random_below(2),
+                                   random_below(3) == 0);
                 }
             }
         }
+    }
+}
+
+/* Whether values that a word, codes and a refinement stand for, rounded to f16, give just these again. */
+static void check_again(const tada_kernels *k, const tada_block *was, bool refined)
+{
+    enum { MOST = 256 * TADA_LANES };
+    static float x[MOST];
+    static uint8_t codes[MOST], fine[MOST];
+    tada_block block = *was;
+    int middle = 1 << (was->fine_bits - 1);
+    for (int i = 0; i < was->n * TADA_LANES; i++) {
+        int word = was->meta[i % TADA_LANES], index = word >> 9, zero = ((word & 511) ^ 256) - 256;
+        double rest = refined ? was->fine[i] - middle : 0;
+        double value =
+            ldexp(4 + index % 4, index / 4 - 18) * (zero + was->codes[i] + ldexp(rest, -was->fine_bits));
+        x[i] = (float)half_value(half_round(value));
+    }
+    block.x = x;
+    block.stride = TADA_LANES;
+    block.codes = codes;
+    block.fine = fine;
+    k->quantise(&block);
+    for (int l = 0; l < TADA_LANES; l++) {
+        if (block.meta[l] != was->meta[l]) {
+            fail_case("word %d is %#x instead of %#x, refined %d", l, (unsigned)block.meta[l],
+                      (unsigned)was->meta[l], refined);
+        }
+    }
+    for (int i = 0; i < was->n * TADA_LANES; i++) {
+        int want = refined ? was->fine[i] : middle;
+        if (codes[i] != was->codes[i] || fine[i] != want) {
+            fail_case("code %d is %d instead of %d, its refinement %d instead of %d", i, codes[i],
+                      was->codes[i], fine[i], want);
+        }
+    }
+}
+
+/* What was decoded comes back as it was, with the refinement and without it, where f16 can tell the steps of
+ * the refinement: values of up to 400 of them. */
+void test_quantise_again(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    static float x[256 * TADA_LANES];
+    static uint8_t codes[256 * TADA_LANES], fine[256 * TADA_LANES];
+    for (int i = 0; i < 60; i++) {
+        int bits = widths[i % 5], fine_bits = 8 - bits < 4 ? 8 - bits : 4, n = 32 + random_below(225);
+        double size = ldexp(1, random_below(14) - 8), most = (400 >> fine_bits) - (1 << bits);
+        for (int l = 0; l < TADA_LANES; l++) {
+            double mean = most > 0 ? most * 0.1 * size * number(NUMBERS_NORMAL, 0) / (1 << bits) : 0;
+            mean = fmax(-most * size / (1 << bits), fmin(mean, most * size / (1 << bits)));
+            for (int j = l; j < n * TADA_LANES; j += TADA_LANES) {
+                x[j] = (float)(mean + size * number(NUMBERS_NORMAL, 0));
+            }
+        }
+        tada_block block = {.x = x,
+                            .stride = TADA_LANES,
+                            .n = n,
+                            .bits = bits,
+                            .fine_bits = fine_bits,
+                            .search = (enum tada_search)(i / 5 % 2),
+                            .codes = codes,
+                            .fine = fine};
+        case_is("quantise of %d, %d + %d bits, size %g", n, bits, fine_bits, size);
+        k->quantise(&block);
+        check_again(k, &block, true);
+        check_again(k, &block, false);
     }
 }
 

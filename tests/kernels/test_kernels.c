@@ -19,6 +19,7 @@ static const named_test all[] = {
     {"hadamard", test_hadamard},
     {"turn", test_turn},
     {"quantise", test_quantise},
+    {"quantise_again", test_quantise_again},
     {"unpack", test_unpack},
     {"factors", test_factors},
     {"factors_narrow", test_factors_narrow},

@@ -7,6 +7,7 @@ void test_half_from_float(void **state);
 void test_hadamard(void **state);
 void test_turn(void **state);
 void test_quantise(void **state);
+void test_quantise_again(void **state);
 void test_unpack(void **state);
 void test_factors(void **state);
 void test_factors_narrow(void **state);

@@ -103,7 +103,7 @@ static void check_flip(const char *spec, enum tada_kind kind)
     assert_true(f.ordered);
     tada_plane_get_stats(p.plane, &now);
     assert_int_equal(then.hot, now.hot);
-    assert_int_equal(then.warm, now.warm);
+    assert_int_equal(then.refined, now.refined);
     assert_int_equal(then.cold, now.cold);
     assert_int_equal(then.reopens, now.reopens);
     uint16_t *after = rows_of(&p), *wanted = malloc((size_t)TOTAL * WIDTH * 2);
@@ -187,7 +187,7 @@ static void test_zeros(void **state)
     uint16_t *rows = rows_of(&p);
     tada_plane_stats stats;
     tada_plane_get_stats(p.plane, &stats);
-    assert_int_equal(stats.hot + stats.warm + stats.cold, 0);
+    assert_int_equal(stats.hot + stats.cold + stats.refined, 0);
     for (int64_t i = 0; i < TOTAL; i++) {
         assert_false(is_written(rows, i));
     }

@@ -175,8 +175,7 @@ static void settle_both(tada_plane *const *planes, tada_pool *pool)
     watch(planes[1], TOTAL);
     TRY_POINTER(settling, tada_settling_create());
     TRY(tada_settling_begin(settling, planes, 2, &error));
-    while (tada_settling_next(settling)) {
-    }
+    tada_settling_end(settling);
     for (int i = 0; i < 2; i++) {
         assert_false(tada_plane_unsettled(planes[i]));
     }

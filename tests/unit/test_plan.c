@@ -37,6 +37,7 @@ static void layers_have_their_own_specs(void **state)
     assert_int_equal(v.window, 192);
     assert_int_equal(k.window_bits, 8);
     assert_int_equal(v.window_bits, 16);
+    assert_int_equal(k.refine, TADA_REFINE_ON);
     assert_int_equal(k.sinks, 4);
     assert_false(k.stock || k.plan);
     tada_plan_free(plan);

@@ -81,29 +81,28 @@ static int64_t random_cells(int64_t *cells, int64_t *ring)
     return n;
 }
 
-/* Largest error of one head's 64 values after `times` codings, or twice as many where windows have 8 bits. */
+/* Largest error of one head's 64 values after `times` codings; of V, that of one, or of all where a
+ * refinement may go between two. */
 static double bound(const char *spec, enum tada_kind kind, const uint16_t *row, int times)
 {
-    bool warm = strstr(spec, "window_bits=8");
+    bool refined = strstr(spec, "window_bits=8");
     int bits = atoi(spec + strlen("tada:"));
     double levels = (1 << bits) - 1;
     if (bits == 16) {
         return 0;
     }
-    times *= warm ? 2 : 1;
     if (kind == TADA_K) {
         /* By channel: a new row moves the scale of all cells. Range 2, 255 levels, a step up to 1.25^2
          * coarser, and one level may be cut off at an end where that serves the others. */
         return times * (2.1 / levels) * 1.5625 + 0x1p-10;
     }
-    /* By token: other rows change nothing, so one coding counts. Rotated: the error's norm stays. In a tile
-     * that went back and forth between two codecs, each counts. */
+    /* By token: other rows change nothing, so one coding counts. Rotated: the error's norm stays. */
     double norm = 0;
     for (int d = 0; d < WIDTH; d++) {
         norm += half_value(row[d]) * half_value(row[d]);
     }
     norm = sqrt(norm);
-    return (warm ? times : 1) * sqrt(WIDTH) * 0.5 * (2 * norm / levels) * 1.5625 + 0x1p-10;
+    return (refined ? times : 1) * sqrt(WIDTH) * 0.5 * (2 * norm / levels) * 1.5625 + 0x1p-10;
 }
 
 static void check_row(const char *spec, enum tada_kind kind, const model *m, int64_t cell,
@@ -155,8 +154,8 @@ static void compare_counts(const tada_plane *plane, tada_plane_stats *last)
     tada_plane_get_stats(plane, &now);
     assert_int_equal(now.cells, TOTAL);
     assert_int_equal(now.written, written);
-    assert_int_equal(now.hot + now.warm + now.cold, tiles);
-    assert_true(now.hot >= 0 && now.warm >= 0 && now.cold >= 0);
+    assert_int_equal(now.hot + now.cold, tiles);
+    assert_true(now.hot >= 0 && now.refined >= 0 && now.cold >= now.refined);
     assert_true(now.compressions >= last->compressions && now.reopens >= last->reopens);
     *last = now;
 }
@@ -270,7 +269,7 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
     if (strstr(spec, "tada:8:window")) {
         assert_true(stats.compressions > 0);
     }
-    assert_true(strstr(spec, "window_bits=8") ? stats.warm > 0 && stats.cold > 0 : stats.warm == 0);
+    assert_true(strstr(spec, "window_bits=8") ? stats.refined > 0 : stats.refined == 0);
     plane_done(&p);
     tada_pool_free(pool);
     free(m);
@@ -300,7 +299,8 @@ static void against_model(void **state)
     }
 }
 
-/* In 8 bits: normal values are within 5 of zero, so a step is 0.05 or less, turned or not. */
+/* Refined, 3 bits are 6: of normal values, which are within 5 of zero, a step is 0.2 or less, turned or not.
+ */
 static void check_near(const uint16_t *got, const uint16_t *want, int64_t n)
 {
     double error = 0;
@@ -308,7 +308,7 @@ static void check_near(const uint16_t *got, const uint16_t *want, int64_t n)
         double d = half_value(got[i]) - half_value(want[i]);
         error += d * d;
     }
-    assert_true(error <= 0.05 * 0.05 / 12 * 1.5 * (double)(n * WIDTH));
+    assert_true(error <= 0.2 * 0.2 / 12 * 1.5 * (double)(n * WIDTH));
 }
 
 /* Tokens one after another: the window and the sinks stay exact, or nearly, the rest is compressed. */
@@ -348,13 +348,13 @@ static void window_and_sinks(void **state)
         }
         tada_plane_stats stats;
         tada_plane_get_stats(p.plane, &stats);
-        assert_int_equal(stats.hot + stats.warm + stats.cold, stats.tiles);
+        assert_int_equal(stats.hot + stats.cold, stats.tiles);
         if (window < 192) {
             /* The window and the tile being written: nothing else is hot. */
             assert_int_equal(stats.hot, window_bits == 8 ? 1 : window / 64 + 1);
-            assert_int_equal(stats.warm, window_bits == 8 ? window / 64 : 0);
-            assert_true(stats.compressions >= stats.cold + stats.warm);
-            assert_true(stats.compressions <= (window_bits == 8 ? 2 : 1) * stats.cold + stats.warm);
+            assert_int_equal(stats.refined, window_bits == 8 ? window / 64 : 0);
+            /* Each once. */
+            assert_int_equal(stats.compressions, stats.cold);
             for (int t = sinks; t < 64; t++) {
                 assert_memory_not_equal(got[t], rows[t], sizeof *got);
             }

@@ -5,6 +5,7 @@
 enum { WIDTH = 64, HEAD = 32, CELLS = 500, STREAMS = 2, TOTAL = CELLS * STREAMS, MOST = 8 };
 
 static const char *const specs[] = {"tada",
+                                    "tada:refine=off",
                                     "tada:4/3:window=0",
                                     "tada:3.5/3:window=128:window_bits=16",
                                     "kivi:2:window=64:sinks=2",
@@ -62,7 +63,7 @@ static bool all_settled(tada_plane *const *planes, int n)
     return settled;
 }
 
-/* As a program does that has so many threads; 0: next() does it all. */
+/* As a program does that has so many threads; 0: end() does it all. */
 static void settle(tada_settling *s, tada_plane *const *planes, int n, int n_threads)
 {
     tada_error error = {""};
@@ -80,18 +81,15 @@ static void settle(tada_settling *s, tada_plane *const *planes, int n, int n_thr
     settling_run r = {.settling = s, .idle = random_below(4)};
     r.scratch = aligned_alloc(64, each * (size_t)n_threads + 64);
     assert_non_null(r.scratch);
-    bool more = true;
-    for (int round = 0; round < TADA_SETTLING_ROUNDS; round++) {
-        if (n_threads == 1) {
-            settle_part(&r, 0, 1);
-        } else if (n_threads > 1) {
-            const tada_threads *threads = threads_of(n_threads);
-            threads->run(threads->pool, settle_part, &r);
-        }
-        more = tada_settling_next(s);
+    if (n_threads == 1) {
+        settle_part(&r, 0, 1);
+    } else if (n_threads > 1) {
+        const tada_threads *threads = threads_of(n_threads);
+        threads->run(threads->pool, settle_part, &r);
     }
-    assert_false(more);
-    assert_false(tada_settling_next(s));
+    tada_settling_end(s);
+    /* And nothing more. */
+    tada_settling_end(s);
     assert_int_equal(tada_settling_scratch(s), 0);
     assert_true(all_settled(planes, n));
     free(r.scratch);
@@ -109,7 +107,7 @@ static void together(void **state)
     /* Nothing is begun yet. */
     tada_settling_work(settling, rows);
     assert_int_equal(tada_settling_scratch(settling), 0);
-    assert_false(tada_settling_next(settling));
+    tada_settling_end(settling);
     for (int turn = 0; turn < 30 / quick() + 2; turn++) {
         int n = turn == 0 ? 0 : 1 + random_below(MOST);
         test_plane got[MOST], want[MOST];

@@ -1,0 +1,450 @@
+/* Which cold tiles have a refinement: those written last, as long as there is memory that codes do not need.
+ */
+#include "support.h"
+
+enum {
+    WIDTH = 128,
+    HEAD = 64,
+    TILES = 40,
+    CELLS = TILES * 64,
+    STREAMS = 2,
+    TOTAL = STREAMS * CELLS,
+    SLOTS = TILES /* of a stream with a window of 64: all tiles but the one that is written, and one more */
+};
+
+static float x[TOTAL * WIDTH];
+static uint16_t exact[TOTAL * WIDTH];
+
+static void random_rows(void)
+{
+    fill(x, TOTAL, WIDTH, 0);
+    for (int64_t i = 0; i < (int64_t)TOTAL * WIDTH; i++) {
+        exact[i] = half_round(x[i]);
+    }
+}
+
+static tada_plane_stats stats_of(const test_plane *p)
+{
+    tada_plane_stats stats;
+    tada_plane_get_stats(p->plane, &stats);
+    return stats;
+}
+
+static uint16_t *rows_of(const test_plane *p)
+{
+    uint16_t *rows = malloc(sizeof exact);
+    assert_int_equal(tada_plane_read(p->plane, 0, TOTAL, rows, threads_of(2), NULL), TADA_OK);
+    return rows;
+}
+
+static void same_rows(const test_plane *a, const test_plane *b)
+{
+    uint16_t *of_a = rows_of(a), *of_b = rows_of(b);
+    assert_memory_equal(of_a, of_b, sizeof exact);
+    free(of_a);
+    free(of_b);
+}
+
+static void write_tiles(const test_plane *p, tada_pool *pool, int64_t first, int64_t n, int64_t batch)
+{
+    write_rows(p->plane, pool, x + first * 64 * WIDTH, TADA_F32, WIDTH, first * 64, n * 64, batch);
+}
+
+enum { NONE = '.', HOT = 'h', COLD = 'c', REFINED = 'r' };
+
+static double limit; /* errors of refined tiles of the last plane are below it, those of others above */
+
+static double tile_error(const uint16_t *rows, const uint16_t *wanted, int64_t tile)
+{
+    double squares = 0;
+    for (int64_t i = tile * 64 * WIDTH; i < (tile + 1) * 64 * WIDTH; i++) {
+        double d = half_value(rows[i]) - half_value(wanted[i]);
+        squares += d * d;
+    }
+    return sqrt(squares / (64 * WIDTH));
+}
+
+/* Half of what a tile without refinement has. */
+static double limit_of(const char *text, enum tada_kind kind, tada_pool *pool)
+{
+    char spec[120];
+    snprintf(spec, sizeof spec, "%s:window=0:refine=off", text);
+    test_plane p = plane_of(spec, kind, WIDTH, CELLS, STREAMS, HEAD);
+    write_tiles(&p, pool, 0, 2, 128);
+    assert_int_equal(stats_of(&p).cold, 1);
+    assert_int_equal(stats_of(&p).refined, 0);
+    uint16_t *rows = rows_of(&p);
+    double half = tile_error(rows, exact, 0) / 2;
+    free(rows);
+    plane_done(&p);
+    return half;
+}
+
+static test_plane plane_for(const char *spec, enum tada_kind kind, tada_pool *pool)
+{
+    limit = limit_of(spec, kind, pool);
+    return plane_of(spec, kind, WIDTH, CELLS, STREAMS, HEAD);
+}
+
+/* What each tile is, told from how near its rows are to `wanted`. */
+static void look(const test_plane *p, const uint16_t *wanted, char *text)
+{
+    uint16_t *rows = rows_of(p);
+    for (int64_t tile = 0; tile < TOTAL / 64; tile++) {
+        double error = tile_error(rows, wanted, tile);
+        bool written = false;
+        for (int64_t i = tile * 64 * WIDTH; i < (tile + 1) * 64 * WIDTH; i++) {
+            written = written || rows[i];
+        }
+        text[tile] = (char)(!written ? NONE : error == 0 ? HOT : error < limit ? REFINED : COLD);
+    }
+    text[TOTAL / 64] = '\0';
+    free(rows);
+}
+
+static int64_t count(const char *text, char what)
+{
+    int64_t n = 0;
+    for (; *text; text++) {
+        n += *text == what;
+    }
+    return n;
+}
+
+/* All tiles, stream after stream, are as `wanted` says, and are counted so. */
+static void expect_of(const test_plane *p, const uint16_t *rows, const char *wanted)
+{
+    char is[TOTAL / 64 + 1];
+    tada_plane_stats stats = stats_of(p);
+    look(p, rows, is);
+    if (strcmp(is, wanted) != 0) {
+        fail_msg("tiles are\n%s instead of\n%s", is, wanted);
+    }
+    assert_int_equal(stats.hot, count(wanted, HOT));
+    assert_int_equal(stats.refined, count(wanted, REFINED));
+    assert_int_equal(stats.cold, stats.refined + count(wanted, COLD));
+}
+
+static void expect(const test_plane *p, const char *wanted)
+{
+    expect_of(p, exact, wanted);
+}
+
+/* n tiles of a stream, written in order, the last one hot. */
+static void in_order(int64_t n, int64_t slots, int64_t most, char *text)
+{
+    int64_t cold = n - 1, refined = cold < slots - cold ? cold : slots - cold;
+    refined = refined < most ? refined : most;
+    for (int64_t i = 0; i < TILES; i++) {
+        text[i] = (char)(i >= n ? NONE : i == n - 1 ? HOT : i >= cold - refined ? REFINED : COLD);
+    }
+    text[TILES] = '\0';
+}
+
+static const char *const specs[] = {"tada:sinks=0", "tada:high:sinks=0",
+                                    "tada:3:k.widths=equal:scale=16:sinks=0",
+                                    "tada:4/4:window=64:window_bits=8:sinks=0"};
+enum { N_SPECS = sizeof specs / sizeof *specs };
+
+static void fills(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_for(specs[run / 2], (enum tada_kind)(run % 2), pool);
+        int64_t written = 0;
+        for (int percent = 25; percent <= 100; percent += percent == 50 || percent == 90 ? 10 : 15) {
+            char wanted[2 * TILES + 1];
+            int64_t n = TILES * percent / 100;
+            write_tiles(&p, pool, written, n - written, 1 + random_below(200));
+            written = n;
+            in_order(n, SLOTS, TILES, wanted);
+            memset(wanted + TILES, NONE, TILES);
+            wanted[2 * TILES] = '\0';
+            expect(&p, wanted);
+        }
+        assert_int_equal(written, TILES);
+        /* Only the window is refined then. */
+        assert_int_equal(stats_of(&p).refined, 1);
+        /* Of the other stream, all are that were. */
+        write_tiles(&p, pool, TILES, TILES / 2, 100);
+        char all[2 * TILES + 1];
+        in_order(TILES, SLOTS, TILES, all);
+        in_order(TILES / 2, SLOTS, TILES, all + TILES);
+        expect(&p, all);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+/* Tiles in any order: those written longest ago give up theirs first. */
+static void written_longest_ago(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int run = 0; run < 6; run++) {
+        test_plane p = plane_for(specs[run % N_SPECS], (enum tada_kind)(run % 2), pool);
+        int64_t order[TILES], n = TILES * (5 + random_below(6)) / 10;
+        for (int64_t i = 0; i < TILES; i++) {
+            order[i] = i;
+        }
+        for (int i = TILES - 1; i > 0; i--) {
+            int j = random_below(i + 1);
+            int64_t other = order[i];
+            order[i] = order[j];
+            order[j] = other;
+        }
+        char in_turn[TILES + 1], wanted[2 * TILES + 1];
+        memset(wanted, NONE, 2 * TILES);
+        wanted[2 * TILES] = '\0';
+        in_order(n, SLOTS, TILES, in_turn);
+        for (int64_t i = 0; i < n; i++) {
+            write_tiles(&p, pool, order[i], 1, 64);
+            wanted[order[i]] = in_turn[i];
+        }
+        expect(&p, wanted);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+/* A tile that is written again is the last one; what it had goes to others. */
+static void written_again(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int kind = 0; kind < 2; kind++) {
+        test_plane p = plane_for("tada:4/4:sinks=0", (enum tada_kind)kind, pool);
+        char wanted[2 * TILES + 1];
+        write_tiles(&p, pool, 0, TILES, 512);
+        in_order(TILES, SLOTS, TILES, wanted);
+        memset(wanted + TILES, NONE, TILES);
+        wanted[2 * TILES] = '\0';
+        expect(&p, wanted);
+        write_tiles(&p, pool, 3, 1, 64);
+        wanted[3] = HOT;
+        wanted[TILES - 2] = COLD;
+        wanted[TILES - 1] = REFINED;
+        expect(&p, wanted);
+        /* Without rows, tiles need no slots. */
+        static const float zeros[8 * 64 * WIDTH];
+        write_rows(p.plane, pool, zeros, TADA_F32, WIDTH, 10 * 64, 8 * 64, 512);
+        memset(wanted + 10, NONE, 8);
+        expect(&p, wanted);
+        write_tiles(&p, pool, 10, 3, 64);
+        wanted[10] = wanted[11] = wanted[3] = REFINED;
+        wanted[12] = HOT;
+        expect(&p, wanted);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+/* One state by every way: rows in any batches, on any threads. */
+static void one_state(void **state)
+{
+    (void)state;
+    static const int batches[] = {64, 512, 7};
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        for (int64_t n = CELLS * 4 / 10 + 30; n <= CELLS; n += CELLS * 3 / 10 - 10) {
+            test_plane p[3];
+            for (int i = 0; i < 3; i++) {
+                int64_t cells[512], at[STREAMS] = {0};
+                p[i] = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, STREAMS, HEAD);
+                while (at[0] < n || at[1] < n) {
+                    int64_t s = at[0] <= at[1] ? 0 : 1, first = s * CELLS + at[s],
+                            part = n - at[s] < batches[i] ? n - at[s] : batches[i];
+                    for (int64_t j = 0; j < part; j++) {
+                        cells[j] = first + j;
+                    }
+                    assert_int_equal(tada_plane_write(p[i].plane, pool, x + first * WIDTH, TADA_F32,
+                                                      WIDTH * 4, cells, part, NULL),
+                                     TADA_OK);
+                    assert_int_equal(tada_plane_settle(p[i].plane, threads_of(i + 1), NULL), TADA_OK);
+                    at[s] += part;
+                }
+                same_rows(&p[i], &p[0]);
+                assert_int_equal(stats_of(&p[i]).refined, stats_of(&p[0]).refined);
+                assert_int_equal(stats_of(&p[i]).compressions, stats_of(&p[0]).compressions);
+            }
+            for (int i = 0; i < 3; i++) {
+                plane_done(&p[i]);
+            }
+        }
+    }
+    tada_pool_free(pool);
+}
+
+static void off(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int window = 0; window <= 192; window += 64) {
+        char spec[80], wanted[2 * TILES + 1];
+        snprintf(spec, sizeof spec, "tada:4/3:sinks=0:refine=off:window=%d", window);
+        tada_spec with = spec_of(spec), without = with;
+        const tada_shape shape = {TADA_K, WIDTH, CELLS, STREAMS, HEAD};
+        without.refine = TADA_REFINE_ON;
+        assert_int_equal(tada_plane_bytes(&with, &shape), tada_plane_bytes(&without, &shape));
+        without.refine = (enum tada_refine)2;
+        assert_int_equal(tada_plane_bytes(&without, &shape), 0);
+        test_plane p = plane_for(spec, TADA_V, pool);
+        write_tiles(&p, pool, TILES, 2, 64);
+        write_tiles(&p, pool, 0, TILES / 2, 300);
+        in_order(TILES / 2, SLOTS, window / 64, wanted);
+        in_order(2, SLOTS, window / 64, wanted + TILES);
+        expect(&p, wanted);
+        write_tiles(&p, pool, TILES / 2, TILES / 2, 100);
+        in_order(TILES, SLOTS + 2, window / 64, wanted);
+        wanted[TILES] = window ? REFINED : COLD;
+        expect(&p, wanted);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+/* Windows in f16 stay hot, and so do those of recipes without a refinement. */
+static void windows_in_f16(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"tada:4/4:window=128:window_bits=16:sinks=0",
+                                         "tada:8:window=128:window_bits=8:sinks=0",
+                                         "tada:4:centre=tokens:window=128:sinks=0",
+                                         "tada:4:scale=32:window=128:window_bits=8:sinks=0",
+                                         "tada:paper",
+                                         "kivi:4"};
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        tada_spec spec = spec_of(others[i]), other = spec;
+        const tada_shape shape = {TADA_K, WIDTH, CELLS, STREAMS, HEAD};
+        other.window_bits = 16;
+        assert_int_equal(tada_plane_bytes(&spec, &shape), tada_plane_bytes(&other, &shape));
+        test_plane p = plane_of(others[i], TADA_K, WIDTH, CELLS, STREAMS, HEAD);
+        write_tiles(&p, pool, 0, 13, 100);
+        tada_plane_stats stats = stats_of(&p);
+        assert_int_equal(stats.hot, 3);
+        assert_int_equal(stats.cold, 10);
+        /* There is room for the refinement of what is not in the window. */
+        assert_int_equal(stats.refined, i == 0 ? 10 : 0);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+static void copies_and_clears(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int kind = 0; kind < 2; kind++) {
+        test_plane p = plane_of("tada", (enum tada_kind)kind, WIDTH, CELLS, STREAMS, 0);
+        tada_plane_set_head_dim(p.plane, HEAD);
+        for (int turn = 0; turn < 3; turn++) {
+            int64_t n = turn == 0 ? TILES * 3 / 4 : turn == 1 ? TILES / 4 : TILES;
+            write_tiles(&p, pool, TILES, TILES / 2, 512);
+            write_tiles(&p, pool, 0, n, 512);
+            tada_plane_stats before = stats_of(&p);
+            int64_t refined = before.refined - (TILES / 2 - 1);
+            assert_true(refined > 0);
+            assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, threads_of(2), NULL), TADA_OK);
+            tada_plane_stats after = stats_of(&p);
+            assert_int_equal(after.refined, 2 * refined);
+            assert_int_equal(after.cold, 2 * (n - 1));
+            assert_int_equal(after.compressions, before.compressions);
+            uint16_t *rows = rows_of(&p);
+            assert_memory_equal(rows, rows + CELLS * WIDTH, CELLS * WIDTH * 2);
+            free(rows);
+            tada_plane_clear(p.plane);
+            assert_int_equal(stats_of(&p).refined + stats_of(&p).cold, 0);
+        }
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+static bool negate(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
+{
+    (void)thread;
+    (void)cells;
+    for (int i = 0; i < n * WIDTH; i++) {
+        rows[i] ^= *(bool *)context ? 0x8000 : 0;
+    }
+    return true;
+}
+
+/* What is refined stays so when it is changed, and what is not does not. */
+static void edits(void **state)
+{
+    (void)state;
+    static uint8_t chosen[TOTAL];
+    static uint16_t changed[TOTAL * WIDTH];
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int kind = 0; kind < 2; kind++) {
+        bool turn = true;
+        char wanted[2 * TILES + 1];
+        test_plane p = plane_for("tada:4/3:sinks=0", (enum tada_kind)kind, pool);
+        write_tiles(&p, pool, 0, TILES * 3 / 4, 512);
+        in_order(TILES * 3 / 4, SLOTS, TILES, wanted);
+        memset(wanted + TILES, NONE, TILES);
+        wanted[2 * TILES] = '\0';
+        expect(&p, wanted);
+        for (int64_t i = 0; i < (int64_t)TOTAL * WIDTH; i++) {
+            chosen[i / WIDTH] = i / WIDTH / 64 % 3 != 1;
+            changed[i] = exact[i] ^ (chosen[i / WIDTH] ? 0x8000 : 0);
+        }
+        tada_plane_stats before = stats_of(&p);
+        assert_int_equal(tada_plane_edit(p.plane, chosen, negate, &turn, threads_of(2), NULL), TADA_OK);
+        expect_of(&p, changed, wanted);
+        assert_int_equal(stats_of(&p).reopens, before.reopens);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+/* Rows that come back as they were read, to tiles that are refined or not, change nothing. */
+static void comes_back(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, STREAMS, HEAD);
+        write_tiles(&p, pool, 0, TILES * 3 / 4, 512);
+        write_tiles(&p, pool, TILES, TILES, 512);
+        uint16_t *was = rows_of(&p);
+        tada_plane_stats before = stats_of(&p);
+        tada_plane_clear(p.plane);
+        write_rows(p.plane, pool, was, TADA_F16, WIDTH, 0, TILES * 3 / 4 * 64, 100);
+        write_rows(p.plane, pool, was + CELLS * WIDTH, TADA_F16, WIDTH, CELLS, CELLS, CELLS);
+        uint16_t *is = rows_of(&p);
+        assert_memory_equal(was, is, sizeof exact);
+        assert_int_equal(stats_of(&p).refined, before.refined);
+        free(was);
+        free(is);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+int main(void)
+{
+    random_init();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(fills),
+                                       cmocka_unit_test(written_longest_ago),
+                                       cmocka_unit_test(written_again),
+                                       cmocka_unit_test(one_state),
+                                       cmocka_unit_test(off),
+                                       cmocka_unit_test(windows_in_f16),
+                                       cmocka_unit_test(copies_and_clears),
+                                       cmocka_unit_test(edits),
+                                       cmocka_unit_test(comes_back)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
