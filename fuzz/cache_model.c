@@ -68,6 +68,7 @@ bool cache_model_make(cache_model *m, const char *text, const tada_spec *spec, c
     m->marks = calloc((size_t)m->total, 1);
     m->hot = calloc((size_t)m->n_tiles, 1);
     m->refined = calloc((size_t)m->n_tiles, 1);
+    m->moved = calloc((size_t)m->n_tiles, 1);
     m->stamps = calloc((size_t)m->n_tiles, sizeof *m->stamps);
     return true;
 }
@@ -80,6 +81,7 @@ void cache_model_free(cache_model *m)
     free(m->marks);
     free(m->hot);
     free(m->refined);
+    free(m->moved);
     free(m->stamps);
 }
 
@@ -224,10 +226,14 @@ static void check_tile(const cache_model *m, const tada_recipe *r, int64_t tile,
             whole.norm = fmax(whole.norm, sqrt(squares));
         }
     }
-    for (int d = 0; d < width && r->axis == TADA_AXIS_CHANNEL; d++) {
+    /* Pairs of channels that were turned since share their errors, whatever their ranges are now. */
+    if (m->moved[tile]) {
+        check_group(m, r, tile, &whole, &whole);
+    }
+    for (int d = 0; d < width && r->axis == TADA_AXIS_CHANNEL && !m->moved[tile]; d++) {
         check_group(m, r, tile, &columns[d], &whole);
     }
-    for (int i = 0; i < CELLS && r->axis == TADA_AXIS_TOKEN; i++) {
+    for (int i = 0; i < CELLS && r->axis == TADA_AXIS_TOKEN && !m->moved[tile]; i++) {
         check_group(m, r, tile, &cells[i], &whole);
     }
     free(want);
@@ -235,9 +241,7 @@ static void check_tile(const cache_model *m, const tada_recipe *r, int64_t tile,
     free(columns);
 }
 
-/* A tile has been compressed, or has lost its refinement: sinks are as they were, the others near; from now
- * on they are what they are. */
-static void take_codes(cache_model *m, int64_t tile)
+void cache_model_take_codes(cache_model *m, int64_t tile)
 {
     size_t row = (size_t)m->shape.width * 2;
     uint16_t *rows = read_tile(m, tile);
@@ -282,7 +286,7 @@ void cache_model_write(cache_model *m, const uint16_t *rows, const int64_t *cell
         set_row(m, cells[i], rows + i * m->shape.width);
         m->marks[cells[i]] = 0;
         m->hot[tile] = true;
-        m->refined[tile] = false;
+        m->refined[tile] = m->moved[tile] = false;
         m->stamps[tile] = ++m->clock;
     }
 }
@@ -340,7 +344,8 @@ static void settle_stream(cache_model *m, int64_t stream)
         m->hot[i] = stay[i];
         m->refined[i] = refined;
         if ((encoded || drops) && has_rows(m, i)) {
-            take_codes(m, i);
+            m->moved[i] = m->moved[i] && !encoded;
+            cache_model_take_codes(m, i);
         }
     }
     free(hot);
@@ -376,7 +381,8 @@ void cache_model_edit(cache_model *m, const uint8_t *chosen, tada_edit edit, voi
             }
         }
         if (changed && m->compressed && !m->hot[tile]) {
-            take_codes(m, tile);
+            m->moved[tile] = false;
+            cache_model_take_codes(m, tile);
         }
     }
 }
@@ -404,6 +410,7 @@ void cache_model_copy(cache_model *m, int64_t from, int64_t to, int n_threads)
         int64_t origin = from * m->tiles_per_stream + i, copy = to * m->tiles_per_stream + i;
         m->hot[copy] = m->hot[origin];
         m->refined[copy] = m->refined[origin];
+        m->moved[copy] = m->moved[origin];
         m->stamps[copy] = m->stamps[origin];
     }
 }
@@ -415,6 +422,7 @@ void cache_model_clear(cache_model *m)
     memset(m->marks, 0, (size_t)m->total);
     memset(m->hot, 0, (size_t)m->n_tiles);
     memset(m->refined, 0, (size_t)m->n_tiles);
+    memset(m->moved, 0, (size_t)m->n_tiles);
     m->n_marks = 0;
     m->maybe_marked = false;
 }

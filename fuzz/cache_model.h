@@ -15,6 +15,8 @@ typedef struct cache_model {
     uint16_t *rows;                 /* [total][width]: what the plane reads as, bit for bit */
     uint8_t *marks;                 /* [total]: of a row that is a sink by tada_plane_mark_sinks */
     uint8_t *hot, *refined;         /* [n_tiles]: whether it is; an empty one may be any */
+    uint8_t *moved;                 /* [n_tiles]: whether its codes have been shifted, so that its rows do not
+                                       encode to themselves */
     uint64_t *stamps;
     uint64_t clock;
     int64_t n_marks;   /* ever made: beyond a number the plane makes no more */
@@ -44,6 +46,10 @@ void cache_model_settle(cache_model *m, int n_threads);
 void cache_model_edit(cache_model *m, const uint8_t *chosen, tada_edit edit, void *context, int n_threads);
 void cache_model_copy(cache_model *m, int64_t from, int64_t to, int n_threads);
 void cache_model_clear(cache_model *m);
+
+/* A tile has been compressed, or has lost its refinement: sinks are as they were, the others near; from now
+ * on they are what they are. */
+void cache_model_take_codes(cache_model *m, int64_t tile);
 
 /* All cells, and what the plane counts. */
 void cache_model_compare(const cache_model *m, int n_threads);

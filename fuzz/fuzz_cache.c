@@ -1,6 +1,7 @@
 /* Everything that an engine does to a cache, in any order, against a plain one. */
 #include "cache_attend.h"
 #include "cache_model.h"
+#include "cache_shift.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,33 @@ static void edit(cache_case *c)
     free(chosen);
 }
 
+/* A context that moves: from a cell on, by a distance; and some cells by another one. */
+static void shift(cache_case *c)
+{
+    int dim = c->head_dim, total = (int)c->k.total;
+    int first = fuzz_below(c->in, 65536) % total, distance = fuzz_below(c->in, 600) - 300;
+    int odd = fuzz_below(c->in, 2) ? fuzz_below(c->in, 65536) % total : total;
+    int threads = 1 + fuzz_below(c->in, 3);
+    /* The same for all shifts of a plane. */
+    tada_rope rope = {.column = c->data % 2 ? dim / 4 : 0,
+                      .n_dims = c->data % 2 ? dim / 2 : dim,
+                      .n_heads = c->k.shape.width / dim,
+                      .head_stride = dim,
+                      .pairs = c->data % 4 < 2 ? TADA_ROPE_HALVES : TADA_ROPE_NEIGHBOURS,
+                      .freq_base = 10000,
+                      .freq_scale = 1,
+                      .attn_factor = 1};
+    int32_t *deltas = calloc((size_t)total, sizeof *deltas);
+    for (int i = 0; i < total; i++) {
+        deltas[i] = i < first ? 0 : i >= odd && i % 7 == 0 ? 11 : distance;
+    }
+    cache_model_shift(&c->k, &rope, deltas, threads);
+    if (fuzz_below(c->in, 4) == 0) {
+        cache_model_shift(&c->v, &rope, deltas, threads);
+    }
+    free(deltas);
+}
+
 /* Rows that came out of a cold tile go into it again as they were: no loss grows with how often a session is
  * saved. */
 static void restore(cache_case *c, cache_model *m)
@@ -152,12 +180,14 @@ static void restore(cache_case *c, cache_model *m)
     size_t row = (size_t)m->shape.width * 2;
     bool exact = r->centring == TADA_CENTRE_NONE && r->scale == TADA_SCALE_16 && !m->maybe_marked;
     uint16_t *saved = fuzz_memory((size_t)m->total * row);
-    uint8_t *hot = fuzz_memory((size_t)m->n_tiles), *refined = fuzz_memory((size_t)m->n_tiles);
+    uint8_t *other = fuzz_memory((size_t)m->n_tiles), *refined = fuzz_memory((size_t)m->n_tiles);
     int64_t *cells = fuzz_memory((size_t)m->total * sizeof *cells), n = 0, n_marks = 0;
     int64_t *marks = fuzz_memory((size_t)m->total * sizeof *marks);
     cache_model_settle(m, 1 + fuzz_below(c->in, 3));
     memcpy(saved, m->rows, (size_t)m->total * row);
-    memcpy(hot, m->hot, (size_t)m->n_tiles);
+    for (int64_t i = 0; i < m->n_tiles; i++) {
+        other[i] = m->hot[i] || m->moved[i];
+    }
     memcpy(refined, m->refined, (size_t)m->n_tiles);
     uint16_t *rows = fuzz_memory((size_t)m->total * row);
     for (int64_t i = 0; i < m->total; i++) {
@@ -176,14 +206,14 @@ static void restore(cache_case *c, cache_model *m)
     for (int64_t i = 0; i < m->total && exact; i++) {
         int64_t tile = i / m->shape.n_cells * m->tiles_per_stream + i % m->shape.n_cells / TADA_TILE_CELLS;
         /* Another tile may be written last, and have the refinement. */
-        bool same = !hot[tile] && (m->hot[tile] || m->refined[tile] >= refined[tile]);
+        bool same = !other[tile] && (m->hot[tile] || m->refined[tile] >= refined[tile]);
         if (same && memcmp(saved + i * m->shape.width, cache_model_row(m, i), row) != 0) {
             fuzz_fail("%s of kind %d, width %d, head size %d: cell %lld changes when it is restored", m->text,
                       m->shape.kind, m->shape.width, m->shape.head_dim, (long long)i);
         }
     }
     free(saved);
-    free(hot);
+    free(other);
     free(refined);
     free(cells);
     free(marks);
@@ -250,6 +280,9 @@ static void step(cache_case *c)
     case 11:
         cache_model_settle(&c->k, 1 + fuzz_below(c->in, 3));
         cache_model_settle(&c->v, 1 + fuzz_below(c->in, 3));
+        break;
+    case 12:
+        shift(c);
         break;
     default:
         write_cells(c, false);

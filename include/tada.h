@@ -334,7 +334,8 @@ typedef struct tada_rope {
  * positions. A cold tile of K whose cells (but sinks) all move by the same distance keeps its codes and
  * remembers the distance, so that nothing is rounded, however often it is shifted: attention turns queries
  * instead. This takes the rope to turn a part of each coding head (or of some), to be the same at each shift
- * of the plane, and not to stretch. Otherwise as tada_plane_edit. The plane keeps a copy of the rope.
+ * of the plane, and not to stretch. Otherwise as tada_plane_edit. The plane keeps a copy of the rope. What
+ * such a tile reads as does not encode to its codes again, as other rows of cold tiles do.
  */
 TADA_API enum tada_status tada_plane_shift(tada_plane *plane, const tada_rope *rope, const int32_t *deltas,
                                            const tada_threads *threads, tada_error *error);

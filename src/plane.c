@@ -16,8 +16,8 @@ enum {
 /* Where the parts of a plane lie in its memory. */
 typedef struct plane_map {
     int64_t tiles_per_stream, n_tiles, n_own, n_slots;
-    int64_t n_layers;     /* beyond the first ones of tiles */
-    int64_t most_refined; /* of a stream */
+    int64_t n_layers;                   /* beyond the first ones of tiles */
+    int64_t window_slots, most_refined; /* of a stream */
     int n_sinks;
     size_t tile_bytes, sinks_bytes, slot_bytes;
     size_t layers_at, used_at, taken_at, own_at, sinks_at, cold_at, bytes;
@@ -58,6 +58,7 @@ static void map_tiles(const tada_spec *spec, const tada_shape *shape, plane_map 
             /* Each tile of the window may be cold and refined. */
             map->n_own -= cold ? shape->n_streams * window : 0;
             map->n_slots += cold ? 2 * shape->n_streams * window : 0;
+            map->window_slots = cold ? window : 0;
         }
         size_t bytes =
             (size_t)map->n_own * map->tile_bytes + map->sinks_bytes + (size_t)map->n_slots * map->slot_bytes;
@@ -67,7 +68,7 @@ static void map_tiles(const tada_spec *spec, const tada_shape *shape, plane_map 
     map->n_layers = map->compressed ? shape->n_streams * (map->tiles_per_stream / LAYERED_PART + 2) : 0;
     if (!map->compressed) {
         map->n_own = map->n_tiles;
-        map->n_slots = map->most_refined = 0;
+        map->n_slots = map->window_slots = map->most_refined = 0;
         map->n_sinks = 0;
         map->sinks_bytes = map->slot_bytes = 0;
     }
@@ -151,6 +152,7 @@ static enum tada_status describe(const tada_spec *spec, const tada_shape *shape,
                       .slots_per_stream = map->n_slots / shape->n_streams,
                       .n_slots = map->n_slots,
                       .layers_per_stream = map->n_layers / shape->n_streams,
+                      .window_slots = map->window_slots,
                       .most_refined = map->most_refined,
                       .n_own = (int)map->n_own,
                       .n_sinks = map->n_sinks,
@@ -367,8 +369,12 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         const void *from = (const char *)rows + (size_t)i * stride;
         if (type == TADA_F32) {
             k->half_from_float(from, row, p->shape.width);
-        } else {
+        } else if (memcmp(row, from, (size_t)p->shape.width * 2) != 0) {
             memcpy(row, from, (size_t)p->shape.width * 2);
+        } else if (tile->mask >> t & 1) {
+            /* What was read before comes back: it is the row that codes give, if there are any. */
+            tile->stamp = ++p->clock;
+            continue;
         }
         tada_sinks_unmark(p, tile_of(p, cells[i]), t);
         tada_layers_forget(p, tile_of(p, cells[i]), t);

@@ -47,6 +47,7 @@ struct tada_plane {
     bool frozen; /* a tile has been compressed: the layout is fixed */
     int64_t tiles_per_stream, n_tiles;
     int64_t slots_per_stream, n_slots; /* for codes, and for refinements */
+    int64_t window_slots;              /* of a stream, for the refinements of its window */
     int64_t most_refined;              /* tiles of a stream, even where there are slots for more */
     int n_own;                         /* own hot tiles */
     int n_sinks; /* cells at the beginning of each stream that are never in codes: sinks by their place */

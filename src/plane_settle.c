@@ -64,6 +64,7 @@ static void choose_cold(tada_settling *s, tada_plane *p, int64_t first)
     for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
         if (tada_tile_level(&p->tiles[i]) == TADA_HOT) {
             s->ranks[n++] = ranked_of(p, i, -1);
+            tada_layers_tidy(p, i);
         } else if (!p->tiles[i].mask) {
             tada_plane_release(p, &p->tiles[i]);
             tada_layers_drop(p, i);
@@ -87,7 +88,6 @@ static void choose_cells(moving *m)
 {
     tada_plane *p = m->plane;
     tada_layer *last = &p->tiles[m->index].codes;
-    tada_layers_tidy(p, m->index);
     int n = tada_layers_count(p, m->index);
     m->cells = tada_plane_coded(p, m->index);
     for (tada_layer *l = last; n > 0 && l; l = tada_layer_next(p, l)) {
@@ -145,8 +145,10 @@ static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t
  * become so all but one, and hot ones, whose rows are there, all. Returns how many slots codes take then. */
 static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
 {
-    int64_t wanted = slots_wanted(s, p, first, first_job), n = 0;
-    if (wanted <= p->slots_per_stream) {
+    /* Of the window's tiles, the refinements stay. */
+    int64_t wanted = slots_wanted(s, p, first, first_job), n = 0,
+            room = p->slots_per_stream - p->window_slots;
+    if (wanted <= room) {
         return wanted;
     }
     for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
@@ -157,7 +159,7 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
         }
     }
     qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
-    for (int64_t i = n - 1; i >= 0 && wanted > p->slots_per_stream; i--) {
+    for (int64_t i = n - 1; i >= 0 && wanted > room; i--) {
         int64_t index = s->ranks[i].index, job = s->ranks[i].job;
         int layers = tada_layers_count(p, index);
         if (job >= 0) {
@@ -174,27 +176,37 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
     return wanted;
 }
 
-/* Slots that refinements of a tile have, or will have. */
+/* Whether codes that a tile gets now may have a refinement that they do not have yet. */
+static bool wants_fine(const moving *m)
+{
+    return m->adds || (m->layer && m->layer->fine < 0);
+}
+
+/* Slots that refinements of a tile have, or may get. */
 static int fines_of(const tada_settling *s, const tada_plane *p, const ranked *r)
 {
-    int n = 0;
+    int n = r->job >= 0 && wants_fine(&s->jobs[r->job]);
     for (const tada_layer *l = &p->tiles[r->index].codes; l; l = tada_layer_next(p, l)) {
         n += l->fine >= 0;
-    }
-    if (r->job >= 0) {
-        const moving *m = &s->jobs[r->job];
-        n += m->adds || (m->layer && m->layer->fine < 0);
     }
     return n;
 }
 
-static void drop_refinement(tada_plane *p, int64_t index)
+/* Lets a tile have so many refinements, that of its new codes first. */
+static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
 {
-    tada_counted before = tada_tile_counted(p, &p->tiles[index]);
-    for (tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
-        tada_layer_return_fine(p, l);
+    tada_tile *tile = &p->tiles[r->index];
+    tada_counted before = tada_tile_counted(p, tile);
+    if (r->job >= 0) {
+        s->jobs[r->job].refined = n > 0;
+        n -= n > 0 && wants_fine(&s->jobs[r->job]);
     }
-    tada_plane_recount(p, &p->tiles[index], before);
+    for (tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
+        if (l->fine >= 0 && n-- <= 0) {
+            tada_layer_return_fine(p, l);
+        }
+    }
+    tada_plane_recount(p, tile, before);
 }
 
 /* Which of the tiles that are refined stay so, and which of those that become cold will be: those written
@@ -214,17 +226,9 @@ static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64
         qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
     }
     for (int64_t i = 0; i < n; i++) {
-        const ranked *r = &s->ranks[i];
-        int fines = fines_of(s, p, r);
-        bool stays = fines <= left && tiles > 0;
-        left = stays ? left - fines : 0;
-        tiles -= stays;
-        if (r->job >= 0) {
-            s->jobs[r->job].refined = stays;
-        }
-        if (!stays) {
-            drop_refinement(p, r->index);
-        }
+        int fines = fines_of(s, p, &s->ranks[i]), given = i >= tiles ? 0 : fines < left ? fines : (int)left;
+        give_fines(s, p, &s->ranks[i], given);
+        left -= given;
     }
 }
 

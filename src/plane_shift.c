@@ -108,17 +108,19 @@ static bool turn_rows(void *context, int thread, const int64_t *cells, int n, ui
 }
 
 /* Sinks of a tile that remembers are not in its codes. */
-static void turn_sinks(plane_shift *s, int64_t tile)
+static void turn_sinks(const plane_shift *s, int64_t tile)
 {
     tada_plane *p = s->plane;
+    float turn[TADA_ROPE_DIMS];
     for (tada_sinks run = tada_sinks_next(p, tile, 0); run.n > 0;
          run = tada_sinks_next(p, tile, run.first + run.n)) {
+        const int32_t *deltas = s->deltas + first_cell(p, tile) + run.first;
         for (int i = 0; i < run.n; i++) {
-            int64_t cell = first_cell(p, tile) + run.first + i;
             uint16_t *row = run.rows + (size_t)i * (size_t)p->shape.width;
-            if (s->deltas[cell] != 0) {
+            if (deltas[i] != 0) {
                 bool was_finite = tada_row_peak(row, p->shape.width) < TADA_HALF_INFINITY;
-                turn_rows(s, 0, &cell, 1, row);
+                tada_rope_angles(s->rope, deltas[i], turn);
+                tada_rope_turn_row(s->rope, turn, row);
                 tada_nonfinite_note(p, was_finite ? tada_row_peak(row, p->shape.width) : 0);
             }
         }

@@ -22,12 +22,17 @@ def main():
     failed = 0
     for path in paths:
         g = Golden(path)
-        decoded = difference(decode(g), g.decoded)
-        tile, rounds = encode(g)
-        encoded = difference(tile, g.tile)
-        failed += bool(decoded) + bool(encoded)
-        print(f"{os.path.basename(path)}: decoded {decoded or 'as it should'}, "
-              f"encoded {encoded or 'as it should'} ({rounds} times)")
+        tile, refinement, mask, rounds = encode(g)
+        differences = [
+            ("decoded", difference(decode(g, g.tile), g.decoded)),
+            ("refined", difference(decode(g, g.tile, g.refinement) if g.fine_bits else b"", g.refined)),
+            ("encoded", difference(tile, g.tile)),
+            ("mask", "differs" if mask != g.mask else ""),
+            ("refinement", difference(refinement, g.refinement)),
+        ]
+        failed += sum(bool(text) for _, text in differences)
+        wrong = ", ".join(f"{what} {text}" for what, text in differences if text)
+        print(f"{os.path.basename(path)}: {wrong or 'as it should be'} ({rounds} rounds)")
     print(f"{len(paths)} tiles, {failed} differences")
     return 1 if failed or not paths else 0
 

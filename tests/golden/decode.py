@@ -9,6 +9,7 @@ import struct
 from array import array
 
 CELLS = 64
+HEADER = 80
 SPAN = 8
 NONE, TOKENS, HEADS16, HEADS8 = range(4)
 
@@ -46,9 +47,9 @@ class Golden:
     def __init__(self, path):
         with open(path, "rb") as file:
             data = file.read()
-        fields = struct.unpack_from("<8s12IQ", data)
-        if fields[0] != b"TADAGOLD" or fields[1] != 4:
-            raise ValueError(f"{path} is not a golden file of version 4")
+        fields = struct.unpack_from("<8s14I2Q", data)
+        if fields[0] != b"TADAGOLD" or fields[1] != 5:
+            raise ValueError(f"{path} is not a golden file of version 5")
         self.is_k = fields[2] == 0
         self.bits, self.group, self.centring = fields[3:6]
         self.quarters = max(0, self.bits - 256)
@@ -56,14 +57,18 @@ class Golden:
         self.by_token = fields[7] == 1
         self.scale_bits = fields[8]
         self.minimises = fields[9] == 1
-        self.width, self.dim, tile_bytes, self.mask = fields[10:14]
+        self.width, self.dim, tile_bytes, fine_bits, fine_bytes, self.rows_mask, self.mask = fields[10:17]
         row_bytes = CELLS * self.width * 2
-        if len(data) != 64 + 2 * row_bytes + tile_bytes:
-            raise ValueError(f"{path} has {len(data)} bytes")
-        self.rows = data[64 : 64 + row_bytes]
-        self.tile = data[64 + row_bytes : 64 + row_bytes + tile_bytes]
-        self.decoded = data[64 + row_bytes + tile_bytes :]
         self._derive()
+        if (tile_bytes, fine_bits, fine_bytes) != (self.size, self.fine_bits, self.fine * (self.width // self.unit)):
+            raise ValueError(f"{path} has a tile of {tile_bytes} + {fine_bytes} bytes")
+        parts = [row_bytes, tile_bytes, fine_bytes, row_bytes if fine_bits else 0, row_bytes]
+        if len(data) != HEADER + sum(parts):
+            raise ValueError(f"{path} has {len(data)} bytes")
+        ends = [HEADER + sum(parts[:i]) for i in range(6)]
+        self.rows, self.tile, self.refinement, self.refined, self.decoded = (
+            data[start:end] for start, end in zip(ends, ends[1:])
+        )
 
     def _derive(self):
         self.heads = self.width // self.dim
@@ -85,6 +90,9 @@ class Golden:
         self.widths_at = self.means_at + (self.unit if self.centring == TOKENS else 0)
         self.codes_at = self.widths_at + (self.dim // 16 if self.quarters else 0)
         self.record = self.codes_at + self.code_bytes(self.unit)
+        self.settles = self.centring == NONE and self.scale_bits != 32
+        self.fine_bits = self._fine_bits()
+        self.fine = CELLS * self.unit * self.fine_bits // 8
         self.head_means_at = self.record * (self.width // self.unit)
         mean_room = {
             NONE: 0,
@@ -99,6 +107,24 @@ class Golden:
         else:
             self.size = (self.size + 63) // 64 * 64
 
+    def _fine_bits(self):
+        """Bits of refinement of a value."""
+        if not self.settles:
+            return 0
+        bits = 4 if self.quarters else min(4, 8 - self.bits)
+        while bits > 0 and CELLS * self.unit * bits // 8 > self.record:
+            bits -= 1
+        return bits if bits > 1 else 0
+
+    def fine_used(self, bits):
+        """Those that a code of some bits takes."""
+        return min(self.fine_bits, 8 - bits)
+
+    def fine_at(self, head):
+        """The refinement of a head."""
+        first = head * self.dim
+        return first // self.unit * self.fine + CELLS * (first % self.unit) * self.fine_bits // 8
+
     def code_bytes(self, columns):
         if self.quarters:
             return CELLS * (columns // SPAN * self.quarters // 4)
@@ -112,6 +138,7 @@ class Golden:
         return 1
 
     def written(self, t):
+        """Whether the tile has a cell."""
         return self.mask >> t & 1 == 1
 
     def word_at(self, t, column):
@@ -182,42 +209,47 @@ def unpack(tile, at, bits, channels):
     return codes
 
 
-def head_widths(g, head):
+def head_widths(g, tile, head):
     """The widths of the spans of a head."""
     at = g.widths_of(head)
-    widths = [g.tile[at + s // 2] >> s % 2 * 4 & 15 for s in range(g.dim // SPAN)]
+    widths = [tile[at + s // 2] >> s % 2 * 4 & 15 for s in range(g.dim // SPAN)]
     if g.budget() - sum(widths) not in (0, 1) or not set(widths) <= {2, 3, 4, 5, 6, 8}:
         raise ValueError(f"widths {widths} for {g.budget()} bits")
     return widths
 
 
-def head_codes(g, head):
+def head_codes(g, tile, head, widths):
     """The codes of a head in the order of the format."""
     at = g.head_at(head)
-    if not g.quarters:
-        return unpack(g.tile, at, g.bits, g.dim)
+    if not widths:
+        return unpack(tile, at, g.bits, g.dim)
     codes = [0] * (CELLS * g.dim)
     size = CELLS * SPAN
-    for bits, spans in sections(head_widths(g, head)):
-        of_section = unpack(g.tile, at, bits, SPAN * len(spans))
+    for bits, spans in sections(widths):
+        of_section = unpack(tile, at, bits, SPAN * len(spans))
         at += len(of_section) * bits // 8
         for i, s in enumerate(spans):
             codes[s * size : (s + 1) * size] = of_section[i * size : (i + 1) * size]
     return codes
 
 
-def word_values(g, at):
+def word_values(g, tile, at):
     """Scale and zero of a word, as values."""
     if g.scale_bits == 32:
-        return struct.unpack_from("<2e", g.tile, at)
+        return struct.unpack_from("<2e", tile, at)
     if g.scale_bits == 8:
-        base = g.tile[at // g.record * g.record + g.base_at]
-        scale = scale_value(max(0, base - (g.tile[at] >> 3)))
-        return scale, scale * zero_points(g.bits)[g.tile[at] & 7]
-    word = struct.unpack_from("<H", g.tile, at)[0]
+        base = tile[at // g.record * g.record + g.base_at]
+        scale = scale_value(max(0, base - (tile[at] >> 3)))
+        return scale, scale * zero_points(g.bits)[tile[at] & 7]
+    word = struct.unpack_from("<H", tile, at)[0]
     scale = scale_value(word >> 9)
     zero = word & 511
     return scale, scale * (zero - 512 if zero > 255 else zero)
+
+
+def joined(scale, zero, used):
+    """The same of codes that are joined with so many bits of refinement."""
+    return (scale / (1 << used), f32_of(zero - 0.5 * scale)) if used else (scale, zero)
 
 
 def scale_value(i):
@@ -230,11 +262,11 @@ def zero_points(bits):
     return [-(2 ** (bits - 1)) + step * (number - 3) for number in range(8)]
 
 
-def head_means(g):
+def head_means(g, tile):
     count = CELLS * g.dim
     if g.centring == HEADS16:
-        return halves(g.tile[g.head_means_at : g.head_means_at + 2 * count])
-    return [half_byte(byte) for byte in g.tile[g.head_means_at : g.head_means_at + count]]
+        return halves(tile[g.head_means_at : g.head_means_at + 2 * count])
+    return [half_byte(byte) for byte in tile[g.head_means_at : g.head_means_at + count]]
 
 
 def saturated(x):
@@ -242,27 +274,41 @@ def saturated(x):
     return min(max(x, -65504.0), 65504.0)
 
 
-def decode(g):
-    """The bytes of the rows that the tile of `g` stands for."""
-    tokens = [half_byte(g.tile[g.mean_at(c)]) for c in range(g.width)] if g.centring == TOKENS else None
-    heads = head_means(g) if g.centres_heads else None
-    rows = [[] for _ in range(CELLS)]
+def decode_head(g, tile, refinement, head):
+    """The values of a head as codes and words have them: a list for each cell."""
+    widths = head_widths(g, tile, head) if g.quarters else None
+    codes = head_codes(g, tile, head, widths)
+    used = [g.fine_used(widths[d // SPAN] if widths else g.bits) if refinement else 0 for d in range(g.dim)]
+    fine = unpack(refinement, g.fine_at(head), g.fine_bits, g.dim) if refinement else [0] * len(codes)
+    tokens = None
+    if g.centring == TOKENS:
+        tokens = [half_byte(tile[g.mean_at(head * g.dim + d)]) for d in range(g.dim)]
+    cells = []
+    for t in range(CELLS):
+        words = [joined(*word_values(g, tile, g.word_at(t, head * g.dim + d)), used[d]) for d in range(g.dim)]
+        offsets = [zero for _, zero in words]
+        if tokens and not g.by_token:
+            offsets = f32([zero + mean for zero, mean in zip(offsets, tokens)])
+        places = [g.place(t, d) for d in range(g.dim)]
+        x = f32([words[d][0] * ((codes[i] << used[d]) + fine[i]) for d, i in enumerate(places)])
+        x = f32([a + b for a, b in zip(x, offsets)])
+        cells.append(f32([a + mean for a, mean in zip(x, tokens)]) if tokens and g.by_token else x)
+    return cells
+
+
+def decode(g, tile, refinement=b"", units=None):
+    """The bytes of the rows that a tile stands for, with its refinement if that is given; of some units."""
+    heads = head_means(g, tile) if g.centres_heads else None
+    rows = [[0.0] * g.width for _ in range(CELLS)]
+    per_unit = g.unit // g.dim
     for head in range(g.heads):
-        codes = head_codes(g, head)
+        if units is not None and head // per_unit not in units:
+            continue
+        cells = decode_head(g, tile, refinement, head)
         for t in range(CELLS):
-            if not g.written(t):
-                rows[t] += [0.0] * g.dim
-                continue
-            columns = range(head * g.dim, (head + 1) * g.dim)
-            words = [word_values(g, g.word_at(t, c)) for c in columns]
-            offsets = [zero for _, zero in words]
-            if tokens and not g.by_token:
-                offsets = f32([zero + tokens[c] for zero, c in zip(offsets, columns)])
-            x = f32([scale * codes[g.place(t, d)] for d, (scale, _) in enumerate(words)])
-            x = f32([a + b for a, b in zip(x, offsets)])
-            if tokens and g.by_token:
-                x = f32([a + tokens[c] for a, c in zip(x, columns)])
-            if heads:
-                x = f32([a + b for a, b in zip(x, heads[t * g.dim : (t + 1) * g.dim])])
-            rows[t] += hadamard(x, g.block)
+            if g.written(t):
+                x = cells[t]
+                if heads:
+                    x = f32([a + b for a, b in zip(x, heads[t * g.dim : (t + 1) * g.dim])])
+                rows[t][head * g.dim : (head + 1) * g.dim] = hadamard(x, g.block)
     return struct.pack(f"<{CELLS * g.width}H", *[half(saturated(x)) for row in rows for x in row])

@@ -6,63 +6,11 @@ decode.py says how binary32 comes about. Lists are rounded at once, an operation
 import math
 import struct
 
-from decode import (
-    CELLS,
-    HEADS16,
-    NONE,
-    SPAN,
-    TOKENS,
-    decode,
-    f32,
-    f32_of,
-    hadamard,
-    half,
-    half_byte,
-    halves,
-    planes,
-    scale_value,
-    sections,
-    zero_points,
-)
+from decode import CELLS, HEADS16, SPAN, TOKENS, decode, f32, f32_of, hadamard, half, half_byte, halves, planes, sections
+from groups import Group, finite_half, fitting_scale, quantise16, quantise32, quantise_narrow
 
-SCALES = [scale_value(i) for i in range(128)]
-INVERSES = f32([1 / s for s in SCALES])
-FINER = {2: 6, 3: 4, 4: 3, 5: 2, 6: 1, 8: 1}
-RELATIVE = 2.0**-11 * 258 / 256
 NOISE = 3 * 2.0**-12
-LIMIT = f32_of(0.2)
-NARROWER = f32_of(0.045)
 LESS = {1: f32_of(0.35), 2: f32_of(0.1225)}
-
-
-def index_of(y):
-    """The least index whose scale is at least y."""
-    for i, scale in enumerate(SCALES):
-        if scale >= y:
-            return i
-    return 127
-
-
-def clamp(x, low, high):
-    return max(low, min(high, x))
-
-
-class Group:
-    """Values with one word, and what they have in common."""
-
-    def __init__(self, x, noise):
-        self.x = x
-        self.noise = noise
-        self.low = min(x)
-        self.high = max(x)
-        self.size = max(abs(self.low), abs(self.high))
-        self.tolerance = f32_of(f32_of(f32_of(RELATIVE * self.size) + 2.0**-25) + noise)
-
-    def multiples(self, i):
-        """The values in steps of a scale, before and after they are rounded to integers."""
-        inverse = INVERSES[i]
-        v = f32([x * inverse for x in self.x])
-        return v, [round(a) for a in v]
 
 
 # ---- 1: rows ----
@@ -87,12 +35,6 @@ def replace(g, rows):
             value = stand_in([rows[t][c] for t in written])
             for t in written:
                 rows[t][c] = rows[t][c] if math.isfinite(rows[t][c]) else value
-
-
-def finite_half(value):
-    """The bits of a value that is rounded to f16, or those of the largest."""
-    bits = half(value)
-    return bits - (bits & 0x7FFF == 0x7C00)
 
 
 def store_mean(g, tile, at, value):
@@ -156,210 +98,52 @@ def spread_of(rows, written, first):
     return spread if math.isfinite(spread) else 0.0
 
 
-def choose_widths(g, rows, head, tile):
+def grid_widths(g, rows, noise, head):
+    """The least widths of the spans with which all channels lie on multiples of a scale, or None."""
+    cells = [t for t in range(CELLS) if g.written(t)]
+    widths = []
+    for s in range(0, g.dim // SPAN, 2):
+        columns = [head * g.dim + s * SPAN + d for d in range(2 * SPAN)]
+        side = channel_groups(g, rows, noise, cells, columns) if cells else []
+        top = max((group.size for _, group in side), default=0)
+        tops = [grid_top(group, top) for _, group in side] or [0] * (2 * SPAN)
+        if None in tops:
+            return None
+        for first in (0, SPAN):
+            most = max(tops[first : first + SPAN])
+            widths.append(next(w for w in (2, 3, 4, 5, 6, 8) if most < 1 << w))
+    return widths if sum(widths) <= g.budget() else None
+
+
+def grid_top(group, top):
+    """The largest code that a group has where it lies on multiples of a scale, or None."""
+    if group.zero:
+        return 0
+    i = fitting_scale(group, 255, top)
+    n = group.multiples(i)[1] if i is not None else None
+    return max(n) - min(n) if n else None
+
+
+def choose_widths(g, rows, noise, head, tile):
     """The widths of the spans of a head; writes them."""
     written = [t for t in range(CELLS) if g.written(t)]
     spreads = [spread_of(rows, written, head * g.dim + d) for d in range(0, g.dim, SPAN)]
     widths = [2] * len(spreads)
+    least = (grid_widths(g, rows, noise, head) if g.settles else None) or widths
     while True:
-        left = g.budget() - sum(widths)
+        left = g.budget() - sum(max(width, low) for width, low in zip(widths, least))
+        raised = [s for s, width in enumerate(widths) if width < least[s]]
         open_spans = [s for s, width in enumerate(widths) if width < 6 and left > 0 or width == 6 and left > 1]
-        if not open_spans:
+        if not raised and not open_spans:
             break
         # The first of equals is what max() finds.
-        s = max(open_spans, key=lambda s: spreads[s])
+        s = raised[0] if raised else max(open_spans, key=lambda s: spreads[s])
         step = 2 if widths[s] == 6 else 1
         widths[s] += step
         spreads[s] = f32_of(spreads[s] * LESS[step])
     for s, width in enumerate(widths):
         tile[g.widths_of(head) + s // 2] |= width << s % 2 * 4
     return widths
-
-
-# ---- 3 and 4: words of 16 bits ----
-
-
-def fitting_scale(group, levels, top):
-    """The index of the largest scale on whose multiples all values lie, or None."""
-    span = f32_of(f32_of(group.high - group.low) - 2 * group.tolerance)
-    least = index_of(max(f32_of(span / levels), f32_of(1.5 * group.noise)))
-    for i in range(index_of(top), least - 1, -1):
-        low, high = round(f32_of(group.low * INVERSES[i])), round(f32_of(group.high * INVERSES[i]))
-        if high - low <= levels and -256 <= low <= 255:
-            limit = min(f32_of(group.tolerance * INVERSES[i]), LIMIT)
-            if all(abs(a - n) <= limit for a, n in zip(*group.multiples(i))):
-                return i
-    return None
-
-
-def search(g, group, bits):
-    """Index and zero point of the least error."""
-    levels = (1 << bits) - 1
-    start = index_of(f32_of(f32_of(group.high - group.low) / levels))
-    least = index_of(max(f32_of(group.high / 255), f32_of(group.low / -256), f32_of(3 * group.noise)))
-    best, found, tried = math.inf, None, set()
-    middle = f32_of(0.5 * f32_of(group.low + group.high))
-    for step in range(1, -(FINER[bits] if g.minimises else 0) - 1, -1):
-        i = min(127, max(0, start + step, least))
-        _, n = group.multiples(i)
-        for shift in (0, 1, -1):
-            zero = round(f32_of(f32_of(middle * INVERSES[i]) - 0.5 * levels))
-            zero = clamp(zero + shift, -256, 255)
-            if (i, zero) in tried:
-                continue
-            tried.add((i, zero))
-            near = [SCALES[i] * (clamp(a - zero, 0, levels) + zero) for a in n]
-            error = sum_of_squares(f32([x - y for x, y in zip(group.x, near)]), best)
-            if error < best:
-                best, found = error, (i, zero)
-    return found
-
-
-def sum_of_squares(d, enough):
-    """In ascending order; as it never falls, the rest does not matter once it has reached `enough`."""
-    total = 0.0
-    for square in f32([a * a for a in d]):
-        total = f32_of(total + square)
-        if total >= enough:
-            break
-    return total
-
-
-def quantise16(g, group, bits, top):
-    """Word and codes of a group."""
-    levels = (1 << bits) - 1
-    i = fitting_scale(group, levels, top)
-    if i is not None:
-        _, n = group.multiples(i)
-        zero = min(n)
-        codes = [a - zero for a in n]
-    else:
-        i, wanted = search(g, group, bits)
-        _, n = group.multiples(i)
-        zero = clamp(max(min(n), wanted), -256, 255)
-        codes = [clamp(a - zero, 0, wanted + levels - zero) for a in n]
-    return struct.pack("<H", i << 9 | zero & 511), codes
-
-
-# ---- words of 8 bits ----
-
-
-class Zeros:
-    """The zero points of a width."""
-
-    def __init__(self, bits):
-        self.all = zero_points(bits)
-        self.step = self.all[1] - self.all[0]
-        self.fine = min(1.0, self.step)
-
-    def below(self, least):
-        """The largest one, of those a whole number of steps of the scale away, that is not above `least`."""
-        return max((z for z in self.all if z <= least and (least - z) % 1 == 0), default=None)
-
-
-def on_phase(group, i, phase):
-    """The values in steps of a scale, from a phase on, before and after they are rounded."""
-    v = f32([a - phase for a in group.multiples(i)[0]])
-    return v, [round(a) for a in v]
-
-
-def fitting_narrow(group, levels, zeros, top, floor):
-    """Index and phase of the largest scale that the values lie on, or None."""
-    span = f32_of(f32_of(group.high - group.low) - 2 * group.tolerance)
-    least = index_of(max(f32_of(span / levels), f32_of(1.5 / zeros.fine * group.noise)))
-    for i in range(index_of(f32_of(top / zeros.fine)), max(least, floor) - 1, -1):
-        for phase in (0.0, 0.5) if zeros.step < 1 else (0.0,):
-            limit = min(f32_of(group.tolerance * INVERSES[i]), f32_of(LIMIT * zeros.fine))
-            low, high = (round(f32_of(f32_of(x * INVERSES[i]) - phase)) + phase for x in (group.low, group.high))
-            zero = zeros.below(low)
-            if zero is not None and high - zero <= levels:
-                if all(abs(a - n) <= limit for a, n in zip(*on_phase(group, i, phase))):
-                    return i, phase
-    return None
-
-
-def search_narrow(g, group, levels, zeros, floor):
-    """Index and zero point of the least error."""
-    ends = max(f32_of(group.high / (zeros.all[-1] + levels)), f32_of(group.low / zeros.all[0]))
-    start = index_of(max(f32_of(f32_of(group.high - group.low) / levels), ends))
-    least = max(floor, index_of(f32_of(3 / zeros.fine * group.noise)))
-    middle = f32_of(0.5 * f32_of(group.low + group.high))
-    best, found = math.inf, None
-    for step in range(1, -(FINER[g.bits] if g.minimises else 0) - 1, -1):
-        i = min(127, max(start + step, least))
-        v = group.multiples(i)[0]
-        wanted = f32_of(f32_of(middle * INVERSES[i]) - (0.5 * levels + zeros.all[0])) / zeros.step
-        for shift in (0, 1, -1):
-            zero = zeros.all[clamp(round(wanted) + shift, 0, 7)]
-            codes = f32([a - zero for a in v])
-            d = f32([a - clamp(round(a), 0, levels) for a in codes])
-            error = f32_of(f32_of(sum_of_squares(d, math.inf) * SCALES[i]) * SCALES[i])
-            if error < best:
-                best, found = error, (i, zero)
-    return found
-
-
-def quantise8(g, group, top, floor):
-    """Index (None: a group of zeros), number of the zero point, and codes of a group."""
-    levels = (1 << g.bits) - 1
-    zeros = Zeros(g.bits)
-    if group.size <= group.tolerance:
-        return None, 3, [1 << g.bits - 1] * len(group.x)
-    fit = fitting_narrow(group, levels, zeros, top, floor)
-    if fit:
-        i, phase = fit
-        n = on_phase(group, i, phase)[1]
-        zero = zeros.below(min(n) + phase)
-        codes = [round(a + phase - zero) for a in n]
-    else:
-        i, wanted = search_narrow(g, group, levels, zeros, floor)
-        phase = wanted % 1
-        n = on_phase(group, i, phase)[1]
-        zero = zeros.below(max(min(n) + phase, wanted))
-        codes = [round(clamp(a + phase - zero, 0, wanted + levels - zero)) for a in n]
-    return i, zeros.all.index(zero), codes
-
-
-def quantise_narrow(g, sides, tile):
-    """Words and bases of all groups; yields their places and codes."""
-    units = {}
-    for side in sides:
-        units.setdefault(side[0][0][0][1] // g.unit, []).append(side)
-    for unit, of_unit in units.items():
-        for floor in (0, None):
-            if floor is None:
-                floor = max(0, base - 31)
-            done = []
-            for side in of_unit:
-                top = max(group.size for _, group in side)
-                done += [(places, quantise8(g, group, top, floor)) for places, group in side]
-            base = max((i for _, (i, _, _) in done if i is not None), default=0)
-        tile[unit * g.record + g.base_at] = base
-        for places, (i, number, codes) in done:
-            tile[g.word_at(*places[0])] = (31 if i is None else base - i) << 3 | number
-            yield places, codes
-
-
-# ---- words of 32 bits ----
-
-
-def quantise32(g, group):
-    levels = (1 << g.bits) - 1
-    best, found = math.inf, None
-    for k in range(12 if g.minimises else 1):
-        narrower = f32_of(1 - f32_of(NARROWER * k))
-        extent = f32_of(f32_of(f32_of(group.high - group.low) / 2) * narrower)
-        middle = f32_of(f32_of(group.low + group.high) / 2)
-        word = struct.pack("<2H", finite_half(f32_of(2 * extent / levels)), finite_half(f32_of(middle - extent)))
-        scale, zero = halves(word)
-        inverse = f32_of(1 / scale) if scale else 0.0
-        v = f32([x - zero for x in group.x])
-        codes = [clamp(round(a), 0, levels) for a in f32([a * inverse for a in v])]
-        near = f32([zero + y for y in f32([scale * q for q in codes])])
-        error = sum_of_squares(f32([x - y for x, y in zip(group.x, near)]), best)
-        if found is None or error < best:
-            best, found = error, (word, codes)
-    return found
 
 
 # ---- tiles ----
@@ -374,10 +158,10 @@ def channel_groups(g, rows, noise, cells, columns):
     return side
 
 
-def groups_of(g, rows, noise):
+def groups_of(g, rows, noise, columns):
     """Lists of groups that are coded side by side, each with the places (cell, column) of its values."""
     if g.by_token:
-        for first in range(0, g.width, g.group_values):
+        for first in range(columns.start, columns.stop, g.group_values):
             heads = range(first // g.dim, (first + g.group_values - 1) // g.dim + 1)
             for start in range(0, CELLS, 16):
                 side = []
@@ -389,7 +173,7 @@ def groups_of(g, rows, noise):
         return
     for first in range(0, CELLS, g.group_values):
         cells = [t for t in range(first, first + g.group_values) if g.written(t)]
-        for start in range(0, g.width if cells else 0, 16):
+        for start in range(columns.start, columns.stop if cells else 0, 16):
             yield channel_groups(g, rows, noise, cells, range(start, start + 16))
 
 
@@ -415,64 +199,143 @@ def pack(ordered, bits, tile, at):
     return at
 
 
-def pack_head(g, codes, head, widths, tile):
-    """Writes the codes of a head, which are those of cells and columns."""
-    ordered = [0] * (CELLS * g.dim)
+def ordered(g, codes, head):
+    """The codes of a head, which are those of cells and columns, in the order of the format."""
+    out = [0] * (CELLS * g.dim)
     for t in range(CELLS):
         for d in range(g.dim):
-            ordered[g.place(t, d)] = codes[t][head * g.dim + d]
+            out[g.place(t, d)] = codes[t][head * g.dim + d]
+    return out
+
+
+def pack_head(g, codes, head, widths, tile):
+    """Writes the codes of a head."""
+    codes = ordered(g, codes, head)
     at = g.head_at(head)
     if not widths:
-        pack(ordered, g.bits, tile, at)
+        pack(codes, g.bits, tile, at)
         return
     size = CELLS * SPAN
     for bits, spans in sections(widths):
-        at = pack([q for s in spans for q in ordered[s * size : (s + 1) * size]], bits, tile, at)
+        at = pack([q for s in spans for q in codes[s * size : (s + 1) * size]], bits, tile, at)
 
 
-def encode_once(g, data):
+def encode_once(g, data, units):
+    """Records of some units, their refinement, and whether that is the middle throughout."""
     tile = bytearray(g.size)
+    refinement = bytearray(g.fine * (g.width // g.unit))
     values = halves(data)
     rows = [values[t * g.width : (t + 1) * g.width] for t in range(CELLS)]
     replace(g, rows)
     rows = [hadamard(row, g.block) if g.written(t) else [0.0] * g.width for t, row in enumerate(rows)]
     noise = [noise_of(g, row) for row in rows]
     centre(g, rows, tile)
-    codes = [[0] * g.width for _ in range(CELLS)]
-    widths = [choose_widths(g, rows, head, tile) if g.quarters else None for head in range(g.heads)]
+    codes, fine = ([[0] * g.width for _ in range(CELLS)] for _ in range(2))
+    columns = range(units.start * g.unit, units.stop * g.unit)
+    heads = range(columns.start // g.dim, columns.stop // g.dim)
+    widths = {h: choose_widths(g, rows, noise, h, tile) if g.quarters else None for h in heads}
     if g.quarters:
-        sides = [side for h in range(g.heads) for side in span_groups(g, rows, noise, widths[h], h)]
+        sides = [side for h in heads for side in span_groups(g, rows, noise, widths[h], h)]
     else:
-        sides = [(g.bits, side) for side in groups_of(g, rows, noise)]
+        sides = [(g.bits, side) for side in groups_of(g, rows, noise, columns)]
+    done = []
     if g.scale_bits == 8:
-        for places, of_group in quantise_narrow(g, [side for _, side in sides], tile):
-            for (t, c), code in zip(places, of_group):
-                codes[t][c] = code
+        done = list(quantise_narrow(g, [side for _, side in sides], tile))
         sides = []
     for bits, side in sides:
         top = max(group.size for _, group in side)
         for places, group in side:
-            word, of_group = quantise16(g, group, bits, top) if g.scale_bits == 16 else quantise32(g, group)
+            word, *rest = quantise16(g, group, bits, top) if g.scale_bits == 16 else quantise32(g, group)
             at = g.word_at(*places[0])
             tile[at : at + len(word)] = word
-            for (t, c), code in zip(places, of_group):
-                codes[t][c] = code
-    for head in range(g.heads):
+            done.append((places, *rest))
+    for places, of_group, fine_of_group, _ in done:
+        for (t, c), code, more in zip(places, of_group, fine_of_group):
+            codes[t][c] = code
+            fine[t][c] = more if g.written(t) else 0
+    for head in heads:
         pack_head(g, codes, head, widths[head], tile)
-    return bytes(tile)
+        if g.fine_bits:
+            pack(ordered(g, fine, head), g.fine_bits, refinement, g.fine_at(head))
+    return bytes(tile), bytes(refinement), all(whole for *_, whole in done)
+
+
+def mixed(g, unit, tile, following, refined, base):
+    """Rows without refinement where another word came of them, or None if all are."""
+    at = unit * g.record
+    widths = slice(at + g.widths_at, at + g.codes_at)
+    if not g.by_token and g.rotates or tile[widths] != following[widths]:
+        return None
+    rows = bytearray(base)
+    for t in range(CELLS):
+        columns = range(unit * g.unit, (unit + 1) * g.unit)
+        same = [word_of(g, tile, t, c) == word_of(g, following, t, c) for c in columns]
+        for c, kept in zip(columns, same):
+            if all(same) if g.by_token else kept:
+                place = slice(2 * (t * g.width + c), 2 * (t * g.width + c) + 2)
+                rows[place] = refined[place]
+    return bytes(rows)
+
+
+def word_of(g, tile, t, column):
+    """What tells words apart: where they have 8 bits, index and number of the zero point."""
+    at = g.word_at(t, column)
+    if g.scale_bits == 8:
+        return tile[at // g.record * g.record + g.base_at] - (tile[at] >> 3), tile[at] & 7
+    return tile[at : at + 2]
+
+
+def settle(g, unit, rows):
+    """The record of a unit, in a tile, and its refinement, which encode to themselves; and the rounds it took."""
+    units = range(unit, unit + 1)
+    now = encode_once(g, rows, units)[:2]
+    for count in range(32):
+        refined = decode(g, *now, units) if g.fine_bits else b""
+        if g.fine_bits and count < 8:
+            following = encode_once(g, refined, units)[:2]
+            if following != now:
+                now = following
+                continue
+        base = decode(g, now[0], b"", units)
+        *following, whole = encode_once(g, base, units)
+        same_fine = not g.fine_bits or whole and (count < 8 or following[1] == now[1])
+        if following[0] == now[0] and same_fine:
+            break
+        mix = mixed(g, unit, now[0], following[0], refined, base) if g.fine_bits and count < 8 else None
+        now = encode_once(g, mix, units)[:2] if mix else tuple(following)
+    return *now, count + 1
+
+
+def zero_cells(g, rows):
+    """The mask of the written cells whose rows hold nothing but zeros."""
+    size = 2 * g.width
+    cells = (t for t in range(CELLS) if g.written(t) and not any(halves(rows[t * size : (t + 1) * size])))
+    return sum(1 << t for t in cells)
+
+
+def encode_cells(g):
+    """The same of the cells in the mask."""
+    n = g.width // g.unit
+    if not g.settles:
+        return *encode_once(g, g.rows, range(n))[:2], 1
+    tile, refinement, rounds = bytearray(g.size), bytearray(g.fine * n), 0
+    for unit in range(n):
+        of_unit, fine, count = settle(g, unit, g.rows)
+        record, part = (slice(unit * size, (unit + 1) * size) for size in (g.record, g.fine))
+        tile[record], refinement[part] = of_unit[record], fine[part]
+        rounds = max(rounds, count)
+    return bytes(tile), bytes(refinement), rounds
 
 
 def encode(g):
-    """The tile that the rows of `g` give, and how often it took encoding."""
-    tile = encode_once(g, g.rows)
-    rounds = 1
-    golden = g.tile
-    while g.centring == NONE and g.scale_bits != 32 and rounds <= 32:
-        g.tile = tile
-        following = encode_once(g, decode(g))
-        rounds += 1
-        if following == tile:
+    """The tile that the rows of `g` give, its refinement, its mask, and the most rounds that a unit took."""
+    golden, g.mask = g.mask, g.rows_mask
+    while True:
+        tile, refinement, rounds = encode_cells(g)
+        zeros = zero_cells(g, decode(g, tile)) if g.settles else 0
+        zeros |= zero_cells(g, decode(g, tile, refinement)) if g.fine_bits else 0
+        if not zeros:
             break
-        tile = following
-    g.tile = golden
-    return tile, rounds
+        g.mask &= ~zeros
+    mask, g.mask = g.mask, golden
+    return tile, refinement, mask, rounds

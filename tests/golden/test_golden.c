@@ -3,28 +3,14 @@
  * has.   test_golden DIR, of the files; `test_golden --write DIR` makes them anew; README.md says when that
  * is right.
  */
+#include "golden.h"
 #include "rows.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-enum { CELLS = TADA_TILE_CELLS, FORMAT_VERSION = 4 };
+enum { FORMAT_VERSION = 5 };
 
 static const char *folder; /* with the files */
-
-/* The start of a golden file; without padding, and little-endian as the tile itself. */
-typedef struct golden_header {
-    char magic[8];
-    uint32_t version, kind, bits, group, centring, rotation, axis, scale, search, width, head_dim, tile_bytes;
-    uint64_t mask;
-} golden_header;
-
-_Static_assert(sizeof(golden_header) == 64, "the header must have no padding");
 
 typedef struct golden_case {
     const char *name;
@@ -144,61 +130,23 @@ static golden_header header_of(const golden_case *g, const tada_codec *c)
         .width = (uint32_t)c->layout.width,
         .head_dim = (uint32_t)c->layout.head_dim,
         .tile_bytes = (uint32_t)tada_cold_bytes(r, c->layout.width, 0),
+        .fine_bits = (uint32_t)c->layout.fine_bits,
+        .fine_bytes = (uint32_t)((size_t)c->layout.n_units * c->layout.fine_bytes),
         .mask = g->mask,
     };
     memcpy(header.magic, "TADAGOLD", sizeof header.magic);
     return header;
 }
 
-/* A golden file in memory: header, rows, tile, decoded rows. */
-typedef struct golden {
-    tada_codec codec;
-    size_t row_bytes, tile_bytes, bytes;
-    uint16_t *rows;
-    uint8_t *tile;
-    uint8_t *decoded; /* after a tile of any number of bytes */
-    uint8_t *memory;
-} golden;
-
-static golden golden_alloc(const tada_codec *c)
+/* All that follows from the rows; returns the mask of the tile. */
+static uint64_t golden_fill(golden *f, uint64_t mask)
 {
-    golden f = {.codec = *c};
-    f.row_bytes = (size_t)CELLS * 2 * (size_t)c->layout.width;
-    f.tile_bytes = tada_cold_bytes(&c->recipe, c->layout.width, 0);
-    f.bytes = sizeof(golden_header) + 2 * f.row_bytes + f.tile_bytes;
-    f.memory = calloc(1, f.bytes);
-    assert_non_null(f.memory);
-    f.rows = (uint16_t *)(void *)(f.memory + sizeof(golden_header));
-    f.tile = (uint8_t *)f.rows + f.row_bytes;
-    f.decoded = f.tile + f.tile_bytes;
-    return f;
-}
-
-/* rows: anywhere. */
-static void encode(const golden *f, const void *rows, uint64_t mask, uint8_t *tile)
-{
-    uint16_t *aligned = malloc(f->row_bytes);
-    float *scratch = aligned_alloc(64, (tada_tile_encode_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
-    assert_non_null(scratch);
-    assert_non_null(aligned);
-    memcpy(aligned, rows, f->row_bytes);
-    tada_cold cold = tada_cold_make(&f->codec, tile);
-    tada_tile_encode(&f->codec, aligned, mask, &cold, scratch);
-    free(aligned);
-    free(scratch);
-}
-
-static void decode(const golden *f, const uint8_t *tile, uint64_t mask, void *rows)
-{
-    uint16_t *aligned = malloc(f->row_bytes);
-    float *scratch = aligned_alloc(64, (tada_tile_scratch(&f->codec) * sizeof(float) + 63) / 64 * 64);
-    assert_non_null(scratch);
-    assert_non_null(aligned);
-    tada_cold cold = tada_cold_make(&f->codec, (uint8_t *)tile);
-    tada_tile_decode(&f->codec, &cold, mask, aligned, scratch);
-    memcpy(rows, aligned, f->row_bytes);
-    free(aligned);
-    free(scratch);
+    mask = encode(f, f->rows, mask, f->tile, f->fine_bytes ? f->fine : NULL);
+    if (f->fine_bytes) {
+        decode(f, f->tile, f->fine, mask, f->refined);
+    }
+    decode(f, f->tile, NULL, mask, f->decoded);
+    return mask;
 }
 
 /* The file that a case gives with the selected kernel set. */
@@ -207,15 +155,14 @@ static golden golden_make(const golden_case *g)
     tada_codec c = codec_of(g);
     golden f = golden_alloc(&c);
     golden_header header = header_of(g, &c);
-    memcpy(f.memory, &header, sizeof header);
     /* The first numbers, of a few, with which the tiles depend on the search's finest scale and its limits.
      */
     make_rows(&c, 5001 + (uint64_t)(g - cases), f.rows);
     if (strstr(g->name, "nonfinite")) {
         spoil_rows(&c, f.rows);
     }
-    encode(&f, f.rows, g->mask, f.tile);
-    decode(&f, f.tile, g->mask, f.decoded);
+    header.tile_mask = golden_fill(&f, g->mask);
+    memcpy(f.memory, &header, sizeof header);
     return f;
 }
 
@@ -252,15 +199,14 @@ static uint32_t crc32(uint32_t crc, const void *data, size_t n)
     return ~crc;
 }
 
-/* What a case adds to a checksum: its tile and its decoded rows. */
+/* What a case adds to a checksum: its tile and refinement, and the rows decoded with it and without. */
 static uint32_t add_case(uint32_t crc, const golden_case *g, uint64_t seed)
 {
     tada_codec c = codec_of(g);
     golden f = golden_alloc(&c);
     make_rows(&c, seed, f.rows);
-    encode(&f, f.rows, g->mask, f.tile);
-    decode(&f, f.tile, g->mask, f.decoded);
-    crc = crc32(crc32(crc, f.tile, f.tile_bytes), f.decoded, f.row_bytes);
+    golden_fill(&f, g->mask);
+    crc = crc32(crc, f.tile, f.bytes - (size_t)(f.tile - f.memory));
     free(f.memory);
     return crc;
 }
@@ -326,9 +272,9 @@ static bool each_narrow_line(bool (*visit)(const char *line, void *context), voi
 
 /*
  * All recipes with groups of up to 64, too many for a file each: a line of recipes.txt for each kind, width
- * of the codes, axis, group and centring; in it a checksum for each rotation and kind of scale, over tile and
- * decoded rows with either search. Then adaptive widths, and words of 8 bits. `visit` gets one line at a
- * time.
+ * of the codes, axis, group and centring; in it a checksum for each rotation and kind of scale, over tile,
+ * refinement and decoded rows with either search. Then adaptive widths, and words of 8 bits. `visit` gets one
+ * line at a time.
  */
 static bool each_line(bool (*visit)(const char *line, void *context), void *context)
 {
@@ -454,15 +400,30 @@ static void golden_tiles(void **unused)
         for (int i = 0; i < N_CASES; i++) {
             const golden_case *g = &cases[i];
             golden want = golden_read(g), got = golden_make(g);
+            const tada_recipe *r = &want.codec.recipe;
+            uint64_t mask = ((const golden_header *)(const void *)want.memory)->tile_mask;
+            bool settles = r->scale != TADA_SCALE_32 && r->centring == TADA_CENTRE_NONE;
+            uint8_t *fine = want.fine_bytes ? got.fine : NULL;
             same(sets[s], g->name, "header", got.memory, want.memory, sizeof(golden_header));
             same(sets[s], g->name, "rows", got.rows, want.rows, want.row_bytes);
             same(sets[s], g->name, "tile", got.tile, want.tile, want.tile_bytes);
+            same(sets[s], g->name, "refinement", got.fine, want.fine, want.fine_bytes);
             /* From the golden tile, so that decoding is judged apart from encoding. */
-            decode(&want, want.tile, g->mask, got.decoded);
+            decode(&want, want.tile, NULL, mask, got.decoded);
             same(sets[s], g->name, "decoded rows", got.decoded, want.decoded, want.row_bytes);
-            if (want.codec.recipe.scale != TADA_SCALE_32 && want.codec.recipe.centring == TADA_CENTRE_NONE) {
-                encode(&want, want.decoded, g->mask, got.tile);
+            if (settles) {
+                encode(&want, want.decoded, mask, got.tile, NULL);
                 same(sets[s], g->name, "tile encoded again", got.tile, want.tile, want.tile_bytes);
+            }
+            if (fine) {
+                decode(&want, want.tile, want.fine, mask, got.refined);
+                same(sets[s], g->name, "refined rows", got.refined, want.refined, want.refined_bytes);
+                encode(&want, want.refined, mask, got.tile, fine);
+                same(sets[s], g->name, "tile encoded from refined rows", got.tile, want.tile,
+                     want.tile_bytes);
+                same(sets[s], g->name, "refinement encoded again", got.fine, want.fine, want.fine_bytes);
+                encode(&want, want.rows, g->mask, got.tile, NULL);
+                same(sets[s], g->name, "tile without refinement", got.tile, want.tile, want.tile_bytes);
             }
             free(want.memory);
             free(got.memory);
@@ -513,6 +474,7 @@ static void check_fits(const tada_recipe *r)
                 size_t bytes = (size_t)l.n_units * l.record_bytes + l.head_means_bytes;
                 assert_in_range(bytes, 1, tada_cold_bytes(r, width, 0));
                 assert_in_range(bytes, 1, tada_cold_bytes(r, width, dim));
+                assert_in_range(l.fine_bytes, 0, l.record_bytes);
             }
         }
     }

@@ -190,6 +190,13 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     static float x[TOTAL * WIDTH];
     static int64_t cells[TOTAL];
     static uint8_t chosen[TOTAL];
+    static int32_t deltas[TOTAL];
+    const tada_rope rope = {.n_dims = HEAD,
+                            .n_heads = WIDTH / HEAD,
+                            .head_stride = HEAD,
+                            .freq_base = 10000,
+                            .freq_scale = 1,
+                            .attn_factor = 1};
     const int64_t marks[] = {70, 71, 130};
     (void)text;
     for (int i = 0; i < TOTAL * WIDTH; i++) {
@@ -198,6 +205,8 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     for (int i = 0; i < TOTAL; i++) {
         cells[i] = i;
         chosen[i] = i % 3 == 0;
+        /* The first tile moves as one. */
+        deltas[i] = i < 64 ? 5 : i % 2;
     }
     watch(plane, TOTAL);
     /* Most of the first stream, then a cold tile is opened and the second stream gets rows. */
@@ -216,6 +225,8 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     TRY(tada_plane_settle(plane, threads_of(1), NULL));
     watch(plane, TOTAL);
     TRY(tada_plane_edit(plane, chosen, turn_rows, NULL, threads_of(2), &error));
+    watch(plane, TOTAL);
+    TRY(tada_plane_shift(plane, &rope, deltas, threads_of(2), &error));
     watch(plane, CELLS);
     watched.rest_is_empty = true;
     TRY(tada_plane_copy_stream(plane, pool, 0, 1, threads_of(2), &error));
