@@ -68,6 +68,21 @@ static void check_again(const char *text, const tada_spec *spec)
     }
 }
 
+/* No option may be given twice. */
+static void check_twice(const char *text)
+{
+    char twice[512];
+    tada_spec spec;
+    const char *last = strrchr(text, ':');
+    if (tada_spec_plan_path(text) || !last || !strchr(last, '=')) {
+        return;
+    }
+    snprintf(twice, sizeof twice, "%s%s", text, last);
+    if (tada_spec_parse(twice, &spec, NULL) == TADA_OK) {
+        fuzz_fail("'%s' is accepted", twice);
+    }
+}
+
 /* Shapes of every kind: sizes that fit together, and no plane in too little memory. */
 static void check_sizes(const tada_spec *spec)
 {
@@ -105,6 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fuzz_fail("'%s' is a plan, or not", text);
         }
         check_again(text, &spec);
+        check_twice(text);
         check_sizes(&spec);
     } else if (memcmp(&spec, &before, sizeof spec) != 0 || strlen(error.text) < 10 ||
                tada_spec_parse(text, &spec, NULL) == TADA_OK) {

@@ -10,6 +10,8 @@
  * Unless a function says otherwise: no argument may be NULL, pointers stay owned by the caller, one plane may
  * be used by one thread at a time, and different planes may be used at once. f16 is IEEE binary16 held in
  * uint16_t. The library starts no threads: it works on those of its caller (tada_threads, or the jobs).
+ * Numbers may be any: where one is out of range or a size beyond all memory, a function returns an error, 0
+ * or false, or does nothing.
  */
 #ifndef TADA_H
 #define TADA_H
@@ -107,8 +109,8 @@ typedef struct tada_recipe {
     enum tada_scale scale;
     enum tada_search search;
     /* 0: all codes have `bits`. Else widths adapt: each 8 channels of a head have codes of 2 to 6 or 8 bits,
-     * the more the further they vary within a tile, on average so many quarters of a bit (8 to 32). Only for
-     * K with axis channel, groups of 64 and 16-bit scales. */
+     * the more the further they vary within a tile, on average so many quarters of a bit (8 to 32), of which
+     * `bits` is the whole part. Only for K with axis channel, groups of 64 and 16-bit scales. */
     int quarters;
     /* With adaptive widths: what an error in each 8 channels of a row counts for, [width / 8], finite and at
      * least 0; NULL: all the same. Not copied: it must outlive the planes. Only encoding needs it. */
@@ -142,8 +144,9 @@ typedef struct tada_spec {
  * ":window=128", ":window_bits=8|16", ":refine=on|off", ":sinks=4",
  * ":k.widths=equal|adaptive",
  * ":[k.|v.]rotate=none|hadamard", ":[k.|v.]axis=channel|token", ":[k.|v.]centre=none|tokens|heads16|heads8",
- * ":[k.|v.]scale=8|16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N". On an error
- * *spec is unchanged and error->text says what is accepted.
+ * ":[k.|v.]scale=8|16|32", ":[k.|v.]search=minmax|error", ":[k.|v.]group=N", ":[k.|v.]bits=N", each once; one
+ * for both planes may come before one for K or V. Numbers are digits, with a point in every locale. On an
+ * error *spec is unchanged and error->text says what is accepted.
  */
 TADA_API enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error);
 
@@ -189,7 +192,8 @@ TADA_API tada_plan *tada_plan_create(int n_layers);
 TADA_API void tada_plan_free(tada_plan *plan); /* and its weights; NULL is fine */
 /* Whether all of it is sound. */
 TADA_API enum tada_status tada_plan_check(const tada_plan *plan, tada_error *error);
-/* The spec that the plane of a layer (0 to n_layers - 1) follows: give it to tada_plane_create. */
+/* The spec that the plane of a layer (0 to n_layers - 1) follows: give it to tada_plane_create. Of another
+ * layer: zeros, which are no sound spec. */
 TADA_API tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind);
 
 /* The fingerprint of a model whose tensor blk.0.attn_norm.weight has these bytes in f32: FNV-1a of 64 bits.

@@ -4,7 +4,9 @@
  * nor on who does what.
  */
 #include "attention_item.h"
+#include "attention_problem.h"
 #include "lent.h"
+#include "sizes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -51,34 +53,11 @@ static float alibi_slope(const tada_attention *a, int head)
     }
     /* As ggml: powers of two up to the largest power of two of heads, then those between. */
     int low = 1;
-    while (2 * low <= a->n_heads) {
+    while (low <= a->n_heads / 2) {
         low *= 2;
     }
     float m0 = powf(2.0f, -a->max_bias / (float)low), m1 = powf(2.0f, -a->max_bias / 2.0f / (float)low);
     return head < low ? powf(m0, (float)(head + 1)) : powf(m1, (float)(2 * (head - low) + 1));
-}
-
-static const char *problem(const tada_attention *a)
-{
-    const tada_shape *k = &a->k->shape, *v = &a->v->shape;
-    if (a->n_heads < 1 || a->n_heads_kv < 1 || a->n_heads % a->n_heads_kv != 0 || a->k_dim < 1 ||
-        a->v_dim < 1) {
-        return "The query heads must be a multiple of the KV heads, and heads must have values.";
-    }
-    if (a->k_column < 0 || a->v_column < 0 || a->k_head_stride < 0 || a->v_head_stride < 0 ||
-        a->k_column + (int64_t)(a->n_heads_kv - 1) * a->k_head_stride + a->k_dim > k->width ||
-        a->v_column + (int64_t)(a->n_heads_kv - 1) * a->v_head_stride + a->v_dim > v->width) {
-        return "The heads must lie within the rows of the planes.";
-    }
-    if (a->first_stream < 0 || a->n_streams < 0 || a->first_cell < 0 || a->n_cells < 0 || a->n_queries < 0 ||
-        a->first_stream + a->n_streams > k->n_streams || a->first_stream + a->n_streams > v->n_streams ||
-        a->first_cell + a->n_cells > k->n_cells || a->first_cell + a->n_cells > v->n_cells) {
-        return "The cells and streams must exist in both planes.";
-    }
-    if (a->mask && (a->mask_heads < 1 || a->mask_streams < 1)) {
-        return "A mask must have at least one head and one stream.";
-    }
-    return NULL;
 }
 
 static bool is_empty(const tada_attention *a)
@@ -111,7 +90,7 @@ static size_t larger(size_t a, size_t b)
 /* Rounded up to cache lines. */
 static size_t aligned(size_t bytes)
 {
-    return (bytes + 63) / 64 * 64;
+    return tada_size_round(bytes, 64);
 }
 
 static job_size size_of_cut(const tada_cut *c, int n_shares)
@@ -119,7 +98,7 @@ static job_size size_of_cut(const tada_cut *c, int n_shares)
     return (job_size){.n_shares = (size_t)n_shares,
                       .n_left = c->n_ranges > 1 ? (size_t)(tada_cut_items(c) / c->n_ranges) : 0,
                       .n_slopes = (size_t)c->a->n_heads,
-                      .n_views = (size_t)tada_cut_views(c),
+                      .n_views = tada_cut_views(c),
                       .partial = tada_cut_partial(c),
                       .each = tada_item_floats(c)};
 }
@@ -158,23 +137,25 @@ static bool fits(const job_size *size, const job_size *in)
 /* Of the job's own parts. */
 static size_t own_bytes(const job_size *s)
 {
-    return s->n_shares * sizeof(share) + aligned(s->n_left * sizeof(int32_t)) +
-           aligned(s->n_slopes * sizeof(float)) + aligned(s->n_views);
+    size_t counts =
+        tada_size_add(s->n_shares * sizeof(share), aligned(tada_size_multiply(s->n_left, sizeof(int32_t))));
+    return tada_size_add(counts, tada_size_add(aligned(s->n_slopes * sizeof(float)), aligned(s->n_views)));
 }
 
 static size_t shared_bytes(const job_size *s)
 {
-    return aligned(s->partial * sizeof(float));
+    return aligned(tada_size_multiply(s->partial, sizeof(float)));
 }
 
 static size_t scratch_bytes(const job_size *s)
 {
-    return aligned(s->each * sizeof(float));
+    return aligned(tada_size_multiply(s->each, sizeof(float)));
 }
 
 static size_t workspace_bytes(const job_size *s, int n_threads)
 {
-    return own_bytes(s) + shared_bytes(s) + scratch_bytes(s) * (size_t)n_threads;
+    return tada_size_add(tada_size_add(own_bytes(s), shared_bytes(s)),
+                         tada_size_multiply(scratch_bytes(s), (size_t)n_threads));
 }
 
 static int shares_for(int n_threads)
@@ -187,7 +168,7 @@ static int shares_for(int n_threads)
 static size_t largest_workspace(tada_attention a, int n_threads)
 {
     int64_t uneven = TADA_MANY_ITEMS * TADA_RANGE_TILES / (a.n_heads_kv * a.n_streams) + TADA_BATCH;
-    int64_t tiles = (a.n_cells + CELLS - 1) / CELLS;
+    int64_t tiles = tada_parts(a.n_cells, CELLS);
     size_t most = 0;
     do {
         a.n_cells = tiles * CELLS;
@@ -211,7 +192,7 @@ size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_
     }
     a.k = &k;
     a.v = &v;
-    if (problem(&a) || is_empty(&a)) {
+    if (tada_attention_sizes_problem(&a) || is_empty(&a)) {
         return 0;
     }
     for (int64_t n = attention->n_queries; n > 0; n = n > TADA_FEW_QUERIES ? TADA_FEW_QUERIES : n - 1) {
@@ -221,7 +202,7 @@ size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_
         a.n_streams = 1;
         most = larger(most, largest_workspace(a, n_threads));
     }
-    return tada_pool_rounded(most);
+    return tada_size_possible(most) ? tada_pool_rounded(most) : 0;
 }
 
 /* ---- jobs ---- */
@@ -247,13 +228,15 @@ static void job_make(tada_attention_job *job, const tada_attention *a, const job
 
 enum tada_status tada_attention_plan(const tada_attention *a, tada_attention_job **job, tada_error *error)
 {
-    const char *wrong = problem(a);
+    const char *wrong = tada_attention_problem(a);
     if (wrong) {
         return tada_fail(error, TADA_E_ARGUMENT, "%s", wrong);
     }
     job_size size = is_empty(a) ? (job_size){0} : size_of(a, SHARES);
-    size_t at = aligned(sizeof(tada_attention_job)), sinks_at = at + own_bytes(&size);
-    uint8_t *memory = aligned_alloc(64, sinks_at + aligned(SINKS * sizeof(int64_t)));
+    size_t at = aligned(sizeof(tada_attention_job)), sinks_at = tada_size_add(at, own_bytes(&size));
+    size_t bytes = tada_size_add(sinks_at, aligned(SINKS * sizeof(int64_t)));
+    bool possible = tada_size_possible(tada_size_add(bytes, workspace_bytes(&size, 1)));
+    uint8_t *memory = possible ? aligned_alloc(64, bytes) : NULL;
     if (!memory) {
         return tada_fail(error, TADA_E_MEMORY, "Out of memory to plan attention: use a smaller ubatch.");
     }
@@ -364,7 +347,7 @@ static void use_shares(tada_attention_job *job, int n)
  */
 void tada_attention_work(tada_attention_job *job, int thread, int n_threads, void *shared, void *scratch)
 {
-    if (!scratch || job->items == 0) {
+    if (!scratch || job->items == 0 || thread < 0 || thread >= n_threads) {
         return;
     }
     int n = n_threads < (int)job->size.n_shares ? n_threads : (int)job->size.n_shares;
@@ -372,7 +355,7 @@ void tada_attention_work(tada_attention_job *job, int thread, int n_threads, voi
     int64_t done = 0;
     use_shares(job, n);
     for (int t = 0; t < n; t++) {
-        int64_t of = (thread + t) % n, first = job->items * of / n, end = job->items * (of + 1) / n;
+        int64_t of = ((int64_t)thread + t) % n, first = job->items * of / n, end = job->items * (of + 1) / n;
         _Atomic int64_t *taken = &job->shares[of].taken;
         for (int64_t i; (i = first + atomic_fetch_add_explicit(taken, 1, memory_order_relaxed)) < end;
              done++) {
@@ -411,7 +394,7 @@ static void run_part(void *context, int thread, int n_threads)
 enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, const tada_threads *threads,
                                     tada_error *error)
 {
-    const char *wrong = problem(a);
+    const char *wrong = tada_attention_problem(a);
     enum tada_status status = tada_lent_check(threads, error);
     if (wrong) {
         return tada_fail(error, TADA_E_ARGUMENT, "%s", wrong);
@@ -421,7 +404,8 @@ enum tada_status tada_attention_run(const tada_attention *a, tada_pool *pool, co
     }
     int n_threads = tada_lent_count(threads);
     job_size size = size_of(a, shares_for(n_threads));
-    uint8_t *memory = tada_pool_workspace(pool, workspace_bytes(&size, n_threads));
+    size_t bytes = workspace_bytes(&size, n_threads);
+    uint8_t *memory = tada_size_possible(bytes) ? tada_pool_workspace(pool, bytes) : NULL;
     if (!memory) {
         return tada_fail(error, TADA_E_MEMORY,
                          "Out of memory for attention: use a smaller ubatch or fewer threads.");

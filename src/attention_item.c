@@ -8,6 +8,8 @@
  */
 #include "attention_item.h"
 
+#include "sizes.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -82,6 +84,12 @@ tada_item_work tada_item_work_make(const tada_cut *r, float *memory, float *part
 
 /* ---- the cut ---- */
 
+/* Of all KV heads and streams: no more than rows of output, whose number has a limit. */
+static size_t blocks(const tada_cut *r)
+{
+    return (size_t)r->a->n_streams * (size_t)r->a->n_heads_kv * (size_t)r->n_blocks;
+}
+
 tada_cut tada_cut_make(const tada_attention *a, int64_t block_queries)
 {
     tada_cut r = {.a = a, .group = a->n_heads / a->n_heads_kv, .block_queries = block_queries};
@@ -89,14 +97,14 @@ tada_cut tada_cut_make(const tada_attention *a, int64_t block_queries)
     r.v = tada_side_make(a->v, TADA_V, a->v_column, a->v_dim, a->v_head_stride);
     r.first_tile = a->first_cell / CELLS;
     r.n_tiles = a->n_cells > 0 ? (a->first_cell + a->n_cells - 1) / CELLS - r.first_tile + 1 : 0;
-    r.n_blocks = (a->n_queries + r.block_queries - 1) / r.block_queries;
+    r.n_blocks = tada_parts(a->n_queries, r.block_queries);
     r.batch = TADA_BATCH_ROWS / (int)block_rows(&r);
     r.batch = r.batch < 1 ? 1 : r.batch < TADA_BATCH ? r.batch : TADA_BATCH;
-    r.n_mask_streams = a->mask && a->mask_streams > 1 ? a->mask_streams : 1;
+    r.n_mask_streams = !a->mask ? 1 : a->mask_streams < a->n_streams ? a->mask_streams : a->n_streams;
     r.range_tiles = r.n_tiles;
     if (a->n_queries <= TADA_FEW_QUERIES) {
-        int64_t wanted = r.n_tiles * a->n_heads_kv * a->n_streams * r.n_blocks / TADA_MANY_ITEMS;
-        r.range_tiles = wanted < TADA_RANGE_TILES ? wanted : TADA_RANGE_TILES;
+        size_t wanted = tada_size_multiply(blocks(&r), (size_t)r.n_tiles) / TADA_MANY_ITEMS;
+        r.range_tiles = wanted < TADA_RANGE_TILES ? (int64_t)wanted : TADA_RANGE_TILES;
         if (r.range_tiles > r.batch / 2) {
             r.range_tiles = (r.range_tiles + r.batch / 2) / r.batch * r.batch;
         }
@@ -109,18 +117,20 @@ tada_cut tada_cut_make(const tada_attention *a, int64_t block_queries)
 
 int64_t tada_cut_items(const tada_cut *r)
 {
-    return r->a->n_streams * r->a->n_heads_kv * r->n_blocks * r->n_ranges;
+    size_t items = tada_size_multiply(blocks(r), (size_t)r->n_ranges);
+    return tada_size_possible(items) ? (int64_t)items : INT64_MAX;
 }
 
 /* One for each tile of each block, in each stream that has a mask of its own. */
-int64_t tada_cut_views(const tada_cut *r)
+size_t tada_cut_views(const tada_cut *r)
 {
-    return has_head_masks(r) ? 0 : r->n_mask_streams * r->n_blocks * r->n_tiles;
+    size_t all = tada_size_multiply((size_t)r->n_mask_streams, (size_t)r->n_blocks);
+    return has_head_masks(r) ? 0 : tada_size_multiply(all, (size_t)r->n_tiles);
 }
 
 size_t tada_cut_partial(const tada_cut *r)
 {
-    return r->n_ranges > 1 ? (size_t)tada_cut_items(r) * partial_floats(r) : 0;
+    return r->n_ranges > 1 ? tada_size_multiply((size_t)tada_cut_items(r), partial_floats(r)) : 0;
 }
 
 static void prepare_queries(const tada_cut *r, int64_t stream, int head_kv, int64_t query, int64_t n_queries,

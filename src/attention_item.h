@@ -34,8 +34,9 @@ enum {
 /* The cut with so many queries in a block, but for what lies in memory. */
 tada_cut tada_cut_make(const tada_attention *attention, int64_t block_queries);
 
+/* Numbers that cannot be become INT64_MAX, and sizes SIZE_MAX. */
 int64_t tada_cut_items(const tada_cut *cut);
-int64_t tada_cut_views(const tada_cut *cut);
+size_t tada_cut_views(const tada_cut *cut);
 /* Floats in which ranges are kept until they are joined. */
 size_t tada_cut_partial(const tada_cut *cut);
 

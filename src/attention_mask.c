@@ -1,5 +1,6 @@
 #include "attention_mask.h"
 
+#include "attention_problem.h"
 #include "kernels.h"
 #include "plane.h"
 
@@ -137,7 +138,7 @@ int64_t tada_attention_sinks(const tada_attention *a, int64_t *cells, int64_t ca
 {
     int64_t n = 0, seen[TADA_TILE_CELLS];
     int most = a->k->n_sinks > a->v->n_sinks ? a->k->n_sinks : a->v->n_sinks;
-    if (!a->mask || a->mask_heads > 1 || most == 0) {
+    if (!a->mask || a->mask_heads > 1 || most == 0 || tada_attention_problem(a)) {
         return 0;
     }
     for (int64_t s = 0; s < a->n_streams; s++) {

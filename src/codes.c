@@ -191,7 +191,10 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
         dot.bits = c->codec->recipe.bits;
         dot.low = h->sections.of[0].low;
         dot.high = h->sections.of[0].high;
-        if (h->fine.bits) {
+        bool sections = h->widths || h->fine.bits;
+        if (h->fine.bits && g.n > 1 && !k->joins_part) {
+            /* Once for all groups. */
+            sections = false;
             k->unpack(&h->sections, &h->fine, w.joined);
             dot.bits = 8;
             dot.low = w.joined;
@@ -208,8 +211,8 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
             dot.scale = folds_scale ? NULL : h->factors.scale + at;
             dot.offset = folds_scale ? NULL : h->factors.offset + at;
             dot.out = p->out + (size_t)j * p->out_tile + (folds_scale ? i * g.outer : 0);
-            if (h->widths && !h->fine.bits) {
-                k->sections_dot(&dot, &h->sections);
+            if (sections) {
+                k->sections_dot(&dot, &h->sections, &h->fine);
             } else {
                 k->codes_dot(&dot);
             }

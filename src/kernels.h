@@ -120,7 +120,7 @@ typedef struct tada_section {
 typedef struct tada_sections {
     int n;
     tada_section of[TADA_SECTIONS];
-    uint8_t order[TADA_CODES_DIM / TADA_SPAN + 7]; /* written by eights */
+    uint8_t order[TADA_CODES_DIM / TADA_SPAN + 8]; /* written by eights, also after the last span */
 } tada_sections;
 
 /* The refinement of a head's codes: so many bits of each, 2 to 4, in planes as codes of so many bits are
@@ -212,9 +212,10 @@ typedef struct tada_kernels {
                         int n, float *c, size_t ldc);
     void (*fold)(const tada_fold *fold);
     void (*codes_dot)(const tada_dot *dot);
-    /* The same over all sections of a head, a span of which is summed with its own values of x. Of the dot,
-     * low, high and bits do not count. */
-    void (*sections_dot)(const tada_dot *dot, const tada_sections *sections);
+    /* The same over all sections of a head, joined with their refinement; a span is summed with its own
+     * values of x. Of the dot, low, high and bits do not count. */
+    void (*sections_dot)(const tada_dot *dot, const tada_sections *sections, const tada_fine *fine);
+    bool joins_part; /* does so well for a part of a head's vectors, else all are better unpacked once */
     /* What the mask hides gets no weight, whatever its score. */
     void (*softmax)(const tada_softmax *softmax);
     int words_rows; /* rows from which words are faster than sums over codes */

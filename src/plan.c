@@ -72,6 +72,10 @@ enum tada_status tada_plan_check(const tada_plan *plan, tada_error *error)
         return tada_fail(error, TADA_E_ARGUMENT, "The plan has %d layers: make one with 1 to %d.",
                          plan->n_layers, TADA_PLAN_LAYERS);
     }
+    if (plan->n_ctx < 0) {
+        return tada_fail(error, TADA_E_ARGUMENT, "The plan has a context of %d: make one with 0 or more.",
+                         plan->n_ctx);
+    }
     if (plan->sinks < 0 || plan->sinks > TADA_TILE_CELLS || plan->n_points < 0 ||
         plan->n_points > TADA_PLAN_POINTS) {
         return tada_fail(error, TADA_E_ARGUMENT,
@@ -90,6 +94,9 @@ enum tada_status tada_plan_check(const tada_plan *plan, tada_error *error)
 
 tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind)
 {
+    if (layer < 0 || layer >= plan->n_layers || (kind != TADA_K && kind != TADA_V)) {
+        return (tada_spec){0};
+    }
     const tada_plan_plane *k = &plan->planes[2 * layer], *v = k + 1;
     tada_spec spec = {.k = k->recipe, .v = v->recipe, .sinks = plan->sinks};
     spec.k.weights = k->weights;

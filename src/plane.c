@@ -2,7 +2,9 @@
 
 #include "lent.h"
 #include "nonfinite.h"
+#include "plane_problem.h"
 #include "sinks.h"
+#include "sizes.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -77,13 +79,7 @@ static void map_tiles(const tada_spec *spec, const tada_shape *shape, plane_map 
 static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *map)
 {
     const tada_recipe *recipe = recipe_of(spec, shape);
-    if (shape->width < 1 || shape->width > 1 << 20 || shape->n_cells < 1 ||
-        shape->n_cells > (int64_t)1 << 40 || shape->n_streams < 1 || shape->n_streams > 1 << 20 ||
-        shape->head_dim < 0 ||
-        (shape->head_dim && (shape->width % shape->head_dim || shape->head_dim % 16)) ||
-        tada_recipe_problem(recipe) || (shape->kind == TADA_V && recipe->quarters) || spec->stock ||
-        spec->window < 0 || spec->window % CELLS != 0 || (unsigned)spec->refine > TADA_REFINE_OFF ||
-        tada_window_bits_problem(spec->window_bits) || spec->sinks < 0 || spec->sinks > CELLS) {
+    if (!tada_plane_is_sound(spec, shape)) {
         return false;
     }
     *map = (plane_map){.tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS, .n_sinks = spec->sinks};
@@ -128,8 +124,7 @@ size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, in
     if (n_rows < 1 || !map_make(spec, shape, &map) || !map.compressed) {
         return 0;
     }
-    int64_t rows = (n_rows + shape->n_streams - 1) / shape->n_streams;
-    int64_t tiles = shape->n_streams * ((rows + CELLS - 1) / CELLS);
+    int64_t tiles = shape->n_streams * tada_parts(tada_parts(n_rows, shape->n_streams), CELLS);
     return (size_t)(tiles < map.n_tiles ? tiles : map.n_tiles) * map.tile_bytes;
 }
 
@@ -154,7 +149,7 @@ static enum tada_status describe(const tada_spec *spec, const tada_shape *shape,
                       .layers_per_stream = map->n_layers / shape->n_streams,
                       .window_slots = map->window_slots,
                       .most_refined = map->most_refined,
-                      .n_own = (int)map->n_own,
+                      .n_own = map->n_own,
                       .n_sinks = map->n_sinks,
                       .tile_values = map->tile_bytes / 2,
                       .bytes = map->bytes};
@@ -345,6 +340,10 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
 {
     const tada_kernels *k = tada_kernels_get();
     int64_t total = p->shape.n_cells * p->shape.n_streams;
+    const char *problem = tada_rows_problem(type, stride, n);
+    if (problem) {
+        return tada_fail(error, TADA_E_ARGUMENT, "%s", problem);
+    }
     if (p->n_borrowed && p->pool != pool) {
         return tada_fail(error, TADA_E_ARGUMENT, "Settle the plane before it is written with another pool.");
     }
@@ -487,7 +486,7 @@ enum tada_status tada_plane_read(const tada_plane *p, int64_t first, int64_t n, 
 enum tada_status tada_plane_read_in(const tada_plane *p, int64_t first, int64_t n, uint16_t *rows,
                                     void *scratch, tada_error *error)
 {
-    plane_read r;
+    plane_read r = {0};
     float *decoded = scratch;
     enum tada_status status = read_make(p, first, n, rows, &r, error);
     for (int64_t i = r.next_tile; status == TADA_OK && i < r.end_tile; i++) {

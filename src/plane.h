@@ -49,7 +49,7 @@ struct tada_plane {
     int64_t slots_per_stream, n_slots; /* for codes, and for refinements */
     int64_t window_slots;              /* of a stream, for the refinements of its window */
     int64_t most_refined;              /* tiles of a stream, even where there are slots for more */
-    int n_own;                         /* own hot tiles */
+    int64_t n_own;                     /* own hot tiles */
     int n_sinks; /* cells at the beginning of each stream that are never in codes: sinks by their place */
     tada_tile *tiles;
     uint8_t *used;      /* own hot tiles in use */

@@ -19,7 +19,8 @@ typedef struct plane_edit {
     const uint8_t *chosen;
     tada_edit edit;
     void *context;
-    workspace *work; /* of each thread */
+    workspace *work; /* of each thread that takes part */
+    int n_workers;
     _Atomic int64_t next_tile;
     atomic_bool refused;
     atomic_int_fast64_t compressions;
@@ -130,7 +131,8 @@ static void edit_part(void *context, int thread, int n_threads)
 {
     plane_edit *e = context;
     (void)n_threads;
-    for (int64_t i; !e->refused && (i = atomic_fetch_add(&e->next_tile, 1)) < e->plane->n_tiles;) {
+    for (int64_t i; thread < e->n_workers && !e->refused &&
+                    (i = atomic_fetch_add(&e->next_tile, 1)) < e->plane->n_tiles;) {
         if (!edit_tile(e, i, &e->work[thread], thread)) {
             e->refused = true;
         }
@@ -147,12 +149,13 @@ enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit
     plane_edit e = {.plane = p, .chosen = chosen, .edit = edit, .context = context};
     /* All memory before the first change: rows that have been changed cannot be told from the others. */
     int n_threads = tada_lent_count(threads);
-    e.work = workspaces_make(p, n_threads);
+    e.n_workers = n_threads < p->n_tiles ? n_threads : (int)p->n_tiles;
+    e.work = workspaces_make(p, e.n_workers);
     if (!e.work) {
         return tada_fail(error, TADA_E_MEMORY, "Out of memory for rows to be changed: use fewer threads.");
     }
     tada_lent_run(threads, edit_part, &e);
-    workspaces_done(e.work, n_threads);
+    workspaces_done(e.work, e.n_workers);
     tada_count(&p->compressions, e.compressions);
     tada_count(&p->nonfinite, e.nonfinite);
     p->spoilt = p->spoilt || e.nonfinite > 0;

@@ -323,6 +323,9 @@ static bool get_memory(tada_settling *s, tada_plane *const *planes, int n)
 enum tada_status tada_settling_begin(tada_settling *s, tada_plane *const *planes, int n, tada_error *error)
 {
     bool settled = true;
+    if (n < 0) {
+        return tada_fail(error, TADA_E_ARGUMENT, "The number of planes to settle must be 0 or more.");
+    }
     if (s->planes) {
         return tada_fail(error, TADA_E_ARGUMENT,
                          "This settling has begun already: end it before it begins again.");

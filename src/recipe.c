@@ -21,8 +21,19 @@ bool tada_recipe_adapts(const tada_recipe *r)
     return r->axis == TADA_AXIS_CHANNEL && r->group == TADA_TILE_CELLS && r->scale == TADA_SCALE_16;
 }
 
+/* Enumerations count from 0. */
+static bool is_member(int value, int last)
+{
+    return value >= 0 && value <= last;
+}
+
 const char *tada_recipe_problem(const tada_recipe *r)
 {
+    if (!is_member((int)r->centring, TADA_CENTRE_HEADS8) ||
+        !is_member((int)r->rotation, TADA_ROTATE_HADAMARD) || !is_member((int)r->axis, TADA_AXIS_TOKEN) ||
+        !is_member((int)r->scale, TADA_SCALE_8) || !is_member((int)r->search, TADA_SEARCH_ERROR)) {
+        return "centring, rotation, axis, scale and search must be of their enumerations";
+    }
     if (!r->quarters && r->bits != 2 && r->bits != 3 && r->bits != 4 && r->bits != 5 && r->bits != 6 &&
         r->bits != 8 && r->bits != 16) {
         return "bits must be 2, 3, 4, 5, 6, 8 or 16";
@@ -35,6 +46,9 @@ const char *tada_recipe_problem(const tada_recipe *r)
     }
     if (r->quarters && (r->quarters < 8 || r->quarters > 32)) {
         return "adaptive widths take 2 to 8 bits on average, in quarters";
+    }
+    if (r->quarters && r->bits != r->quarters / 4) {
+        return "with adaptive widths, bits must be a fourth of the quarters, rounded down";
     }
     if (r->quarters && !tada_recipe_adapts(r)) {
         return "adaptive widths need axis channel, group 64 and scale 16";

@@ -65,17 +65,50 @@ static const struct {
 
 /* ---- parsing ---- */
 
+/* One digit or more at *text, which goes beyond them. By hand: strtol takes blanks and signs, strtod
+ * hexadecimal numbers and exponents, and a comma for the point where a host has set such a locale. */
+static bool parse_digits(const char **text, int *value)
+{
+    const char *start = *text;
+    int number = 0;
+    for (; **text >= '0' && **text <= '9'; (*text)++) {
+        number = number * 10 + (**text - '0');
+        if (number > 1 << 24) {
+            return false;
+        }
+    }
+    *value = number;
+    return *text > start;
+}
+
 static bool parse_number(const char *text, int *value)
 {
-    char *end;
-    if (*text < '0' || *text > '9') {
+    int number;
+    if (!parse_digits(&text, &number) || *text) {
         return false;
     }
-    long number = strtol(text, &end, 10);
-    if (*end || number > 1 << 24) {
+    *value = number;
+    return true;
+}
+
+/* "3", "3.5", "3.25": quarters, which need two digits after the point at most. */
+static bool parse_quarters(const char *text, int *quarters)
+{
+    int whole, hundredths = 0;
+    if (!parse_digits(&text, &whole)) {
         return false;
     }
-    *value = (int)number;
+    if (*text == '.') {
+        const char *start = ++text;
+        if (!parse_digits(&text, &hundredths) || text - start > 2) {
+            return false;
+        }
+        hundredths *= text - start == 1 ? 10 : 1;
+    }
+    if (*text || hundredths % 25 != 0 || whole > 1000) {
+        return false;
+    }
+    *quarters = whole * 4 + hundredths / 25;
     return true;
 }
 
@@ -93,18 +126,17 @@ static bool parse_choice(const char *text, const char *const *names, int *value)
 /* "4", or where widths adapt also "3.5" or "3.25". */
 static bool parse_bits(const char *text, tada_recipe *r)
 {
-    char *end;
-    double bits = *text >= '0' && *text <= '9' ? strtod(text, &end) : -1;
-    if (bits < 0 || *end || bits > 1000 || bits * 4 != (int)(bits * 4)) {
+    int quarters;
+    if (!parse_quarters(text, &quarters)) {
         return false;
     }
-    r->bits = (int)bits;
-    bool whole = r->bits == bits;
+    r->bits = quarters / 4;
+    bool whole = quarters % 4 == 0;
     if (!whole && !r->quarters) {
         return false;
     }
     /* Nothing adapts beyond these. */
-    r->quarters = r->quarters && bits >= 2 && bits < 8 ? (int)(bits * 4) : 0;
+    r->quarters = r->quarters && quarters >= 8 && quarters < 32 ? quarters : 0;
     return whole || r->quarters;
 }
 
@@ -202,6 +234,47 @@ static const char *set_option(tada_spec *spec, const char *key, const char *valu
     return problem;
 }
 
+/* ---- what has been given ---- */
+
+static const char *const keys[] = {"window", "window_bits", "sinks",  "bits",  "widths", "group",
+                                   "rotate", "axis",        "centre", "scale", "search", NULL};
+
+/* How each option of K and of V was given: not at all, for both of them, or with its letter. */
+typedef struct spec_given {
+    uint8_t how[2][sizeof keys / sizeof *keys];
+    char problem[64];
+} spec_given;
+
+enum { NOT_GIVEN, FOR_BOTH, FOR_ONE };
+
+/* Notes an option, unless it is unknown; NULL or what is wrong: it would set again what was set before. Only
+ * one with a letter after one for both has a meaning of its own. */
+static const char *note_given(spec_given *given, const char *key)
+{
+    bool only_k = strncmp(key, "k.", 2) == 0, only_v = strncmp(key, "v.", 2) == 0;
+    uint8_t how = only_k || only_v ? FOR_ONE : FOR_BOTH;
+    int index;
+    bool once = true;
+    if (!parse_choice(key + (how == FOR_ONE ? 2 : 0), keys, &index)) {
+        return NULL;
+    }
+    for (int kind = only_v ? 1 : 0; kind <= (only_k ? 0 : 1); kind++) {
+        once = once && given->how[kind][index] < how;
+        given->how[kind][index] = how;
+    }
+    if (once) {
+        return NULL;
+    }
+    snprintf(given->problem, sizeof given->problem, "'%s' sets again what was set before", key);
+    return given->problem;
+}
+
+static bool is_given(const spec_given *given, enum tada_kind kind, const char *key)
+{
+    int index;
+    return parse_choice(key, keys, &index) && given->how[kind == TADA_V][index] != NOT_GIVEN;
+}
+
 static bool is_stock(const char *name)
 {
     static const char *const types[] = {"f32",  "f16",    "bf16", "q8_0", "q4_0",
@@ -259,15 +332,16 @@ static enum tada_status parse_stock(char *text, tada_spec *spec, tada_error *err
     return TADA_OK;
 }
 
-/* What follows a name, after a colon: bits (only after "tada") and options. */
-static const char *parse_rest(char *rest, bool may_have_bits, tada_spec *spec)
+/* What follows a name, after a colon: bits (only after "tada") and options. NULL or what is wrong. */
+static const char *parse_rest(char *rest, bool may_have_bits, tada_spec *spec, spec_given *given)
 {
     const char *problem = NULL;
     for (bool first = may_have_bits; rest && !problem; first = false) {
         char *part = strsep(&rest, ":"), *value = strchr(part, '=');
         if (value) {
             *value++ = '\0';
-            problem = set_option(spec, part, value);
+            problem = note_given(given, part);
+            problem = problem ? problem : set_option(spec, part, value);
         } else {
             problem = first ? set_bits(spec, part) : "options have the form key=value";
         }
@@ -285,6 +359,10 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
 {
     tada_spec result;
     char copy[256];
+    if (!*text) {
+        return tada_fail(error, TADA_E_ARGUMENT,
+                         "A cache spec is empty: write one, such as tada, or take out a comma.");
+    }
     if (strlen(text) >= sizeof copy) {
         return tada_fail(error, TADA_E_ARGUMENT, "The cache spec is too long: use at most 255 characters.");
     }
@@ -301,16 +379,17 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
         return status;
     }
     const char *problem = NULL;
+    spec_given given = {0};
     if (text[name]) {
-        problem = parse_rest(copy + name + 1, name == strlen("tada"), &result);
+        problem = parse_rest(copy + name + 1, name == strlen("tada"), &result, &given);
     }
     /* Adaptive widths are the default of K, where its other options allow them. */
-    if (!strstr(text, "widths=adaptive") && result.k.quarters % 4 == 0 && !tada_recipe_adapts(&result.k)) {
+    if (!is_given(&given, TADA_K, "widths") && result.k.quarters % 4 == 0 && !tada_recipe_adapts(&result.k)) {
         result.k.quarters = 0;
     }
     /* So are words of 8 bits of V, and where codes are short: the middle of longer ones is too far from zero.
      */
-    if (!strstr(text, "scale=8") && result.v.scale == TADA_SCALE_8 &&
+    if (!is_given(&given, TADA_V, "scale") && result.v.scale == TADA_SCALE_8 &&
         (result.v.axis != TADA_AXIS_TOKEN || result.v.bits > 4)) {
         result.v.scale = TADA_SCALE_16;
     }

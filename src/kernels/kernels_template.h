@@ -255,6 +255,9 @@ const tada_kernels TADA_SET_SYMBOL = {
     .fold = fold,
     .codes_dot = codes_dot,
     .sections_dot = sections_dot,
+#if defined(__AVX512F__)
+    .joins_part = true,
+#endif
     .softmax = softmax,
 #if defined(__AVX2__)
     .words_rows = 12,

@@ -27,79 +27,145 @@ enum { PIECES = 8 };
 #define PIECE_OR(a, b) ((a) | (b))
 #endif
 
+/* Half a span starts at a line of its own, but for planes of one bit: at a bit of their line. `some` is a
+ * constant at every call. */
+typedef struct skipped {
+    bool some;
+    int bits;
+} skipped;
+
 /* Bits [vector * width, + width) of the bytes of a span in a plane, moved up by `place`. What crosses into a
- * neighbour is masked away. All but plane and part are constants at every call. */
+ * neighbour is masked away. All but plane, skip and part are constants at every call. */
 ALWAYS_INLINE piece span_bytes(const uint8_t *plane, unsigned vector, unsigned width, unsigned place,
-                               int part)
+                               skipped skip, int part)
 {
     unsigned at = vector * width, bit = at % 8, mask = ((1u << width) - 1) << place;
     const uint8_t *line = plane + (size_t)(at / 8) * 64 + (size_t)part * sizeof(piece);
 #if defined(__AVX2__)
     veci bytes = INT_LOAD(line);
+    bytes = skip.some && width == 1 ? INT_RIGHT_BY(bytes, _mm_cvtsi32_si128(skip.bits)) : bytes;
     bytes = bit > place   ? INT_RIGHT(bytes, bit - place)
             : bit < place ? INT_LEFT_IMM(bytes, place - bit)
                           : bytes;
     return width == 8 ? bytes : INT_AND(bytes, INT_BYTES((char)mask));
 #elif defined(TADA_SET_NEON)
     uint8x16_t bytes = vld1q_u8(line);
+    bytes = skip.some && width == 1 ? vshlq_u8(bytes, vdupq_n_s8((int8_t)-skip.bits)) : bytes;
     bytes = bit == place ? bytes : vshlq_u8(bytes, vdupq_n_s8((int8_t)((int)place - (int)bit)));
     return width == 8 ? bytes : vandq_u8(bytes, vdupq_n_u8((uint8_t)mask));
 #else
     uint64_t bytes;
     memcpy(&bytes, line, sizeof bytes);
+    bytes = skip.some && width == 1 ? bytes >> skip.bits : bytes;
     return (bit > place ? bytes >> (bit - place) : bytes << (place - bit)) & mask * 0x0101010101010101u;
 #endif
 }
 
 /* The same of codes in two planes of so many bits. */
 ALWAYS_INLINE piece span_codes(const uint8_t *low, const uint8_t *high, unsigned low_bits, unsigned high_bits,
-                               unsigned vector, unsigned place, int part)
+                               unsigned vector, unsigned place, skipped skip, int part)
 {
-    piece bytes = span_bytes(low, vector, low_bits, place, part);
-    return high_bits ? PIECE_OR(bytes, span_bytes(high, vector, high_bits, place + low_bits, part)) : bytes;
+    piece bytes = span_bytes(low, vector, low_bits, place, skip, part);
+    return high_bits ? PIECE_OR(bytes, span_bytes(high, vector, high_bits, place + low_bits, skip, part))
+                     : bytes;
 }
 
-/* DO(low bits, high bits) for a section, with constants. */
-#define FOR_WIDTH(bits, DO)                                                                                  \
-    switch (bits) {                                                                                          \
+/* Where the codes of a span start, and their refinement. */
+typedef struct packed_span {
+    const uint8_t *low, *high, *fine_low, *fine_high;
+    skipped skip;
+} packed_span;
+
+/* The bits of both planes of a refinement. */
+ALWAYS_INLINE unsigned fine_low_bits(unsigned fine_bits)
+{
+    return fine_bits == 3 ? 2 : fine_bits;
+}
+
+/* Span number `span` of the head. fine_bits is a constant at every call. */
+ALWAYS_INLINE packed_span packed_span_make(const uint8_t *low, const uint8_t *high, const tada_fine *fine,
+                                           size_t span, unsigned fine_bits)
+{
+    return (packed_span){low,
+                         high,
+                         fine_bits ? fine->low + span * fine_low_bits(fine_bits) * 64 : NULL,
+                         fine_bits == 3 ? fine->high + span * 64 : NULL,
+                         {false, 0}};
+}
+
+/* Four vectors of a section from number v on, a multiple of four; the section is the only one. Bits are
+ * constants at every call. */
+ALWAYS_INLINE packed_span packed_half_make(const tada_section *section, const tada_fine *fine, size_t v,
+                                           unsigned low_bits, unsigned high_bits, unsigned fine_bits)
+{
+    return (packed_span){section->low + v * low_bits / 8 * 64,
+                         high_bits ? section->high + v * high_bits / 8 * 64 : NULL,
+                         fine_bits ? fine->low + v * fine_low_bits(fine_bits) / 8 * 64 : NULL,
+                         fine_bits == 3 ? fine->high + v / 8 * 64 : NULL,
+                         {true, (int)(v % 8)}};
+}
+
+/* Codes of a span, joined: those of one vector. All but planes and part are constants at every call. */
+ALWAYS_INLINE piece span_joined(const packed_span *s, unsigned low_bits, unsigned high_bits,
+                                unsigned fine_bits, unsigned vector, int part)
+{
+    unsigned used = fine_used(fine_bits, low_bits + high_bits), fine_low = fine_low_bits(fine_bits);
+    piece code = span_codes(s->low, s->high, low_bits, high_bits, vector, used, s->skip, part);
+    return used == 0 ? code
+                     : PIECE_OR(code, span_codes(s->fine_low, s->fine_high, fine_low, fine_bits - fine_low,
+                                                 vector, 0, s->skip, part));
+}
+
+/* DO(low bits, high bits, bits of refinement) for a section, with constants; codes of 8 bits have no use for
+ * any. */
+#define FOR_FINE(fine, DO, low_bits, high_bits)                                                              \
+    switch (fine) {                                                                                          \
+    case 0:                                                                                                  \
+        DO(low_bits, high_bits, 0);                                                                          \
+        break;                                                                                               \
     case 2:                                                                                                  \
-        DO(2, 0);                                                                                            \
+        DO(low_bits, high_bits, 2);                                                                          \
         break;                                                                                               \
     case 3:                                                                                                  \
-        DO(2, 1);                                                                                            \
-        break;                                                                                               \
-    case 4:                                                                                                  \
-        DO(4, 0);                                                                                            \
-        break;                                                                                               \
-    case 5:                                                                                                  \
-        DO(4, 1);                                                                                            \
-        break;                                                                                               \
-    case 6:                                                                                                  \
-        DO(4, 2);                                                                                            \
+        DO(low_bits, high_bits, 3);                                                                          \
         break;                                                                                               \
     default:                                                                                                 \
-        DO(8, 0);                                                                                            \
+        DO(low_bits, high_bits, 4);                                                                          \
+    }
+#define FOR_PLANES(bits, fine, DO)                                                                           \
+    switch (bits) {                                                                                          \
+    case 2:                                                                                                  \
+        FOR_FINE(fine, DO, 2, 0)                                                                             \
+        break;                                                                                               \
+    case 3:                                                                                                  \
+        FOR_FINE(fine, DO, 2, 1)                                                                             \
+        break;                                                                                               \
+    case 4:                                                                                                  \
+        FOR_FINE(fine, DO, 4, 0)                                                                             \
+        break;                                                                                               \
+    case 5:                                                                                                  \
+        FOR_FINE(fine, DO, 4, 1)                                                                             \
+        break;                                                                                               \
+    case 6:                                                                                                  \
+        FOR_FINE(fine, DO, 4, 2)                                                                             \
+        break;                                                                                               \
+    default:                                                                                                 \
+        DO(8, 0, 0);                                                                                         \
     }
 
 /* A section to its places; order: NULL when it is the only one. All bits are constants at every call. */
 ALWAYS_INLINE void unpack_section(const tada_section *section, const uint8_t *order, const tada_fine *fine,
                                   unsigned low_bits, unsigned high_bits, unsigned fine_bits, uint8_t *bytes)
 {
-    const unsigned fine_low = fine_bits == 3 ? 2 : fine_bits, fine_high = fine_bits - fine_low;
-    const unsigned place = fine_used(fine_bits, low_bits + high_bits);
     const uint8_t *low = section->low, *high = section->high;
     for (int i = 0; i < section->n_spans; i++) {
         size_t span = order ? order[i] : (size_t)i;
         uint8_t *to = bytes + span * SPAN_VECTORS * 64;
-        const uint8_t *more = fine_low ? fine->low + span * fine_low * 64 : NULL;
-        const uint8_t *most = fine_high ? fine->high + span * fine_high * 64 : NULL;
+        packed_span planes = packed_span_make(low, high, fine, span, fine_bits);
         UNROLL
         for (unsigned v = 0; v < SPAN_VECTORS; v++) {
             for (int p = 0; p < PIECES; p++) {
-                piece code = span_codes(low, high, low_bits, high_bits, v, place, p);
-                if (place) {
-                    code = PIECE_OR(code, span_codes(more, most, fine_low, fine_high, v, 0, p));
-                }
+                piece code = span_joined(&planes, low_bits, high_bits, fine_bits, v, p);
                 memcpy(to + v * 64 + (size_t)p * sizeof code, &code, sizeof code);
             }
         }
@@ -112,21 +178,9 @@ static void unpack(const tada_sections *s, const tada_fine *fine, uint8_t *bytes
 {
     const uint8_t *order = s->n > 1 ? s->order : NULL;
     for (int i = 0; i < s->n; i++) {
-#define UNPACK(low_bits, high_bits)                                                                          \
-    switch (fine->bits) {                                                                                    \
-    case 0:                                                                                                  \
-        unpack_section(&s->of[i], order, fine, low_bits, high_bits, 0, bytes);                               \
-        break;                                                                                               \
-    case 2:                                                                                                  \
-        unpack_section(&s->of[i], order, fine, low_bits, high_bits, 2, bytes);                               \
-        break;                                                                                               \
-    case 3:                                                                                                  \
-        unpack_section(&s->of[i], order, fine, low_bits, high_bits, 3, bytes);                               \
-        break;                                                                                               \
-    default:                                                                                                 \
-        unpack_section(&s->of[i], order, fine, low_bits, high_bits, 4, bytes);                               \
-    }
-        FOR_WIDTH(s->of[i].bits, UNPACK)
+#define UNPACK(low_bits, high_bits, fine_bits)                                                               \
+    unpack_section(&s->of[i], order, fine, low_bits, high_bits, fine_bits, bytes)
+        FOR_PLANES(s->of[i].bits, fine->bits, UNPACK)
 #undef UNPACK
         order = order ? order + s->of[i].n_spans : NULL;
     }

@@ -1,6 +1,8 @@
 #include "bench.h"
 
+#include "codes.h"
 #include "numbers.h"
+#include "refined.h"
 
 #include <time.h>
 
@@ -267,6 +269,53 @@ static void call_narrow(const tada_kernels *k, int m)
     k->narrow(weights_k, CELLS, m, sums, words_k, d.inverse);
 }
 
+/* A batch of tiles of the usual recipe, with 32 rows in all, as attention reads them. The argument: rows, and
+ * flags. */
+enum { TILES_V = 64, TILES_REFINED = 128, TILES_128 = 256, TILES_ROWS = 32 };
+
+static void tiles_make(enum tada_kind kind, int dim, tada_codec *codec, tada_codes *c)
+{
+    refined tile;
+    refined_codec("tada", kind, 1, dim, codec);
+    c->codec = codec;
+    for (int j = 0; j < TADA_BATCH; j++) {
+        refined_make(codec, UINT64_MAX, &tile);
+        c->cold[j] = tile.cold;
+        c->mask[j] = UINT64_MAX;
+    }
+}
+
+static void call_tiles(const tada_kernels *k, int argument)
+{
+    static tada_codec codecs[2][2];
+    static tada_codes all[2][2];
+    static float scratch[1 << 16] __attribute__((aligned(64)));
+    enum tada_kind kind = argument & TILES_V ? TADA_V : TADA_K;
+    int m = argument % TILES_V, dim = argument & TILES_128 ? 128 : 64;
+    tada_codes *c = &all[kind][dim > 64];
+    if (!c->codec) {
+        tiles_make(kind, dim, &codecs[kind][dim > 64], c);
+        assert_true(tada_codes_scratch(c->codec) * sizeof *scratch <= sizeof scratch);
+    }
+    if (tada_kernels_get() != k) {
+        assert_int_equal(tada_kernels_select(k->name), TADA_OK);
+    }
+    c->n_tiles = TILES_ROWS / m < TADA_BATCH ? TILES_ROWS / m : TADA_BATCH;
+    for (int j = 0; j < c->n_tiles; j++) {
+        /* In one piece, refinement follows. */
+        c->cold[j].fine = argument & TILES_REFINED
+                              ? c->cold[j].records + tada_cold_bytes(&c->codec->recipe, dim, dim)
+                              : NULL;
+    }
+    c->next = c->cold[0].records;
+    c->next_fine = c->cold[0].fine;
+    if (kind == TADA_K) {
+        tada_codes_scores(c, d.a, m, d.c, TADA_BATCH * CELLS, scratch);
+    } else {
+        tada_codes_values(c, d.b, TADA_BATCH * CELLS, m, d.c, (size_t)dim, scratch);
+    }
+}
+
 #define TILE ((double)CELLS * DIM)
 #define CODES(bits, m) ((m)*16 + (bits))
 
@@ -313,6 +362,27 @@ static const bench benches[] = {
     {"codes_dot, V 4 bits, 1 row", call_codes_v, CODES(4, 1), TILE},
     {"codes_dot, V 4 bits, 4 rows", call_codes_v, CODES(4, 4), 4 * TILE},
     {"codes_dot, V 3 bits, 4 rows", call_codes_v, CODES(3, 4), 4 * TILE},
+    {"tiles of K 64, 1 row", call_tiles, 1, 16 * CELLS * 64},
+    {"tiles of K 64, refined, 1 row", call_tiles, 1 + TILES_REFINED, 16 * CELLS * 64},
+    {"tiles of K 64, 3 rows", call_tiles, 3, 30 * CELLS * 64},
+    {"tiles of K 64, refined, 3 rows", call_tiles, 3 + TILES_REFINED, 30 * CELLS * 64},
+    {"tiles of K 64, 4 rows", call_tiles, 4, 32 * CELLS * 64},
+    {"tiles of K 64, refined, 4 rows", call_tiles, 4 + TILES_REFINED, 32 * CELLS * 64},
+    {"tiles of V 64, 1 row", call_tiles, 1 + TILES_V, 16 * CELLS * 64},
+    {"tiles of V 64, refined, 1 row", call_tiles, 1 + TILES_V + TILES_REFINED, 16 * CELLS * 64},
+    {"tiles of V 64, 3 rows", call_tiles, 3 + TILES_V, 30 * CELLS * 64},
+    {"tiles of V 64, refined, 3 rows", call_tiles, 3 + TILES_V + TILES_REFINED, 30 * CELLS * 64},
+    {"tiles of V 64, 4 rows", call_tiles, 4 + TILES_V, 32 * CELLS * 64},
+    {"tiles of V 64, refined, 4 rows", call_tiles, 4 + TILES_V + TILES_REFINED, 32 * CELLS * 64},
+    {"tiles of K 128, 1 row", call_tiles, 1 + TILES_128, 16 * CELLS * 128},
+    {"tiles of K 128, refined, 1 row", call_tiles, 1 + TILES_128 + TILES_REFINED, 16 * CELLS * 128},
+    {"tiles of K 128, 4 rows", call_tiles, 4 + TILES_128, 32 * CELLS * 128},
+    {"tiles of K 128, refined, 4 rows", call_tiles, 4 + TILES_128 + TILES_REFINED, 32 * CELLS * 128},
+    {"tiles of V 128, 1 row", call_tiles, 1 + TILES_V + TILES_128, 16 * CELLS * 128},
+    {"tiles of V 128, refined, 1 row", call_tiles, 1 + TILES_V + TILES_128 + TILES_REFINED, 16 * CELLS * 128},
+    {"tiles of V 128, 4 rows", call_tiles, 4 + TILES_V + TILES_128, 32 * CELLS * 128},
+    {"tiles of V 128, refined, 4 rows", call_tiles, 4 + TILES_V + TILES_128 + TILES_REFINED,
+     32 * CELLS * 128},
     {"softmax, 4 rows", call_softmax, 4, 4 * CELLS},
     {"code_tops, 64 columns", call_code_tops, CELLS, TILE},
     {"widen, 64 columns", call_widen, 4, TILE},
@@ -342,6 +412,7 @@ static double turn_ns(const bench *b, const tada_kernels *k, int calls)
 static int calls_for_turn(const bench *b, const tada_kernels *k)
 {
     int calls = 1;
+    b->call(k, b->argument);
     while (turn_ns(b, k, calls) < TURN_NS) {
         calls *= 2;
     }

@@ -1,4 +1,5 @@
-/* Sums over the sections of a head: the same, but for rounding, as over one section after the other. */
+/* Sums over the sections of a head: the same, but for rounding, as over one section after the other, or over
+ * codes that are joined with their refinement before. */
 #include "guard.h"
 #include "numbers.h"
 #include "sets.h"
@@ -10,8 +11,10 @@ enum { CELLS = TADA_TILE_CELLS, SPAN = TADA_SPAN };
 #define ROUNDING 0x1p-24
 
 typedef struct section_case {
-    int dim, m, group, number; /* group: columns that count, number: of these */
-    int most_widths;           /* that there are */
+    int dim, m;
+    int first, step, n_vectors, n_fours; /* as in a dot */
+    int most_widths;                     /* that there are */
+    int fine_bits;
     bool saturated, forbidden, row_bad;
 } section_case;
 
@@ -21,11 +24,11 @@ static const int all_widths[] = {2, 3, 4, 5, 6, 8};
  * as doc/format.md has it. */
 static void sections_of(const section_case *c, tada_sections *s)
 {
-    int spans = c->dim / SPAN, bits = 0, at = 0;
+    int spans = c->dim / SPAN, bits = 0, at = 0, only = random_below(6);
     uint8_t *widths = guard_take((size_t)spans / 2, 1);
     memset(widths, 0, (size_t)spans / 2);
     for (int i = 0; i < spans; i++) {
-        int width = all_widths[(random_below(c->most_widths) * 5 + i / 7) % 6];
+        int width = all_widths[c->most_widths > 1 ? (random_below(c->most_widths) * 5 + i / 7) % 6 : only];
         widths[i / 2] = (uint8_t)(widths[i / 2] | width << i % 2 * 4);
         bits += width;
     }
@@ -33,7 +36,12 @@ static void sections_of(const section_case *c, tada_sections *s)
     for (int i = 0; i < bits * 64; i++) {
         codes[i] = c->saturated ? 0xff : (uint8_t)random_bits();
     }
+    memset(s, 0x5a, sizeof *s);
     tada_sections_make(widths, c->dim, codes, s);
+    /* Nothing goes where the structure is only padded. */
+    for (size_t i = offsetof(tada_sections, order) + sizeof s->order; i < sizeof *s; i++) {
+        assert_int_equal(((const uint8_t *)s)[i], 0x5a);
+    }
     int n = 0;
     const uint8_t *place = codes;
     for (int w = 5; w >= 0; w--) {
@@ -92,14 +100,66 @@ static void sum_apart(const tada_kernels *k, const tada_dot *all, const tada_sec
     }
 }
 
+/* The same over all codes as bytes, joined with a refinement. */
+static void sum_joined(const tada_kernels *k, const tada_dot *all, const tada_sections *s,
+                       const tada_fine *fine, int dim, double *want, double *size)
+{
+    static const float nothing[TADA_ROWS];
+    size_t n = (size_t)(16 * all->n_vectors);
+    float *sums = guard_take((size_t)all->m * n, sizeof *sums);
+    uint8_t *bytes = guard_take((size_t)(dim * CELLS), 1);
+    tada_dot one = *all;
+    memset(sums, 0, (size_t)all->m * n * sizeof *sums);
+    tada_kernels_scalar.unpack(s, fine, bytes);
+    one.bits = 8;
+    one.low = bytes;
+    one.high = NULL;
+    one.bias = nothing;
+    one.out = sums;
+    one.ldo = n;
+    one.next = one.next_end;
+    k->codes_dot(&one);
+    for (size_t j = 0; j < (size_t)all->m * n; j++) {
+        want[j] += (double)sums[j];
+        size[j] += fabs((double)sums[j]);
+    }
+}
+
+/* Random refinement of a head, no more bits than codes leave room for. */
+static tada_fine fine_of(const section_case *c, const tada_sections *s)
+{
+    int bits = c->fine_bits, low = bits < 4 ? 2 : 4, at = 0;
+    uint8_t *packed = guard_take((size_t)(c->dim * bits * 8), 1);
+    memset(packed, 0, (size_t)(c->dim * bits * 8));
+    uint8_t *high = bits == 3 ? packed + c->dim * low * 8 : NULL;
+    for (int i = 0; bits > 0 && i < s->n; i++) {
+        int used = bits < 8 - s->of[i].bits ? bits : 8 - s->of[i].bits;
+        for (int j = 0; j < s->of[i].n_spans; j++, at++) {
+            for (int p = 0; p < 8 * CELLS; p++) {
+                int v = s->order[at] * 8 + p / 64;
+                unsigned fine = c->saturated ? (1u << used) - 1 : (unsigned)random_below(1 << used);
+                uint8_t *to = &packed[v * low / 8 * 64 + p % 64];
+                *to = (uint8_t)(*to | (fine & ((1u << low) - 1)) << v * low % 8);
+                if (high) {
+                    high[v / 8 * 64 + p % 64] = (uint8_t)(high[v / 8 * 64 + p % 64] | fine >> low << v % 8);
+                }
+            }
+        }
+    }
+    return (tada_fine){bits, packed, high};
+}
+
 static void check_sections(const tada_kernels *k, const section_case *c, enum guard_side side)
 {
     tada_sections s;
     guard_start(side);
-    case_is("sections_dot, head size %d, %d rows, columns of group %d of %d, %d widths, saturated %d, bad %d",
-            c->dim, c->m, c->number, c->group, c->most_widths, c->saturated, c->row_bad);
+    case_is("sections_dot, head size %d, %d rows, %d vectors from %d on in %d steps of %d, %d widths, "
+            "refinement %d, saturated %d, bad %d",
+            c->dim, c->m, c->n_vectors, c->first, c->n_fours, c->step, c->most_widths, c->fine_bits,
+            c->saturated, c->row_bad);
     sections_of(c, &s);
-    size_t dim = (size_t)c->dim, m = (size_t)c->m, group = (size_t)c->group;
+    tada_fine fine = fine_of(c, &s);
+    size_t dim = (size_t)c->dim, m = (size_t)c->m, group = (size_t)(16 * c->n_vectors);
     size_t ldx = dim + (size_t)random_below(2) * 24, ldo = group + (size_t)random_below(20);
     float *q = guard_take(m * dim, sizeof *q), *out = guard_take((m - 1) * ldo + group, sizeof *out);
     float *scale = guard_take(dim, sizeof *scale), *offset = guard_take(dim, sizeof *offset);
@@ -108,7 +168,7 @@ static void check_sections(const tada_kernels *k, const section_case *c, enum gu
     double *want = guard_take(m * group, sizeof *want), *size = guard_take(m * group, sizeof *size);
     numbers_fill(q, c->m, dim, c->dim, random_below(NUMBERS_FINITE));
     if (c->row_bad) {
-        q[random_below(c->dim)] = NAN;
+        q[random_below(4 * c->n_fours)] = NAN;
     }
     for (size_t d = 0; d < dim; d++) {
         scale[d] = 0.25f * (float)(1 + random_below(9));
@@ -118,7 +178,7 @@ static void check_sections(const tada_kernels *k, const section_case *c, enum gu
                       .ldx = dim,
                       .n_tiles = 1,
                       .m = c->m,
-                      .n = c->dim,
+                      .n = 4 * c->n_fours,
                       .scale = scale,
                       .offset = offset,
                       .folded = x,
@@ -133,10 +193,10 @@ static void check_sections(const tada_kernels *k, const section_case *c, enum gu
             size[r * group + j] = fabs((double)out[r * ldo + j]) + fabs((double)bias[r]);
         }
     }
-    tada_dot dot = {.first = c->number * c->group / 16,
-                    .step = CELLS / 16,
-                    .n_fours = c->dim / 4,
-                    .n_vectors = c->group / 16,
+    tada_dot dot = {.first = c->first,
+                    .step = c->step,
+                    .n_fours = c->n_fours,
+                    .n_vectors = c->n_vectors,
                     .m = c->m,
                     .x = x,
                     .ldx = ldx,
@@ -146,8 +206,12 @@ static void check_sections(const tada_kernels *k, const section_case *c, enum gu
                     .ldo = ldo,
                     .next = c->forbidden ? guard_forbidden() : s.of[0].low};
     dot.next_end = dot.next + random_below(3 * c->dim * 64);
-    sum_apart(k, &dot, &s, want, size);
-    k->sections_dot(&dot, &s);
+    if (c->fine_bits) {
+        sum_joined(k, &dot, &s, &fine, c->dim, want, size);
+    } else {
+        sum_apart(k, &dot, &s, want, size);
+    }
+    k->sections_dot(&dot, &s, &fine);
     guard_check();
     for (size_t i = 0; i < m * group; i++) {
         double got = (double)out[i / group * ldo + i % group], bound = 8 * ROUNDING * size[i] + 1e-37;
@@ -159,19 +223,36 @@ static void check_sections(const tada_kernels *k, const section_case *c, enum gu
     }
 }
 
+/* A group of columns of K; of one section that is refined any vectors, often such as never part. */
+static void random_part(section_case *c)
+{
+    c->step = CELLS / 16;
+    c->n_vectors = random_below(3) ? c->step : 1 << random_below(2);
+    c->first = random_below(c->step / c->n_vectors) * c->n_vectors;
+    c->n_fours = c->dim / 4;
+    if (c->most_widths == 1 && c->fine_bits && random_below(2)) {
+        int least = random_below(3) ? 4 : 1, most = c->dim / 4 < 16 ? c->dim / 4 : 16;
+        c->step = 4 + random_below(most - 3) / least * least;
+        c->n_vectors = least + random_below(c->step - least + 1) / least * least;
+        c->n_fours = 4 * (1 + random_below(c->dim / c->step / 4));
+        c->first = c->dim - (c->n_fours - 1) * c->step - c->n_vectors;
+        c->first = random_below(c->first + 1) / least * least;
+    }
+}
+
 void test_sections(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
     for (int dim = 16; dim <= 256; dim += 16) {
-        for (int again = 0; again < 24; again++) {
+        for (int again = 0; again < 48; again++) {
             section_case c = {.dim = dim,
                               .m = 1 + random_below(again % 4 ? 9 : TADA_ROWS),
-                              .group = again % 3 ? CELLS : 16 << random_below(2),
-                              .most_widths = 1 + random_below(6),
+                              .most_widths = again % 2 ? 1 : 1 + random_below(6),
+                              .fine_bits = random_below(3) ? 2 + random_below(3) : 0,
                               .saturated = !random_below(6),
                               .forbidden = random_below(2),
                               .row_bad = !random_below(8)};
-            c.number = random_below(CELLS / c.group);
+            random_part(&c);
             check_sections(k, &c, (enum guard_side)random_below(GUARD_SIDES));
         }
     }

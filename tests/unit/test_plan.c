@@ -28,6 +28,7 @@ static void layers_have_their_own_specs(void **state)
     (void)state;
     tada_plan *plan = make_plan();
     plan->planes[2].recipe.quarters = 23;
+    plan->planes[2].recipe.bits = 5;
     plan->planes[3].recipe.bits = 6;
     assert_int_equal(tada_plan_check(plan, NULL), TADA_OK);
     tada_spec k = tada_plan_spec(plan, 1, TADA_K), v = tada_plan_spec(plan, 1, TADA_V);
