@@ -1,71 +1,48 @@
 #include "arguments.h"
-#include "tada.h"
+#include "numbers.h"
+#include "specs.h"
 
-#include <ctype.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-int next_option(const char *command, int argc, char **argv, const char *letters, const struct option *known,
-                int *option)
+int take_share(const char *command, const char *name, const char *text, double *share)
 {
-    opterr = 0;
-    *option = getopt_long(argc, argv, letters, known, NULL);
-    if (*option == ':') {
-        return cli_usage(command, "%s needs a value.", argv[optind - 1]);
-    }
-    return *option == '?' ? cli_usage(command, "Unknown option '%s'.", argv[optind - 1]) : 0;
-}
-
-int take_number(const char *command, const char *option, const char *text, long long least, long long most,
-                long long *number)
-{
-    char *end;
-    long long value = strtoll(text, &end, 10); /* of too many digits: the largest there is */
-    if (end == text || *end || value < least || value > most) {
-        return cli_usage(command, "%s takes a whole number from %lld to %lld, not '%s'.", option, least, most,
-                         text);
-    }
-    *number = value;
-    return 0;
-}
-
-int take_int(const char *command, const char *option, const char *text, int least, int most, int *number)
-{
-    long long wide = *number;
-    int status = take_number(command, option, text, least, most, &wide);
-    *number = (int)wide;
-    return status;
-}
-
-int take_share(const char *command, const char *text, double *share)
-{
-    char *end;
-    double percent = strtod(text, &end);
-    end += *end == '%';
-    if (end == text || *end || !(percent >= 5 && percent <= 100)) {
-        return cli_usage(command, "--budget takes percents of the f16 cache from 5 to 100, not '%s'.", text);
+    double percent;
+    size_t n = number_decimal(text, &percent);
+    bool whole = n > 0 && (!text[n] || strcmp(text + n, "%") == 0);
+    if (!whole || percent < 5 || percent > 100) {
+        return cli_usage(command, "%s takes percents of the f16 cache from 5 to 100, not '%s'.", name, text);
     }
     *share = percent / 100;
     return 0;
 }
 
-int take_bytes(const char *command, const char *option, const char *text, uint64_t *bytes)
+int take_bytes(const char *command, const char *name, const char *text, uint64_t *bytes)
 {
-    static const char units[] = "KMGT";
-    char *end;
-    double value = strtod(text, &end);
-    if (end != text && *end && strchr(units, toupper((unsigned char)*end))) {
-        value *= (double)(1ull << 10 * (strchr(units, toupper((unsigned char)*end)) - units + 1));
+    static const char units[] = "KMGTkmgt";
+    double value = 0;
+    size_t n = number_decimal(text, &value);
+    const char *end = text + n, *unit = *end ? strchr(units, *end) : NULL;
+    if (unit) {
+        value *= (double)(1ull << 10 * ((unit - units) % 4 + 1));
         end++;
         end += strcasecmp(end, "B") == 0 || strcasecmp(end, "iB") == 0 ? strlen(end) : 0;
     }
-    bool good = isdigit((unsigned char)*text) && !*end && value >= 1 && value < 0x1p60;
-    if (!good) {
-        return cli_usage(command, "%s takes bytes, such as 8G, 1.5G or 800M, not '%s'.", option, text);
+    if (n == 0 || *end || !(value >= 1 && value < 0x1p60)) {
+        return cli_usage(command, "%s takes bytes, such as 8G, 1.5G or 800M, not '%s'.", name, text);
     }
     *bytes = (uint64_t)value;
+    return 0;
+}
+
+int take_seed(const char *command, const char *name, const char *text, uint32_t *seed)
+{
+    long long number;
+    if (!number_whole(text, 0, UINT32_MAX, &number)) {
+        return cli_usage(command, "%s takes a whole number from 0 to %u, not '%s'.", name, UINT32_MAX, text);
+    }
+    *seed = (uint32_t)number;
     return 0;
 }
 
@@ -79,13 +56,24 @@ static bool is_listed(const char *const *caches, int n, const char *spec)
     return false;
 }
 
+/* The same text that lives as long as the program; itself, if it has no name. */
+static const char *lasting(const char *spec)
+{
+    for (int i = 0; spec_names[i]; i++) {
+        if (strcmp(spec_names[i], spec) == 0) {
+            return spec_names[i];
+        }
+    }
+    return spec;
+}
+
 int take_caches(const char *command, char *list, const char **caches, int *n, int most)
 {
     for (char *item; (item = strsep(&list, ","));) {
         tada_spec spec;
-        tada_error error = {""};
-        if (tada_spec_parse(item, &spec, &error) != TADA_OK) {
-            return cli_usage(command, "%s", error.text);
+        int status = spec_take(command, "", item, &spec);
+        if (status != 0) {
+            return status;
         }
         bool is_f16 = spec.stock && strcmp(spec.stock_k, "f16") == 0 && strcmp(spec.stock_v, "f16") == 0;
         if (is_f16 || is_listed(caches, *n, item)) {
@@ -95,7 +83,7 @@ int take_caches(const char *command, char *list, const char **caches, int *n, in
             return cli_usage(
                 command, "--cache takes at most %d caches beside f16: measure them in several runs.", most);
         }
-        caches[(*n)++] = item;
+        caches[(*n)++] = lasting(item);
     }
     return 0;
 }

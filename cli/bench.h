@@ -2,7 +2,7 @@
 #ifndef TADA_BENCH_H
 #define TADA_BENCH_H
 
-#include "engine.h"
+#include "impossible.h"
 #include "samples.h"
 
 #include <stdbool.h>
@@ -16,6 +16,7 @@ struct bench_options {
     const char *model_path, *json_path, *plot_path; /* NULL: not given */
     const char *caches[BENCH_MAX_CACHES];           /* specs, checked, all different; the first is "f16" */
     int n_caches;
+    struct impossible impossible; /* those that were among them */
     int depths[BENCH_MAX_DEPTHS]; /* ascending */
     int n_depths;
     int n_tokens[BENCH_N_TESTS];

@@ -73,6 +73,7 @@ static void print_table(const struct bench *bench)
         for (int i = 0; i < options->n_caches; i++) {
             print_row(bench, d, i, width);
         }
+        impossible_print(&options->impossible, width);
     }
     if (bench->results[0][0].peak_bytes < 0) {
         puts("\nPeak memory is not known here: /proc/self/clear_refs cannot be written.");
@@ -126,6 +127,7 @@ static int write_json(const struct bench *bench)
             cJSON_AddItemToArray(results, result_object(bench, d, i));
         }
     }
+    impossible_report(&options->impossible, report);
     cJSON_AddBoolToObject(report, "complete", bench->complete);
     int status = report_write(report, options->json_path);
     cJSON_Delete(report);

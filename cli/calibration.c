@@ -316,22 +316,32 @@ double calibration_tokens(const struct calibration *c, int n_planes)
     return (double)c->sample * (n_planes + (n_planes + AT_ONCE - 1) / AT_ONCE);
 }
 
+int calibration_planes(const struct calibration *c)
+{
+    return 2 * c->model->engine->llama_model_n_layer(c->model->llama);
+}
+
+static bool is_unmeasured(const tada_plan_plane *plane)
+{
+    return plane->width > 0 && plane->sensitivity == 0;
+}
+
 int calibration_measure(struct calibration *c)
 {
-    int list[AT_ONCE], n = 0, n_known = 0, status = 0;
+    int list[AT_ONCE], n = 0, n_left = 0, status = 0;
     if (c->options->from_path) {
         status = take_from(c);
     } else {
         resume(c);
     }
     for (int i = 0; i < 2 * c->plan->n_layers; i++) {
-        n_known += c->plan->planes[i].sensitivity > 0;
+        n_left += is_unmeasured(&c->plan->planes[i]);
     }
-    c->work.total -= calibration_tokens(c, n_known);
+    c->work.total -= calibration_tokens(c, calibration_planes(c)) - calibration_tokens(c, n_left);
     c->work.detail = "sensitivity of the layers";
     for (int i = 0; i <= 2 * c->plan->n_layers && status == 0; i++) {
         bool last = i == 2 * c->plan->n_layers;
-        if (!last && c->plan->planes[i].width > 0 && c->plan->planes[i].sensitivity == 0) {
+        if (!last && is_unmeasured(&c->plan->planes[i])) {
             list[n++] = i;
         }
         if (n > 0 && (n == AT_ONCE || last)) {

@@ -20,7 +20,8 @@ struct calibrate_options {
     int n_threads, n_trials;
     int n_sample; /* tokens that each plane is measured on; 0: by the size of the model */
     uint32_t seed;
-    bool paper; /* the paper's random search */
+    const char *method; /* tada or paper */
+    bool paper;         /* the paper's random search */
 };
 
 struct calibration {
@@ -44,6 +45,8 @@ struct calibration {
 int calibration_observe(struct calibration *calibration);
 /* Tokens that measuring the sensitivity of so many planes takes: eight at once share the reference. */
 double calibration_tokens(const struct calibration *calibration, int n_planes);
+/* K and V of each layer: at most so many have a sensitivity. */
+int calibration_planes(const struct calibration *calibration);
 /* Sensitivities: what a plane alone adds to the KL divergence with few bits. Saved after every few planes, so
  * that an interrupted calibration goes on where it was. */
 int calibration_measure(struct calibration *calibration);

@@ -9,14 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_CANDIDATES = 8, BUDGETS = 4 };
+/* Plans and a simple spec; those that are only compared with: the default, q8_0 and q4_0. */
+enum { MOST_CANDIDATES = 8, MOST_OTHERS = 3, BUDGETS = 4 };
 
 /* Plans and specs that the second half of the text decides between, and stock caches to compare with. */
 struct decision {
-    struct trial trials[MOST_CANDIDATES + 2];
+    struct trial trials[MOST_CANDIDATES + MOST_OTHERS];
     tada_plan *plans[MOST_CANDIDATES];
     char equal[64];
     int n, n_plans;
+    int n_own; /* of the trials: those that can be written */
     size_t f16_bytes;
 };
 
@@ -24,6 +26,18 @@ static void add_plan(struct decision *d, const char *name, tada_plan *plan)
 {
     d->plans[d->n_plans++] = plan;
     d->trials[d->n++] = (struct trial){.spec = name, .plan = plan};
+}
+
+/* What people know, and what they have without a plan. */
+static void add_others(const struct calibration *c, struct decision *d)
+{
+    static const char *const others[MOST_OTHERS] = {"tada", "q8_0", "q4_0"};
+    char why[160];
+    for (int i = 0; i < MOST_OTHERS; i++) {
+        if (cache_is_possible(c->model, others[i], why, sizeof why)) {
+            d->trials[d->n++] = (struct trial){.spec = others[i]};
+        }
+    }
 }
 
 static int add_candidates(struct calibration *c, double budget, struct decision *d)
@@ -77,8 +91,8 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
     if (*d->equal) {
         d->trials[d->n++] = (struct trial){.spec = d->equal};
     }
-    d->trials[d->n++] = (struct trial){.spec = "q8_0"};
-    d->trials[d->n++] = (struct trial){.spec = "q4_0"};
+    d->n_own = d->n;
+    add_others(c, d);
     return 0;
 }
 
@@ -124,9 +138,8 @@ static double memory_of(const struct calibration *c, const struct decision *d, c
 /* The plan to write: the best candidate; when a simple spec is better, that spec. `d` keeps the others. */
 static tada_plan *conclude(struct calibration *c, struct decision *d, int *best)
 {
-    int n_own = d->n - 2; /* the stock caches come last */
     *best = 0;
-    for (int i = 1; i < n_own; i++) {
+    for (int i = 1; i < d->n_own; i++) {
         *best = d->trials[i].kld.value < d->trials[*best].kld.value ? i : *best;
     }
     if (c->options->paper) {
@@ -147,18 +160,20 @@ static tada_plan *conclude(struct calibration *c, struct decision *d, int *best)
     return plan;
 }
 
-static void print_result(const struct calibration *c, const tada_plan *plan, bool simple, const char *spec)
+static void print_result(const struct calibration *c, const tada_plan *plan, const struct decision *d,
+                         int best)
 {
+    const char *spec = d->trials[best].spec;
     if (c->choices) {
         choices_print(c->choices, plan);
     }
     printf("%-24s %8s  %9s\n", "cache", "memory", "KLD");
     for (int i = 0; i < plan->n_points; i++) {
         const tada_plan_point *point = &plan->points[i];
-        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", point->cache, 100 * point->memory, point->kld,
+        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", d->trials[i].spec, 100 * point->memory, point->kld,
                point->kld_se);
     }
-    if (simple) {
+    if (!d->trials[best].plan) {
         printf("A simple spec was better than the plans: %s holds the same as %s.\n", c->options->plan_path,
                spec);
     } else if (!c->options->paper) {
@@ -189,7 +204,7 @@ static int write_plan(struct calibration *c, struct decision *d)
         char partial[PATH_MAX];
         calibration_partial_path(c, partial);
         unlink(partial);
-        print_result(c, plan, !d->trials[best].plan, d->trials[best].spec);
+        print_result(c, plan, d, best);
     }
     if (status == 0 && c->options->report_path) {
         status = plan_report_write(plan, c->options->report_path);
@@ -220,7 +235,7 @@ static int find_budget(struct calibration *c, double *budget)
         struct decision d;
         double middle = (low + high) / 2, least = INFINITY;
         status = decide(c, middle, &d);
-        for (int j = 0; status == 0 && j < d.n - 2; j++) {
+        for (int j = 0; status == 0 && j < d.n_own; j++) {
             least = fmin(least, d.trials[j].kld.value);
         }
         *(least <= c->options->max_kld ? &high : &low) = middle;
@@ -232,8 +247,8 @@ static int find_budget(struct calibration *c, double *budget)
 
 double calibration_decision_tokens(const struct calibration *c)
 {
-    /* Of each of the candidates, the stock caches and f16. */
-    return (MOST_CANDIDATES + 3.0) * c->check * (c->options->max_kld > 0 ? 1 + BUDGETS : 1);
+    /* f16 is measured, too. */
+    return (MOST_CANDIDATES + MOST_OTHERS + 1.0) * c->check * (c->options->max_kld > 0 ? 1 + BUDGETS : 1);
 }
 
 int calibration_decide(struct calibration *c)

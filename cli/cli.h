@@ -2,6 +2,8 @@
 #ifndef TADA_CLI_H
 #define TADA_CLI_H
 
+#include "options.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,30 +14,13 @@ enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 #define PLUGIN_FILE "libggml-tada.so"
 #define SESSIONS_FILE "libtada-sessions.so"
 
-/* One row of the table in main.c. argv[0] is the name of the subcommand. */
-struct command {
-    const char *name, *summary, *help;
-    int (*run)(const struct command *self, int argc, char **argv);
-};
-
-extern const char run_help[], serve_help[], rpc_help[], doctor_help[], pack_help[], unpack_help[];
-int run_main(const struct command *self, int argc, char **argv);
-int serve_main(const struct command *self, int argc, char **argv);
-int rpc_main(const struct command *self, int argc, char **argv);
-/* Only in a build with llama.cpp's headers. */
-extern const char eval_help[], bench_help[], calibrate_help[], inspect_help[], size_help[];
-int calibrate_main(const struct command *self, int argc, char **argv);
-int inspect_main(const struct command *self, int argc, char **argv);
-int eval_main(const struct command *self, int argc, char **argv);
-int bench_main(const struct command *self, int argc, char **argv);
-int pack_main(const struct command *self, int argc, char **argv);
-int unpack_main(const struct command *self, int argc, char **argv);
-int size_main(const struct command *self, int argc, char **argv);
-int doctor_main(const struct command *self, int argc, char **argv);
+/* The commands, each with the table of its options; the second row only in a build with llama.cpp's headers. */
+extern const struct command run_command, serve_command, rpc_command, pack_command, unpack_command, doctor_command;
+extern const struct command calibrate_command, inspect_command, eval_command, bench_command, size_command;
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
 __attribute__((format(printf, 1, 2))) int cli_fail(const char *format, ...);
-/* The same with a hint at the help of `command` (NULL: the general help); returns EXIT_USAGE. */
+/* The same with the name of the command and a hint at its help (NULL: the general help); returns EXIT_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_usage(const char *command, const char *format, ...);
 
 /* ---- paths.c: where things are. False: not found; `why` then says in one sentence what to do. ---- */

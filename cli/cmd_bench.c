@@ -2,53 +2,14 @@
 #include "arguments.h"
 #include "bench.h"
 #include "cli.h"
+#include "numbers.h"
 #include "plans.h"
 #include "plot.h"
 #include "progress.h"
 #include "report.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-
-const char bench_help[] =
-    "usage: tada bench [-m MODEL] [--depth N[,N...]] [--cache SPEC[,SPEC...]] [OPTIONS...]\n"
-    "\n"
-    "Measures how fast a model decodes and prefills with each cache behind a text of each depth, and the\n"
-    "memory that the cache takes. f16 is always measured; the other caches are compared with it. All caches\n"
-    "take turns in one process, with random tokens; each test comes after one token that is not timed.\n"
-    "\n"
-    "options:\n"
-    "  -m, --model MODEL  GGUF file (default: the model that the TaDA build fetched)\n"
-    "  --depth N,...      tokens that are in the cache already (default: 0,2048,8192)\n"
-    "  --cache SPEC,...   caches, as in 'tada help run'; may be repeated (default: q8_0,q4_0,tada)\n"
-    "  -t, --threads N    threads (default: as many as this process has CPUs, at most 8)\n"
-    "  --repeat N         repetitions (default: 5)\n"
-    "  --decode N         tokens decoded one by one in a repetition (default: 32)\n"
-    "  --prefill N        tokens computed in batches in a repetition (default: 512)\n"
-    "  --json FILE        write the results to a file; '-': to standard output, in place of the table\n"
-    "  --plot FILE.svg    draw speed over depth, with gnuplot\n"
-    "  -h, --help         print this help and exit\n"
-    "\n"
-    "memory MiB  the cache of a context for the deepest depth: buffers and working memory, all counted\n"
-    "peak MiB    the most that a process with this cache alone would have in memory up to this depth: model\n"
-    "            and program, and by how much the process grew while this context was made and used; "
-    "batches\n"
-    "            of less than 512 tokens (--prefill) take less\n"
-    "tok/s       tokens per second: median (minimum-maximum) of the repetitions\n"
-    "x f16       speed in units of that of f16: median of the ratios within a repetition\n"
-    "\n"
-    "JSON: {\"version\", \"model\", \"n_ctx\", \"threads\", \"repeat\", \"results\": [{\"cache\", "
-    "\"depth\",\n"
-    "\"repetitions\", \"kv_bytes\", \"memory_ratio\", \"peak_bytes\", \"decode\": {\"tokens\", \"min\", "
-    "\"median\",\n"
-    "\"max\", \"ratio\"}, \"prefill\": {...}}], \"complete\"}; peak_bytes is null where the system does not "
-    "tell.\n"
-    "\n"
-    "Ctrl-C ends it after the batch at hand, with what was measured until then; a second one ends it at\n"
-    "once. Other work on the computer disturbs: leave it alone.\n"
-    "\n"
-    "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
 
 enum { MAX_TOKENS = 1 << 24, MOST_DEFAULT_THREADS = 8 };
 
@@ -70,110 +31,167 @@ static void insert_depth(struct bench_options *options, int depth)
     options->n_depths++;
 }
 
-/* `list` is changed. */
-static int take_depths(char *list, struct bench_options *options)
+static int take_depths(const char *command, const char *name, char *value, void *values)
 {
+    struct bench_options *options = values;
     options->n_depths = 0;
-    for (char *item; (item = strsep(&list, ","));) {
-        int depth = 0, status = take_int("bench", "--depth", item, 0, MAX_TOKENS, &depth);
-        if (status != 0) {
-            return status;
+    for (char *item; (item = strsep(&value, ","));) {
+        long long depth;
+        if (!number_whole(item, 0, MAX_TOKENS, &depth)) {
+            return cli_usage(command, "%s takes whole numbers from 0 to %d, not '%s'.", name, MAX_TOKENS,
+                             item);
         }
         if (options->n_depths == BENCH_MAX_DEPTHS) {
-            return cli_usage("bench", "--depth takes at most %d depths.", BENCH_MAX_DEPTHS);
+            return cli_usage(command, "%s takes at most %d depths.", name, BENCH_MAX_DEPTHS);
         }
-        insert_depth(options, depth);
+        insert_depth(options, (int)depth);
     }
     return 0;
 }
 
-/* `list` is changed, and must live on: the specs are parts of it. */
-static int add_caches(char *list, struct bench_options *options)
+static int add_caches(const char *command, const char *name, char *value, void *values)
 {
+    struct bench_options *options = values;
     int n_others = options->n_caches > 0 ? options->n_caches - 1 : 0;
-    int status = take_caches("bench", list, options->caches + 1, &n_others, BENCH_MAX_CACHES - 1);
+    int status = take_caches(command, value, options->caches + 1, &n_others, BENCH_MAX_CACHES - 1);
+    (void)name;
     options->caches[0] = "f16";
     options->n_caches = 1 + n_others;
     return status;
 }
 
-enum option_code {
-    OPTION_DEPTH = 256,
-    OPTION_CACHE,
-    OPTION_REPEAT,
-    OPTION_DECODE,
-    OPTION_PREFILL,
-    OPTION_JSON,
-    OPTION_PLOT
+static int take_plot(const char *command, const char *name, char *value, void *values)
+{
+    struct bench_options *options = values;
+    options->plot_path = value;
+    return plot_is_known(value) ? 0
+                                : cli_usage(command, "%s draws FILE.svg or FILE.png, not '%s'.", name, value);
+}
+
+static int bench_main(const struct command *self, int argc, char **argv);
+
+#define FIELD(member) .field = offsetof(struct bench_options, member)
+
+static const struct option_row rows[] = {
+    {.names = "-m, --model",
+     .value = "MODEL",
+     .help = "GGUF file",
+     .unset = MODEL_UNSET,
+     FIELD(model_path),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-d, --depth",
+     .aliases = "--n-depth",
+     .value = "N,...",
+     .help = "tokens that are in the cache already",
+     .usual = "0,2048,8192",
+     .kind = OPTION_TAKEN,
+     .take = take_depths,
+     .in_usage = true},
+    {.names = "--cache",
+     .value = "SPEC,...",
+     .help = "caches, as in 'tada help run'; may be repeated",
+     .usual = "q8_0,q4_0,tada",
+     .kind = OPTION_CACHES,
+     .take = add_caches,
+     .in_usage = true},
+    {.names = "-t, --threads",
+     .value = "N",
+     .help = "threads",
+     .unset = "as many as this process has CPUs, at most 8",
+     FIELD(n_threads),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_THREADS},
+    {.names = "-r, --repeat",
+     .aliases = "--repetitions",
+     .value = "N",
+     .help = "repetitions",
+     .usual = "5",
+     FIELD(n_repeat),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = SAMPLES_MAX},
+    {.names = "-n, --decode",
+     .aliases = "--n-gen",
+     .value = "N",
+     .help = "tokens decoded one by one in a repetition",
+     .usual = "32",
+     FIELD(n_tokens[BENCH_DECODE]),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_TOKENS},
+    {.names = "-p, --prefill",
+     .aliases = "--n-prompt",
+     .value = "N",
+     .help = "tokens computed in batches in a repetition",
+     .usual = "512",
+     FIELD(n_tokens[BENCH_PREFILL]),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_TOKENS},
+    {.names = "--json",
+     .value = "FILE",
+     .help = "write the results to a file; -: to standard output, in place of the table",
+     FIELD(json_path),
+     .kind = OPTION_FILE},
+    {.names = "--plot",
+     .value = "FILE",
+     .help = "draw speed over depth, with gnuplot: FILE.svg or FILE.png",
+     .take = take_plot,
+     .kind = OPTION_FILE},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {.names = "-c, --ctx-size",
+     .kind = OPTION_REFUSED,
+     .help = "--depth N is how much the cache holds; its context follows from that"},
+    {.names = "-b, --batch-size, -ub, --ubatch, --ubatch-size",
+     .kind = OPTION_REFUSED,
+     .help = "batches are those of llama-bench, 2048 tokens in parts of 512; --prefill N makes smaller ones"},
+    {.names = "-o, --output", .kind = OPTION_REFUSED, .help = "--json FILE writes the results to a file"},
+    {0},
 };
 
-static int take_option(int code, char *value, struct bench_options *options)
-{
-    switch (code) {
-    case 'm':
-        options->model_path = value;
-        return 0;
-    case 't':
-        return take_int("bench", "--threads", value, 1, MAX_THREADS, &options->n_threads);
-    case OPTION_DEPTH:
-        return take_depths(value, options);
-    case OPTION_CACHE:
-        return add_caches(value, options);
-    case OPTION_REPEAT:
-        return take_int("bench", "--repeat", value, 1, SAMPLES_MAX, &options->n_repeat);
-    case OPTION_DECODE:
-        return take_int("bench", "--decode", value, 1, MAX_TOKENS, &options->n_tokens[BENCH_DECODE]);
-    case OPTION_PREFILL:
-        return take_int("bench", "--prefill", value, 1, MAX_TOKENS, &options->n_tokens[BENCH_PREFILL]);
-    case OPTION_JSON:
-        options->json_path = value;
-        return 0;
-    default:
-        options->plot_path = value;
-        return 0;
-    }
-}
-
-/* *help: the help was asked for, and nothing else matters. */
-static int parse(int argc, char **argv, struct bench_options *options, bool *help)
-{
-    static const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"threads", required_argument, NULL, 't'},
-        {"depth", required_argument, NULL, OPTION_DEPTH},
-        {"cache", required_argument, NULL, OPTION_CACHE},
-        {"repeat", required_argument, NULL, OPTION_REPEAT},
-        {"decode", required_argument, NULL, OPTION_DECODE},
-        {"prefill", required_argument, NULL, OPTION_PREFILL},
-        {"json", required_argument, NULL, OPTION_JSON},
-        {"plot", required_argument, NULL, OPTION_PLOT},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int code, status = 0;
-    while (status == 0 && (status = next_option("bench", argc, argv, ":m:t:h", known, &code)) == 0 &&
-           code != -1) {
-        if (code == 'h') {
-            *help = true;
-            return 0;
-        }
-        status = take_option(code, optarg, options);
-    }
-    if (status == 0 && optind < argc) {
-        status = cli_usage("bench", "'%s' is not expected: 'tada bench' takes only options.", argv[optind]);
-    }
-    return status;
-}
+const struct command bench_command = {
+    .name = "bench",
+    .summary = "measure speed and memory of caches, side by side",
+    .about =
+        "Measures how fast a model decodes and prefills with each cache behind a text of each depth, and the "
+        "memory that the cache takes. f16 is always measured; the other caches are compared with it. All "
+        "caches take turns in one process, with random tokens; each test comes after one token that is not "
+        "timed.\n",
+    .options = rows,
+    .notes =
+        "memory MiB\tthe cache of a context for the deepest depth: buffers and working memory, all counted\n"
+        "peak MiB\tthe most that a process with this cache alone would have in memory up to this depth: "
+        "model and "
+        "program, and by how much the process grew while this context was made and used; batches of less "
+        "than "
+        "512 tokens (--prefill) take less\n"
+        "tok/s\ttokens per second: median (minimum-maximum) of the repetitions\n"
+        "x f16\tspeed in units of that of f16: median of the ratios within a repetition\n"
+        "\n"
+        "A cache that the model cannot have is a row that says so.\n"
+        "\n"
+        "JSON: {\"version\", \"model\", \"n_ctx\", \"threads\", \"repeat\", \"results\": [{\"cache\", "
+        "\"depth\", "
+        "\"repetitions\", \"kv_bytes\", \"memory_ratio\", \"peak_bytes\", \"decode\": {\"tokens\", \"min\", "
+        "\"median\", "
+        "\"max\", \"ratio\"}, \"prefill\": {...}}], \"impossible\": [{\"cache\", \"why\"}], \"complete\"}; "
+        "peak_bytes "
+        "is null where the system does not tell.\n"
+        "\n"
+        "Ctrl-C ends it after the batch at hand, with what was measured until then; a second one ends it at "
+        "once. Other work on the computer disturbs: leave it alone.\n"
+        "\n"
+        "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .measures = true,
+    .run = bench_main,
+};
 
 /* Fills in what was not given, and finds what would fail after the long work. `place` must outlive the
  * options. */
 static int complete_options(struct bench_options *options, struct place *place)
 {
-    static const char *const usual[] = {"f16", "q8_0", "q4_0", "tada"};
-    if (options->n_caches == 0) {
-        options->n_caches = sizeof usual / sizeof *usual;
-        memcpy(options->caches, usual, sizeof usual);
-    }
     if (options->n_threads == 0) {
         int n = count_cpus(); /* more than a few share the bandwidth of their memory */
         options->n_threads = n < MOST_DEFAULT_THREADS ? n : MOST_DEFAULT_THREADS;
@@ -208,28 +226,26 @@ static int bench_model(const struct model *model, const struct bench_options *op
     return status;
 }
 
-int bench_main(const struct command *self, int argc, char **argv)
+static int bench_main(const struct command *self, int argc, char **argv)
 {
-    struct bench_options options = {.depths = {0, 2048, 8192},
-                                    .n_depths = 3,
-                                    .n_tokens = {[BENCH_DECODE] = 32, [BENCH_PREFILL] = 512},
-                                    .n_repeat = 5};
+    struct bench_options options = {0};
     struct place place;
     struct engine engine;
     struct model model;
-    bool help = false;
-    int status = parse(argc, argv, &options, &help);
-    if (status == 0 && help) {
-        fputs(self->help, stdout);
-        return 0;
+    int status;
+    if (!options_parse(self, argc, argv, &options, &status)) {
+        return status;
     }
-    status = status == 0 ? complete_options(&options, &place) : status;
+    status = complete_options(&options, &place);
     status = status == 0 ? engine_open(&engine) : status;
     status =
         status == 0 ? plans_check(&engine, options.model_path, options.caches, options.n_caches) : status;
     status = status == 0 ? model_open(&engine, options.model_path, &model) : status;
     if (status == 0) {
         interrupt_watch();
+        int n_others = options.n_caches - 1; /* beside f16 */
+        impossible_sift(&model, options.caches + 1, &n_others, &options.impossible);
+        options.n_caches = 1 + n_others;
         warn_of_length(&model, &options);
         status = bench_model(&model, &options);
         model_close(&model);

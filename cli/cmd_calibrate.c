@@ -3,158 +3,171 @@
 #include "calibration.h"
 #include "cli.h"
 #include "eval.h"
+#include "model_file.h"
+#include "numbers.h"
 #include "output.h"
 #include "plans.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char calibrate_help[] =
-    "usage: tada calibrate [-m MODEL] [-f TEXT] [--budget PERCENT | --max-kld X] [-o PLAN.gguf] "
-    "[OPTIONS...]\n"
-    "\n"
-    "Finds the best cache for a model and a budget: measures how sensitive each layer is, shares the bits\n"
-    "out, and writes a plan. Use it as --cache tada:@PLAN.gguf or TADA_CACHE=tada:@PLAN.gguf. The first\n"
-    "half of the text is learnt from; the second half decides between the plan and a simple spec of the\n"
-    "same size. An interrupted calibration goes on where it was when it is started again.\n"
-    "\n"
-    "options:\n"
-    "  -m, --model MODEL   GGUF file (default: the one that the TaDA build fetched)\n"
-    "  -f, --file TEXT     text to learn from (default: text that the model writes itself)\n"
-    "  --budget PERCENT    memory, of that of the f16 cache, everything counted (default: 25%)\n"
-    "  --max-kld X         instead: the smallest cache whose mean KL divergence is at most X nats\n"
-    "  -o, --output FILE   the plan (default: one named after the model and the budget in the folder of "
-    "plans,\n"
-    "                      where 'tada serve' finds it; see 'tada help serve')\n"
-    "  --report FILE.html  a page that shows the plan and what it was compared with\n"
-    "  -c, --ctx-size N    context that the budget is for, a multiple of 256 (default: 4096)\n"
-    "  --sample N          tokens that each layer is measured on (default: 2048, or 1024 from 300 million\n"
-    "                      weights on)\n"
-    "  --from PLAN         take the sensitivities from a plan of the same model: another budget, quickly\n"
-    "  --method paper      random search over 2, 4 or 8 bits per layer, as in the paper, instead\n"
-    "  --trials N          of the random search (default: 32)\n"
-    "  --tasks FILE        score the random search on these tasks, in place of the KL divergence: on each "
-    "line\n"
-    "                      {\"prompt\": ..., \"answer\": ...}, which are joined as they are, with "
-    "\"choices\": [...]\n"
-    "                      where the answer is one of several; most right answers win, of equals the "
-    "likelier\n"
-    "  --seed N            of the random search and of text that the model writes (default: 1)\n"
-    "  -t, --threads N     threads (default: all CPUs)\n"
-    "  -h, --help          print this help and exit\n"
-    "\n"
-    "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
-
-enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, MOST_CHECK = 2048, MOST_HALF = 8192 };
-
-enum option_code {
-    OPT_BUDGET = 256,
-    OPT_MAX_KLD,
-    OPT_METHOD,
-    OPT_TRIALS,
-    OPT_SEED,
-    OPT_FROM,
-    OPT_SAMPLE,
-    OPT_REPORT,
-    OPT_TASKS
-};
+enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, MOST_CHECK = 2048, MOST_HALF = 8192, N_SCRATCH = 512 };
 
 /* ---- options ---- */
 
-static int take_divergence(const char *text, double *kld)
+static int calibrate_main(const struct command *self, int argc, char **argv);
+
+static int take_divergence(const char *command, const char *name, char *value, void *values)
 {
-    char *end;
-    *kld = strtod(text, &end);
-    if (end == text || *end || !(*kld > 0 && *kld < 100)) {
-        return cli_usage("calibrate", "--max-kld takes a number of nats such as 0.003, not '%s'.", text);
+    struct calibrate_options *options = values;
+    size_t n = number_decimal(value, &options->max_kld);
+    if (n == 0 || value[n] || !(options->max_kld > 0 && options->max_kld < 100)) {
+        return cli_usage(command, "%s takes a number of nats such as 0.003, not '%s'.", name, value);
     }
     return 0;
 }
 
-static int set_option(struct calibrate_options *options, int option, char *value)
+static int take_budget(const char *command, const char *name, char *value, void *values)
 {
-    long long seed;
-    int status;
-    switch (option) {
-    case 'm':
-        options->model_path = value;
-        return 0;
-    case 'f':
-        options->text_path = value;
-        return 0;
-    case 'o':
-        options->plan_path = value;
-        return 0;
-    case 'c':
-        return take_int("calibrate", "-c", value, 4 * CELLS_STEP, MAX_CTX, &options->n_ctx);
-    case 't':
-        return take_int("calibrate", "-t", value, 1, MAX_THREADS, &options->n_threads);
-    case OPT_REPORT:
-        options->report_path = value;
-        return 0;
-    case OPT_TASKS:
-        options->tasks_path = value;
-        return 0;
-    case OPT_SAMPLE:
-        return take_int("calibrate", "--sample", value, CELLS_STEP, 8192, &options->n_sample);
-    case OPT_FROM:
-        options->from_path = value;
-        return 0;
-    case OPT_BUDGET:
-        return take_share("calibrate", value, &options->budget);
-    case OPT_MAX_KLD:
-        return take_divergence(value, &options->max_kld);
-    case OPT_TRIALS:
-        return take_int("calibrate", "--trials", value, 1, 100000, &options->n_trials);
-    case OPT_SEED:
-        status = take_number("calibrate", "--seed", value, 0, UINT32_MAX, &seed);
-        options->seed = status == 0 ? (uint32_t)seed : options->seed;
-        return status;
-    default:
-        options->paper = strcmp(value, "paper") == 0;
-        return options->paper || strcmp(value, "tada") == 0
-                   ? 0
-                   : cli_usage("calibrate", "--method takes tada or paper, not '%s'.", value);
-    }
+    struct calibrate_options *options = values;
+    return take_share(command, name, value, &options->budget);
 }
 
-static int parse_arguments(int argc, char **argv, struct calibrate_options *options, bool *help)
+static int set_seed(const char *command, const char *name, char *value, void *values)
 {
-    static const struct option long_options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"file", required_argument, NULL, 'f'},
-        {"output", required_argument, NULL, 'o'},
-        {"ctx-size", required_argument, NULL, 'c'},
-        {"threads", required_argument, NULL, 't'},
-        {"budget", required_argument, NULL, OPT_BUDGET},
-        {"max-kld", required_argument, NULL, OPT_MAX_KLD},
-        {"method", required_argument, NULL, OPT_METHOD},
-        {"trials", required_argument, NULL, OPT_TRIALS},
-        {"seed", required_argument, NULL, OPT_SEED},
-        {"from", required_argument, NULL, OPT_FROM},
-        {"sample", required_argument, NULL, OPT_SAMPLE},
-        {"report", required_argument, NULL, OPT_REPORT},
-        {"tasks", required_argument, NULL, OPT_TASKS},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int option, status = 0;
-    while (status == 0 &&
-           (status = next_option("calibrate", argc, argv, ":m:f:o:c:t:h", long_options, &option)) == 0 &&
-           option != -1) {
-        if (option == 'h') {
-            *help = true;
-            return 0;
-        }
-        status = set_option(options, option, optarg);
-    }
-    if (status == 0 && optind < argc) {
-        status = cli_usage("calibrate", "'%s' is not expected: give the plan with -o.", argv[optind]);
-    }
-    return status;
+    struct calibrate_options *options = values;
+    return take_seed(command, name, value, &options->seed);
 }
+
+#define FIELD(member) .field = offsetof(struct calibrate_options, member)
+
+static const struct option_row rows[] = {
+    {.names = "-m, --model",
+     .value = "MODEL",
+     .help = "GGUF file",
+     .unset = MODEL_UNSET,
+     FIELD(model_path),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-f, --file",
+     .value = "TEXT",
+     .help = "text to learn from",
+     .unset = "text that the model writes itself",
+     FIELD(text_path),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "--budget",
+     .value = "PERCENT",
+     .help = "memory, of that of the f16 cache, everything counted",
+     .unset = "25%",
+     .kind = OPTION_TAKEN,
+     .take = take_budget,
+     .in_usage = true,
+     .or_next = true},
+    {.names = "--max-kld",
+     .value = "X",
+     .help = "the smallest cache whose mean KL divergence is at most X nats, in place of a budget",
+     .kind = OPTION_TAKEN,
+     .take = take_divergence,
+     .in_usage = true},
+    {.names = "-o, --output",
+     .value = "FILE",
+     .help = "the plan",
+     .unset =
+         "one named after the model and the budget in the folder of plans, where 'tada serve' finds it; see "
+         "'tada help serve'",
+     FIELD(plan_path),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "--report",
+     .value = "FILE.html",
+     .help = "a page that shows the plan and what it was compared with",
+     FIELD(report_path),
+     .kind = OPTION_FILE},
+    {.names = "-c, --ctx-size",
+     .value = "N",
+     .help = "context that the budget is for, a multiple of 256 from 1024 on",
+     .usual = "4096",
+     FIELD(n_ctx),
+     .kind = OPTION_NUMBER,
+     .least = 4 * CELLS_STEP,
+     .most = MAX_CTX,
+     .step = CELLS_STEP},
+    {.names = "--sample",
+     .value = "N",
+     .help = "tokens that each layer is measured on",
+     .unset = "2048, or 1024 from 300 million weights on",
+     FIELD(n_sample),
+     .kind = OPTION_NUMBER,
+     .least = CELLS_STEP,
+     .most = 8192},
+    {.names = "--from",
+     .value = "PLAN",
+     .help = "take the sensitivities from a plan of the same model: another budget, quickly",
+     FIELD(from_path),
+     .kind = OPTION_FILE},
+    {.names = "--method",
+     .value = "METHOD",
+     .help = "tada, or paper: random search over 2, 4 or 8 bits per layer, as in the paper",
+     .usual = "tada",
+     FIELD(method),
+     .kind = OPTION_WORD,
+     .words = "tada|paper"},
+    {.names = "--trials",
+     .value = "N",
+     .help = "of the random search",
+     .usual = "32",
+     FIELD(n_trials),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = 100000},
+    {.names = "--tasks",
+     .value = "FILE",
+     .help =
+         "score the random search on these tasks, in place of the KL divergence: on each line {\"prompt\": "
+         "..., "
+         "\"answer\": ...}, which are joined as they are, with \"choices\": [...] where the answer is one of "
+         "several; most right answers win, of equals the likelier",
+     FIELD(tasks_path),
+     .kind = OPTION_FILE},
+    {.names = "-s, --seed",
+     .value = "N",
+     .help = "of the random search and of text that the model writes",
+     .usual = "1",
+     .kind = OPTION_TAKEN,
+     .take = set_seed},
+    {.names = "-t, --threads",
+     .value = "N",
+     .help = "threads",
+     .unset = "all CPUs",
+     FIELD(n_threads),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_THREADS},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {.names = "--cache",
+     .kind = OPTION_REFUSED,
+     .help = "the cache is what is looked for; give its --budget, and measure others with 'tada eval'"},
+    {.names = "-p, --prompt", .kind = OPTION_REFUSED, .help = "give the text in a file with -f"},
+    {0},
+};
+
+const struct command calibrate_command = {
+    .name = "calibrate",
+    .summary = "find the best cache for your model and a memory budget",
+    .about =
+        "Finds the best cache for a model and a budget: measures how sensitive each layer is, shares the "
+        "bits "
+        "out, and writes a plan. Use it as --cache tada:@PLAN.gguf or TADA_CACHE=tada:@PLAN.gguf. The first "
+        "half of the text is learnt from; the second half decides between the plan and a simple spec of the "
+        "same size. An interrupted calibration goes on where it was when it is started again.\n",
+    .options = rows,
+    .operand_problem = "give the plan with -o.",
+    .notes = "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .measures = true,
+    .run = calibrate_main,
+};
 
 /* A plan that is given no place goes to where `tada serve` looks for it. */
 static int take_default_plan(struct calibrate_options *options, char path[PATH_MAX])
@@ -175,6 +188,7 @@ static int take_default_plan(struct calibrate_options *options, char path[PATH_M
 static int check_options(struct calibrate_options *options, struct place *default_model,
                          char default_plan[PATH_MAX])
 {
+    options->paper = strcmp(options->method, "paper") == 0;
     if (options->budget > 0 && options->max_kld > 0) {
         return cli_usage("calibrate", "--budget and --max-kld exclude each other: give one.");
     }
@@ -183,10 +197,6 @@ static int check_options(struct calibrate_options *options, struct place *defaul
     }
     if (options->tasks_path && !options->paper) {
         return cli_usage("calibrate", "--tasks goes with --method paper.");
-    }
-    if (options->n_ctx % CELLS_STEP != 0) {
-        return cli_usage("calibrate", "-c takes a multiple of %d: use %d.", CELLS_STEP,
-                         (options->n_ctx / CELLS_STEP + 1) * CELLS_STEP);
     }
     if (options->budget == 0 && options->max_kld == 0) {
         options->budget = 0.25;
@@ -219,8 +229,8 @@ static void set_lengths(struct calibration *c)
 
 static double expected_work(const struct calibration *c)
 {
-    return c->n_tokens / 2 + calibration_decision_tokens(c) +
-           (c->options->paper ? calibration_search_tokens(c) : calibration_tokens(c, 2 * c->plan->n_layers));
+    return c->n_tokens / 2 + 2 * N_SCRATCH + calibration_decision_tokens(c) +
+           (c->options->paper ? calibration_search_tokens(c) : calibration_tokens(c, calibration_planes(c)));
 }
 
 /* What a context takes beside its planes, from the default cache. */
@@ -229,7 +239,7 @@ static int measure_scratch(struct calibration *c)
     struct trial trial = {.spec = "tada"};
     struct trial_text text = {.tokens = c->tokens,
                               .n_windows = 1,
-                              .n_ctx = 512,
+                              .n_ctx = N_SCRATCH,
                               .n_ubatch = 32,
                               .n_threads = c->options->n_threads,
                               .reference = "tada:16"};
@@ -241,10 +251,9 @@ static int measure_scratch(struct calibration *c)
 static int calibrate(struct calibration *c)
 {
     progress_start(&c->work.progress, "calibrate");
-    c->work.total = c->n_tokens * 4;
+    c->work.total = expected_work(c); /* at most: it may turn out to be less */
     int status = calibration_observe(c);
     if (status == 0) {
-        c->work.total = expected_work(c);
         status = measure_scratch(c);
     }
     if (status == 0 && !c->options->paper) {
@@ -255,6 +264,29 @@ static int calibrate(struct calibration *c)
     }
     progress_clear(&c->work.progress);
     return status;
+}
+
+/* --from, as far as the files tell before the model is loaded. */
+static int check_from(const struct engine *engine, const struct calibrate_options *options)
+{
+    tada_plan *from;
+    tada_error error;
+    struct model_file model = {0};
+    if (!options->from_path) {
+        return 0;
+    }
+    if (engine->plan_read(options->from_path, &from, &error) != TADA_OK) {
+        cli_fail("%s", error.text);
+        return EXIT_USAGE;
+    }
+    bool is_told = from->fingerprint && model_file_read(engine->tool, options->model_path, &model);
+    bool is_other = is_told && model.fingerprint && model.fingerprint != from->fingerprint;
+    if (is_other) {
+        cli_fail("%s is a plan of another model, %s: leave --from away.", options->from_path, from->model);
+    }
+    model_file_free(&model);
+    tada_plan_free(from);
+    return is_other ? EXIT_USAGE : 0;
 }
 
 static int run(struct engine *engine, const struct calibrate_options *options, const struct tasks *tasks)
@@ -295,28 +327,25 @@ static int run(struct engine *engine, const struct calibrate_options *options, c
     return status;
 }
 
-int calibrate_main(const struct command *self, int argc, char **argv)
+static int calibrate_main(const struct command *self, int argc, char **argv)
 {
-    struct calibrate_options options = {.n_ctx = 4096, .n_trials = 32, .seed = 1};
+    struct calibrate_options options = {0};
     struct place default_model;
     char default_plan[PATH_MAX];
     struct engine engine;
     struct tasks tasks = {NULL, 0};
-    bool help = false;
-    int status = parse_arguments(argc, argv, &options, &help);
-    if (help) {
-        fputs(self->help, stdout);
-        return 0;
+    int status;
+    if (!options_parse(self, argc, argv, &options, &status)) {
+        return status;
     }
-    if (status == 0) {
-        status = check_options(&options, &default_model, default_plan);
-    }
+    status = check_options(&options, &default_model, default_plan);
     if (status == 0 && options.tasks_path) {
         status = tasks_read(options.tasks_path, &tasks);
     }
     if (status == 0) {
         status = engine_open(&engine);
     }
+    status = status == 0 ? check_from(&engine, &options) : status;
     if (status == 0) {
         interrupt_watch();
         status = run(&engine, &options, &tasks);

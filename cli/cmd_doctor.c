@@ -5,25 +5,39 @@
 #include "probe.h"
 #endif
 
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char doctor_help[] =
-    "usage: tada doctor [--json]\n"
-    "\n"
-    "Checks the CPU, memory, the llama.cpp tools, the plug-in, whether the two fit and work together, and "
-    "the\n"
-    "environment. Each problem comes with what to do about it. Changes nothing.\n"
-    "\n"
-    "options:\n"
-    "  --json      print {\"ok\", \"version\", \"checks\": [{\"name\", \"status\", \"value\", \"fix\"}]};\n"
-    "              status is ok, warning or problem\n"
-    "  -h, --help  print this help and exit\n"
-    "\n"
-    "exit status: 0 nothing is wrong (warnings are allowed), 1 there is a problem, 2 wrong usage.\n";
+static int doctor_main(const struct command *self, int argc, char **argv);
+
+struct request {
+    bool json;
+};
+
+static const struct option_row options[] = {
+    {.names = "--json",
+     .help = "print {\"ok\", \"version\", \"checks\": [{\"name\", \"status\", \"value\", \"fix\"}]}; status "
+             "is ok, warning "
+             "or problem",
+     .field = offsetof(struct request, json),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {0},
+};
+
+const struct command doctor_command = {
+    .name = "doctor",
+    .summary = "check this computer, llama.cpp and the plug-in",
+    .about = "Checks the CPU, memory, the llama.cpp tools, the plug-in, whether the two fit and work "
+             "together, and "
+             "the environment. Each problem comes with what to do about it. Changes nothing.\n",
+    .options = options,
+    .notes = "exit status: 0 nothing is wrong (warnings are allowed), 1 there is a problem, 2 wrong usage.\n",
+    .run = doctor_main,
+};
 
 enum verdict { FINE, WARNING, PROBLEM };
 
@@ -308,28 +322,12 @@ static void print_json(const struct report *report, int problems)
     fputs("\n  ]\n}\n", stdout);
 }
 
-int doctor_main(const struct command *self, int argc, char **argv)
+static int doctor_main(const struct command *self, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    bool json = false;
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (option == 'h') {
-            fputs(self->help, stdout);
-            return 0;
-        }
-        if (option != 'j') {
-            return cli_usage(self->name, "Unknown option '%s': the only ones are --json and --help.",
-                             argv[optind - 1]);
-        }
-        json = true;
-    }
-    if (optind < argc) {
-        return cli_usage(self->name, "'%s' is not expected: 'tada doctor' takes only options.", argv[optind]);
+    struct request request = {false};
+    int status;
+    if (!options_parse(self, argc, argv, &request, &status)) {
+        return status;
     }
     struct report *report = calloc(1, sizeof *report);
     if (!report) {
@@ -343,7 +341,7 @@ int doctor_main(const struct command *self, int argc, char **argv)
     for (int i = 0; i < report->n; i++) {
         problems += report->checks[i].verdict == PROBLEM;
     }
-    (json ? print_json : print_text)(report, problems);
+    (request.json ? print_json : print_text)(report, problems);
     free(report);
     return problems ? EXIT_PROBLEM : 0;
 }

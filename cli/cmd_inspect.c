@@ -1,5 +1,4 @@
 /* tada inspect: what a plan says. */
-#include "arguments.h"
 #include "cli.h"
 #include "engine.h"
 #include "output.h"
@@ -12,19 +11,43 @@
 #include <stdio.h>
 #include <string.h>
 
-const char inspect_help[] =
-    "usage: tada inspect PLAN.gguf [--json FILE] [--html FILE]\n"
-    "\n"
-    "Shows what a plan says: the model it is for, what was measured when it was made, and for each layer\n"
-    "the bits of K and V (bars), the window of recent cells and the sensitivity (what the layer adds to the\n"
-    "KL divergence with few bits).\n"
-    "\n"
-    "options:\n"
-    "  --json FILE   write it as JSON to FILE; -: to standard output, instead of the table\n"
-    "  --html FILE   write a page that shows it, too\n"
-    "  -h, --help    print this help and exit\n"
-    "\n"
-    "exit status: 0 success, 1 a problem, 2 wrong usage or input.\n";
+static int inspect_main(const struct command *self, int argc, char **argv);
+
+struct request {
+    const char *plan_path, *json_path, *html_path;
+};
+
+static const struct option_row options[] = {
+    {.names = "--json",
+     .value = "FILE",
+     .help = "write it as JSON to FILE; -: to standard output, instead of the table",
+     .field = offsetof(struct request, json_path),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "--html",
+     .value = "FILE",
+     .help = "write a page that shows it, too",
+     .field = offsetof(struct request, html_path),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {0},
+};
+
+const struct command inspect_command = {
+    .name = "inspect",
+    .summary = "show what a plan says, layer by layer",
+    .about =
+        "Shows what a plan says: the model it is for, what was measured when it was made, and for each layer "
+        "the bits of K and V (bars), the window of recent cells and the sensitivity (what the layer adds to "
+        "the KL divergence with few bits).\n",
+    .options = options,
+    .operand = "PLAN.gguf",
+    .operand_field = offsetof(struct request, plan_path),
+    .operand_problem = "Give one plan file.",
+    .notes = "exit status: 0 success, 1 a problem, 2 wrong usage or input.\n",
+    .run = inspect_main,
+};
 
 static double bits_of(const tada_plan_plane *plane)
 {
@@ -138,31 +161,16 @@ static int inspect(const char *path, const char *json_path, const char *html_pat
     return status;
 }
 
-int inspect_main(const struct command *self, int argc, char **argv)
+static int inspect_main(const struct command *self, int argc, char **argv)
 {
-    static const struct option long_options[] = {{"json", required_argument, NULL, 'j'},
-                                                 {"html", required_argument, NULL, 'w'},
-                                                 {"help", no_argument, NULL, 'h'},
-                                                 {NULL, 0, NULL, 0}};
-    const char *json_path = NULL, *html_path = NULL;
-    int option, status = 0;
-    while (status == 0 && (status = next_option("inspect", argc, argv, ":h", long_options, &option)) == 0 &&
-           option != -1) {
-        if (option == 'h') {
-            fputs(self->help, stdout);
-            return 0;
-        }
-        *(option == 'j' ? &json_path : &html_path) = optarg;
-    }
-    if (status != 0) {
+    struct request request = {NULL};
+    int status;
+    if (!options_parse(self, argc, argv, &request, &status)) {
         return status;
     }
-    if (optind + 1 != argc) {
-        return cli_usage("inspect", "Give one plan file.");
+    status = report_check(request.json_path);
+    if (status == 0 && request.html_path) {
+        status = output_check(request.html_path);
     }
-    status = report_check(json_path);
-    if (status == 0 && html_path) {
-        status = output_check(html_path);
-    }
-    return status == 0 ? inspect(argv[optind], json_path, html_path) : status;
+    return status == 0 ? inspect(request.plan_path, request.json_path, request.html_path) : status;
 }

@@ -1,5 +1,4 @@
 /* tada pack, tada unpack: sessions of llama.cpp in the size of the compressed cache. */
-#include "arguments.h"
 #include "cli.h"
 #include "progress.h"
 #include "session.h"
@@ -8,43 +7,83 @@
 #include <stdio.h>
 #include <string.h>
 
-const char pack_help[] =
-    "usage: tada pack FILE [-o OUT] [--json]\n"
-    "\n"
-    "Makes a small file of one that llama.cpp saved a sequence in (slot saves of llama-server, the prompt\n"
-    "cache of llama-completion). 'tada unpack' gives the same file back, byte for byte. How much smaller\n"
-    "it gets depends on the cache that it was saved from: rows that a compressed cache held become as\n"
-    "small as they were there, rows of an f16 cache stay as they are.\n"
-    "\n"
-    "options:\n"
-    "  -o, --output OUT  the packed file (default: FILE.tada)\n"
-    "  --json            print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}\n"
-    "  -h, --help        print this help and exit\n"
-    "\n"
-    "OUT appears whole or not at all; FILE stays.\n"
-    "\n"
-    "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
-
-const char unpack_help[] =
-    "usage: tada unpack FILE [-o OUT] [--json]\n"
-    "\n"
-    "Gives back the file that 'tada pack' packed, byte for byte, for llama.cpp to restore.\n"
-    "\n"
-    "options:\n"
-    "  -o, --output OUT  the unpacked file (default: FILE without its ending .tada)\n"
-    "  --json            print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}\n"
-    "  -h, --help        print this help and exit\n"
-    "\n"
-    "OUT appears whole or not at all; FILE stays. A damaged file is refused.\n"
-    "\n"
-    "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n";
-
 static const char ending[] = ".tada";
+
+static int pack_main(const struct command *self, int argc, char **argv);
+static int unpack_main(const struct command *self, int argc, char **argv);
 
 struct job {
     bool packs, json;
     const char *from, *to;
     char usual[PATH_MAX]; /* for `to` */
+};
+
+static const struct option_row pack_options[] = {
+    {.names = "-o, --output",
+     .value = "OUT",
+     .help = "the packed file",
+     .unset = "FILE.tada",
+     .field = offsetof(struct job, to),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "--json",
+     .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
+     .field = offsetof(struct job, json),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {0},
+};
+
+const struct command pack_command = {
+    .name = "pack",
+    .summary = "make a saved session of llama.cpp as small as its cache",
+    .about = "Makes a small file of one that llama.cpp saved a sequence in (slot saves of llama-server, the "
+             "prompt "
+             "cache of llama-completion). 'tada unpack' gives the same file back, byte for byte. How much "
+             "smaller it "
+             "gets depends on the cache that it was saved from: rows that a compressed cache held become as "
+             "small as "
+             "they were there, rows of an f16 cache stay as they are.\n",
+    .options = pack_options,
+    .operand = "FILE",
+    .operand_field = offsetof(struct job, from),
+    .operand_problem = "Give one file.",
+    .notes = "OUT appears whole or not at all; FILE stays.\n"
+             "\n"
+             "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .run = pack_main,
+};
+
+static const struct option_row unpack_options[] = {
+    {.names = "-o, --output",
+     .value = "OUT",
+     .help = "the unpacked file",
+     .unset = "FILE without its ending .tada",
+     .field = offsetof(struct job, to),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "--json",
+     .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
+     .field = offsetof(struct job, json),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {0},
+};
+
+const struct command unpack_command = {
+    .name = "unpack",
+    .summary = "give the saved session back, byte for byte",
+    .about = "Gives back the file that 'tada pack' packed, byte for byte, for llama.cpp to restore.\n",
+    .options = unpack_options,
+    .operand = "FILE",
+    .operand_field = offsetof(struct job, from),
+    .operand_problem = "Give one file.",
+    .notes = "OUT appears whole or not at all; FILE stays. A damaged file is refused.\n"
+             "\n"
+             "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .run = unpack_main,
 };
 
 static bool step(void *context, uint64_t done, uint64_t total)
@@ -70,36 +109,6 @@ static int usual_output(const struct command *self, struct job *job)
     return 0;
 }
 
-static int parse(const struct command *self, int argc, char **argv, struct job *job, bool *helped)
-{
-    static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
-                                                 {"json", no_argument, NULL, 'j'},
-                                                 {"help", no_argument, NULL, 'h'},
-                                                 {NULL, 0, NULL, 0}};
-    int option, status;
-    while ((status = next_option(self->name, argc, argv, ":ho:", long_options, &option)) == 0 &&
-           option != -1) {
-        if (option == 'h') {
-            fputs(self->help, stdout);
-            *helped = true;
-            return 0;
-        }
-        if (option == 'j') {
-            job->json = true;
-        } else {
-            job->to = optarg;
-        }
-    }
-    if (status != 0) {
-        return status;
-    }
-    if (optind + 1 != argc) {
-        return cli_usage(self->name, "Give one file.");
-    }
-    job->from = argv[optind];
-    return job->to ? 0 : usual_output(self, job);
-}
-
 static void print_sizes(const struct job *job, const tada_session_sizes *sizes)
 {
     if (job->json) {
@@ -120,9 +129,12 @@ static void print_sizes(const struct job *job, const tada_session_sizes *sizes)
 static int work(const struct command *self, int argc, char **argv, bool packs)
 {
     struct job job = {.packs = packs};
-    bool helped = false;
-    int parsed = parse(self, argc, argv, &job, &helped);
-    if (parsed != 0 || helped) {
+    int parsed;
+    if (!options_parse(self, argc, argv, &job, &parsed)) {
+        return parsed;
+    }
+    parsed = job.to ? 0 : usual_output(self, &job);
+    if (parsed != 0) {
         return parsed;
     }
     tada_error error = {""};
@@ -142,12 +154,12 @@ static int work(const struct command *self, int argc, char **argv, bool packs)
     return 0;
 }
 
-int pack_main(const struct command *self, int argc, char **argv)
+static int pack_main(const struct command *self, int argc, char **argv)
 {
     return work(self, argc, argv, true);
 }
 
-int unpack_main(const struct command *self, int argc, char **argv)
+static int unpack_main(const struct command *self, int argc, char **argv)
 {
     return work(self, argc, argv, false);
 }

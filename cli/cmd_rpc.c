@@ -7,43 +7,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char rpc_help[] =
-    "usage: tada rpc [--cache SPEC] [--] [RPC_ARGS...]\n"
-    "\n"
-    "Starts the RPC server of llama.cpp (ggml-rpc-server) with the TaDA cache: a llama.cpp elsewhere gives "
-    "it\n"
-    "layers of a model, and it keeps the keys and values of these layers compressed, in its own memory.\n"
-    "Other arguments go to it unchanged. Never open it to a network that you do not trust.\n"
-    "\n"
-    "options:\n"
-    "  --cache SPEC    how to keep keys and values (default: $TADA_CACHE, else tada); see 'tada help run'.\n"
-    "                  For a type of llama.cpp give the client -ctk and -ctv instead.\n"
-    "  -H, --host HOST address to listen at (default: 127.0.0.1)\n"
-    "  -p, --port PORT (default: 50052)\n"
-    "  -t, --threads N (default: half of the processors)\n"
-    "  --              what follows goes to ggml-rpc-server even if it looks like an option of tada\n"
-    "  -h, --help      print this help; for that of ggml-rpc-server: tada rpc -- --help\n"
-    "\n"
-    "example, on two hosts and a third one:\n"
-    "  tada rpc --host 192.168.1.11 -p 50052\n"
-    "  tada rpc --host 192.168.1.12 -p 50052\n"
-    "  tada run --cache f16 -- --rpc 192.168.1.11:50052,192.168.1.12:50052 -m model.gguf -c 65536 -fit off\n"
-    "\n"
-    "The cache of the client is for layers that stay there; all of them go to the servers here.\n";
+static int rpc_main(const struct command *self, int argc, char **argv);
 
-/* Of a port that is no number, ggml-rpc-server dies with a backtrace. */
-static int check_ports(const struct launch *launch)
-{
-    static const char *const names[] = {"-p", "--port", NULL};
-    int status = 0;
-    for (int i = 0; i + 1 < launch->n_pass && status == 0; i++) {
-        if (equals_any(launch->pass[i], names)) {
-            int port = 0;
-            status = take_int(launch->self->name, "--port", launch->pass[++i], 1, 65535, &port);
-        }
-    }
-    return status;
-}
+/* Of values that are no numbers ggml-rpc-server dies with a backtrace: they are checked here. */
+struct request {
+    struct launch launch;
+    const char *host;
+    int port, n_threads;
+};
+
+static const struct option_row options[] = {
+    LAUNCH_CACHE(
+        "how to keep keys and values, see 'tada help run'; for a type of llama.cpp give the client -ctk "
+        "and -ctv instead",
+        "$TADA_CACHE, else tada"),
+    {.names = "-H, --host",
+     .value = "HOST",
+     .help = "address to listen at",
+     .unset = "127.0.0.1",
+     .example = "127.0.0.1",
+     .field = offsetof(struct request, host),
+     .kind = OPTION_TEXT,
+     .passes = true},
+    {.names = "-p, --port",
+     .value = "PORT",
+     .help = "port to listen at",
+     .unset = "50052",
+     .example = "50052",
+     .field = offsetof(struct request, port),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = 65535,
+     .passes = true},
+    {.names = "-t, --threads",
+     .value = "N",
+     .help = "threads",
+     .unset = "half of the processors",
+     .example = "4",
+     .field = offsetof(struct request, n_threads),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_THREADS,
+     .passes = true},
+    LAUNCH_END("ggml-rpc-server"),
+    LAUNCH_HELP("ggml-rpc-server", "rpc"),
+    {0},
+};
+
+const struct command rpc_command = {
+    .name = "rpc",
+    .summary = "lend memory and processors to a llama.cpp elsewhere",
+    .about =
+        "Starts the RPC server of llama.cpp (ggml-rpc-server) with the TaDA cache: a llama.cpp elsewhere "
+        "gives "
+        "it layers of a model, and it keeps the keys and values of these layers compressed, in its own "
+        "memory. Other arguments go to it unchanged. Never open it to a network that you do not trust.\n",
+    .options = options,
+    .passes_to = "RPC_ARGS",
+    .notes = "example, on two hosts and a third one:\n"
+             "  tada rpc --host 192.168.1.11 -p 50052\n"
+             "  tada rpc --host 192.168.1.12 -p 50052\n"
+             "  tada run --cache f16 -- --rpc 192.168.1.11:50052,192.168.1.12:50052 \\\n"
+             "      -m model.gguf -c 65536 -fit off\n"
+             "\n"
+             "The cache of the client is for layers that stay there; all of them go to the servers here.\n",
+    .run = rpc_main,
+};
 
 /* The server would go on without compression, and its clients would not know. */
 static int check_fit(const struct launch *launch)
@@ -59,8 +88,7 @@ static int check_fit(const struct launch *launch)
 
 static int start(struct launch *launch)
 {
-    int status = check_ports(launch);
-    status = status == 0 ? launch_find(launch, "ggml-rpc-server") : status;
+    int status = launch_find(launch, "ggml-rpc-server");
     if (status == 0 && launch->spec.stock) {
         return cli_usage(launch->self->name,
                          "'%s' is a type of llama.cpp: start ggml-rpc-server itself, and give its client "
@@ -80,10 +108,10 @@ static int start(struct launch *launch)
     return launch_start(launch);
 }
 
-int rpc_main(const struct command *self, int argc, char **argv)
+static int rpc_main(const struct command *self, int argc, char **argv)
 {
-    struct launch launch = {.self = self};
-    const struct launch_option options[] = {{0}};
+    struct request request = {.launch = {.self = self}};
+    struct launch *launch = &request.launch;
     char device[] = "-d", name[] = "CPU";
     char **arguments = calloc((size_t)argc + 3, sizeof *arguments);
     if (!arguments) {
@@ -94,13 +122,13 @@ int rpc_main(const struct command *self, int argc, char **argv)
     arguments[1] = device;
     arguments[2] = name;
     memcpy(arguments + 3, argv + 1, (size_t)(argc - 1) * sizeof *argv);
-    int status = launch_parse(&launch, options, argc + 2, arguments);
-    if (status == 0 && launch.help) {
-        fputs(self->help, stdout);
+    int status = launch_parse(launch, argc + 2, arguments);
+    if (status == 0 && launch->help) {
+        help_print(self, stdout);
     } else if (status == 0) {
-        status = start(&launch);
+        status = start(launch);
     }
-    launch_free(&launch);
+    launch_free(launch);
     free(arguments);
     return status;
 }

@@ -8,32 +8,62 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char serve_help[] =
-    "usage: tada serve [--cache SPEC | --plans DIR --budget PERCENT] [--] [LLAMA_ARGS...]\n"
-    "\n"
-    "Starts llama-server with the TaDA cache. Other arguments go to it unchanged. Without a model\n"
-    "among them, the one that the TaDA build fetched is used, if it is there. Before it starts, one line\n"
-    "says what the cache will be, and others what of the arguments leaves it uncompressed. With a GPU,\n"
-    "layers that llama.cpp puts there keep an uncompressed cache; -nkvo keeps it in RAM, compressed.\n"
-    "\n"
-    "Without --cache and $TADA_CACHE, the plan that belongs to the model is used, if there is one in the\n"
-    "folder of plans, where 'tada calibrate' puts them; else the cache is tada. Of several plans it is\n"
-    "the one with the least KL divergence.\n"
-    "\n"
-    "The sessions that llama-server saves in --slot-save-path are packed there to the size of the cache,\n"
-    "and unpacked when they are restored; those of a stock llama-server can be restored, too.\n"
-    "\n"
-    "options:\n"
-    "  --cache SPEC      how to keep keys and values (see 'tada help run')\n"
-    "  --plans DIR       folder of plans (default: $TADA_PLANS, else $XDG_DATA_HOME/tada/plans, else\n"
-    "                    ~/.local/share/tada/plans)\n"
-    "  --budget PERCENT  of the memory of an f16 cache: plans that keep more are left aside\n"
-    "  --                what follows goes to llama-server even if it looks like an option of tada\n"
-    "  -h, --help        print this help; for that of llama-server: tada serve -- --help\n"
-    "\n"
-    "examples:\n"
-    "  tada serve -m model.gguf -c 65536 --parallel 8\n"
-    "  tada serve --cache tada:4/3 -m model.gguf --port 8081 --slot-save-path sessions\n";
+static int serve_main(const struct command *self, int argc, char **argv);
+
+static int take_budget(const char *command, const char *name, char *value, void *values)
+{
+    struct serve *serve = values;
+    return take_share(command, name, value, &serve->budget);
+}
+
+static const struct option_row options[] = {
+    LAUNCH_CACHE("how to keep keys and values (see 'tada help run')", NULL),
+    {.names = "--plans",
+     .value = "DIR",
+     .help = "folder of plans",
+     .unset = "$TADA_PLANS, else $XDG_DATA_HOME/tada/plans, else ~/.local/share/tada/plans",
+     .example = "plans",
+     .field = offsetof(struct serve, plans),
+     .kind = OPTION_FOLDER,
+     .in_usage = true},
+    {.names = "--budget",
+     .value = "PERCENT",
+     .help = "of the memory of an f16 cache: plans that keep more are left aside",
+     .example = "27%",
+     .kind = OPTION_TAKEN,
+     .take = take_budget,
+     .in_usage = true},
+    LAUNCH_END("llama-server"),
+    LAUNCH_HELP("llama-server", "serve"),
+    {0},
+};
+
+const struct command serve_command = {
+    .name = "serve",
+    .summary = "serve a model over HTTP, with llama-server",
+    .about =
+        "Starts llama-server with the TaDA cache. Other arguments go to it unchanged. Without a model among "
+        "them, "
+        "the one that the TaDA build fetched is used, if it is there. Before it starts, one line says what "
+        "the "
+        "cache will be, and others what of the arguments leaves it uncompressed. With a GPU, layers that "
+        "llama.cpp puts there keep an uncompressed cache; -nkvo keeps it in RAM, compressed.\n"
+        "\n"
+        "Without --cache and $TADA_CACHE, the plan that belongs to the model is used, if there is one in the "
+        "folder of plans, where 'tada calibrate' puts them; else the cache is tada. Of several plans it is "
+        "the "
+        "one with the least KL divergence.\n"
+        "\n"
+        "The sessions that llama-server saves in --slot-save-path are packed there to the size of the cache, "
+        "and "
+        "unpacked when they are restored; those of a stock llama-server can be restored, too.\n",
+    .options = options,
+    .passes_to = "LLAMA_ARGS",
+    .notes = "examples:\n"
+             "  tada serve -m model.gguf -c 65536 --parallel 8\n"
+             "  tada serve --cache tada:4/3 -m model.gguf --slot-save-path sessions\n",
+    .run = serve_main,
+};
 
 /* ---- what cannot be had ---- */
 
@@ -111,13 +141,13 @@ static void keep_sessions_packed(const struct serve *serve)
 
 /* ---- the command ---- */
 
-static int take_options(struct serve *serve, const char *budget)
+static int check_plans(const struct serve *serve)
 {
     struct stat status;
     if (serve->plans && (stat(serve->plans, &status) != 0 || !S_ISDIR(status.st_mode))) {
         return cli_usage("serve", "%s is not a folder: give one with --plans.", serve->plans);
     }
-    return budget ? take_share("serve", budget, &serve->budget) : 0;
+    return 0;
 }
 
 static int start(struct serve *serve)
@@ -147,22 +177,19 @@ static int start(struct serve *serve)
     return launch_start(&serve->launch);
 }
 
-int serve_main(const struct command *self, int argc, char **argv)
+static int serve_main(const struct command *self, int argc, char **argv)
 {
     struct serve *serve = calloc(1, sizeof *serve);
     if (!serve) {
         return cli_fail("Memory is short: close other programs and try again.");
     }
-    const char *budget = NULL;
     serve->launch.self = self;
     serve->budget = 1;
-    const struct launch_option options[] = {
-        {"--plans", "plans", &serve->plans}, {"--budget", "27%", &budget}, {0}};
-    int status = launch_parse(&serve->launch, options, argc, argv);
+    int status = launch_parse(&serve->launch, argc, argv);
     if (status == 0 && serve->launch.help) {
-        fputs(self->help, stdout);
+        help_print(self, stdout);
     } else if (status == 0) {
-        status = take_options(serve, budget);
+        status = check_plans(serve);
         status = status == 0 ? start(serve) : status;
     }
     launch_free(&serve->launch);

@@ -8,62 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char size_help[] =
-    "usage: tada size [-m MODEL] [-c N] [--parallel P] [--cache SPEC,...] [--memory 8G]\n"
-    "\n"
-    "Tells how much memory llama-server will take with each cache, part by part, without loading the "
-    "weights;\n"
-    "and with --memory the largest context that fits. f16 is always shown; other caches are compared with "
-    "it.\n"
-    "\n"
-    "options:\n"
-    "  -m, --model MODEL     GGUF file (default: the model that the TaDA build fetched)\n"
-    "  -c, --ctx-size N      cells of all sequences together (default: the context that the model was "
-    "trained\n"
-    "                        on; with --memory, also the largest context that is of interest)\n"
-    "  -np, --parallel P     sequences (slots) at once (default: as llama-server, 4 that share their cells)\n"
-    "  -kvu, --kv-unified    all sequences share the cells;\n"
-    "  -no-kvu, --no-kv-unified  each has its own (default with --parallel)\n"
-    "  -ub, --ubatch N       tokens that are computed at once (default: 512; llama-server needs -b as well "
-    "for\n"
-    "                        more than 2048)\n"
-    "  -t, --threads N       threads (default: as many as this process has CPUs)\n"
-    "  --cache SPEC,...      caches, as in 'tada help run'; may be repeated (default: q8_0,q4_0,tada)\n"
-    "  --memory BYTES        a budget, such as 8G, 1.5G or 800M (of 1024 bytes and their powers)\n"
-    "  --json FILE           write the results to a file; '-': to standard output, in place of the table\n"
-    "  -h, --help            print this help and exit\n"
-    "\n"
-    "weights           as loaded, in the layouts that llama.cpp's CPU kernels want\n"
-    "the file, mapped  weights that are there a second time in such a layout; with llama.cpp's --load-mode "
-    "none,\n"
-    "                  the file is not mapped\n"
-    "KV cache          codes and scales, exact recent tokens (hot window) and first ones (sinks), tables; "
-    "rows:\n"
-    "                  what llama.cpp keeps in types of its own\n"
-    "recurrent states  of layers that have such instead of a KV cache\n"
-    "compute buffers   intermediate results; output buffer: logits of one token a sequence\n"
-    "scratch           what the plug-in takes when it works: the rows of a batch and its attention, for a "
-    "full\n"
-    "                  context; grows with threads and --ubatch. Restoring a saved slot can take as much "
-    "again.\n"
-    "\n"
-    "Not in the total: the program, the vocabulary and llama.cpp's table of cells (some 50 bytes a cell, up "
-    "to\n"
-    "150 when it is full), saved prompts (--cache-ram), a draft model or a projector for images.\n"
-    "\n"
-    "JSON: {\"version\", \"model\", \"n_ctx_train\", \"n_ctx\", \"parallel\", \"kv_unified\", \"ubatch\", "
-    "\"threads\",\n"
-    "\"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", \"mapped_bytes\", \"kv_bytes\", "
-    "\"memory_ratio\", \"kv\": "
-    "{\"codes_bytes\",\n"
-    "\"window_bytes\", \"sinks_bytes\", \"tables_bytes\", \"rows_bytes\"}, \"recurrent_bytes\", "
-    "\"compute_bytes\",\n"
-    "\"output_bytes\", \"scratch_bytes\", \"total_bytes\", \"largest\": {\"n_ctx\", \"total_bytes\"}}]}; "
-    "largest is null where\n"
-    "nothing fits.\n"
-    "\n"
-    "exit status: 0 success, 1 a problem, 2 wrong usage or input, or nothing fits in the memory.\n";
-
 enum {
     MAX_CONTEXT = 1 << 24,
     MOST_SOUGHT = 1 << 22, /* no model knows what to do with more */
@@ -79,86 +23,157 @@ struct request {
     const char *json_path;
     const char *caches[SIZE_MAX_CACHES];
     int n_caches;
-    bool names_caches;
     uint64_t budget;
-    bool help;
+    int sharing; /* of cells among the sequences; 0: not given */
 };
 
-enum option_code { OPTION_CACHE = 256, OPTION_MEMORY, OPTION_JSON, OPTION_UNIFIED, OPTION_SPLIT };
+enum { UNIFIED = 1, SPLIT };
 
-static int take_option(int code, char *value, struct request *request, bool *split)
+static int size_main(const struct command *self, int argc, char **argv);
+
+static int add_caches(const char *command, const char *name, char *value, void *values)
 {
-    struct size_options *options = &request->options;
-    switch (code) {
-    case 'm':
-        options->model_path = value;
-        return 0;
-    case 'c':
-        return take_int("size", "--ctx-size", value, 1, MAX_CONTEXT, &options->n_ctx);
-    case 'p':
-        return take_int("size", "--parallel", value, 1, MAX_SEQUENCES, &options->parallel);
-    case 'u':
-        return take_int("size", "--ubatch", value, 1, MAX_UBATCH, &options->n_ubatch);
-    case 't':
-        return take_int("size", "--threads", value, 1, MAX_THREADS, &options->n_threads);
-    case OPTION_CACHE:
-        request->names_caches = true;
-        return take_caches("size", value, request->caches, &request->n_caches, SIZE_MAX_CACHES);
-    case OPTION_MEMORY:
-        return take_bytes("size", "--memory", value, &request->budget);
-    case OPTION_UNIFIED:
-    case OPTION_SPLIT:
-        options->unified = code == OPTION_UNIFIED;
-        *split = code == OPTION_SPLIT;
-        return 0;
-    default:
-        request->json_path = value;
-        return 0;
-    }
+    struct request *request = values;
+    (void)name;
+    return take_caches(command, value, request->caches, &request->n_caches, SIZE_MAX_CACHES);
 }
 
-static int parse(int argc, char **argv, struct request *request)
+static int take_memory(const char *command, const char *name, char *value, void *values)
 {
-    static const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"ctx-size", required_argument, NULL, 'c'},
-        {"parallel", required_argument, NULL, 'p'},
-        {"kv-unified", no_argument, NULL, OPTION_UNIFIED},
-        {"no-kv-unified", no_argument, NULL, OPTION_SPLIT},
-        {"ubatch", required_argument, NULL, 'u'},
-        {"threads", required_argument, NULL, 't'},
-        {"cache", required_argument, NULL, OPTION_CACHE},
-        {"memory", required_argument, NULL, OPTION_MEMORY},
-        {"json", required_argument, NULL, OPTION_JSON},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    bool split = false;
-    int code, status = 0;
-    while (status == 0 && (status = next_option("size", argc, argv, ":m:c:t:h", known, &code)) == 0 &&
-           code != -1) {
-        if (code == 'h') {
-            request->help = true;
-            return 0;
-        }
-        status = take_option(code, optarg, request, &split);
-    }
-    if (status == 0 && optind < argc) {
-        status = cli_usage("size", "'%s' is not expected: 'tada size' takes only options.", argv[optind]);
-    }
-    if (request->options.parallel == 0) { /* as llama-server does */
-        request->options.parallel = SERVER_SEQUENCES;
-        request->options.unified = !split;
-    }
-    return status;
+    struct request *request = values;
+    return take_bytes(command, name, value, &request->budget);
 }
+
+#define FIELD(member) .field = offsetof(struct request, member)
+
+static const struct option_row rows[] = {
+    {.names = "-m, --model",
+     .value = "MODEL",
+     .help = "GGUF file",
+     .unset = MODEL_UNSET,
+     FIELD(options.model_path),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-c, --ctx-size",
+     .value = "N",
+     .help = "cells of all sequences together",
+     .unset = "the context that the model was trained on; with --memory, also the largest context that is of "
+              "interest",
+     FIELD(options.n_ctx),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_CONTEXT,
+     .in_usage = true},
+    {.names = "-np, --parallel",
+     .value = "N",
+     .help = "sequences (slots) at once",
+     .unset = "as llama-server, 4 that share their cells",
+     FIELD(options.parallel),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_SEQUENCES,
+     .in_usage = true},
+    {.names = "-kvu, --kv-unified",
+     .help = "all sequences share the cells",
+     FIELD(sharing),
+     .kind = OPTION_CHOICE,
+     .least = UNIFIED},
+    {.names = "-no-kvu, --no-kv-unified",
+     .help = "each has its own, the default with --parallel",
+     FIELD(sharing),
+     .kind = OPTION_CHOICE,
+     .least = SPLIT},
+    {.names = "-ub, --ubatch",
+     .aliases = "--ubatch-size",
+     .value = "N",
+     .help = "tokens that are computed at once; llama-server needs -b as well for more than 2048",
+     .usual = "512",
+     FIELD(options.n_ubatch),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_UBATCH},
+    {.names = "-t, --threads",
+     .value = "N",
+     .help = "threads",
+     .unset = "as many as this process has CPUs",
+     FIELD(options.n_threads),
+     .kind = OPTION_NUMBER,
+     .least = 1,
+     .most = MAX_THREADS},
+    {.names = "--cache",
+     .value = "SPEC,...",
+     .help = "caches, as in 'tada help run'; may be repeated",
+     .usual = "q8_0,q4_0,tada",
+     .kind = OPTION_CACHES,
+     .take = add_caches,
+     .in_usage = true},
+    {.names = "--memory",
+     .value = "BYTES",
+     .help = "a budget, such as 8G, 1.5G or 800M (of 1024 bytes and their powers)",
+     .example = "8G",
+     .kind = OPTION_TAKEN,
+     .take = take_memory,
+     .in_usage = true},
+    {.names = "--json",
+     .value = "FILE",
+     .help = "write the results to a file; -: to standard output, in place of the table",
+     FIELD(json_path),
+     .kind = OPTION_FILE},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {.names = "-b, --batch-size",
+     .kind = OPTION_REFUSED,
+     .help = "what is computed at once is --ubatch, and the memory follows from that"},
+    {0},
+};
+
+const struct command size_command = {
+    .name = "size",
+    .summary = "tell how much memory a model and a cache will take",
+    .about =
+        "Tells how much memory llama-server will take with each cache, part by part, without loading the "
+        "weights; and with --memory the largest context that fits. f16 is always shown; other caches are "
+        "compared with it.\n",
+    .options = rows,
+    .notes =
+        "weights\tas loaded, in the layouts that llama.cpp's CPU kernels want\n"
+        "the file, mapped\tweights that are there a second time in such a layout; with llama.cpp's "
+        "--load-mode "
+        "none, the file is not mapped\n"
+        "KV cache\tcodes and scales, exact recent tokens (hot window) and first ones (sinks), tables; rows: "
+        "what "
+        "llama.cpp keeps in types of its own\n"
+        "recurrent states\tof layers that have such instead of a KV cache\n"
+        "compute buffers\tintermediate results; output buffer: logits of one token a sequence\n"
+        "scratch\twhat the plug-in takes when it works: the rows of a batch and its attention, for a full "
+        "context; grows with threads and --ubatch. Restoring a saved slot can take as much again.\n"
+        "\n"
+        "A cache that the model cannot have is named below the table, with the reason.\n"
+        "\n"
+        "Not in the total: the program, the vocabulary and llama.cpp's table of cells (some 50 bytes a cell, "
+        "up "
+        "to 150 when it is full), saved prompts (--cache-ram), a draft model or a projector for images.\n"
+        "\n"
+        "JSON: {\"version\", \"model\", \"n_ctx_train\", \"n_ctx\", \"parallel\", \"kv_unified\", "
+        "\"ubatch\", "
+        "\"threads\", \"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", \"mapped_bytes\", "
+        "\"kv_bytes\", "
+        "\"memory_ratio\", \"kv\": {\"codes_bytes\", \"window_bytes\", \"sinks_bytes\", \"tables_bytes\", "
+        "\"rows_bytes\"}, \"recurrent_bytes\", \"compute_bytes\", \"output_bytes\", \"scratch_bytes\", "
+        "\"total_bytes\", \"largest\": {\"n_ctx\", \"total_bytes\"}}], \"impossible\": [{\"cache\", "
+        "\"why\"}]}; "
+        "largest is null where nothing fits.\n"
+        "\n"
+        "exit status: 0 success, 1 a problem, 2 wrong usage or input, or nothing fits in the memory.\n",
+    .measures = true,
+    .run = size_main,
+};
 
 static int complete(struct request *request, struct place *place)
 {
-    static const char *const usual[] = {"q8_0", "q4_0", "tada"};
-    if (!request->names_caches) {
-        request->n_caches = sizeof usual / sizeof *usual;
-        memcpy(request->caches, usual, sizeof usual);
+    request->options.unified = request->sharing == UNIFIED;
+    if (request->options.parallel == 0) { /* as llama-server does */
+        request->options.parallel = SERVER_SEQUENCES;
+        request->options.unified = request->sharing != SPLIT;
     }
     if (request->options.n_threads == 0) {
         request->options.n_threads = count_cpus();
@@ -203,9 +218,12 @@ static int nothing_fits(const struct size_report *report)
     return EXIT_USAGE;
 }
 
-static int size_all(struct size_model *model, const struct request *request)
+static int size_all(struct size_model *model, struct request *request)
 {
-    struct size_report report = {.options = &model->options,
+    struct impossible impossible = {.n = 0};
+    impossible_sift(&model->model, request->caches, &request->n_caches, &impossible);
+    struct size_report report = {.impossible = &impossible,
+                                 .options = &model->options,
                                  .budget = request->budget,
                                  .model = model->model.name,
                                  .n_ctx_train = model->engine->llama_model_n_ctx_train(model->model.llama)};
@@ -236,17 +254,16 @@ static int size_all(struct size_model *model, const struct request *request)
     return status;
 }
 
-int size_main(const struct command *self, int argc, char **argv)
+static int size_main(const struct command *self, int argc, char **argv)
 {
-    struct request request = {.options = {.n_ubatch = 512}};
+    struct request request = {.json_path = NULL};
     struct place place;
     struct engine engine;
-    int status = parse(argc, argv, &request);
-    if (status == 0 && request.help) {
-        fputs(self->help, stdout);
-        return 0;
+    int status;
+    if (!options_parse(self, argc, argv, &request, &status)) {
+        return status;
     }
-    status = status == 0 ? complete(&request, &place) : status;
+    status = complete(&request, &place);
     status = status == 0 ? engine_open(&engine) : status;
     status = status == 0 ? plans_check(&engine, request.options.model_path, request.caches, request.n_caches)
                          : status;

@@ -341,7 +341,8 @@ static void add_memory(struct cache *cache, const struct plugin_memory *before)
     cache->scratch_bytes += now.scratch - before->scratch;
 }
 
-int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache)
+/* Leaves cache->context NULL where llama.cpp makes none: engine->complaint may then say why. */
+static int make_context(const struct model *model, const struct cache_options *options, struct cache *cache)
 {
     struct engine *engine = model->engine;
     tada_spec spec;
@@ -365,12 +366,43 @@ int cache_open(const struct model *model, const struct cache_options *options, s
     }
     engine->kv_mib = 0;
     engine->complaint[0] = '\0';
-    struct plugin_memory before = plugin_memory(engine);
     cache->model = model;
     cache->stock = spec.stock;
     cache->n_batch = options->n_batch;
     snprintf(cache->spec, sizeof cache->spec, "%s", options->spec);
     cache->context = engine->llama_init_from_model(model->llama, params);
+    return 0;
+}
+
+bool cache_is_possible(const struct model *model, const char *spec, char *why, size_t size)
+{
+    /* No context is smaller: it fails only for what the model is. */
+    const struct cache_options small = {
+        .spec = spec, .n_ctx = 256, .n_batch = 32, .n_ubatch = 32, .n_threads = 1};
+    const char *complaint = model->engine->complaint;
+    tada_spec parsed;
+    struct cache cache;
+    if (tada_spec_parse(spec, &parsed, NULL) != TADA_OK || !parsed.stock ||
+        make_context(model, &small, &cache) != 0) {
+        return true; /* what else is wrong is said when it is opened */
+    }
+    bool possible = cache.context != NULL;
+    if (possible) {
+        model->engine->llama_free(cache.context);
+    }
+    const char *reason = strstr(complaint, ": "); /* after the function that said it */
+    snprintf(why, size, "%s", reason ? reason + 2 : *complaint ? complaint : "llama.cpp does not say why");
+    return possible;
+}
+
+int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache)
+{
+    struct engine *engine = model->engine;
+    struct plugin_memory before = plugin_memory(engine);
+    int status = make_context(model, options, cache);
+    if (status != 0) {
+        return status;
+    }
     if (!cache->context) {
         cli_fail("%s cannot have the cache %s (%s): choose another cache or a smaller context.", model->name,
                  options->spec, *engine->complaint ? engine->complaint : "llama.cpp does not say why");

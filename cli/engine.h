@@ -24,6 +24,7 @@
     X(llama_model_get_vocab)                                                                                 \
     X(llama_model_n_ctx_train)                                                                               \
     X(llama_model_n_params)                                                                                  \
+    X(llama_model_n_layer)                                                                                   \
     X(llama_model_size)                                                                                      \
     X(llama_model_has_encoder)                                                                               \
     X(llama_model_chat_template)                                                                             \
@@ -122,6 +123,8 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
 /* The most recent cells that such a cache keeps exact in any plane. 0: none, or a spec that cannot be read.
  */
 int cache_window(const struct engine *engine, const char *spec, const tada_plan *plan);
+/* False: this model cannot have such a cache, however small; `why` says why, and nothing is printed. */
+bool cache_is_possible(const struct model *model, const char *spec, char *why, size_t size);
 /* A cache that this model cannot have: EXIT_USAGE. */
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache);
 void cache_close(struct cache *cache); /* of zeros, or closed already: fine */

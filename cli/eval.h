@@ -2,7 +2,7 @@
 #ifndef TADA_EVAL_H
 #define TADA_EVAL_H
 
-#include "engine.h"
+#include "impossible.h"
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
@@ -14,9 +14,10 @@ struct eval_options {
     const char *model_path, *text_path, *json_path; /* NULL: not given */
     const char *caches[EVAL_MAX_CACHES];            /* specs, checked; never empty; "f16" is not among them */
     int n_caches;
+    struct impossible impossible; /* those that were among them */
     int n_ctx, n_chunks, n_ubatch, n_threads;
     uint32_t seed;
-    bool f16_weights;
+    const char *weights;    /* f16; NULL: those of the file */
     bool passkey;           /* the tasks; without any of them: divergence */
     int generate;           /* tokens; 0: not wanted */
     const char *gsm8k_path; /* NULL: not wanted */

@@ -217,6 +217,9 @@ static void show_results(struct generation *g, const struct eval_options *option
             print_row(g, i, &summary);
         }
     }
+    if (table) {
+        impossible_print(&options->impossible, lineup_name_width(&g->lineup));
+    }
     if (table && !complete) {
         printf("Interrupted after %d of %d tokens.\n", g->n_steps, g->n_prompts * g->n_tokens);
     }

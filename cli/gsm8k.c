@@ -212,6 +212,7 @@ static void print_table(const struct gsm8k *g)
     for (int cache = 0; cache < g->lineup.n && g->n_done > 0; cache++) {
         print_row(g, cache);
     }
+    impossible_print(g->lineup.impossible, lineup_name_width(&g->lineup));
     if (g->n_done < g->n_questions) {
         printf("Interrupted after %d of %d questions.\n", g->n_done, g->n_questions);
     }

@@ -1,5 +1,6 @@
 /* Starts a llama.cpp tool with the plug-in, or with a stock cache type. */
 #include "launch.h"
+#include "specs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,77 +18,50 @@ bool equals_any(const char *text, const char *const *list)
     return false;
 }
 
-/* "--name VALUE" or "--name=VALUE" at argv[*i]. 1: taken, 0: another argument, -1: the value is missing. */
-static int take_option(const char *name, int argc, char **argv, int *i, const char **value)
+/* Ours: taken. Of the tool: checked, and passed on as it is. */
+static int take_option(struct launch *launch, const struct option_row *row, char *given, char *value)
 {
-    size_t length = strlen(name);
-    if (strncmp(argv[*i], name, length) != 0) {
-        return 0;
+    size_t length;
+    int last = 0;
+    const char *name = row->names;
+    while (option_name(row->names, last + 1, &length)) {
+        name = option_name(row->names, ++last, &length);
     }
-    if (argv[*i][length] == '=') {
-        *value = argv[*i] + length + 1;
-        return 1;
+    if (!value) {
+        return cli_usage(launch->self->name, "%s needs a value, such as %s %s.", given, name, row->example);
     }
-    if (argv[*i][length]) {
-        return 0;
+    if (row->passes) {
+        launch->pass[launch->n_pass++] = given;
+        launch->pass[launch->n_pass++] = value;
     }
-    if (*i + 1 >= argc) {
-        return -1;
-    }
-    *value = argv[++*i];
-    return 1;
+    return option_set(launch->self, row, name, value, launch);
 }
 
-/* The option that argv[*i] is, or NULL; `taken` tells what take_option says. */
-static const struct launch_option *find_option(const struct launch_option *options, int argc, char **argv,
-                                               int *i, int *taken)
+/* Unlike options_parse, it leaves alone what it does not know: that is for the tool. */
+int launch_parse(struct launch *launch, int argc, char **argv)
 {
-    *taken = 0;
-    for (; options->name; options++) {
-        *taken = take_option(options->name, argc, argv, i, options->value);
-        if (*taken != 0) {
-            return options;
-        }
-    }
-    return NULL;
-}
-
-/*
- * Not getopt: the options of llama.cpp are unknown here, and "-no-cnv" must not be read as a bundle of
- * letters.
- */
-int launch_parse(struct launch *launch, const struct launch_option *options, int argc, char **argv)
-{
-    const struct launch_option cache[] = {{"--cache", "tada:4", &launch->cache}, {0}};
+    bool ended = false;
+    int status = 0;
     launch->pass = calloc((size_t)argc + 1, sizeof *argv);
     if (!launch->pass) {
         return cli_fail("Memory is short: close other programs and try again.");
     }
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--") == 0) {
-            for (i++; i < argc; i++) {
-                launch->pass[launch->n_pass++] = argv[i];
-            }
-            return 0;
-        }
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            launch->help = true;
-            return 0;
-        }
-        int taken;
-        const struct launch_option *option = find_option(cache, argc, argv, &i, &taken);
-        if (!option) {
-            option = find_option(options, argc, argv, &i, &taken);
-        }
-        if (taken < 0) {
-            return cli_usage(launch->self->name, "%s needs a value, such as %s %s.", argv[i], option->name,
-                             option->example);
-        }
-        if (!option) {
+    for (int i = 1; i < argc && status == 0 && !launch->help; i++) {
+        char *value;
+        const struct option_row *row = option_find(launch->self->options, argv[i], &value);
+        bool separate = row && option_has_value(row) && !value && i + 1 < argc;
+        if (!row || (ended && !row->passes) || (value && (row->passes || !option_has_value(row)))) {
             launch->pass[launch->n_pass++] = argv[i];
+        } else if (row->kind == OPTION_END) {
+            ended = true;
+        } else if (row->kind == OPTION_HELP) {
+            launch->help = true;
+        } else {
+            status = take_option(launch, row, argv[i], separate ? argv[i + 1] : value);
+            i += separate;
         }
     }
-    return 0;
+    return status;
 }
 
 /* True when the arguments or the environment say which model to load, so that the default one must stay away.
@@ -122,6 +96,25 @@ static bool names_model(const struct launch *launch)
     return false;
 }
 
+/* Without a model llama-cli and llama-completion end with an error of their own, and llama-server waits for
+ * somebody to name one. */
+static int check_model(const struct launch *launch, const char *tool)
+{
+    static const char *const needing[] = {"llama-cli", "llama-completion", "llama-server", NULL};
+    static const char *const telling[] = {
+        "-h",  "--help",       "--usage",        "--version",         "--license",
+        "-cl", "--cache-list", "--list-devices", "--completion-bash", NULL};
+    bool needed = equals_any(tool, needing);
+    for (int i = 0; i < launch->n_pass; i++) {
+        needed = needed && !equals_any(launch->pass[i], telling);
+    }
+    bool serves = strcmp(tool, "llama-server") == 0;
+    return needed ? cli_usage(launch->self->name,
+                              "No model is given: name a GGUF file with -m, or a repository with -hf%s.",
+                              serves ? ", or a folder of models with --models-dir" : "")
+                  : 0;
+}
+
 static bool set_plugin(const char *cache, const char *plugin)
 {
     const char *other = environment("GGML_BACKEND_PATH");
@@ -145,10 +138,10 @@ int launch_find(struct launch *launch, const char *tool)
 {
     const char *set = environment("TADA_CACHE");
     const char *from = launch->cache ? "" : "TADA_CACHE: ";
-    tada_error error = {""};
     launch->cache = launch->cache ? launch->cache : set ? set : "tada";
-    if (tada_spec_parse(launch->cache, &launch->spec, &error) != TADA_OK) {
-        return cli_usage(launch->self->name, "%s%s", from, error.text);
+    int status = spec_take(launch->self->name, from, launch->cache, &launch->spec);
+    if (status != 0) {
+        return status;
     }
     const char *plan = tada_spec_plan_path(launch->cache);
     if (plan && access(plan, R_OK) != 0) {
@@ -161,10 +154,11 @@ int launch_find(struct launch *launch, const char *tool)
     if (!launch->spec.stock && !find_plugin(&launch->plugin)) {
         return cli_fail("%s To run without it, add --cache f16.", launch->plugin.why);
     }
-    if (names_model(launch) || !find_default_model(&launch->model)) {
+    bool named = names_model(launch);
+    if (named || !find_default_model(&launch->model)) {
         launch->model.path[0] = '\0';
     }
-    return 0;
+    return named || *launch->model.path ? 0 : check_model(launch, tool);
 }
 
 int launch_start(const struct launch *launch)

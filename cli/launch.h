@@ -5,11 +5,22 @@
 #include "cli.h"
 #include "tada.h"
 
-/* An option of ours among those of the tool: "--name VALUE" or "--name=VALUE". */
-struct launch_option {
-    const char *name, *example; /* "--cache", "tada:4" */
-    const char **value;         /* set when it is given */
-};
+/* The options of all commands that start a tool; what they set is in a struct that begins with this one. */
+#define LAUNCH_CACHE(text, from)                                                                             \
+    {                                                                                                        \
+        .names = "--cache", .value = "SPEC", .kind = OPTION_CACHE, .field = offsetof(struct launch, cache),  \
+        .help = text, .unset = from, .example = "tada:4", .in_usage = true                                   \
+    }
+#define LAUNCH_END(tool)                                                                                     \
+    {                                                                                                        \
+        .names = "--", .kind = OPTION_END,                                                                   \
+        .help = "what follows goes to " tool " even if it looks like an option of tada"                      \
+    }
+#define LAUNCH_HELP(tool, name)                                                                              \
+    {                                                                                                        \
+        .names = "-h, --help", .kind = OPTION_HELP,                                                          \
+        .help = "print this help; for that of " tool ": tada " name " -- --help"                             \
+    }
 
 struct launch {
     const struct command *self;
@@ -25,8 +36,9 @@ struct launch {
 
 /* These print what is wrong and return an exit status, 0 when all is well. */
 
-/* Takes our options (ended by one without a name; --cache is always among them) out of the arguments. */
-int launch_parse(struct launch *launch, const struct launch_option *options, int argc, char **argv);
+/* Takes our options out of the arguments, and checks those that we know of the tool's. `launch` begins the
+ * struct that they are set in. */
+int launch_parse(struct launch *launch, int argc, char **argv);
 /* Checks the cache and finds the tool (by its full name), the plug-in and the model. */
 int launch_find(struct launch *launch, const char *tool);
 /* Replaces this process by the tool; returns only when that fails. */

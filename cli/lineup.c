@@ -24,6 +24,7 @@ int lineup_open(struct lineup *lineup, const struct model *model, const struct e
 {
     memset(lineup, 0, sizeof *lineup);
     lineup->model = model;
+    lineup->impossible = &options->impossible;
     int status = lineup_add(lineup, options, "f16", n_ctx, options->n_ubatch);
     for (int i = 0; status == 0 && i < options->n_caches; i++) {
         status = lineup_add(lineup, options, options->caches[i], n_ctx, options->n_ubatch);

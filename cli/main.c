@@ -1,29 +1,21 @@
 /* The tada command: picks the subcommand. */
 #include "cli.h"
+#include "nearest.h"
 #include "tada.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct command commands[] = {
-    {"run", "talk to a model or complete a text, with llama-cli", run_help, run_main},
-    {"serve", "serve a model over HTTP, with llama-server", serve_help, serve_main},
-    {"rpc", "lend memory and processors to a llama.cpp elsewhere", rpc_help, rpc_main},
+static const struct command *const commands[] = {
+    &run_command,       &serve_command,   &rpc_command,
 #ifdef TADA_MEASURES
-    {"calibrate", "find the best cache for your model and a memory budget", calibrate_help, calibrate_main},
-    {"inspect", "show what a plan says, layer by layer", inspect_help, inspect_main},
-    {"eval", "measure what a cache costs in quality, on your model and text", eval_help, eval_main},
-    {"bench", "measure speed and memory of caches, side by side", bench_help, bench_main},
-    {"size", "tell how much memory a model and a cache will take", size_help, size_main},
+    &calibrate_command, &inspect_command, &eval_command,   &bench_command, &size_command,
 #endif
-    {"pack", "make a saved session of llama.cpp as small as its compressed cache", pack_help, pack_main},
-    {"unpack", "give the saved session back, byte for byte", unpack_help, unpack_main},
-    {"doctor", "check this computer, llama.cpp and the plug-in", doctor_help, doctor_main},
+    &pack_command,      &unpack_command,  &doctor_command,
 };
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 int cli_fail(const char *format, ...)
 {
@@ -40,7 +32,7 @@ int cli_usage(const char *command, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("tada: ", stderr);
+    fprintf(stderr, "tada%s%s: ", command ? " " : "", command ? command : "");
     vfprintf(stderr, format, arguments);
     fprintf(stderr, "\nSee 'tada %s%s--help'.\n", command ? command : "", command ? " " : "");
     va_end(arguments);
@@ -50,40 +42,25 @@ int cli_usage(const char *command, const char *format, ...)
 static const struct command *find_command(const char *name)
 {
     for (int i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            return &commands[i];
+        if (strcmp(commands[i]->name, name) == 0) {
+            return commands[i];
         }
     }
     return NULL;
 }
 
-/* The command that was most likely meant: the one with the longest common start, if any. */
-static const struct command *guess_command(const char *name)
-{
-    const struct command *best = NULL;
-    size_t best_common = 0;
-    for (int i = 0; i < N_COMMANDS; i++) {
-        size_t common = 0;
-        while (name[common] && name[common] == commands[i].name[common]) {
-            common++;
-        }
-        if (common > best_common) {
-            best_common = common;
-            best = &commands[i];
-        }
-    }
-    return best;
-}
-
 static int unknown_command(const char *name)
 {
-    const struct command *guess = guess_command(name);
-    if (guess) {
-        return cli_usage(NULL, "'%s' is not a tada command; did you mean '%s'?", name, guess->name);
+    struct nearest nearest = nearest_to(name);
+    for (int i = 0; i < N_COMMANDS; i++) {
+        nearest_try(&nearest, commands[i]->name, strlen(commands[i]->name));
+    }
+    if (*nearest.name) {
+        return cli_usage(NULL, "'%s' is not a tada command; did you mean '%s'?", name, nearest.name);
     }
     char names[256] = "";
     for (int i = 0; i < N_COMMANDS; i++) {
-        strcat(strcat(names, commands[i].name), ", ");
+        strcat(strcat(names, commands[i]->name), ", ");
     }
     return cli_usage(NULL, "'%s' is not a tada command; use one of %shelp.", name, names);
 }
@@ -98,9 +75,9 @@ static void print_help(FILE *stream)
           "commands:\n",
           stream);
     for (int i = 0; i < N_COMMANDS; i++) {
-        fprintf(stream, "  %-8s  %s\n", commands[i].name, commands[i].summary);
+        fprintf(stream, "  %-9s  %s\n", commands[i]->name, commands[i]->summary);
     }
-    fputs("  help      show the help of a command: tada help COMMAND\n"
+    fputs("  help       show the help of a command: tada help COMMAND\n"
           "\n"
           "options:\n"
           "  -V, --version  print the version and exit\n"
@@ -114,8 +91,8 @@ static void print_help(FILE *stream)
           "  TADA_PLUGIN     path of " PLUGIN_FILE "\n"
           "  TADA_KERNELS    use slower kernels than the CPU allows: scalar, avx2, neon...\n"
           "\n"
-          "exit status: 0 success, 1 a problem, 2 wrong usage; run, serve and rpc: that of the llama.cpp "
-          "tool.\n",
+          "exit status: 0 success, 1 a problem, 2 wrong usage; run, serve and rpc: that of\n"
+          "the llama.cpp tool.\n",
           stream);
 }
 
@@ -134,47 +111,53 @@ static int help_main(int argc, char **argv)
     if (!command) {
         return unknown_command(argv[1]);
     }
-    fputs(command->help, stdout);
+    help_print(command, stdout);
+    return 0;
+}
+
+/* For the build: "--completion SHELL", and "--man COMMAND" with the source of its page at standard input. */
+static int write_for_build(const char *what, const char *name)
+{
+    if (strcmp(what, "--completion") == 0) {
+        return completion_write(name, commands, N_COMMANDS, stdout)
+                   ? 0
+                   : cli_usage(NULL, "There is completion for bash, zsh and fish, not for %s.", name);
+    }
+    const struct command *command = find_command(name);
+    if (!command) {
+        return unknown_command(name);
+    }
+    manual_write(command, stdin, stdout);
     return 0;
 }
 
 static int dispatch(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    opterr = 0;
-    /* "+": what follows the command belongs to it. */
-    int option = getopt_long(argc, argv, "+hV", options, NULL);
-    if (option == 'h') {
-        print_help(stdout);
-        return 0;
-    }
-    if (option == 'V') {
-        printf("tada %s\n", tada_version());
-        return 0;
-    }
-    if (option != -1) {
-        return cli_usage(
-            NULL, "Unknown option '%s': options of llama.cpp come after 'run', 'serve' or 'rpc'.", argv[1]);
-    }
-    argc -= optind;
-    argv += optind;
-    if (argc == 0) {
+    const char *first = argc > 1 ? argv[1] : NULL;
+    if (!first) {
         print_help(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[0], "help") == 0) {
-        return help_main(argc, argv);
+    if (strcmp(first, "-h") == 0 || strcmp(first, "--help") == 0) {
+        print_help(stdout);
+        return 0;
     }
-    const struct command *command = find_command(argv[0]);
-    if (!command) {
-        return unknown_command(argv[0]);
+    if (strcmp(first, "-V") == 0 || strcmp(first, "--version") == 0) {
+        printf("tada %s\n", tada_version());
+        return 0;
     }
-    optind = 0; /* the command parses its own arguments from the start */
-    return command->run(command, argc, argv);
+    if (argc == 3 && (strcmp(first, "--completion") == 0 || strcmp(first, "--man") == 0)) {
+        return write_for_build(first, argv[2]);
+    }
+    if (*first == '-') {
+        return cli_usage(
+            NULL, "Unknown option '%s': options of llama.cpp come after 'run', 'serve' or 'rpc'.", first);
+    }
+    if (strcmp(first, "help") == 0) {
+        return help_main(argc - 1, argv + 1);
+    }
+    const struct command *command = find_command(first);
+    return command ? command->run(command, argc - 1, argv + 1) : unknown_command(first);
 }
 
 int main(int argc, char **argv)

@@ -243,6 +243,7 @@ static void print_table(const struct passkey *p, uint32_t seed)
     for (int cache = 0; cache < p->lineup.n; cache++) {
         print_row(p, cache);
     }
+    impossible_print(p->lineup.impossible, lineup_name_width(&p->lineup));
     for (int cache = 1; cache < p->lineup.n; cache++) {
         for (int i = 0; i < p->n_done; i++) {
             if (missed(p, cache, i)) {

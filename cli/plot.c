@@ -9,10 +9,24 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
+
+/* What the ending of a file wants gnuplot to draw; NULL: nothing that is known. */
+static const char *terminal_of(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    const char *ending = dot && dot > path && dot[-1] != '/' ? dot : "";
+    return strcasecmp(ending, ".svg") == 0 ? "svg" : strcasecmp(ending, ".png") == 0 ? "png" : NULL;
+}
+
+bool plot_is_known(const char *path)
+{
+    return terminal_of(path) != NULL;
+}
 
 /* Starts gnuplot with these descriptors as its streams; false: it could not be started. */
 static bool start_gnuplot(const char *argument, int in, int out, pid_t *child)
@@ -104,13 +118,13 @@ static void print_panel(FILE *script, const struct plot_panel *panel, int number
     fputc('\n', script);
 }
 
-static void print_script(FILE *script, const struct plot_panel *panels, int n_panels)
+static void print_script(FILE *script, const char *terminal, const struct plot_panel *panels, int n_panels)
 {
     /* Not enhanced: "q4_0" is no index. */
     fprintf(script,
-            "set terminal svg size 800,%d noenhanced font 'sans-serif,12' background rgb 'white'\n"
+            "set terminal %s size 800,%d noenhanced font 'sans-serif,12' background rgb 'white'\n"
             "set multiplot layout %d,1\n",
-            360 * n_panels, n_panels);
+            terminal, 360 * n_panels, n_panels);
     for (int i = 0; i < n_panels; i++) {
         print_panel(script, &panels[i], i);
     }
@@ -118,7 +132,7 @@ static void print_script(FILE *script, const struct plot_panel *panels, int n_pa
 }
 
 /* Draws into a file that is open; false: gnuplot did not do it. */
-static bool draw(FILE *file, const struct plot_panel *panels, int n_panels)
+static bool draw(FILE *file, const char *terminal, const struct plot_panel *panels, int n_panels)
 {
     int ends[2];
     pid_t child;
@@ -136,7 +150,7 @@ static bool draw(FILE *file, const struct plot_panel *panels, int n_panels)
         return false;
     }
     if (started) {
-        print_script(script, panels, n_panels);
+        print_script(script, terminal, panels, n_panels);
     }
     bool written = !ferror(script);
     written = fclose(script) == 0 && written;
@@ -153,7 +167,7 @@ int plot_write(const char *path, const struct plot_panel *panels, int n_panels)
     /* A gnuplot that ends early must not end us. */
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
     sigaction(SIGPIPE, &ignore, &before);
-    bool drawn = draw(output.file, panels, n_panels);
+    bool drawn = draw(output.file, terminal_of(path), panels, n_panels);
     sigaction(SIGPIPE, &before, NULL);
     status = output_close(&output, drawn);
     return drawn ? status : cli_fail("gnuplot failed, and %s was not written: see what it says above.", path);

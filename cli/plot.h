@@ -2,6 +2,8 @@
 #ifndef TADA_PLOT_H
 #define TADA_PLOT_H
 
+#include <stdbool.h>
+
 /* Lines over the same points. */
 struct plot_panel {
     const char *title, *x_label, *y_label;
@@ -13,9 +15,11 @@ struct plot_panel {
 
 /* All print what is wrong and return an exit status. */
 
+/* Whether the name of the file says what it is to be, .svg or .png. */
+bool plot_is_known(const char *path);
 /* Whether gnuplot is there and `path` can be written: for before long work. EXIT_USAGE when not. */
 int plot_check(const char *path);
-/* Writes an SVG file with the panels one below the other. */
+/* Writes a file with the panels one below the other. */
 int plot_write(const char *path, const struct plot_panel *panels, int n_panels);
 
 #endif

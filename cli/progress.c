@@ -29,10 +29,12 @@ void progress_show(struct progress *progress, double done, double total, const c
         return;
     }
     progress->shown = now;
-    double left = done > 0 ? (now - progress->started) / done * (total - done) : 0;
+    double share = done < total ? done / total : 1;
+    share = progress->share = share > progress->share ? share : progress->share;
+    double left = share > 0 ? (now - progress->started) / share * (1 - share) : 0;
     int seconds = (int)(left + 0.5);
-    fprintf(stderr, "\r%s: %3.0f %%, %d:%02d left  %.60s\033[K", progress->what, 100 * done / total,
-            seconds / 60, seconds % 60, detail);
+    fprintf(stderr, "\r%s: %3.0f %%, %d:%02d left  %.60s\033[K", progress->what, 100 * share, seconds / 60,
+            seconds % 60, detail);
     fflush(stderr);
 }
 

@@ -7,6 +7,7 @@
 struct progress {
     const char *what; /* "eval" */
     double started, shown;
+    double share; /* that was shown: it never becomes less, though what is left may become more */
     bool terminal;
 };
 

@@ -85,7 +85,7 @@ static void print_notes(const struct scores *scores, const struct summary *summa
             printf("%s is at the floor: it cannot be told from the f16 cache.\n", scores[i].cache);
         }
     }
-    if (summaries[FLOOR].kld.value > high_floor && !options->f16_weights) {
+    if (summaries[FLOOR].kld.value > high_floor && !options->weights) {
         printf("The floor is high, as with quantised weights, which amplify rounding: --weights f16 shows "
                "more.\n");
     }
@@ -112,6 +112,7 @@ void scores_print(const struct scores *scores, const struct summary *summaries, 
         }
         putchar('\n');
     }
+    impossible_print(&options->impossible, width);
     print_notes(scores, summaries, n_scores, options);
 }
 

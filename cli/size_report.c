@@ -146,6 +146,10 @@ void size_report_print(const struct size_report *report)
     if (report->budget > 0) {
         print_largest(report);
     }
+    if (report->impossible->n > 0) {
+        putchar('\n');
+        impossible_print(report->impossible, 0);
+    }
     if (beyond_training(report)) {
         printf("\nThe model was trained on contexts of %d tokens: longer ones take this memory, but may not "
                "be of "
@@ -209,5 +213,6 @@ cJSON *size_report_json(const struct size_report *report)
     for (int i = 0; i < report->n; i++) {
         cJSON_AddItemToArray(results, json_of(report, &report->results[i]));
     }
+    impossible_report(report->impossible, json);
     return json;
 }

@@ -2,6 +2,7 @@
 #ifndef TADA_SIZE_REPORT_H
 #define TADA_SIZE_REPORT_H
 
+#include "impossible.h"
 #include "size.h"
 
 #include <cjson/cJSON.h>
@@ -21,6 +22,7 @@ struct size_report {
     const char *model; /* its file name */
     int n_ctx_train;   /* 0: unknown */
     uint64_t budget;   /* bytes; 0: none was given */
+    const struct impossible *impossible;
     int n;
     struct size_result results[SIZE_MAX_CACHES + 1];
 };

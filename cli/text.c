@@ -51,12 +51,39 @@ static int read_text(const char *path, char **text, size_t *length)
     return 0;
 }
 
+/* Where it stops being text in UTF-8; its length: nowhere. It may be cut off within a character. */
+static size_t length_of_text(const char *text, size_t length)
+{
+    enum { LONGEST = 4 };
+    size_t at = 0;
+    while (at < length) {
+        unsigned char next[LONGEST + 1] = {0};
+        size_t left = length - at;
+        memcpy(next, text + at, left < LONGEST ? left : LONGEST);
+        bool control = *next < ' ' && !strchr("\t\n\v\f\r\b\033", *next);
+        int n = control || *next == '\0' ? 0 : utf8_length(next);
+        if (n == 0) {
+            bool cut = left < LONGEST && *next >= 0xC2;
+            return cut ? length : at;
+        }
+        at += (size_t)n;
+    }
+    return length;
+}
+
 static int file_tokens(const struct model *model, const char *path, int n_wanted, llama_token **tokens,
                        int *n)
 {
     char *text;
     size_t length = 0;
     int status = read_text(path, &text, &length);
+    size_t sound = status == 0 ? length_of_text(text, length) : 0;
+    if (status == 0 && sound < length) {
+        cli_fail("%s is not a text in UTF-8 (byte %zu): give a text file, or convert it, as with iconv.",
+                 path, sound);
+        free(text);
+        return EXIT_USAGE;
+    }
     if (status == 0) {
         status = model_tokenize(model, text, length, true, false, tokens, n);
         free(text);

@@ -11,6 +11,7 @@ trap 'rm -rf "$work"' EXIT
 unset TADA_CACHE TADA_PLUGIN TADA_LLAMA_BIN TADA_LLAMA_LIB TADA_KERNELS TADA_PLANS GGML_BACKEND_PATH XDG_CACHE_HOME XDG_DATA_HOME
 unset "${!LLAMA_ARG_@}"
 export HOME=$work/home
+export LLAMA_ARG_MODEL=none.gguf # one is named, so that none has to be there
 
 # A copy in a folder of its own: what lies beside the real one must not matter.
 mkdir -p "$work/app/bin" "$work/app/lib" "$work/tools" "$HOME"
@@ -280,11 +281,22 @@ call 0 serve; has "sessions=unset"; has "preload=unset"
 call 0 run --slot-save-path "$work/slots"; has "sessions=unset"
 
 # The default model.
+unset LLAMA_ARG_MODEL
+for command in run "run --tool completion" "serve -np 2" "serve --cache f16" "serve -ngl 0"; do
+    call 2 $command; has "tada ${command%% *}: No model is given: name a GGUF file with -m"; hasnt "tool="
+done
+call 2 serve; has "--models-dir"
+for option in --version --list-devices -cl "-- --help"; do
+    call 0 run $option; call 0 serve $option; has "tool=llama-server"
+done
+call 0 run --tool bench; has "tool=llama-bench"
+call 0 rpc; has "tool=ggml-rpc-server"
+call 0 serve --models-dir "$work"; has "a router"
 model=$HOME/.cache/tada/smollm2-135m-instruct-q4_1.gguf
 mkdir -p "$(dirname "$model")"
 touch "$model"
 call 0 run -p x; arguments -m "$model" -p x
-XDG_CACHE_HOME=$work/nothing call 0 run; arguments
+XDG_CACHE_HOME=$work/nothing call 2 run; has "No model is given"
 XDG_CACHE_HOME=relative call 0 run; arguments -m "$model"
 for option in -m --model -hf --hf-repo -mu --models-dir; do
     call 0 serve $option y; arguments $option y

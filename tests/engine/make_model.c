@@ -1,6 +1,6 @@
 /* A tiny model of random weights, by the name of its shape, or an adapter for it; or one with so many heads,
  * whose K and V have a share in common, perhaps with channels of K that are so many times as large as the
- * others.
+ * others; or one with heads of so many values, which types of llama.cpp may not divide.
  */
 #include "random_model.h"
 
@@ -18,8 +18,15 @@ int main(int argc, char **argv)
             }
         }
     }
+    if (argc == 4 && strcmp(argv[2], "head_dim") == 0) {
+        model_shape shape = {"head_dim", FAMILY_LLAMA, 4, 2, atoi(argv[3]), 0, 0, 0, 0};
+        return random_model_write(&shape, argv[1]) ? 0 : 1;
+    }
     if ((argc != 4 && argc != 5) || atoi(argv[2]) < 1) {
-        fprintf(stderr, "usage: make_model FILE HEADS SHARE [LARGE] | FILE shape NAME | FILE adapter NAME\n");
+        fprintf(
+            stderr,
+            "usage: make_model FILE HEADS SHARE [LARGE] | FILE head_dim N | FILE shape NAME | FILE adapter "
+            "NAME\n");
         return 2;
     }
     int heads = atoi(argv[2]);

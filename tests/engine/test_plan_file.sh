@@ -83,7 +83,9 @@ for command in "inspect none.plan" "inspect nan.plan" "inspect model.gguf" "insp
     "serve -m model.gguf --cache tada:@wide.plan" "size -m model.gguf --cache tada:@foreign.plan" \
     "size -m model.gguf --cache tada,tada:@shallow.plan" "eval -m model.gguf --cache q8_0,tada:@wide.plan" "bench -m model.gguf --cache tada:@$(printf 'x%.0s' {1..300})"; do
     run $command
-    refused "$(cut -c 1-60 <<< "$command")" "tada: "
+    # Wrong usage is told by the name of the command.
+    said=$(grep -oxE "tada( ${command%% *})?: .+" "$work/err" | head -n 1)
+    refused "$(cut -c 1-60 <<< "$command")" "${said:-tada: }"
 done
 
 # Damaged files, through the plug-in in one process, and some through the commands.

@@ -31,6 +31,9 @@ run() { user timeout 7200 "$@" > /tmp/last 2>&1 || { tail -n 15 /tmp/last; retur
 for page in tada.1 tada-run.1 tada-eval.1 tada-spec.7 tada-plan.5; do
     check "man page $page" test -s "/usr/share/man/man${page##*.}/$page.gz"
 done
+for file in bash-completion/completions/tada zsh/site-functions/_tada fish/vendor_completions.d/tada.fish; do
+    check "completion $file" test -s "/usr/share/$file"
+done
 check "copyright" grep -q MIT /usr/share/doc/tada/copyright
 
 check "tada doctor" run tada doctor
