@@ -14,13 +14,16 @@ enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 #define PLUGIN_FILE "libggml-tada.so"
 #define SESSIONS_FILE "libtada-sessions.so"
 
-/* The commands, each with the table of its options; the second row only in a build with llama.cpp's headers. */
-extern const struct command run_command, serve_command, rpc_command, pack_command, unpack_command, doctor_command;
+/* The commands, each with the table of its options; the second row only in a build with llama.cpp's headers.
+ */
+extern const struct command run_command, serve_command, rpc_command, pack_command, unpack_command,
+    doctor_command;
 extern const struct command calibrate_command, inspect_command, eval_command, bench_command, size_command;
 
 /* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
 __attribute__((format(printf, 1, 2))) int cli_fail(const char *format, ...);
-/* The same with the name of the command and a hint at its help (NULL: the general help); returns EXIT_USAGE. */
+/* The same with the name of the command and a hint at its help (NULL: the general help); returns EXIT_USAGE.
+ */
 __attribute__((format(printf, 2, 3))) int cli_usage(const char *command, const char *format, ...);
 
 /* ---- paths.c: where things are. False: not found; `why` then says in one sentence what to do. ---- */

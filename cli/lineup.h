@@ -6,7 +6,7 @@
 
 struct lineup {
     const struct model *model;
-    const struct impossible *impossible; /* what is left out */
+    const struct impossible *impossible;      /* what is left out */
     struct cache caches[EVAL_MAX_CACHES + 2]; /* f16, those of the options, and what was added */
     int n;
     int n_batch; /* tokens that are prefilled at once */

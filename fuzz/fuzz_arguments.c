@@ -51,8 +51,9 @@ static void spoil(fuzz_input *in, void *structure, const member *members, size_t
     MEMBER(structure, name.bits), MEMBER(structure, name.group), MEMBER(structure, name.centring),           \
         MEMBER(structure, name.rotation), MEMBER(structure, name.axis), MEMBER(structure, name.scale),       \
         MEMBER(structure, name.search), MEMBER(structure, name.quarters)
-static const member in_spec[] = {RECIPE(tada_spec, k), RECIPE(tada_spec, v), MEMBER(tada_spec, window),
-                                 MEMBER(tada_spec, window_bits), MEMBER(tada_spec, sinks)};
+static const member in_spec[] = {RECIPE(tada_spec, k),      RECIPE(tada_spec, v),
+                                 MEMBER(tada_spec, window), MEMBER(tada_spec, window_bits),
+                                 MEMBER(tada_spec, refine), MEMBER(tada_spec, sinks)};
 static const member in_shape[] = {MEMBER(tada_shape, kind), MEMBER(tada_shape, width),
                                   MEMBER(tada_shape, n_cells), MEMBER(tada_shape, n_streams),
                                   MEMBER(tada_shape, head_dim)};
@@ -76,6 +77,11 @@ static const member in_attention[] = {
     MEMBER(tada_attention, out_head),      MEMBER(tada_attention, out_stream),
     MEMBER(tada_attention, scale),         MEMBER(tada_attention, max_bias),
     MEMBER(tada_attention, softcap)};
+static const member in_rope[] = {
+    MEMBER(tada_rope, column),      MEMBER(tada_rope, n_dims),     MEMBER(tada_rope, n_heads),
+    MEMBER(tada_rope, head_stride), MEMBER(tada_rope, pairs),      MEMBER(tada_rope, n_ctx_orig),
+    MEMBER(tada_rope, freq_base),   MEMBER(tada_rope, freq_scale), MEMBER(tada_rope, ext_factor),
+    MEMBER(tada_rope, attn_factor), MEMBER(tada_rope, beta_fast),  MEMBER(tada_rope, beta_slow)};
 #define SPOIL(in, structure, members) spoil(in, structure, members, sizeof(members) / sizeof *(members))
 
 static void expect(enum tada_status status, const tada_error *error)
@@ -236,6 +242,7 @@ static void try_calls(fuzz_input *in)
     static uint16_t out[TOTAL * WIDTH];
     static float rows[4 * WIDTH];
     static uint8_t chosen[TOTAL];
+    static int32_t deltas[TOTAL];
     pair p = pair_make(in);
     tada_plane *plane = p.planes[0];
     memset(chosen, 1, sizeof chosen);
@@ -249,7 +256,16 @@ static void try_calls(fuzz_input *in)
         enum tada_type type = (enum tada_type)number(in);
         /* What is called with so many rows must be there. */
         bool there = b <= 1 || (b <= 3 && (stride <= WIDTH * sizeof *rows || stride > SIZE_MAX / 2));
-        switch (fuzz_below(in, 8)) {
+        switch (fuzz_below(in, 9)) {
+        case 8: {
+            tada_rope rope = {0, DIM, WIDTH / DIM, DIM, TADA_ROPE_HALVES, 4096, 10000, 1, 0, 1, 32, 1, NULL};
+            SPOIL(in, &rope, in_rope);
+            for (int i = 0; i < TOTAL; i++) {
+                deltas[i] = i < CELLS ? n : (int32_t)a;
+            }
+            expect(tada_plane_shift(plane, &rope, deltas, threads, &error), &error);
+            break;
+        }
         case 0:
             expect(tada_plane_read(plane, a, b, out, threads, &error), &error);
             break;
@@ -273,8 +289,7 @@ static void try_calls(fuzz_input *in)
         case 6: {
             tada_settling *settling = tada_settling_create();
             expect(tada_settling_begin(settling, p.planes, n < 2 ? n : 2, &error), &error);
-            while (tada_settling_next(settling)) {
-            }
+            tada_settling_end(settling);
             tada_settling_free(settling);
             break;
         }

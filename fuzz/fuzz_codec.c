@@ -1,13 +1,15 @@
-/* Any rows through a cold tile: nothing crashes, all kernel sets give the same bits, finite rows stay finite.
- */
+/* Any rows through a cold tile: nothing crashes, all kernel sets give the same bits, finite rows stay finite,
+ * and what a tile decodes to, with its refinement and without, encodes to it again. */
 #include "fuzz.h"
+#include "half.h"
+#include "tile.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CELLS = 64, MOST_WIDTH = 320 };
+enum { CELLS = TADA_TILE_CELLS, MOST_WIDTH = 320 };
 
 /* Rows by a pattern of bits that the input chooses. */
 static void fill(fuzz_input *in, enum tada_type type, int n, uint8_t *rows)
@@ -121,6 +123,123 @@ static bool pass(const codec_case *c, int threads, uint16_t *out)
     return status == TADA_OK;
 }
 
+/* A tile with its refinement, in memory of just its size. */
+typedef struct coded_tile {
+    tada_cold cold;
+    size_t bytes, fine_bytes;
+    uint64_t mask;
+} coded_tile;
+
+static coded_tile tile_make(const tada_codec *c)
+{
+    coded_tile tile = {.bytes =
+                           (size_t)c->layout.n_units * c->layout.record_bytes + c->layout.head_means_bytes};
+    tile.cold = tada_cold_make(c, fuzz_memory(tile.bytes));
+    memset(tile.cold.records, 0, tile.bytes);
+    /* As far apart as the records. */
+    tile.fine_bytes = c->layout.fine_bits ? (size_t)c->layout.n_units * c->layout.record_bytes : 0;
+    if (tile.fine_bytes) {
+        tile.cold.fine = fuzz_memory(tile.fine_bytes);
+        memset(tile.cold.fine, 0, tile.fine_bytes);
+    }
+    return tile;
+}
+
+static void tile_free(coded_tile *tile)
+{
+    free(tile->cold.records);
+    free(tile->cold.fine);
+}
+
+static void tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t mask, coded_tile *tile)
+{
+    float *scratch = fuzz_memory(tada_tile_encode_scratch(c) * sizeof *scratch);
+    tile->mask = tada_tile_encode(c, rows, mask, &tile->cold, scratch);
+    free(scratch);
+}
+
+static void tile_decode(const tada_codec *c, const coded_tile *tile, bool refined, uint16_t *rows)
+{
+    float *scratch = fuzz_memory(tada_tile_scratch(c) * sizeof *scratch);
+    tada_cold cold = tile->cold;
+    cold.fine = refined ? cold.fine : NULL;
+    tada_tile_decode(c, &cold, tile->mask, rows, scratch);
+    free(scratch);
+}
+
+static void tiles_equal(const codec_case *c, const coded_tile *a, const coded_tile *b, bool refined,
+                        const char *what)
+{
+    if (a->mask != b->mask || memcmp(a->cold.records, b->cold.records, a->bytes) != 0 ||
+        (refined && a->fine_bytes && memcmp(a->cold.fine, b->cold.fine, a->fine_bytes) != 0)) {
+        fuzz_fail("%s of kind %d, width %d, head size %d: another tile %s", c->text, c->shape.kind,
+                  c->shape.width, c->shape.head_dim, what);
+    }
+}
+
+/* Whether what a tile decodes to is to give it again. Rows near the end of the range of f16, or that a
+ * rotation may take there, need not. */
+static bool settles(const tada_codec *c, const uint16_t *rows)
+{
+    float most = 0;
+    for (int i = 0; i < CELLS * c->layout.width; i++) {
+        float size = fabsf(tada_half_to_float(rows[i]));
+        most = size < INFINITY && size > most ? size : most;
+    }
+    return c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale != TADA_SCALE_32 &&
+           most * (float)c->layout.rotation < 30000;
+}
+
+/* The first cells of a case as one tile. */
+static void check_tile(const codec_case *c)
+{
+    tada_codec codec = {.kind = c->shape.kind, .recipe = c->shape.kind == TADA_K ? c->spec.k : c->spec.v};
+    size_t width = (size_t)c->shape.width;
+    uint64_t mask = 0;
+    if (codec.recipe.bits == 16 && !codec.recipe.quarters) {
+        return;
+    }
+    codec.layout = tada_layout_make(&codec.recipe, c->shape.width, c->shape.head_dim);
+    uint16_t *rows = fuzz_memory(CELLS * width * sizeof *rows),
+             *back = fuzz_memory(CELLS * width * sizeof *back);
+    memset(rows, 0xff, CELLS * width * sizeof *rows);
+    for (int i = 0; i < c->n && c->cells[i] < CELLS; i++) {
+        mask |= (uint64_t)1 << c->cells[i];
+        for (size_t d = 0; d < width; d++) {
+            float value;
+            uint16_t half;
+            memcpy(&value, c->rows + 4 * ((size_t)i * width + d) * (c->type == TADA_F32), sizeof value);
+            memcpy(&half, c->rows + 2 * ((size_t)i * width + d) * (c->type == TADA_F16), sizeof half);
+            rows[(size_t)c->cells[i] * width + d] = c->type == TADA_F32 ? tada_half_from_float(value) : half;
+        }
+    }
+    coded_tile tile = tile_make(&codec), other = tile_make(&codec), alone = tile_make(&codec);
+    free(alone.cold.fine);
+    alone.cold.fine = NULL;
+    fuzz_kernels(0);
+    tile_encode(&codec, rows, mask, &tile);
+    for (int i = 0, n = fuzz_n_kernels(); i < n; i++) {
+        fuzz_kernels(i);
+        tile_encode(&codec, rows, mask, &other);
+        tiles_equal(c, &tile, &other, true, "by another kernel set");
+    }
+    tile_encode(&codec, rows, mask, &alone);
+    tiles_equal(c, &tile, &alone, false, "without a refinement");
+    if (settles(&codec, rows)) {
+        tile_decode(&codec, &tile, false, back);
+        tile_encode(&codec, back, tile.mask, &other);
+        tiles_equal(c, &tile, &other, false, "of rows decoded without the refinement");
+        tile_decode(&codec, &tile, true, back);
+        tile_encode(&codec, back, tile.mask, &other);
+        tiles_equal(c, &tile, &other, true, "of rows decoded with the refinement");
+    }
+    tile_free(&tile);
+    tile_free(&other);
+    tile_free(&alone);
+    free(rows);
+    free(back);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int dims[] = {16, 32, 48, 64, 80, 96, 128, 160, 256, 320};
@@ -166,6 +285,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             }
         }
     }
+    check_tile(&c);
     free(rows);
     free(weights);
     free(first);

@@ -167,17 +167,17 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
     work_make(c->codec, scratch, &w);
     groups g = groups_make(c, folds_scale, p);
     ahead a = ahead_make(c);
-    size_t share = ahead_left(&a) / 512 * 64, rows = (size_t)(c->n_tiles * p->m);
+    size_t n = (size_t)c->n_tiles, share = ahead_left(&a) / n / 512 * 64, rows = n * (size_t)p->m;
     const uint8_t *next, *end;
     for (int j = 0; j < c->n_tiles; j++) {
-        end = ahead_take(&a, share / (size_t)c->n_tiles, &next);
+        end = ahead_take(&a, share, &next);
         tada_tile_open_head(c->codec, &c->cold[j], c->head, w.factors + (size_t)j * factors_floats(c->codec),
                             &head[j]);
         for (; next < end; next += 64) {
             tada_fetch_line(next);
         }
     }
-    end = ahead_take(&a, share, &next);
+    end = ahead_take(&a, share * n, &next);
     fold_groups(c, p, &g, &head[0].factors, &w, next, end);
     tada_dot dot;
     dot.step = p->outer / 16;
@@ -200,8 +200,9 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
             dot.low = w.joined;
             dot.high = NULL;
         }
-        dot.next_end = ahead_take(&a, ahead_left(&a) / (size_t)(c->n_tiles - j), &dot.next);
         for (int i = 0; i < g.n; i++) {
+            size_t dots_left = (size_t)((c->n_tiles - j) * g.n - i);
+            dot.next_end = ahead_take(&a, ahead_left(&a) / dots_left, &dot.next);
             size_t row = (size_t)i * rows + (size_t)(j * p->m);
             size_t at = (size_t)(i * (folds_scale ? g.inner : g.outer));
             dot.first = folds_scale ? i * dot.n_vectors : i * dot.n_fours * dot.step;
@@ -216,7 +217,6 @@ static void multiply(const tada_codes *c, bool folds_scale, const product *p, fl
             } else {
                 k->codes_dot(&dot);
             }
-            dot.next = dot.next_end;
         }
     }
 }

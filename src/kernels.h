@@ -196,6 +196,9 @@ typedef struct tada_kernels {
     void (*factors)(const uint8_t *meta, int n, float *scale, float *offset);
     /* The same from words of 8 bits (TADA_SCALE_8) of codes of so many bits. */
     void (*factors_narrow)(const uint8_t *words, int base, int bits, int n, float *scale, float *offset);
+    /* Scales and offsets of n values become those of codes that are joined with a refinement of so many bits.
+     * widths: half bytes, of the codes of each eight values; NULL: all have `bits`. */
+    void (*join_factors)(int fine_bits, const uint8_t *widths, int bits, int n, float *scale, float *offset);
     /* The values of one K head, channel by channel [dim][64], and of one V head, cell by cell [64][dim]. */
     void (*decode_k)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
     void (*decode_v)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);

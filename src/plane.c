@@ -78,7 +78,6 @@ static void map_tiles(const tada_spec *spec, const tada_shape *shape, plane_map 
 
 static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *map)
 {
-    const tada_recipe *recipe = recipe_of(spec, shape);
     if (!tada_plane_is_sound(spec, shape)) {
         return false;
     }

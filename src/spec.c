@@ -236,7 +236,7 @@ static const char *set_option(tada_spec *spec, const char *key, const char *valu
 
 /* ---- what has been given ---- */
 
-static const char *const keys[] = {"window", "window_bits", "sinks",  "bits",  "widths", "group",
+static const char *const keys[] = {"window", "window_bits", "refine", "sinks", "bits",   "widths", "group",
                                    "rotate", "axis",        "centre", "scale", "search", NULL};
 
 /* How each option of K and of V was given: not at all, for both of them, or with its letter. */

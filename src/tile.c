@@ -89,17 +89,6 @@ static tada_fine fine_of(const tada_codec *c, const tada_cold *cold, int head)
     return (tada_fine){bits, low, tada_high_plane(low, bits, dim)};
 }
 
-/* n scales and offsets of codes become those of codes that are joined with `used` bits, of which those of a
- * value that is a code's own are the middle. */
-static void join_factors(int used, int n, float *scale, float *offset)
-{
-    float part = 1.0f / (float)(1 << used);
-    for (int i = 0; used > 0 && i < n; i++) {
-        offset[i] -= 0.5f * scale[i];
-        scale[i] *= part;
-    }
-}
-
 void tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int number, float *scratch,
                          tada_head *head)
 {
@@ -133,13 +122,9 @@ void tada_tile_open_head(const tada_codec *c, const tada_cold *cold, int number,
         offset = scale + (size_t)groups * CELLS;
         load_factors(c, record, groups * CELLS, scale, offset);
     }
-    if (head->fine.bits && head->widths) {
-        for (int d = 0; d < dim; d += TADA_SPAN) {
-            int used = tada_fine_used(l, tada_width(head->widths, d / TADA_SPAN));
-            join_factors(used, TADA_SPAN, scale + d, offset + d);
-        }
-    } else if (head->fine.bits) {
-        join_factors(tada_fine_used(l, bits), (int)(offset - scale), scale, offset);
+    if (head->fine.bits) {
+        tada_kernels_get()->join_factors(head->fine.bits, head->widths, bits, (int)(offset - scale), scale,
+                                         offset);
     }
     head->factors.scale = scale;
     head->factors.offset = offset;

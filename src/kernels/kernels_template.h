@@ -246,6 +246,7 @@ const tada_kernels TADA_SET_SYMBOL = {
     .unpack = unpack,
     .factors = factors,
     .factors_narrow = factors_narrow,
+    .join_factors = join_factors,
     .decode_k = decode_k,
     .decode_v = decode_v,
     .transpose = transpose,

@@ -185,3 +185,21 @@ static void unpack(const tada_sections *s, const tada_fine *fine, uint8_t *bytes
         order = order ? order + s->of[i].n_spans : NULL;
     }
 }
+
+static void join_factors(int fine_bits, const uint8_t *widths, int bits, int n, float *scale, float *offset)
+{
+    typedef float eight __attribute__((vector_size(8 * sizeof(float))));
+    static const float parts[] = {1, 0x1p-1f, 0x1p-2f, 0x1p-3f, 0x1p-4f};
+    for (int i = 0; i < n / TADA_SPAN; i++, scale += TADA_SPAN, offset += TADA_SPAN) {
+        unsigned used =
+            fine_used((unsigned)fine_bits, (unsigned)(widths ? widths[i / 2] >> i % 2 * 4 & 15 : bits));
+        eight s, o;
+        memcpy(&s, scale, sizeof s);
+        memcpy(&o, offset, sizeof o);
+        /* The middle of a refinement is the code's own value. */
+        o -= s * (used > 0 ? 0.5f : 0.0f);
+        s *= parts[used];
+        memcpy(scale, &s, sizeof s);
+        memcpy(offset, &o, sizeof o);
+    }
+}

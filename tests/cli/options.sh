@@ -75,7 +75,7 @@ doctor:--jason --json
 LIST
 call 2 doctor --zzzzzzzz; has "tada doctor: unknown option --zzzzzzzz."; hasnt "mean"
 call 2 pack x -t4; has "tada pack: unknown option -t4."
-call 2 evla; has "did you mean 'eval'"
+call 2 dotcor; has "did you mean 'doctor'"
 call 2 doctor --json=yes; has "tada doctor: --json takes no value"
 
 for command in $measuring; do
@@ -176,7 +176,7 @@ fi
 
 # Completion: of each shell that is here, as the shell does it.
 for shell in bash zsh fish; do
-    call 0 --completion $shell; has "eval"
+    call 0 --completion $shell; has "doctor"
     "$tada" --completion $shell > "$work/completion.$shell"
     ! command -v $shell > "$work/log" || $shell -n "$work/completion.$shell" || bad "the completion for $shell is no script"
 done

@@ -154,7 +154,7 @@ if "$tada" help bench > /dev/null 2>&1; then
         call 2 bench --depth "$depths"; has "--depth takes"
     done
     call 2 bench --cache nonsense; has "Unknown cache spec"
-    call 2 bench --cache q8_0,; has "Unknown cache spec"
+    call 2 bench --cache q8_0,; has "A cache spec is empty"
     call 2 bench --cache tada:99; has "bits"
     call 2 bench --cache "$(seq -s, -f tada:4:window=%.0f 64 64 1280)"; has "at most 16 caches"
     for option in --threads --repeat --decode --prefill; do

@@ -166,6 +166,7 @@ static void requests(int n, int turns)
             printf("request %d: differs from token %d on, by up to %.4f\n", turn + 1, differs, most);
         }
     }
+    fflush(stdout);
     free(last);
 }
 

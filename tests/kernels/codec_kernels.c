@@ -335,6 +335,38 @@ void test_factors_narrow(void **state)
     }
 }
 
+/* As doc/format.md has it, whose sums and products are all exact here. */
+void test_join_factors(void **state)
+{
+    const tada_kernels *k = TEST_BEGIN(state);
+    for (int again = 0; again < 400; again++) {
+        int n = 16 * (1 + random_below(20)), fine_bits = 2 + random_below(3), bits = widths[random_below(6)];
+        bool adaptive = random_below(2);
+        guard_start((enum guard_side)random_below(GUARD_SIDES));
+        uint8_t *own = guard_take((size_t)n / 16, 1);
+        float *scale = guard_take((size_t)n, sizeof *scale), *offset = guard_take((size_t)n, sizeof *offset);
+        float before[2 * 16 * 20];
+        for (int i = 0; i < n / 16; i++) {
+            own[i] = (uint8_t)(widths[random_below(6)] | widths[random_below(6)] << 4);
+        }
+        for (int i = 0; i < n; i++) {
+            before[2 * i] = scale[i] = ldexpf((float)(4 + random_below(4)), random_below(32) - 18);
+            before[2 * i + 1] = offset[i] = scale[i] * (float)(random_below(512) - 256);
+        }
+        case_is("join_factors of %d values, refinement of %d bits, adaptive %d", n, fine_bits, adaptive);
+        k->join_factors(fine_bits, adaptive ? own : NULL, bits, n, scale, offset);
+        guard_check();
+        for (int i = 0; i < n; i++) {
+            int width = adaptive ? tada_width(own, i / 8) : bits,
+                used = fine_bits < 8 - width ? fine_bits : 8 - width;
+            float half = used > 0 ? before[2 * i] / 2 : 0;
+            if (scale[i] != ldexpf(before[2 * i], -used) || offset[i] != before[2 * i + 1] - half) {
+                fail_case("value %d: scale %g, offset %g", i, (double)scale[i], (double)offset[i]);
+            }
+        }
+    }
+}
+
 /* ---- values ---- */
 
 static void check_decode(const tada_kernels *k, enum guard_side side, enum tada_kind kind, int dim,

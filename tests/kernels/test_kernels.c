@@ -23,6 +23,7 @@ static const named_test all[] = {
     {"unpack", test_unpack},
     {"factors", test_factors},
     {"factors_narrow", test_factors_narrow},
+    {"join_factors", test_join_factors},
     {"decode", test_decode},
     {"transpose", test_transpose},
     {"multiply", test_multiply},

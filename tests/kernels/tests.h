@@ -11,6 +11,7 @@ void test_quantise_again(void **state);
 void test_unpack(void **state);
 void test_factors(void **state);
 void test_factors_narrow(void **state);
+void test_join_factors(void **state);
 void test_decode(void **state);
 
 void test_transpose(void **state);

@@ -47,7 +47,8 @@ static bool sound_recipe(const tada_recipe *r, enum tada_kind kind)
 
 static bool sound_spec(const tada_spec *s, enum tada_kind kind)
 {
-    return !s->stock && s->window >= 0 && s->window % 64 == 0 && in_range(s->sinks, 0, 64) &&
+    return !s->stock && in_range((int)s->refine, 0, 1) && s->window >= 0 && s->window % 64 == 0 &&
+           in_range(s->sinks, 0, 64) &&
            (s->window_bits == 0 || s->window_bits == 8 || s->window_bits == 16) &&
            sound_recipe(kind == TADA_K ? &s->k : &s->v, kind);
 }
@@ -106,7 +107,8 @@ static void try_plane(const tada_spec *spec, const tada_shape *shape)
     static _Alignas(64) uint8_t little[64];
     bool sound = sound_shape(shape) && sound_spec(spec, shape->kind);
     /* What no 64 bits can count is refused; what they can, and no memory holds, may be. */
-    bool certain = f16_bytes(shape) < 0x1p56, impossible = f16_bytes(shape) >= 0x1p63;
+    double most_tiles = (double)shape->n_cells / 64 * (double)shape->n_streams;
+    bool certain = f16_bytes(shape) < 0x1p56 && most_tiles < 0x1p29, impossible = f16_bytes(shape) >= 0x1p63;
     tada_plane_parts parts = {.codes = 1};
     size_t bytes = tada_plane_bytes(spec, shape);
     bool measured = tada_plane_measure(spec, shape, &parts);
@@ -202,16 +204,16 @@ static void pairs_of_sizes(void **state)
 }
 
 static const number spec_numbers[] = {
-    NUMBER(tada_spec, window, INT),      NUMBER(tada_spec, window_bits, INT),
-    NUMBER(tada_spec, sinks, INT),       NUMBER(tada_spec, k.bits, INT),
-    NUMBER(tada_spec, k.group, INT),     NUMBER(tada_spec, k.centring, ENUM),
-    NUMBER(tada_spec, k.rotation, ENUM), NUMBER(tada_spec, k.axis, ENUM),
-    NUMBER(tada_spec, k.scale, ENUM),    NUMBER(tada_spec, k.search, ENUM),
-    NUMBER(tada_spec, k.quarters, INT),  NUMBER(tada_spec, v.bits, INT),
-    NUMBER(tada_spec, v.group, INT),     NUMBER(tada_spec, v.centring, ENUM),
-    NUMBER(tada_spec, v.rotation, ENUM), NUMBER(tada_spec, v.axis, ENUM),
-    NUMBER(tada_spec, v.scale, ENUM),    NUMBER(tada_spec, v.search, ENUM),
-    NUMBER(tada_spec, v.quarters, INT)};
+    NUMBER(tada_spec, refine, ENUM),     NUMBER(tada_spec, window, INT),
+    NUMBER(tada_spec, window_bits, INT), NUMBER(tada_spec, sinks, INT),
+    NUMBER(tada_spec, k.bits, INT),      NUMBER(tada_spec, k.group, INT),
+    NUMBER(tada_spec, k.centring, ENUM), NUMBER(tada_spec, k.rotation, ENUM),
+    NUMBER(tada_spec, k.axis, ENUM),     NUMBER(tada_spec, k.scale, ENUM),
+    NUMBER(tada_spec, k.search, ENUM),   NUMBER(tada_spec, k.quarters, INT),
+    NUMBER(tada_spec, v.bits, INT),      NUMBER(tada_spec, v.group, INT),
+    NUMBER(tada_spec, v.centring, ENUM), NUMBER(tada_spec, v.rotation, ENUM),
+    NUMBER(tada_spec, v.axis, ENUM),     NUMBER(tada_spec, v.scale, ENUM),
+    NUMBER(tada_spec, v.search, ENUM),   NUMBER(tada_spec, v.quarters, INT)};
 
 static void specs(void **state)
 {

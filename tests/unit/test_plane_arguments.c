@@ -198,18 +198,62 @@ static void settling(void **state)
     /* Not begun. */
     assert_int_equal(tada_settling_scratch(settling), 0);
     tada_settling_work(settling, s.out);
-    assert_false(tada_settling_next(settling));
+    tada_settling_end(settling);
     for (int v = 0; v < N_HOSTILE; v++) {
         int n = (int)hostile[v];
         snprintf(now, sizeof now, "%d planes", n);
         if (n < 0) {
             is_refused(tada_settling_begin(settling, planes, n, &error), &error);
-            assert_false(tada_settling_next(settling));
+            tada_settling_end(settling);
         }
     }
     assert_int_equal(tada_settling_begin(settling, planes, 0, NULL), TADA_OK);
-    assert_false(tada_settling_next(settling));
+    tada_settling_end(settling);
     tada_settling_free(settling);
+    planes_done(&s);
+}
+
+static const number rope_numbers[] = {
+    NUMBER(tada_rope, column, INT),       NUMBER(tada_rope, n_dims, INT),
+    NUMBER(tada_rope, n_heads, INT),      NUMBER(tada_rope, head_stride, INT),
+    NUMBER(tada_rope, pairs, ENUM),       NUMBER(tada_rope, n_ctx_orig, INT),
+    NUMBER(tada_rope, freq_base, FLOAT),  NUMBER(tada_rope, freq_scale, FLOAT),
+    NUMBER(tada_rope, ext_factor, FLOAT), NUMBER(tada_rope, attn_factor, FLOAT),
+    NUMBER(tada_rope, beta_fast, FLOAT),  NUMBER(tada_rope, beta_slow, FLOAT)};
+
+static bool sound_rope(const tada_rope *r)
+{
+    return in_range(r->n_dims, 2, 1024) && r->n_dims % 2 == 0 && r->n_heads >= 1 && r->column >= 0 &&
+           (r->n_heads == 1 || r->head_stride >= r->n_dims) && in_range((int)r->pairs, 0, 1) &&
+           (double)r->column + (double)(r->n_heads - 1) * (double)r->head_stride + (double)r->n_dims <= WIDTH;
+}
+
+/* Shifts by any rope and any distance. */
+static void shifting(void **state)
+{
+    (void)state;
+    tell_signals();
+    some_planes s = planes_make();
+    static int32_t deltas[CELLS * STREAMS];
+    for (size_t i = 0; i < sizeof rope_numbers / sizeof *rope_numbers; i++) {
+        for (int v = 0; v < n_values(&rope_numbers[i]); v++) {
+            tada_rope rope = {0, DIM, WIDTH / DIM, DIM, TADA_ROPE_HALVES, 4096, 10000, 1, v % 2 ? 1 : 0,
+                              1, 32,  1,           NULL};
+            tada_error error = {""};
+            if (!set_number(&rope, &rope_numbers[i], v)) {
+                continue;
+            }
+            for (int j = 0; j < CELLS * STREAMS; j++) {
+                deltas[j] = (int32_t)hostile[(v + (j / 64 % 2 ? j : 0)) % N_HOSTILE];
+            }
+            enum tada_status status = tada_plane_shift(s.k.plane, &rope, deltas, NULL, &error);
+            if (!sound_rope(&rope)) {
+                is_refused(status, &error);
+            } else if (status != TADA_OK) {
+                fail_msg("%s: %s", now, error.text);
+            }
+        }
+    }
     planes_done(&s);
 }
 
@@ -238,8 +282,9 @@ static void memory_of_planes(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(writing),  cmocka_unit_test(reading),
-                                       cmocka_unit_test(streams),  cmocka_unit_test(threads),
-                                       cmocka_unit_test(settling), cmocka_unit_test(memory_of_planes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(writing),         cmocka_unit_test(reading),
+                                       cmocka_unit_test(streams),         cmocka_unit_test(threads),
+                                       cmocka_unit_test(settling),        cmocka_unit_test(shifting),
+                                       cmocka_unit_test(memory_of_planes)};
     return RUN_TESTS(argc, argv, tests);
 }

@@ -171,6 +171,7 @@ static void given_once(void **state)
     static const char *const bad[][2] = {{"", "empty"},
                                          {"tada:window=64:window=128", "'window'"},
                                          {"tada:4:sinks=4:sinks=4", "'sinks'"},
+                                         {"tada:refine=on:refine=on", "'refine'"},
                                          {"tada:window_bits=8:window_bits=16", "'window_bits'"},
                                          {"tada:k.bits=4:k.bits=5", "'k.bits'"},
                                          {"tada:bits=4:v.bits=3:bits=5", "'bits'"},
@@ -257,7 +258,7 @@ static void names(void **state)
     assert_int_equal(spec_of("tada:window_bits=16").window_bits, 16);
     assert_int_equal(spec_of("tada").refine, TADA_REFINE_ON);
     assert_int_equal(spec_of("tada:4/3:refine=off:window=128").refine, TADA_REFINE_OFF);
-    assert_int_equal(spec_of("tada:refine=off:refine=on").refine, TADA_REFINE_ON);
+    assert_int_equal(spec_of("tada:compact:refine=on").refine, TADA_REFINE_ON);
     tada_spec kivi = spec_of("kivi:2");
     assert_int_equal(kivi.k.bits, 2);
     assert_int_equal(kivi.k.group, 32);
