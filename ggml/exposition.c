@@ -72,18 +72,18 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
     const metrics_kind *kinds[] = {k, v};
     by_kind(out, "tada_planes", "gauge", "Caches of K or V of one layer.", (uint64_t)k->planes,
             (uint64_t)v->planes);
-    head(out, "tada_tiles", "gauge",
-         "Tiles of 64 cells: hot (f16), refined (compressed, with refinement), cold (without), empty.");
+    head(out, "tada_tiles", "gauge", "Tiles of 64 cells: hot (f16), cold (compressed), empty.");
     for (int i = 0; i < 2; i++) {
         const tada_plane_stats *s = &kinds[i]->stats;
-        /* The numbers may be of different moments. */
-        int64_t cold = s->cold - s->refined, empty = s->tiles - s->hot - s->cold;
+        int64_t empty = s->tiles - s->hot - s->cold;
         const labelled states[] = {{"hot", (uint64_t)s->hot},
-                                   {"refined", (uint64_t)s->refined},
-                                   {"cold", (uint64_t)(cold > 0 ? cold : 0)},
+                                   {"cold", (uint64_t)s->cold},
+                                   /* The numbers may be of different moments. */
                                    {"empty", (uint64_t)(empty > 0 ? empty : 0)}};
         split(out, "tada_tiles", "state", i, states, sizeof states / sizeof *states);
     }
+    by_kind(out, "tada_refined_tiles", "gauge", "Cold tiles that have a refinement.",
+            (uint64_t)k->stats.refined, (uint64_t)v->stats.refined);
     head(out, "tada_cache_bytes", "gauge",
          "Bytes of all planes: compressed tiles and refinements, hot tiles, sinks, tile tables.");
     for (int i = 0; i < 2; i++) {

@@ -365,6 +365,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         tada_counted before = tada_tile_counted(p, tile);
         uint16_t *row = tile->hot + (size_t)t * (size_t)p->shape.width;
         const void *from = (const char *)rows + (size_t)i * stride;
+        tada_sinks_unmark(p, tile_of(p, cells[i]), t);
         if (type == TADA_F32) {
             k->half_from_float(from, row, p->shape.width);
         } else if (memcmp(row, from, (size_t)p->shape.width * 2) != 0) {
@@ -374,7 +375,6 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
             tile->stamp = ++p->clock;
             continue;
         }
-        tada_sinks_unmark(p, tile_of(p, cells[i]), t);
         tada_layers_forget(p, tile_of(p, cells[i]), t);
         int peak = tada_row_peak(row, p->shape.width);
         tada_nonfinite_note(p, peak);

@@ -117,6 +117,7 @@ def counts(target, name):
     host.waits("written")
     source.until(f"{name}: rows and tiles", lambda m: m.at("cells_used", "0") == 640 and tiles(m, "hot") == (4, 4) and
                  tiles(m, "cold") == (16, 16) and tiles(m, "empty") == (44, 44) and
+                 each_by_kind(m, "refined_tiles", 16, 16) and
                  each_by_kind(m, "compressions_total", 16, 16) and each_by_kind(m, "reopenings_total", 0, 0) and
                  each_by_kind(m, "state_rows_written_total", 1280, 1280) and m.at("encoding_seconds_total") > 0)
     check(f"{name}: nothing else", source.last.total("tokens_written_total") == 0 and
@@ -269,7 +270,8 @@ def serve_file(folder):
         check("server: cells used are the tokens", first.at("cells_used", "0") == tokens and
               first.at("tokens_written_total", "0") >= tokens and rows == tokens * layers, (tokens, rows, dict(first)))
         check("server: hot and cold tiles", tiles(first, "hot") == (layers, layers) and
-              tiles(first, "cold") == ((n_tiles - 1) * layers,) * 2, dict(first))
+              tiles(first, "cold") == ((n_tiles - 1) * layers,) * 2 and
+              layers <= first.at("refined_tiles", "k") <= (n_tiles - 1) * layers, dict(first))
         check("server: compressions, time", first.total("compressions_total") >= 2 * layers * (n_tiles - 1) and
               first.at("encoding_seconds_total") > 0 and first.at("attention_seconds_total") > 0, dict(first))
         check("server: attention calls", first.at("attention_calls_total") % layers == 0 and

@@ -111,7 +111,7 @@ class Golden:
         """Bits of refinement of a value."""
         if not self.settles:
             return 0
-        bits = 4 if self.quarters else min(4, 8 - self.bits)
+        bits = (4 if self.quarters < 32 else 0) if self.quarters else min(4, 8 - self.bits)
         while bits > 0 and CELLS * self.unit * bits // 8 > self.record:
             bits -= 1
         return bits if bits > 1 else 0

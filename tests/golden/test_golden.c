@@ -493,8 +493,10 @@ static void records_fit(void **unused)
         check_fits(&r);
     }
     for (int i = 0; i < 24 * 4; i++) {
-        tada_recipe r = {
-            .bits = 4, .group = CELLS, .centring = (enum tada_centring)(i % 4), .quarters = 8 + i / 4};
+        tada_recipe r = {.bits = 2 + i / 16,
+                         .group = CELLS,
+                         .centring = (enum tada_centring)(i % 4),
+                         .quarters = 8 + i / 4};
         assert_null(tada_recipe_problem(&r));
         check_fits(&r);
     }
