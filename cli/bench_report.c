@@ -1,6 +1,7 @@
 /* What tada bench found: a table, JSON, a plot. */
 #include "bench.h"
 #include "cli.h"
+#include "output.h"
 #include "plot.h"
 #include "report.h"
 #include "tada.h"
@@ -41,7 +42,7 @@ static void print_speed(const struct bench *bench, int d, int i, enum bench_test
 static void print_row(const struct bench *bench, int d, int i, int width)
 {
     const struct bench_result *result = &bench->results[d][i];
-    printf("%-*s  %10.2f  %6.1f", width, bench->options->caches[i], (double)result->kv_bytes / mib,
+    printf("%-*s  %10.2f  %6.1f", width, SHOWN(bench->options->caches[i]), (double)result->kv_bytes / mib,
            100 * memory_ratio_of(bench, d, i));
     if (result->peak_bytes >= 0) {
         printf("  %8.1f", (double)result->peak_bytes / mib);
@@ -62,7 +63,7 @@ static void print_table(const struct bench *bench)
         width = length > width ? length : width;
     }
     printf("%s: context %d, %d thread%s; decode %d, prefill %d tokens; median (min-max), x f16\n",
-           bench->model->name, bench->n_ctx, options->n_threads, options->n_threads == 1 ? "" : "s",
+           SHOWN(bench->model->name), bench->n_ctx, options->n_threads, options->n_threads == 1 ? "" : "s",
            options->n_tokens[BENCH_DECODE], options->n_tokens[BENCH_PREFILL]);
     for (int d = 0; d < options->n_depths && bench->n_done[d] > 0; d++) {
         printf("\ndepth %d, %d repetition%s%s\n", options->depths[d], bench->n_done[d],
@@ -129,7 +130,7 @@ static int write_json(const struct bench *bench)
     }
     impossible_report(&options->impossible, report);
     cJSON_AddBoolToObject(report, "complete", bench->complete);
-    int status = report_write(report, options->json_path);
+    int status = report_write(report, options->json_path, &options->rules);
     cJSON_Delete(report);
     return status;
 }
@@ -162,7 +163,7 @@ static int write_plot(const struct bench *bench)
                                            .names = options->caches,
                                            .y = y[test]};
     }
-    return plot_write(options->plot_path, panels, BENCH_N_TESTS);
+    return plot_write(options->plot_path, &options->rules, panels, BENCH_N_TESTS);
 }
 
 int bench_report(const struct bench *bench)
@@ -179,7 +180,7 @@ int bench_report(const struct bench *bench)
     if (options->plot_path && some && status == 0) {
         status = write_plot(bench);
     }
-    if (some && !report_to_stdout(options->json_path)) {
+    if (some && !output_is_stdout(options->json_path) && !output_is_stdout(options->plot_path)) {
         print_table(bench);
     }
     return status;

@@ -1,11 +1,15 @@
 /* The steps of calibration that measure: statistics and sensitivities. */
 #include "calibration.h"
 #include "cli.h"
+#include "output.h"
+#include "plans.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 tada_recipe recipe_of_quarters(int plane, int quarters)
 {
@@ -197,9 +201,31 @@ int calibration_observe(struct calibration *c)
 
 /* ---- sensitivities ---- */
 
-void calibration_partial_path(const struct calibration *c, char path[PATH_MAX])
+/* The file of what is measured so far, beside the plan until that is there. False: a stream has none. */
+static bool partial_path(const struct calibration *c, char path[PATH_MAX])
 {
-    snprintf(path, PATH_MAX, "%s.partial", c->options->plan_path);
+    const char *plan = c->options->plan_path;
+    struct stat status;
+    bool streams = output_is_stdout(plan) || (stat(plan, &status) == 0 && !S_ISREG(status.st_mode));
+    return !streams && snprintf(path, PATH_MAX, "%s.partial", plan) < PATH_MAX;
+}
+
+/* A file of the same name that is something else is left alone. */
+static bool is_partial(const struct calibration *c, const char *path)
+{
+    tada_plan *plan;
+    bool is = c->model->engine->plan_read(path, &plan, NULL) == TADA_OK &&
+              strncmp(plan->method, "partial ", strlen("partial ")) == 0;
+    tada_plan_free(plan);
+    return is;
+}
+
+void calibration_forget_partial(const struct calibration *c)
+{
+    char path[PATH_MAX];
+    if (partial_path(c, path) && is_partial(c, path)) {
+        unlink(path);
+    }
 }
 
 /* What decides whether sensitivities that were saved are those that would be measured. */
@@ -219,7 +245,7 @@ static void take_sensitivities(const tada_plan *from, tada_plan *plan)
         plan->planes[i].sensitivity = from->planes[i].sensitivity;
         n += from->planes[i].sensitivity > 0;
     }
-    fprintf(stderr, "tada: going on with %d planes that were measured before.\n", n);
+    cli_note("going on with %d planes that were measured before.", n);
 }
 
 /* The plan that --from names. */
@@ -246,9 +272,8 @@ static void resume(struct calibration *c)
 {
     char path[PATH_MAX], wanted[sizeof c->plan->method];
     tada_plan *saved;
-    calibration_partial_path(c, path);
     signature(c, wanted, sizeof wanted);
-    if (c->model->engine->plan_read(path, &saved, NULL) != TADA_OK) {
+    if (!partial_path(c, path) || c->model->engine->plan_read(path, &saved, NULL) != TADA_OK) {
         return;
     }
     if (saved->fingerprint == c->plan->fingerprint && saved->n_layers == c->plan->n_layers &&
@@ -261,13 +286,14 @@ static void resume(struct calibration *c)
 static void save_partial(const struct calibration *c)
 {
     char path[PATH_MAX], method[sizeof c->plan->method];
-    tada_error error;
-    memcpy(method, c->plan->method, sizeof method);
-    calibration_partial_path(c, path);
-    signature(c, c->plan->method, sizeof c->plan->method);
-    if (c->model->engine->plan_write(c->plan, path, &error) != TADA_OK) {
-        fprintf(stderr, "tada: %s\n", error.text);
+    tada_whole_rules rules = c->options->rules;
+    if (!partial_path(c, path)) {
+        return;
     }
+    rules.replaces = rules.replaces || is_partial(c, path);
+    memcpy(method, c->plan->method, sizeof method);
+    signature(c, c->plan->method, sizeof c->plan->method);
+    plan_save(c->model->engine, c->plan, path, &rules); /* it says why it could not */
     memcpy(c->plan->method, method, sizeof method);
 }
 
@@ -285,10 +311,9 @@ int calibration_try(struct calibration *c, struct trial *trials, int n)
 /* A few planes at once, so that they share the reference. */
 static int measure_planes(struct calibration *c, const int *planes, int n)
 {
-    struct trial trials[n];
-    tada_plan *plans[n];
+    struct trial trials[AT_ONCE] = {{0}};
+    tada_plan *plans[AT_ONCE];
     int status = 0;
-    memset(trials, 0, sizeof trials);
     for (int i = 0; i < n; i++) {
         plans[i] = plan_copy(c->plan);
         if (!plans[i]) {

@@ -5,6 +5,7 @@
 #include "choices.h"
 #include "exam.h"
 #include "trial.h"
+#include "whole.h"
 
 #include <stdint.h>
 
@@ -13,6 +14,7 @@ enum { K_PROBE = 10, V_PROBE = 8 };
 
 struct calibrate_options {
     const char *model_path, *text_path, *plan_path, *from_path, *report_path; /* NULL: not given */
+    tada_whole_rules rules;                                                   /* of the plan and the report */
     const char *tasks_path; /* that the random search is scored on; NULL: by KL divergence */
     double budget;          /* of f16's bytes, 0 to 1; 0: not given */
     double max_kld;         /* nats; 0: not given */
@@ -79,8 +81,8 @@ double calibration_decision_tokens(const struct calibration *calibration);
 int calibration_try(struct calibration *calibration, struct trial *trials, int n);
 /* Trials that share a reference. */
 enum { AT_ONCE = 8 };
-/* The file of what is measured so far, beside the plan until that is there. */
-void calibration_partial_path(const struct calibration *calibration, char path[PATH_MAX]);
+/* Removes what was saved of what is measured. */
+void calibration_forget_partial(const struct calibration *calibration);
 
 /* All planes as the spec says, without weights. */
 void plan_follow(tada_plan *plan, const tada_spec *spec);

@@ -1,13 +1,14 @@
 /* The last step of calibration: which plan is written, decided on text that was not learnt from. */
 #include "calibration.h"
 #include "cli.h"
+#include "output.h"
 #include "plan_report.h"
+#include "plans.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Plans and a simple spec; those that are only compared with: the default, q8_0 and q4_0. */
 enum { MOST_CANDIDATES = 8, MOST_OTHERS = 3, BUDGETS = 4 };
@@ -170,14 +171,14 @@ static void print_result(const struct calibration *c, const tada_plan *plan, con
     printf("%-24s %8s  %9s\n", "cache", "memory", "KLD");
     for (int i = 0; i < plan->n_points; i++) {
         const tada_plan_point *point = &plan->points[i];
-        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", d->trials[i].spec, 100 * point->memory, point->kld,
+        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", SHOWN(d->trials[i].spec), 100 * point->memory, point->kld,
                point->kld_se);
     }
     if (!d->trials[best].plan) {
-        printf("A simple spec was better than the plans: %s holds the same as %s.\n", c->options->plan_path,
-               spec);
+        printf("A simple spec was better than the plans: %s holds the same as %s.\n",
+               SHOWN(c->options->plan_path), spec);
     } else if (!c->options->paper) {
-        printf("The plan that was best is \"%s\".\n", spec);
+        printf("The plan that was best is \"%s\".\n", SHOWN(spec));
     }
     if (c->exam.tasks) {
         printf(
@@ -186,28 +187,27 @@ static void print_result(const struct calibration *c, const tada_plan *plan, con
             c->exam.tasks->n, c->scores[0].n_right, c->scores[1].n_right, c->scores[0].likelihood,
             c->scores[1].likelihood);
     }
-    printf("Written: %s. Use it with --cache tada:@%s\n", c->options->plan_path, c->options->plan_path);
+    const char *path = SHOWN(c->options->plan_path);
+    printf("Written: %s. Use it with --cache tada:@%s\n", path, path);
 }
 
 static int write_plan(struct calibration *c, struct decision *d)
 {
-    tada_error error;
     int best;
     tada_plan *plan = conclude(c, d, &best);
     if (!plan) {
         return cli_fail("Memory is too short for the plan: close other programs.");
     }
-    int status = 0;
-    if (c->model->engine->plan_write(plan, c->options->plan_path, &error) != TADA_OK) {
-        status = cli_fail("%s", error.text);
-    } else {
-        char partial[PATH_MAX];
-        calibration_partial_path(c, partial);
-        unlink(partial);
-        print_result(c, plan, d, best);
+    const struct calibrate_options *options = c->options;
+    int status = plan_save(c->model->engine, plan, options->plan_path, &options->rules);
+    if (status == 0) {
+        calibration_forget_partial(c);
+        if (!output_is_stdout(options->plan_path) && !output_is_stdout(options->report_path)) {
+            print_result(c, plan, d, best);
+        }
     }
-    if (status == 0 && c->options->report_path) {
-        status = plan_report_write(plan, c->options->report_path);
+    if (status == 0 && options->report_path) {
+        status = plan_report_write(plan, options->report_path, &options->rules);
     }
     tada_plan_free(plan);
     return status;

@@ -21,7 +21,7 @@ static bool draw_bits(const struct calibration *c, double budget, uint64_t *stat
 {
     enum { DRAWS = 2000 };
     static const int choices[] = {2, 4, 8};
-    int bits[plan->n_layers], best[plan->n_layers];
+    int bits[TADA_PLAN_LAYERS], best[TADA_PLAN_LAYERS];
     double f16, most = -1;
     for (int draw = 0; draw < DRAWS && most < budget - 0.02; draw++) {
         for (int layer = 0; layer < plan->n_layers; layer++) {

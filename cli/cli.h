@@ -2,6 +2,7 @@
 #ifndef TADA_CLI_H
 #define TADA_CLI_H
 
+#include "printable.h"
 #include "options.h"
 
 #include <limits.h>
@@ -20,7 +21,14 @@ extern const struct command run_command, serve_command, rpc_command, pack_comman
     doctor_command;
 extern const struct command calibrate_command, inspect_command, eval_command, bench_command, size_command;
 
-/* Prints "tada: ..." on stderr; returns EXIT_PROBLEM. */
+/* A text from outside, fit for a terminal, until the end of the block. */
+#define SHOWN(text) tada_printable((text), (char[4 * PATH_MAX]){0}, 4 * PATH_MAX)
+
+/* Prints a line "tada: ..." on stderr, fit for a terminal. */
+__attribute__((format(printf, 1, 2))) void cli_note(const char *format, ...);
+/* Lines of another program, on stderr as they are, but fit for a terminal. */
+void cli_pass_on(const char *text);
+/* As cli_note; returns EXIT_PROBLEM. */
 __attribute__((format(printf, 1, 2))) int cli_fail(const char *format, ...);
 /* The same with the name of the command and a hint at its help (NULL: the general help); returns EXIT_USAGE.
  */
@@ -75,8 +83,5 @@ double system_number(const char *path, const char *key);
 
 /* Bytes of memory that can still be had, within what a container allows; -1: unknown. */
 double memory_available(void);
-
-/* Bytes of the valid UTF-8 sequence at text; 0 when it is not one. */
-int utf8_length(const unsigned char *text);
 
 #endif

@@ -3,6 +3,7 @@
 #include "bench.h"
 #include "cli.h"
 #include "numbers.h"
+#include "output.h"
 #include "plans.h"
 #include "plot.h"
 #include "progress.h"
@@ -137,9 +138,13 @@ static const struct option_row rows[] = {
      .kind = OPTION_FILE},
     {.names = "--plot",
      .value = "FILE",
-     .help = "draw speed over depth, with gnuplot: FILE.svg or FILE.png",
+     .help = "draw speed over depth, with gnuplot: FILE.svg or FILE.png; -: to standard output, as SVG",
      .take = take_plot,
      .kind = OPTION_FILE},
+    {.names = "--force",
+     .help = "replace these files if they are there already",
+     FIELD(rules.replaces),
+     .kind = OPTION_SWITCH},
     {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
     {.names = "-c, --ctx-size",
      .kind = OPTION_REFUSED,
@@ -197,8 +202,10 @@ static int complete_options(struct bench_options *options, struct place *place)
         options->n_threads = n < MOST_DEFAULT_THREADS ? n : MOST_DEFAULT_THREADS;
     }
     int status = take_default_model("bench", &options->model_path, place);
-    status = status == 0 ? report_check(options->json_path) : status;
-    return status == 0 && options->plot_path ? plot_check(options->plot_path) : status;
+    output_keep(&options->rules, options->model_path);
+    output_keep_plans(&options->rules, options->caches, options->n_caches);
+    status = status == 0 && options->plot_path ? plot_check() : status;
+    return status == 0 ? output_check_both(options->json_path, options->plot_path, &options->rules) : status;
 }
 
 /* ---- work ---- */
@@ -207,10 +214,8 @@ static void warn_of_length(const struct model *model, const struct bench_options
 {
     int trained = model->engine->llama_model_n_ctx_train(model->llama);
     if (trained > 0 && options->depths[options->n_depths - 1] > trained) {
-        fprintf(
-            stderr,
-            "tada: %s was trained on contexts of %d tokens: a depth beyond that tells about speed only.\n",
-            model->name, trained);
+        cli_note("%s was trained on contexts of %d tokens: a depth beyond that tells about speed only.",
+                 model->name, trained);
     }
 }
 

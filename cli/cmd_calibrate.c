@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, MOST_CHECK = 2048, MOST_HALF = 8192, N_SCRATCH = 512 };
 
@@ -73,7 +74,7 @@ static const struct option_row rows[] = {
      .in_usage = true},
     {.names = "-o, --output",
      .value = "FILE",
-     .help = "the plan",
+     .help = "the plan; -: to standard output",
      .unset =
          "one named after the model and the budget in the folder of plans, where 'tada serve' finds it; see "
          "'tada help serve'",
@@ -82,9 +83,13 @@ static const struct option_row rows[] = {
      .in_usage = true},
     {.names = "--report",
      .value = "FILE.html",
-     .help = "a page that shows the plan and what it was compared with",
+     .help = "a page that shows the plan and what it was compared with; -: to standard output",
      FIELD(report_path),
      .kind = OPTION_FILE},
+    {.names = "--force",
+     .help = "replace these files if they are there already",
+     FIELD(rules.replaces),
+     .kind = OPTION_SWITCH},
     {.names = "-c, --ctx-size",
      .value = "N",
      .help = "context that the budget is for, a multiple of 256 from 1024 on",
@@ -206,10 +211,15 @@ static int check_options(struct calibrate_options *options, struct place *defaul
     if (status == 0) {
         status = take_default_plan(options, default_plan);
     }
-    if (status == 0) {
-        status = output_check(options->plan_path);
+    output_keep(&options->rules, options->model_path);
+    output_keep(&options->rules, options->text_path);
+    output_keep(&options->rules, options->from_path);
+    output_keep(&options->rules, options->tasks_path);
+    if (status == 0 && output_is_stdout(options->plan_path) && isatty(STDOUT_FILENO)) {
+        return cli_usage("calibrate", "A plan is nothing for a terminal: give a file with -o.");
     }
-    return status == 0 && options->report_path ? output_check(options->report_path) : status;
+    return status == 0 ? output_check_both(options->plan_path, options->report_path, &options->rules)
+                       : status;
 }
 
 /* ---- the run ---- */
@@ -317,7 +327,7 @@ static int run(struct engine *engine, const struct calibrate_options *options, c
         status = calibrate(&c);
     }
     if (status == EXIT_INTERRUPTED) {
-        fprintf(stderr, "tada: interrupted; the same command goes on from here.\n");
+        cli_note("interrupted; the same command goes on from here.");
     }
     exam_close(&c.exam);
     free(c.choices);

@@ -265,9 +265,9 @@ static void print_text(const struct report *report, int problems)
     printf("tada %s\n", tada_version());
     for (int i = 0; i < report->n; i++) {
         const struct check *check = &report->checks[i];
-        printf("%-8s  %-12s  %s\n", verdict_name(check->verdict), check->name, check->value);
+        printf("%-8s  %-12s  %s\n", verdict_name(check->verdict), check->name, SHOWN(check->value));
         if (*check->fix) {
-            printf("%24s-> %s\n", "", check->fix);
+            printf("%24s-> %s\n", "", SHOWN(check->fix));
         }
     }
     if (problems) {
@@ -279,25 +279,20 @@ static void print_text(const struct report *report, int problems)
 
 static void print_json_string(const char *string)
 {
-    putchar('"');
-    for (const unsigned char *text = (const unsigned char *)string; *text;) {
-        int length = utf8_length(text);
-        if (length == 0) { /* paths may hold any bytes, JSON may not */
-            fputs("\\ufffd", stdout);
-            text++;
-            continue;
+    char *text = malloc(2 * strlen(string) + 1), *end = text;
+    for (; text && *string; string++) {
+        if (strchr("\"\\\n\t", *string)) {
+            *end++ = '\\';
         }
-        if (*text < 0x20 || *text == 0x7F) {
-            printf("\\u%04x", *text);
-        } else {
-            if (*text == '"' || *text == '\\') {
-                putchar('\\');
-            }
-            fwrite(text, 1, (size_t)length, stdout);
-        }
-        text += length;
+        *end++ = *string == '\n' ? 'n' : *string == '\t' ? 't' : *string;
     }
     putchar('"');
+    if (text) {
+        *end = '\0';
+        tada_printable_json(text, stdout);
+    }
+    putchar('"');
+    free(text);
 }
 
 static void print_json(const struct report *report, int problems)

@@ -2,6 +2,7 @@
 #include "arguments.h"
 #include "cli.h"
 #include "eval.h"
+#include "output.h"
 #include "plans.h"
 #include "progress.h"
 #include "report.h"
@@ -14,7 +15,7 @@
 
 bool eval_is_quiet(const struct eval_options *options)
 {
-    return report_to_stdout(options->json_path);
+    return output_is_stdout(options->json_path);
 }
 
 /* ---- options ---- */
@@ -113,6 +114,10 @@ static const struct option_row rows[] = {
      .help = "write the results to FILE, too; -: to standard output, instead of the table",
      FIELD(json_path),
      .kind = OPTION_FILE},
+    {.names = "--force",
+     .help = "replace FILE if it is there already",
+     FIELD(rules.replaces),
+     .kind = OPTION_SWITCH},
     {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
     {.kind = OPTION_HEADING, .help = "tasks instead of the above"},
     {.names = "--passkey",
@@ -175,7 +180,12 @@ static int set_defaults(struct eval_options *options, struct place *default_mode
     if (!options->n_threads) {
         options->n_threads = count_cpus();
     }
-    return take_default_model("eval", &options->model_path, default_model);
+    int status = take_default_model("eval", &options->model_path, default_model);
+    output_keep(&options->rules, options->model_path);
+    output_keep(&options->rules, options->text_path);
+    output_keep(&options->rules, options->gsm8k_path);
+    output_keep_plans(&options->rules, options->caches, options->n_caches);
+    return status;
 }
 
 /* What one option alone cannot tell. */
@@ -194,7 +204,7 @@ static int check_options(const struct eval_options *options)
     if (options->limit && !options->gsm8k_path) {
         return cli_usage("eval", "--limit goes with --gsm8k.");
     }
-    return report_check(options->json_path);
+    return output_check(options->json_path, &options->rules);
 }
 
 /* ---- the run ---- */
@@ -281,7 +291,7 @@ static int finish_report(const struct eval_options *options, int status, cJSON *
         cJSON_AddBoolToObject(report, "complete", status == 0);
     }
     if (options->json_path && (status == 0 || status == EXIT_INTERRUPTED)) {
-        int written = report_write(report, options->json_path);
+        int written = report_write(report, options->json_path, &options->rules);
         status = written != 0 ? written : status;
     }
     return status;
@@ -298,15 +308,14 @@ static int measure(struct engine *engine, struct eval_options *options)
         impossible_report(&options->impossible, report);
         int trained = engine->llama_model_n_ctx_train(model.llama);
         if (options->n_ctx > trained) {
-            fprintf(stderr,
-                    "tada: the model knows texts of %d tokens only: -c %d shows it out of its depth.\n",
-                    trained, options->n_ctx);
+            cli_note("the model knows texts of %d tokens only: -c %d shows it out of its depth.", trained,
+                     options->n_ctx);
         }
         status = run_tasks(&model, options, report);
         model_close(&model);
     }
     if (status == EXIT_INTERRUPTED) {
-        fprintf(stderr, "tada: interrupted before anything was measured.\n");
+        cli_note("interrupted before anything was measured.");
     }
     status = finish_report(options, status, report);
     cJSON_Delete(report);

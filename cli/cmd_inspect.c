@@ -1,6 +1,7 @@
 /* tada inspect: what a plan says. */
 #include "cli.h"
 #include "engine.h"
+#include "nameless.h"
 #include "output.h"
 #include "plan_report.h"
 #include "report.h"
@@ -15,6 +16,7 @@ static int inspect_main(const struct command *self, int argc, char **argv);
 
 struct request {
     const char *plan_path, *json_path, *html_path;
+    tada_whole_rules rules; /* of what is written */
 };
 
 static const struct option_row options[] = {
@@ -26,9 +28,14 @@ static const struct option_row options[] = {
      .in_usage = true},
     {.names = "--html",
      .value = "FILE",
-     .help = "write a page that shows it, too",
+     .help = "write a page that shows it, too; -: to standard output, instead of the table",
      .field = offsetof(struct request, html_path),
      .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "--force",
+     .help = "replace these files if they are there already",
+     .field = offsetof(struct request, rules.replaces),
+     .kind = OPTION_SWITCH,
      .in_usage = true},
     {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
     {0},
@@ -40,7 +47,7 @@ const struct command inspect_command = {
     .about =
         "Shows what a plan says: the model it is for, what was measured when it was made, and for each layer "
         "the bits of K and V (bars), the window of recent cells and the sensitivity (what the layer adds to "
-        "the KL divergence with few bits).\n",
+        "the KL divergence with few bits). PLAN.gguf may be -, standard input.\n",
     .options = options,
     .operand = "PLAN.gguf",
     .operand_field = offsetof(struct request, plan_path),
@@ -68,12 +75,12 @@ static void print_plan(const tada_plan *plan)
     bool utf8 = setlocale(LC_CTYPE, "") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     double sums[2] = {0};
     int counts[2] = {0};
-    printf("model %s, fingerprint %016" PRIx64 ", method %s, %d layers, %d sinks\n", plan->model,
-           plan->fingerprint, plan->method, plan->n_layers, plan->sinks);
+    printf("model %s, fingerprint %016" PRIx64 ", method %s, %d layers, %d sinks\n", SHOWN(plan->model),
+           plan->fingerprint, SHOWN(plan->method), plan->n_layers, plan->sinks);
     printf("\nmeasured at a context of %d:\n%-24s %8s  %9s\n", plan->n_ctx, "cache", "memory", "KLD");
     for (int i = 0; i < plan->n_points; i++) {
         const tada_plan_point *point = &plan->points[i];
-        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", point->cache, 100 * point->memory, point->kld,
+        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", SHOWN(point->cache), 100 * point->memory, point->kld,
                point->kld_se);
     }
     printf("\n%5s  %2s %5s  %-16s  %-7s %-8s %-7s %6s  %s\n", "layer", "", "bits", "", "centre", "rotate",
@@ -133,7 +140,7 @@ static cJSON *report_of(const tada_plan *plan)
     return report;
 }
 
-static int inspect(const char *path, const char *json_path, const char *html_path)
+static int inspect(const struct request *request)
 {
     struct engine engine;
     tada_plan *plan;
@@ -142,19 +149,19 @@ static int inspect(const char *path, const char *json_path, const char *html_pat
     if (status != 0) {
         return status;
     }
-    if (engine.plan_read(path, &plan, &error) != TADA_OK) {
+    if (engine.plan_read(request->plan_path, &plan, &error) != TADA_OK) {
         cli_fail("%s", error.text);
         return EXIT_USAGE;
     }
-    if (json_path) {
+    if (request->json_path) {
         cJSON *report = report_of(plan);
-        status = report_write(report, json_path);
+        status = report_write(report, request->json_path, &request->rules);
         cJSON_Delete(report);
     }
-    if (status == 0 && html_path) {
-        status = plan_report_write(plan, html_path);
+    if (status == 0 && request->html_path) {
+        status = plan_report_write(plan, request->html_path, &request->rules);
     }
-    if (!report_to_stdout(json_path)) {
+    if (!output_is_stdout(request->json_path) && !output_is_stdout(request->html_path)) {
         print_plan(plan);
     }
     tada_plan_free(plan);
@@ -168,9 +175,12 @@ static int inspect_main(const struct command *self, int argc, char **argv)
     if (!options_parse(self, argc, argv, &request, &status)) {
         return status;
     }
-    status = report_check(request.json_path);
-    if (status == 0 && request.html_path) {
-        status = output_check(request.html_path);
+    char input[32];
+    if (strcmp(request.plan_path, "-") == 0) {
+        snprintf(input, sizeof input, "/proc/self/fd/%d", tada_nameless_input());
+        request.plan_path = input;
     }
-    return status == 0 ? inspect(request.plan_path, request.json_path, request.html_path) : status;
+    output_keep(&request.rules, request.plan_path);
+    status = output_check_both(request.json_path, request.html_path, &request.rules);
+    return status == 0 ? inspect(&request) : status;
 }

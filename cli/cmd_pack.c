@@ -2,10 +2,12 @@
 #include "cli.h"
 #include "progress.h"
 #include "session.h"
+#include "whole.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char ending[] = ".tada";
 
@@ -13,7 +15,7 @@ static int pack_main(const struct command *self, int argc, char **argv);
 static int unpack_main(const struct command *self, int argc, char **argv);
 
 struct job {
-    bool packs, json;
+    bool packs, json, replaces;
     const char *from, *to;
     char usual[PATH_MAX]; /* for `to` */
 };
@@ -25,6 +27,11 @@ static const struct option_row pack_options[] = {
      .unset = "FILE.tada",
      .field = offsetof(struct job, to),
      .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-f, --force",
+     .help = "replace OUT if it is there already",
+     .field = offsetof(struct job, replaces),
+     .kind = OPTION_SWITCH,
      .in_usage = true},
     {.names = "--json",
      .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
@@ -49,9 +56,13 @@ const struct command pack_command = {
     .operand = "FILE",
     .operand_field = offsetof(struct job, from),
     .operand_problem = "Give one file.",
-    .notes = "OUT appears whole or not at all; FILE stays.\n"
-             "\n"
-             "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .notes =
+        "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what it "
+        "replaces, else of FILE; FILE stays. FILE - is standard input, OUT - standard output (the default "
+        "for "
+        "the former); what is printed goes to standard error then.\n"
+        "\n"
+        "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
     .run = pack_main,
 };
 
@@ -62,6 +73,11 @@ static const struct option_row unpack_options[] = {
      .unset = "FILE without its ending .tada",
      .field = offsetof(struct job, to),
      .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-f, --force",
+     .help = "replace OUT if it is there already",
+     .field = offsetof(struct job, replaces),
+     .kind = OPTION_SWITCH,
      .in_usage = true},
     {.names = "--json",
      .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
@@ -80,9 +96,12 @@ const struct command unpack_command = {
     .operand = "FILE",
     .operand_field = offsetof(struct job, from),
     .operand_problem = "Give one file.",
-    .notes = "OUT appears whole or not at all; FILE stays. A damaged file is refused.\n"
-             "\n"
-             "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .notes =
+        "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what it "
+        "replaces, else of FILE; FILE stays. A damaged file is refused. FILE - is standard input, OUT - "
+        "standard output (the default for the former); what is printed goes to standard error then.\n"
+        "\n"
+        "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
     .run = unpack_main,
 };
 
@@ -95,6 +114,10 @@ static bool step(void *context, uint64_t done, uint64_t total)
 /* When no output is named. */
 static int usual_output(const struct command *self, struct job *job)
 {
+    if (strcmp(job->from, "-") == 0) {
+        job->to = job->from;
+        return 0;
+    }
     size_t length = strlen(job->from), cut = length > strlen(ending) ? length - strlen(ending) : 0;
     if (!job->packs && (cut == 0 || strcmp(job->from + cut, ending) != 0 || job->from[cut - 1] == '/')) {
         return cli_usage(self->name, "%s does not end in %s: name the output with -o.", job->from, ending);
@@ -111,19 +134,22 @@ static int usual_output(const struct command *self, struct job *job)
 
 static void print_sizes(const struct job *job, const tada_session_sizes *sizes)
 {
+    FILE *stream = tada_whole_is_stdout(job->to) ? stderr : stdout;
     if (job->json) {
-        printf("{\"stock_bytes\": %" PRIu64 ", \"packed_bytes\": %" PRIu64 ", \"planes\": %" PRIu64
-               ", \"rows\": %" PRIu64 ", \"raw_rows\": %" PRIu64 "}\n",
-               sizes->stock, sizes->packed, sizes->planes, sizes->rows, sizes->raw_rows);
+        fprintf(stream,
+                "{\"stock_bytes\": %" PRIu64 ", \"packed_bytes\": %" PRIu64 ", \"planes\": %" PRIu64
+                ", \"rows\": %" PRIu64 ", \"raw_rows\": %" PRIu64 "}\n",
+                sizes->stock, sizes->packed, sizes->planes, sizes->rows, sizes->raw_rows);
         return;
     }
     double mib = 1 << 20, part = sizes->stock ? 100.0 * (double)sizes->packed / (double)sizes->stock : 0;
-    printf("%s: %.1f MiB, %.1f %% of %.1f MiB", job->packs ? job->to : job->from, (double)sizes->packed / mib,
-           part, (double)sizes->stock / mib);
+    fprintf(stream, "%s: %.1f MiB, %.1f %% of %.1f MiB", SHOWN(job->packs ? job->to : job->from),
+            (double)sizes->packed / mib, part, (double)sizes->stock / mib);
     if (sizes->rows > 0) {
-        printf("; %.1f %% of the rows as they are", 100.0 * (double)sizes->raw_rows / (double)sizes->rows);
+        fprintf(stream, "; %.1f %% of the rows as they are",
+                100.0 * (double)sizes->raw_rows / (double)sizes->rows);
     }
-    printf("\n");
+    fputc('\n', stream);
 }
 
 static int work(const struct command *self, int argc, char **argv, bool packs)
@@ -137,14 +163,18 @@ static int work(const struct command *self, int argc, char **argv, bool packs)
     if (parsed != 0) {
         return parsed;
     }
+    if (tada_whole_is_stdout(job.to) && isatty(STDOUT_FILENO)) {
+        return cli_usage(self->name, "A session is nothing for a terminal: give a file with -o.");
+    }
     tada_error error = {""};
     tada_session_sizes sizes;
     struct progress progress;
     interrupt_watch();
     progress_start(&progress, self->name);
     const tada_session_watch watch = {step, &progress};
-    enum tada_status status = packs ? tada_session_pack_file(job.from, job.to, NULL, &watch, &sizes, &error)
-                                    : tada_session_unpack_file(job.from, job.to, &watch, &sizes, &error);
+    enum tada_status status =
+        packs ? tada_session_pack_file(job.from, job.to, job.replaces, &watch, &sizes, &error)
+              : tada_session_unpack_file(job.from, job.to, job.replaces, &watch, &sizes, &error);
     progress_clear(&progress);
     if (status != TADA_OK) {
         cli_fail("%s", error.text);

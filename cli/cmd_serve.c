@@ -77,18 +77,16 @@ static int check_server_options(const struct serve *serve)
                          "A plan is for one model, and a router has many: use a cache such as --cache tada.");
     }
     if (server_option_is_off(server->flash)) {
-        fprintf(stderr, "tada: nothing is compressed: only caches that flash attention reads are; leave out "
-                        "-fa off.\n");
+        cli_note("nothing is compressed: only caches that flash attention reads are; leave out -fa off.");
     } else if (!server_option_is_f16(server->type_k) || !server_option_is_f16(server->type_v)) {
-        fprintf(stderr, "tada: nothing is compressed: only caches whose keys and values are both of type f16 "
-                        "are; leave out -ctk and -ctv.\n");
+        cli_note(
+            "nothing is compressed: only caches whose keys and values are both of type f16 are; leave out "
+            "-ctk and -ctv.");
     }
     if (*serve->gpus) {
-        fprintf(
-            stderr,
-            "tada: layers that llama.cpp puts on %s keep an uncompressed cache there; -nkvo keeps it in RAM, "
-            "compressed.\n",
-            serve->gpus);
+        cli_note("layers that llama.cpp puts on %s keep an uncompressed cache there; -nkvo keeps it in RAM, "
+                 "compressed.",
+                 serve->gpus);
     }
     return 0;
 }
@@ -129,13 +127,13 @@ static void keep_sessions_packed(const struct serve *serve)
         return; /* llama-server says so */
     }
     if (!find_sessions_library(&library)) {
-        fprintf(stderr, "tada: sessions are not packed: %s\n", library.why);
+        cli_note("sessions are not packed: %s", library.why);
     } else if (!make_loadable(&library)) {
-        fprintf(stderr, "tada: sessions are not packed: %s cannot be read.\n", library.path);
+        cli_note("sessions are not packed: %s cannot be read.", library.path);
     } else if (setenv("TADA_SESSIONS", folder, 1) != 0 ||
                (serve->server.models && setenv("TADA_SESSIONS_INHERIT", "1", 1) != 0) ||
                !preload(library.path)) {
-        fprintf(stderr, "tada: sessions are not packed: memory is short.\n");
+        cli_note("sessions are not packed: memory is short.");
     }
 }
 
@@ -172,7 +170,7 @@ static int start(struct serve *serve)
     if (status != 0) {
         return status;
     }
-    fprintf(stderr, "tada: %s\n", serve->summary);
+    cli_note("%s", serve->summary);
     keep_sessions_packed(serve);
     return launch_start(&serve->launch);
 }

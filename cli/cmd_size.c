@@ -1,6 +1,7 @@
 /* tada size: the memory that a model and its cache will take. */
 #include "arguments.h"
 #include "cli.h"
+#include "output.h"
 #include "plans.h"
 #include "report.h"
 #include "size_report.h"
@@ -21,6 +22,7 @@ enum {
 struct request {
     struct size_options options; /* n_ctx, parallel 0: not given */
     const char *json_path;
+    tada_whole_rules rules; /* of that file */
     const char *caches[SIZE_MAX_CACHES];
     int n_caches;
     uint64_t budget;
@@ -119,6 +121,10 @@ static const struct option_row rows[] = {
      .help = "write the results to a file; -: to standard output, in place of the table",
      FIELD(json_path),
      .kind = OPTION_FILE},
+    {.names = "--force",
+     .help = "replace FILE if it is there already",
+     FIELD(rules.replaces),
+     .kind = OPTION_SWITCH},
     {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
     {.names = "-b, --batch-size",
      .kind = OPTION_REFUSED,
@@ -179,7 +185,9 @@ static int complete(struct request *request, struct place *place)
         request->options.n_threads = count_cpus();
     }
     int status = take_default_model("size", &request->options.model_path, place);
-    return status == 0 ? report_check(request->json_path) : status;
+    output_keep(&request->rules, request->options.model_path);
+    output_keep_plans(&request->rules, request->caches, request->n_caches);
+    return status == 0 ? output_check(request->json_path, &request->rules) : status;
 }
 
 /* ---- work ---- */
@@ -245,10 +253,10 @@ static int size_all(struct size_model *model, struct request *request)
     }
     if (status == 0 && request->json_path) {
         cJSON *json = size_report_json(&report);
-        status = report_write(json, request->json_path);
+        status = report_write(json, request->json_path, &request->rules);
         cJSON_Delete(json);
     }
-    if (status == 0 && !report_to_stdout(request->json_path)) {
+    if (status == 0 && !output_is_stdout(request->json_path)) {
         size_report_print(&report);
     }
     return status;

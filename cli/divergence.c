@@ -252,7 +252,7 @@ static int run_text(struct run *run)
 static void print_table(const struct run *run, const struct summary *summaries)
 {
     const struct eval_options *options = run->options;
-    printf("%s: %zu tokens scored, the second half of each window of %d; batch %d\n", run->model->name,
+    printf("%s: %zu tokens scored, the second half of each window of %d; batch %d\n", SHOWN(run->model->name),
            run->n_scored, options->n_ctx, options->n_ubatch);
     scores_print(run->scores, summaries, run->n_scores, options);
     if (run->n_scored < run->n_to_score) {
@@ -289,7 +289,7 @@ static int finish(struct run *run, cJSON *report)
         cJSON_AddFalseToObject(report, "complete");
     }
     if (run->n_scored == 0) {
-        fprintf(stderr, "tada: interrupted before the first token was scored.\n");
+        cli_note("interrupted before the first token was scored.");
     }
     cJSON_AddItemToObject(report, "results", results);
     return 0;

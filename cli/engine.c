@@ -33,7 +33,7 @@ static void keep_log(enum ggml_log_level level, const char *text, void *user)
     }
     const char *wanted = environment("TADA_LOG");
     if (wanted && strcmp(wanted, "0") != 0) {
-        fputs(text, stderr);
+        cli_pass_on(text);
     }
 }
 

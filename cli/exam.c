@@ -3,6 +3,7 @@
 #include "lineup.h"
 #include "softmax.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,28 +182,31 @@ static int take_task(struct cache *cache, const struct task *task, const struct 
                      struct work *work, struct exam_score *score)
 {
     int n = texts_of(task), best = 0, status = 0, kept = tokens_to_share(texts, n, window);
-    struct reading answers[n], nothing;
+    struct reading answer = {0}, right_answer = {0}, nothing;
+    int right = task->choices ? task->right : 0;
+    double most = -INFINITY;
     if (kept > 0) {
         cache_clear(cache);
         status = read_tokens(cache, &texts[0], 0, texts[0].n_prompt - 1, work, &nothing);
     }
     for (int i = 0; i < n && status == 0; i++) {
         status = go_back(cache, kept);
-        status = status ? status : read_tokens(cache, &texts[i], kept, texts[i].n - 1, work, &answers[i]);
-        best = status == 0 && answers[i].likelihood > answers[best].likelihood ? i : best;
+        status = status ? status : read_tokens(cache, &texts[i], kept, texts[i].n - 1, work, &answer);
+        right_answer = i == right ? answer : right_answer;
+        best = i == 0 || answer.likelihood > most ? i : best;
+        most = best == i ? answer.likelihood : most;
     }
     if (status != 0) {
         return status;
     }
-    int right = task->choices ? task->right : 0;
-    bool is_right = task->choices ? best == right : answers[0].expected;
+    bool is_right = task->choices ? best == right : right_answer.expected;
     if (*task->number) {
         char number[MAX_NUMBER];
         status = work_out(cache, &texts[0], kept, work, number);
         is_right = strcmp(number, task->number) == 0;
     }
     score->n_right += is_right;
-    score->likelihood += answers[right].likelihood / (texts[right].n - texts[right].n_prompt);
+    score->likelihood += right_answer.likelihood / (texts[right].n - texts[right].n_prompt);
     return status;
 }
 

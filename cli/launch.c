@@ -119,9 +119,7 @@ static bool set_plugin(const char *cache, const char *plugin)
 {
     const char *other = environment("GGML_BACKEND_PATH");
     if (other && !strstr(other, PLUGIN_FILE)) {
-        fprintf(stderr,
-                "tada: GGML_BACKEND_PATH=%s is replaced by the TaDA plug-in; use --cache f16 to keep it.\n",
-                other);
+        cli_note("GGML_BACKEND_PATH=%s is replaced by the TaDA plug-in; use --cache f16 to keep it.", other);
     }
     return setenv("GGML_BACKEND_PATH", plugin, 1) == 0 && setenv("TADA_CACHE", cache, 1) == 0;
 }

@@ -1,5 +1,6 @@
 /* Caches side by side: opening, prefilling and greedy answers, and what every table says of a cache. */
 #include "lineup.h"
+#include "cli.h"
 #include "progress.h"
 #include "report.h"
 
@@ -59,7 +60,7 @@ static double memory_ratio(const struct lineup *lineup, int i)
 
 void lineup_print_cache(const struct lineup *lineup, int i, const char *name)
 {
-    printf("%-*s  %8.2f  %6.1f %%", lineup_name_width(lineup), name,
+    printf("%-*s  %8.2f  %6.1f %%", lineup_name_width(lineup), SHOWN(name),
            (double)cache_bytes(&lineup->caches[i]) / 1048576, 100 * memory_ratio(lineup, i));
 }
 

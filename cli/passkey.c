@@ -247,8 +247,8 @@ static void print_table(const struct passkey *p, uint32_t seed)
     for (int cache = 1; cache < p->lineup.n; cache++) {
         for (int i = 0; i < p->n_done; i++) {
             if (missed(p, cache, i)) {
-                printf("%s missed what f16 found: length %d depth %d %%\n", p->lineup.caches[cache].spec,
-                       p->lengths[i / N_DEPTHS], depths[i % N_DEPTHS]);
+                printf("%s missed what f16 found: length %d depth %d %%\n",
+                       SHOWN(p->lineup.caches[cache].spec), p->lengths[i / N_DEPTHS], depths[i % N_DEPTHS]);
             }
         }
     }

@@ -1,4 +1,5 @@
 #include "plan_report.h"
+#include "cli.h"
 #include "output.h"
 
 #include <inttypes.h>
@@ -20,7 +21,7 @@ static const char style[] =
 
 static void put_text(FILE *file, const char *text)
 {
-    for (; *text; text++) {
+    for (text = SHOWN(text); *text; text++) {
         switch (*text) {
         case '<':
             fputs("&lt;", file);
@@ -35,7 +36,7 @@ static void put_text(FILE *file, const char *text)
             fputs("&quot;", file);
             break;
         default:
-            fputc((unsigned char)*text < 32 ? ' ' : *text, file);
+            fputc(*text, file);
         }
     }
 }
@@ -232,10 +233,10 @@ const char *plan_axis_name(const tada_recipe *recipe)
     return recipe->axis == TADA_AXIS_CHANNEL ? "channel" : "token";
 }
 
-int plan_report_write(const tada_plan *plan, const char *path)
+int plan_report_write(const tada_plan *plan, const char *path, const tada_whole_rules *rules)
 {
     struct output output;
-    int status = output_open(path, &output);
+    int status = output_open(path, rules, &output);
     if (status != 0) {
         return status;
     }

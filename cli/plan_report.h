@@ -3,10 +3,11 @@
 #define TADA_PLAN_REPORT_H
 
 #include "tada.h"
+#include "whole.h"
 
 /* Writes one HTML file that needs nothing else: what was measured, bits and sensitivity of each layer,
  * weights of the channels. Prints what is wrong and returns an exit status. */
-int plan_report_write(const tada_plan *plan, const char *path);
+int plan_report_write(const tada_plan *plan, const char *path, const tada_whole_rules *rules);
 
 /* What a recipe has, as in a cache spec; static storage. */
 const char *plan_centring_name(const tada_recipe *recipe);

@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "engine.h"
 #include "model_file.h"
+#include "output.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -149,6 +150,20 @@ int plans_check(const struct engine *engine, const char *model_path, const char 
     }
     model_file_free(&model);
     return status;
+}
+
+int plan_save(const struct engine *engine, const tada_plan *plan, const char *path,
+              const tada_whole_rules *rules)
+{
+    struct output output;
+    tada_error error;
+    int status = output_open(path, rules, &output);
+    if (status != 0) {
+        return status;
+    }
+    bool good = engine->plan_write(plan, output.whole.fd, &error) == TADA_OK;
+    status = output_close(&output, good);
+    return good ? status : cli_fail("%s: %s", path, error.text);
 }
 
 static bool is_better(const char *path, double kld, const struct found_plan *than)

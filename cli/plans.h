@@ -3,6 +3,7 @@
 #define TADA_PLANS_H
 
 #include "tada.h"
+#include "whole.h"
 
 #include <limits.h>
 
@@ -30,6 +31,10 @@ int plans_check(const struct engine *engine, const char *model_path, const char 
  * load, as the tool will say, too. */
 int plan_read_for(const char *tool, const char *plugin, const char *path, const struct model_file *model,
                   tada_plan **plan);
+
+/* Writes a plan to a file. Prints what is wrong and returns an exit status. */
+int plan_save(const struct engine *engine, const tada_plan *plan, const char *path,
+              const tada_whole_rules *rules);
 
 struct found_plan {
     char path[PATH_MAX]; /* "": none fits */

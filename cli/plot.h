@@ -2,6 +2,8 @@
 #ifndef TADA_PLOT_H
 #define TADA_PLOT_H
 
+#include "whole.h"
+
 #include <stdbool.h>
 
 /* Lines over the same points. */
@@ -15,11 +17,12 @@ struct plot_panel {
 
 /* All print what is wrong and return an exit status. */
 
-/* Whether the name of the file says what it is to be, .svg or .png. */
+/* Whether the name of the file says what it is to be, .svg or .png; standard output is an SVG. */
 bool plot_is_known(const char *path);
-/* Whether gnuplot is there and `path` can be written: for before long work. EXIT_USAGE when not. */
-int plot_check(const char *path);
+/* Whether gnuplot is there: for before long work. EXIT_USAGE when not. */
+int plot_check(void);
 /* Writes a file with the panels one below the other. */
-int plot_write(const char *path, const struct plot_panel *panels, int n_panels);
+int plot_write(const char *path, const tada_whole_rules *rules, const struct plot_panel *panels,
+               int n_panels);
 
 #endif

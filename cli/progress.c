@@ -1,5 +1,6 @@
 /* The progress line and the interrupt flag. */
 #include "progress.h"
+#include "cli.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ void progress_show(struct progress *progress, double done, double total, const c
     double left = share > 0 ? (now - progress->started) / share * (1 - share) : 0;
     int seconds = (int)(left + 0.5);
     fprintf(stderr, "\r%s: %3.0f %%, %d:%02d left  %.60s\033[K", progress->what, 100 * share, seconds / 60,
-            seconds % 60, detail);
+            seconds % 60, SHOWN(detail));
     fflush(stderr);
 }
 
@@ -60,6 +61,11 @@ void interrupt_watch(void)
     action.sa_flags = SA_RESETHAND;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) { /* not after nohup */
+        sigaction(SIGHUP, &action, NULL);
+    }
+    signal(SIGXFSZ, SIG_IGN); /* a file that becomes too large is an error, and removed */
 }
 
 bool interrupted(void)

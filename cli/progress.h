@@ -21,7 +21,8 @@ void progress_clear(struct progress *progress);
 /* Seconds of a clock that only goes forward. */
 double clock_seconds(void);
 
-/* From now on the first Ctrl-C (or SIGTERM) only sets a flag; a second one ends the process as usual. */
+/* From now on the first Ctrl-C (or SIGTERM, or the end of the terminal) only sets a flag; a second one ends
+ * the process as usual. */
 void interrupt_watch(void);
 bool interrupted(void);
 

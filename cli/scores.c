@@ -82,7 +82,7 @@ static void print_notes(const struct scores *scores, const struct summary *summa
 {
     for (int i = FIRST_CACHE; i < n_scores; i++) {
         if (summaries[i].at_floor) {
-            printf("%s is at the floor: it cannot be told from the f16 cache.\n", scores[i].cache);
+            printf("%s is at the floor: it cannot be told from the f16 cache.\n", SHOWN(scores[i].cache));
         }
     }
     if (summaries[FLOOR].kld.value > high_floor && !options->weights) {
@@ -103,8 +103,8 @@ void scores_print(const struct scores *scores, const struct summary *summaries, 
            "ppl / f16", "mean KLD", "median", "99 %", "99.9 %", "same top");
     for (int i = 0; i < n_scores; i++) {
         const struct summary *row = &summaries[i];
-        printf("%-*s  %9.2f %5.1f %%  %9.4f", width, scores[i].cache, (double)scores[i].bytes / 1048576,
-               100 * memory_ratio(scores, i), row->ppl);
+        printf("%-*s  %9.2f %5.1f %%  %9.4f", width, SHOWN(scores[i].cache),
+               (double)scores[i].bytes / 1048576, 100 * memory_ratio(scores, i), row->ppl);
         if (i != REFERENCE) {
             printf("  %.4f +- %.4f  %.6f +- %.6f  %8.6f %8.6f %8.6f  %.2f +- %.2f %%", row->ppl_ratio.value,
                    row->ppl_ratio.error, row->kld.value, row->kld.error, row->kld_median, row->kld_p99,

@@ -23,9 +23,8 @@ static void take_plan(struct serve *serve, const char *folder, const struct mode
     }
     plans_find(&engine, folder, model->fingerprint, serve->budget, found);
     if (found->n_fitting > 0 && !found->plan) {
-        fprintf(stderr,
-                "tada: none of the plans of this model (%d) keeps within the budget: the cache is %s.\n",
-                found->n_fitting, serve->launch.cache);
+        cli_note("none of the plans of this model (%d) keeps within the budget: the cache is %s.",
+                 found->n_fitting, serve->launch.cache);
     } else if (found->plan) {
         snprintf(serve->cache, sizeof serve->cache, "tada:@%s", found->path);
         serve->launch.cache = serve->cache;

@@ -2,7 +2,6 @@
 #include "cli.h"
 #include "eval.h"
 #include "team.h"
-#include "team.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,8 @@ struct group {
     struct trial *trials;
     int n, step;
     struct cache reference, caches[GROUP];
-    double *kld[GROUP]; /* of every scored token */
+    double *kld[GROUP];         /* of every scored token */
+    const float **base, **rows; /* logits of one step: [step], [step][n] */
     int n_scored;
     tada_team *team;
 };
@@ -37,7 +37,9 @@ static int open_group(struct group *g)
     size_t most = (size_t)g->text->n_windows * (size_t)g->text->n_ctx;
     int status = open_cache(g, g->text->reference, NULL, &g->reference);
     g->team = tada_team_create(g->text->n_threads);
-    if (status == 0 && !g->team) {
+    g->base = calloc((size_t)g->step, sizeof *g->base);
+    g->rows = calloc((size_t)g->step * (size_t)g->n, sizeof *g->rows);
+    if (status == 0 && (!g->team || !g->base || !g->rows)) {
         status = cli_fail("Memory is too short for threads: close other programs.");
     }
     for (int i = 0; i < g->n && status == 0; i++) {
@@ -58,35 +60,28 @@ static void close_group(struct group *g)
         free(g->kld[i]);
     }
     tada_team_free(g->team);
+    free(g->base);
+    free(g->rows);
 }
-
-/* Rows of logits of one step. */
-struct step_rows {
-    const struct group *group;
-    const float **base; /* [n_rows] */
-    const float **rows; /* [n_rows][n] */
-};
 
 static void score_row(void *context, int thread, int64_t i)
 {
-    const struct step_rows *s = context;
-    const struct group *g = s->group;
+    const struct group *g = context;
     int row = (int)(i / g->n), cache = (int)(i % g->n);
     bool same;
     (void)thread;
-    g->kld[cache][g->n_scored + row] = divergence_of(s->base[row], s->rows[i], g->model->n_vocab, &same);
+    g->kld[cache][g->n_scored + row] = divergence_of(g->base[row], g->rows[i], g->model->n_vocab, &same);
 }
 
 static void score(struct group *g, int n_rows)
 {
-    const float *base[n_rows], *rows[n_rows * g->n];
     for (int row = 0; row < n_rows; row++) {
-        base[row] = cache_logits(&g->reference, row);
+        g->base[row] = cache_logits(&g->reference, row);
         for (int i = 0; i < g->n; i++) {
-            rows[row * g->n + i] = cache_logits(&g->caches[i], row);
+            g->rows[row * g->n + i] = cache_logits(&g->caches[i], row);
         }
     }
-    tada_team_each(g->team, (int64_t)n_rows * g->n, score_row, &(struct step_rows){g, base, rows});
+    tada_team_each(g->team, (int64_t)n_rows * g->n, score_row, g);
     g->n_scored += n_rows;
 }
 

@@ -81,7 +81,8 @@ static void show_log(int log)
     off_t length = lseek(log, 0, SEEK_END);
     ssize_t n = pread(log, text, MOST, length > MOST ? length - MOST : 0);
     if (n > 0) {
-        fwrite(text, 1, (size_t)n, stderr);
+        text[n] = '\0';
+        cli_pass_on(text);
     }
 }
 

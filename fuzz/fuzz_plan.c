@@ -6,6 +6,7 @@
 
 #include "ggml.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,9 @@ static void check_again(const tada_plan *plan)
     tada_error error = {""};
     tada_plan *back = NULL;
     fuzz_path("plan", path, sizeof path);
-    if (plan_file_write(plan, path, &error) != TADA_OK || plan_file_read(path, &back, &error) != TADA_OK) {
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (plan_file_write(plan, file, &error) != TADA_OK || close(file) != 0 ||
+        plan_file_read(path, &back, &error) != TADA_OK) {
         fuzz_fail("a plan that was read cannot be written and read again: %s", error.text);
     }
     unlink(path);

@@ -99,7 +99,7 @@ static void check_pack(const uint8_t *data, size_t size)
     buffer out = {0};
     fuzz_file file = fuzz_file_make(data, size);
     fuzz_path("session", to, sizeof to);
-    if (tada_session_pack_file(file.path, to, NULL, NULL, &sizes, &error) == TADA_OK) {
+    if (tada_session_pack_file(file.path, to, false, NULL, &sizes, &error) == TADA_OK) {
         if (!tada_session_is_packed(to) || sizes.stock != size || unpack(to, &out, &error) != TADA_OK ||
             out.size != size || memcmp(out.bytes, data, size) != 0) {
             fuzz_fail("a session does not come back as it was packed: %s", error.text);

@@ -6,6 +6,7 @@
 #include "exposition.h"
 #include "log.h"
 #include "policy.h"
+#include "whole.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITE_MS = 1000, LABELS = 1536 };
+enum { WRITE_MS = 1000, LABELS = 2 * PATH_MAX + 512 };
 
 static struct {
     char path[PATH_MAX]; /* "": no file */
@@ -106,22 +107,20 @@ static bool is_wanted(void)
 }
 
 /* Once, as it may happen each second or with each context. */
-static void complain(int why)
+static void complain(const char *why)
 {
     static bool told;
-    if (told) {
-        return;
+    if (!told) {
+        told = true;
+        log_line(GGML_LOG_LEVEL_ERROR, "TADA_METRICS: going on without metrics: %s", why);
     }
-    told = true;
-    if (target.port) {
-        log_line(GGML_LOG_LEVEL_ERROR,
-                 "TADA_METRICS: port %d cannot be used (%s): take another; going on without metrics",
-                 target.port, strerror(why));
-    } else {
-        log_line(GGML_LOG_LEVEL_ERROR,
-                 "TADA_METRICS: %s cannot be written (%s): choose another place; going on without it",
-                 target.path, strerror(why));
-    }
+}
+
+static void complain_of_port(int why)
+{
+    char text[160];
+    snprintf(text, sizeof text, "Port %d cannot be used (%s): take another.", target.port, strerror(why));
+    complain(text);
 }
 
 /* ---- the text ---- */
@@ -147,61 +146,49 @@ static char *make_text(size_t *size)
 
 /* ---- file ---- */
 
-/* The file is written under a name of this process first; a killed process of the same number may have left
- * one.
- */
-static void part_name(char *part, size_t size)
-{
-    snprintf(part, size, "%s.%ld.part", target.path, (long)getpid());
-}
+static const tada_whole_rules rules = {.replaces = true, .passing = true};
 
-static int open_part(const char *part)
+/* A file that somebody else has put there is not ours to replace. */
+static bool is_foreign(void)
 {
-    int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
-    int file = open(part, flags, 0644);
-    if (file < 0 && errno == EEXIST && unlink(part) == 0) {
-        file = open(part, flags, 0644);
+    static const char start[] = "# HELP tada_";
+    char found[sizeof start] = "";
+    int file = open(target.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = file >= 0 ? read(file, found, sizeof start - 1) : 0;
+    if (file >= 0) {
+        close(file);
     }
-    return file;
+    return n > 0 && strcmp(found, start) != 0;
 }
 
 /* What is in the way is told before the host goes on, not by a thread that may come too late for its log. */
-static void try_file(void)
+static bool try_file(void)
 {
-    char part[PATH_MAX + 32];
-    part_name(part, sizeof part);
-    int file = open_part(part);
-    if (file < 0) {
-        complain(errno);
-        return;
-    }
-    close(file);
-    unlink(part);
-}
-
-static bool replace_file(const char *text, size_t size)
-{
-    char part[PATH_MAX + 32];
-    part_name(part, sizeof part);
-    int file = open_part(part);
-    if (file < 0) {
+    tada_error error;
+    if (is_foreign()) {
+        snprintf(error.text, sizeof error.text,
+                 "%.150s is there already and no file of metrics: choose another place.", target.path);
+        complain(error.text);
         return false;
     }
-    bool done = exporter_send(file, text, size);
-    int why = errno;
-    if (close(file) != 0 && done) {
-        done = false;
-        why = errno;
+    if (tada_whole_check(target.path, &rules, &error) != TADA_OK) {
+        complain(error.text);
     }
-    if (done && rename(part, target.path) != 0) {
-        done = false;
-        why = errno;
+    return true;
+}
+
+static bool replace_file(const char *text, size_t size, tada_error *error)
+{
+    tada_whole whole;
+    if (tada_whole_open(target.path, &rules, &whole, error) != TADA_OK) {
+        return false;
     }
-    if (!done) {
-        unlink(part);
-        errno = why;
+    bool sent = exporter_send(whole.fd, text, size);
+    if (!sent) {
+        snprintf(error->text, sizeof error->text, "%.150s could not be written (%s): make room.", target.path,
+                 strerror(errno));
     }
-    return done;
+    return tada_whole_close(&whole, sent, error) == TADA_OK && sent;
 }
 
 /* True when the thread is to end. */
@@ -218,14 +205,15 @@ static void *write_run(void *argument)
     for (bool stop = false; !stop;) {
         stop = stopped_within(last ? WRITE_MS : 0);
         size_t size;
+        tada_error error = {"Memory is short."};
         char *text = make_text(&size);
         if (text && last && strcmp(text, last) == 0) {
             free(text);
-        } else if (text && replace_file(text, size)) {
+        } else if (text && replace_file(text, size, &error)) {
             free(last);
             last = text;
         } else {
-            complain(text ? errno : ENOMEM);
+            complain(error.text);
             free(text);
             stop = stop || stopped_within(WRITE_MS);
         }
@@ -283,12 +271,13 @@ static void start(void)
         listener = exporter_listen(target.port);
     }
     if (stop_event < 0 || (target.port && listener < 0)) {
-        complain(errno);
+        complain_of_port(errno);
         close_all();
         return;
     }
-    if (!target.port) {
-        try_file();
+    if (!target.port && !try_file()) {
+        close_all();
+        return;
     }
     /* Signals are the host's, and none of them is to end up here. */
     sigset_t all, before;
@@ -297,7 +286,7 @@ static void start(void)
     int why = pthread_create(&thread, NULL, target.port ? serve_run : write_run, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (why != 0) {
-        complain(why);
+        complain(strerror(why));
         close_all();
         return;
     }

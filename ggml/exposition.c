@@ -142,7 +142,7 @@ void exposition_print(FILE *out, const metrics_counts *c, const char *labels)
 }
 
 /* Appends name="value" with the value's quotes escaped; nothing when there is no room. Bytes beyond ASCII
- * become question marks, as a path need not be UTF-8 and the whole text must be. */
+ * become question marks, as a path need not be UTF-8 and the whole text must be; so do control characters. */
 static void label(char *text, size_t size, const char *name, const char *value)
 {
     size_t at = strlen(text), before = at;
@@ -151,7 +151,7 @@ static void label(char *text, size_t size, const char *name, const char *value)
         if (*c == '\\' || *c == '"' || *c == '\n') {
             text[at++] = '\\';
         }
-        text[at++] = *c == '\n' ? 'n' : (unsigned char)*c < 0x80 ? *c : '?';
+        text[at++] = *c == '\n' ? 'n' : *c >= ' ' && *c < 0x7F ? *c : '?';
     }
     if (at + 4 >= size) {
         text[before] = '\0';

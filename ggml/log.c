@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include "ggml-impl.h"
+#include "printable.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,7 +15,10 @@ void log_line(enum ggml_log_level level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    ggml_log_internal(level, "TADA: %s\n", line); /* at once, so that lines of different threads do not mix */
+    char clean[4 * sizeof line];
+    tada_printable(line, clean, sizeof clean);
+    ggml_log_internal(level, "TADA: %s\n",
+                      clean); /* at once, so that lines of different threads do not mix */
 }
 
 bool log_wants(const char *variable)

@@ -4,6 +4,7 @@
 #include "gguf.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,22 +118,24 @@ static struct ggml_context *put_weights(struct gguf_context *file, const tada_pl
     return tensors;
 }
 
-static enum tada_status write_file(struct gguf_context *file, const char *path, tada_error *error)
+static enum tada_status write_file(struct gguf_context *file, int to, tada_error *error)
 {
-    char part[4096];
-    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part) {
-        return fail(error, "The plan's path is too long: use a shorter one.");
+    int again = fcntl(to, F_DUPFD_CLOEXEC, 3);
+    FILE *stream = again >= 0 ? fdopen(again, "wb") : NULL;
+    bool written = stream && gguf_write_to_file_ptr(file, stream, false);
+    int why = errno;
+    if (stream && fclose(stream) != 0 && written) {
+        written = false;
+        why = errno;
     }
-    if (!gguf_write_to_file(file, part, false) || rename(part, path) != 0) {
-        int why = errno;
-        unlink(part);
-        return fail(error, "The plan %.120s cannot be written (%s): choose another place.", path,
-                    strerror(why));
+    if (!stream && again >= 0) {
+        close(again);
     }
-    return TADA_OK;
+    return written ? TADA_OK
+                   : fail(error, "The plan cannot be written (%s): choose another place.", strerror(why));
 }
 
-enum tada_status plan_file_write(const tada_plan *plan, const char *path, tada_error *error)
+enum tada_status plan_file_write(const tada_plan *plan, int to, tada_error *error)
 {
     enum tada_status status = tada_plan_check(plan, error);
     if (status != TADA_OK) {
@@ -157,7 +160,7 @@ enum tada_status plan_file_write(const tada_plan *plan, const char *path, tada_e
         put_planes(file, plan, numbers, sensitivity);
         put_points(file, plan);
         tensors = put_weights(file, plan);
-        status = tensors ? write_file(file, path, error) : status;
+        status = tensors ? write_file(file, to, error) : status;
     }
     if (tensors) {
         ggml_free(tensors);

@@ -6,7 +6,7 @@
 
 /* The caller frees *plan with tada_plan_free. */
 enum tada_status plan_file_read(const char *path, tada_plan **plan, tada_error *error);
-/* Under a temporary name first. */
-enum tada_status plan_file_write(const tada_plan *plan, const char *path, tada_error *error);
+/* To a descriptor that is open for writing, and stays open. */
+enum tada_status plan_file_write(const tada_plan *plan, int to, tada_error *error);
 
 #endif

@@ -63,9 +63,9 @@ print(*sorted({entry["file"] for entry in json.load(open(sys.argv[1]))}), sep="\
 
 cppcheck_all() {
     command -v cppcheck > /dev/null || { skip cppcheck "it is not installed"; return; }
-    files 'src/*.c' 'threads/*.c' 'session/*.c' 'ggml/*.c' 'cli/*.c' 'bench/*.c' |
+    files 'src/*.c' 'common/*.c' 'threads/*.c' 'session/*.c' 'ggml/*.c' 'cli/*.c' 'bench/*.c' |
         cppcheck --file-list=- --std=c11 --language=c --enable=warning,performance,portability --inline-suppr --quiet \
-            --error-exitcode=1 --suppressions-list=scripts/cppcheck.txt --suppress=missingInclude -I include -I src -I threads -I session -I cli \
+            --error-exitcode=1 --suppressions-list=scripts/cppcheck.txt --suppress=missingInclude -I include -I src -I common -I threads -I session -I cli \
             '-DGGML_BACKEND_DL_IMPL(x)=' '-DGGML_BACKEND_DL_SCORE_IMPL(x)=' -DTADA_X86 -DTADA_MEASURES '-DTADA_MODULES="x"' \
             '-DTADA_GGML_VERSION="0"' '-DTADA_GGML_COMMIT="0"'
     verdict cppcheck $?

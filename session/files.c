@@ -1,9 +1,10 @@
-/* Reading and writing, and files that are there whole or not at all. */
+/* Reading and writing from front to back. */
 #include "files.h"
+
+#include "nameless.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,16 @@ enum { BUFFER = 1 << 20 };
 
 enum tada_status tada_source_open(const char *path, tada_source *source, tada_error *error)
 {
+    bool is_input = strcmp(path, "-") == 0;
+    int fd = is_input ? tada_nameless_input() : open(path, O_RDONLY | O_CLOEXEC);
+    return tada_source_take_over(is_input ? "standard input" : path, fd, source, error);
+}
+
+enum tada_status tada_source_take_over(const char *path, int fd, tada_source *source, tada_error *error)
+{
     struct stat status;
-    *source = (tada_source){.path = path, .fd = open(path, O_RDONLY | O_CLOEXEC)};
-    if (source->fd < 0 || fstat(source->fd, &status) != 0) {
+    *source = (tada_source){.path = path, .fd = fd};
+    if (fd < 0 || fstat(fd, &status) != 0) {
         enum tada_status result = tada_fail(error, TADA_E_FILE, "%.150s cannot be read (%s): choose another.",
                                             path, strerror(errno));
         tada_source_close(source);
@@ -158,66 +166,4 @@ enum tada_status tada_sink_put(tada_sink *sink, const void *bytes, size_t n, tad
         }
     }
     return TADA_OK;
-}
-
-/* ---- whole files ---- */
-
-static enum tada_status cannot_write(const char *path, const char *why, tada_error *error)
-{
-    return tada_fail(error, TADA_E_FILE, "%.150s cannot be written (%s): choose another file.", path, why);
-}
-
-enum tada_status tada_whole_open(const char *path, tada_whole *whole, tada_error *error)
-{
-    static atomic_uint number; /* threads of one process may write the same file */
-    struct stat status;
-    *whole = (tada_whole){.path = path, .fd = -1};
-    /* Moving a file to the place of a device would replace the device. */
-    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
-        return cannot_write(path, S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a plain file",
-                            error);
-    }
-    int length = snprintf(whole->part, sizeof whole->part, "%s.part%ld-%u", path, (long)getpid(),
-                          atomic_fetch_add(&number, 1));
-    if (!*path || length < 0 || (size_t)length >= sizeof whole->part) {
-        return cannot_write(path, "that is no file name", error);
-    }
-    whole->fd = open(whole->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return whole->fd >= 0 ? TADA_OK : cannot_write(path, strerror(errno), error);
-}
-
-/* A file that was moved is at its place for good once its folder is on the disk, too. Not all file systems
- * can do that, and the file is whole either way. */
-static void sync_folder(const char *path)
-{
-    char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t length = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
-    if (length >= sizeof folder) {
-        return;
-    }
-    memcpy(folder, path, length);
-    folder[length] = '\0';
-    int fd = open(length ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-}
-
-enum tada_status tada_whole_close(tada_whole *whole, bool good, tada_error *error)
-{
-    bool done = good && fsync(whole->fd) == 0;
-    int reason = errno;
-    done = close(whole->fd) == 0 && done;
-    if (done && rename(whole->part, whole->path) == 0) {
-        sync_folder(whole->path);
-        return TADA_OK;
-    }
-    reason = done ? errno : reason;
-    unlink(whole->part);
-    return good ? tada_fail(error, TADA_E_FILE,
-                            "%.150s could not be written (%s): make room or choose another file.",
-                            whole->path, strerror(reason))
-                : TADA_OK;
 }

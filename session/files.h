@@ -5,9 +5,7 @@
 #include "crc.h"
 #include "recipe.h"
 
-#include <limits.h>
-
-/* A plain file, read through a buffer. Its size is that of when it was opened. */
+/* A plain file, read through a buffer. Its size is that of when it was opened. "-": standard input. */
 typedef struct tada_source {
     const char *path;
     int fd;
@@ -17,6 +15,8 @@ typedef struct tada_source {
 } tada_source;
 
 enum tada_status tada_source_open(const char *path, tada_source *source, tada_error *error);
+/* The same of a descriptor, which is closed with it; -1: it could not be opened, says errno. */
+enum tada_status tada_source_take_over(const char *path, int fd, tada_source *source, tada_error *error);
 void tada_source_close(tada_source *source);
 /* The next n bytes in one piece, valid until the next call. TADA_E_FILE when fewer are left. */
 enum tada_status tada_source_peek(tada_source *source, size_t n, const uint8_t **bytes, tada_error *error);
@@ -41,16 +41,5 @@ enum tada_status tada_sink_open(int fd, const char *name, tada_sink *sink, tada_
 void tada_sink_free(tada_sink *sink); /* leaves the descriptor open */
 enum tada_status tada_sink_put(tada_sink *sink, const void *bytes, size_t n, tada_error *error);
 enum tada_status tada_sink_flush(tada_sink *sink, tada_error *error);
-
-/* A file that is there whole or not at all. */
-typedef struct tada_whole {
-    const char *path;
-    char part[PATH_MAX];
-    int fd;
-} tada_whole;
-
-enum tada_status tada_whole_open(const char *path, tada_whole *whole, tada_error *error);
-/* Brings it to the disk and to its place if `good`; else, and on an error, nothing is left of it. */
-enum tada_status tada_whole_close(tada_whole *whole, bool good, tada_error *error);
 
 #endif

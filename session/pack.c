@@ -1,10 +1,12 @@
 /* Packing: the planes of a file in runs of rows, everything else as it is. */
+#include "nameless.h"
 #include "packed.h"
 #include "stock.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 enum { CELLS = TADA_TILE_CELLS, FEW_ROWS = 16, UNKNOWN = 255 };
 
@@ -408,18 +410,19 @@ static enum tada_status put_footer(packing *p, uint32_t sum)
     return status == TADA_OK ? tada_sink_flush(p->sink, p->error) : status;
 }
 
-static enum tada_status pack_to(packing *p, const tada_whole *whole)
+/* Nobody should have to trust this code: what was written is unpacked before it counts. */
+static enum tada_status check_packed(packing *p, uint32_t sum)
 {
-    uint32_t sum, back;
+    tada_source packed;
     tada_session_sizes sizes;
-    enum tada_status status = source_sum(p->source, &sum, p->error);
-    status = status == TADA_OK ? put_all(p) : status;
-    status = status == TADA_OK ? put_footer(p, sum) : status;
-    p->sizes->packed = p->sink->size;
-    if (status == TADA_OK) {
-        /* Nobody should have to trust this code: what was written is unpacked before it counts. */
-        status = tada_session_unpack_to(whole->part, -1, whole->part, NULL, &sizes, &back, p->error);
+    uint32_t back = 0;
+    int again = fcntl(p->sink->fd, F_DUPFD_CLOEXEC, 3);
+    enum tada_status status = tada_source_take_over(p->sink->name, again, &packed, p->error);
+    if (status != TADA_OK) {
+        return status;
     }
+    status = tada_session_unpack_to(&packed, -1, p->sink->name, NULL, &sizes, &back, p->error);
+    tada_source_close(&packed);
     if (status != TADA_OK || (sizes.stock == p->source->size && back == sum)) {
         return status;
     }
@@ -427,39 +430,101 @@ static enum tada_status pack_to(packing *p, const tada_whole *whole)
                      p->source->path);
 }
 
-enum tada_status tada_session_pack_file(const char *from, const char *to, const char *spec,
+/* Into an empty file that can be read, too. */
+static enum tada_status pack_to(tada_source *source, int fd, const char *name,
+                                const tada_session_watch *watch, tada_session_sizes *sizes, tada_error *error)
+{
+    tada_sink sink;
+    uint32_t sum;
+    memset(sizes, 0, sizeof *sizes);
+    enum tada_status status = tada_sink_open(fd, name, &sink, error);
+    if (status == TADA_OK) {
+        packing p = {.source = source, .sink = &sink, .watch = watch, .sizes = sizes, .error = error};
+        sizes->stock = source->size;
+        status = source_sum(source, &sum, error);
+        status = status == TADA_OK ? put_all(&p) : status;
+        status = status == TADA_OK ? put_footer(&p, sum) : status;
+        sizes->packed = sink.size;
+        status = status == TADA_OK ? check_packed(&p, sum) : status;
+    }
+    tada_sink_free(&sink);
+    return status;
+}
+
+enum tada_status tada_session_pack(const char *from, int to_fd, tada_error *error)
+{
+    tada_source source;
+    tada_session_sizes sizes;
+    enum tada_status status = tada_source_open(from, &source, error);
+    if (status == TADA_OK) {
+        status = pack_to(&source, to_fd, "the packed session", NULL, &sizes, error);
+        tada_source_close(&source);
+    }
+    return status;
+}
+
+/* ---- from file to file ---- */
+
+enum tada_status tada_session_begin(const tada_source *source, const char *from, const char *to,
+                                    bool replaces, tada_whole *whole, tada_error *error)
+{
+    struct stat like;
+    tada_whole_rules rules = {.replaces = replaces};
+    /* A session is for those who could read it before. */
+    rules.like = fstat(source->fd, &like) == 0 ? &like : NULL;
+    rules.inputs[0] = strcmp(from, "-") == 0 ? "/dev/stdin" : from;
+    return tada_whole_open(to, &rules, whole, error);
+}
+
+/* A stream cannot be read again: what goes there is packed and checked in a file of its own first. */
+static enum tada_status pack_to_stream(tada_source *source, const tada_whole *whole,
+                                       const tada_session_watch *watch, tada_session_sizes *sizes,
+                                       tada_error *error)
+{
+    tada_source packed;
+    tada_sink sink;
+    enum tada_status status = tada_source_take_over(whole->path, tada_nameless_open(NULL), &packed, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    status = pack_to(source, packed.fd, whole->path, watch, sizes, error);
+    status = status == TADA_OK ? tada_sink_open(whole->fd, whole->path, &sink, error) : status;
+    if (status == TADA_OK) {
+        packed.size = sizes->packed;
+        while (status == TADA_OK && packed.at < packed.size) {
+            enum { CHUNK = 1 << 16 };
+            uint64_t left = packed.size - packed.at;
+            size_t n = left < CHUNK ? (size_t)left : CHUNK;
+            const uint8_t *bytes;
+            status = tada_source_take(&packed, n, &bytes, error);
+            status = status == TADA_OK ? tada_sink_put(&sink, bytes, n, error) : status;
+        }
+        status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
+        tada_sink_free(&sink);
+    }
+    tada_source_close(&packed);
+    return status;
+}
+
+enum tada_status tada_session_pack_file(const char *from, const char *to, bool replaces,
                                         const tada_session_watch *watch, tada_session_sizes *sizes,
                                         tada_error *error)
 {
     tada_source source;
     tada_whole whole;
-    tada_sink sink;
     tada_session_sizes unused;
     sizes = sizes ? sizes : &unused;
-    memset(sizes, 0, sizeof *sizes);
-    tada_spec parsed;
-    enum tada_status status = spec ? tada_spec_parse(spec, &parsed, error) : TADA_OK;
-    status = status == TADA_OK ? tada_source_open(from, &source, error) : status;
+    enum tada_status status = tada_source_open(from, &source, error);
     if (status != TADA_OK) {
         return status;
     }
-    sizes->stock = source.size;
-    status = tada_whole_open(to, &whole, error);
+    status = tada_session_begin(&source, from, to, replaces, &whole, error);
     if (status == TADA_OK) {
-        status = tada_sink_open(whole.fd, to, &sink, error);
-        if (status == TADA_OK) {
-            packing p = {.source = &source, .sink = &sink, .watch = watch, .sizes = sizes, .error = error};
-            status = pack_to(&p, &whole);
-        }
-        tada_sink_free(&sink);
+        status = whole.streams ? pack_to_stream(&source, &whole, watch, sizes, error)
+                               : pack_to(&source, whole.fd, to, watch, sizes, error);
         enum tada_status closed = tada_whole_close(&whole, status == TADA_OK, error);
         status = status == TADA_OK ? closed : status;
     }
     tada_source_close(&source);
     return status;
-}
-
-enum tada_status tada_session_pack(const char *from, const char *to, const char *spec, tada_error *error)
-{
-    return tada_session_pack_file(from, to, spec, NULL, NULL, error);
 }

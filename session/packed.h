@@ -6,6 +6,7 @@
 #include "grid.h"
 #include "session.h"
 #include "team.h"
+#include "whole.h"
 
 enum {
     PACKED_VERSION = 2,
@@ -43,9 +44,13 @@ enum tada_status tada_session_step(const tada_session_watch *watch, uint64_t don
                                    tada_error *error);
 
 /* unpack.c: writes the stock file to a descriptor, or nowhere (-1), which only checks. */
-enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char *to,
+enum tada_status tada_session_unpack_to(tada_source *source, int to_fd, const char *to,
                                         const tada_session_watch *watch, tada_session_sizes *sizes,
                                         uint32_t *sum, tada_error *error);
+
+/* pack.c: begins the file that a source is to become. from: its path, as it was given. */
+enum tada_status tada_session_begin(const tada_source *source, const char *from, const char *to,
+                                    bool replaces, tada_whole *whole, tada_error *error);
 
 /* Grids of the planes of one kind. */
 typedef struct tada_session_guess {

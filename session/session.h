@@ -11,12 +11,11 @@
 #include "tada.h"
 
 /*
- * Packs the file `from` into a file `to`, which appears whole or not at all (until then it has a temporary
- * name in the same folder). Unpacking gives the same bytes, always; how small it gets depends on how many
- * rows come out of a compressed cache. spec: NULL, or the cache that wrote it; it is checked, but not needed,
- * as the rows tell. A file that is not llama.cpp's: TADA_E_FILE.
+ * Packs the file `from` into a descriptor of an empty file that is open for reading and writing. Unpacking
+ * gives the same bytes, always; how small it gets depends on how many rows come out of a compressed cache, as
+ * the rows tell. A file that is not llama.cpp's: TADA_E_FILE. On an error, what was written is worth nothing.
  */
-enum tada_status tada_session_pack(const char *from, const char *to, const char *spec, tada_error *error);
+enum tada_status tada_session_pack(const char *from, int to_fd, tada_error *error);
 
 /*
  * Writes the file that was packed into `from` to a descriptor that is open for writing, from its offset on.
@@ -27,7 +26,7 @@ enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *er
 /* Whether a file begins as packed files do; false also for what cannot be read. */
 bool tada_session_is_packed(const char *path);
 
-/* ---- the same for long files, with more to tell ---- */
+/* ---- from file to file, with more to tell ---- */
 
 /* What became of a file. */
 typedef struct tada_session_sizes {
@@ -42,12 +41,16 @@ typedef struct tada_session_watch {
     void *context;
 } tada_session_watch;
 
-/* watch, sizes: may be NULL. */
-enum tada_status tada_session_pack_file(const char *from, const char *to, const char *spec,
+/*
+ * `to` appears whole or not at all, with the mode and the owner of what it replaces, else of `from`. What is
+ * there already is an error unless it may be replaced; `from` never is. "-": standard input, and output.
+ * watch, sizes: may be NULL.
+ */
+enum tada_status tada_session_pack_file(const char *from, const char *to, bool replaces,
                                         const tada_session_watch *watch, tada_session_sizes *sizes,
                                         tada_error *error);
-/* Unpacks into a file, which appears whole or not at all. */
-enum tada_status tada_session_unpack_file(const char *from, const char *to, const tada_session_watch *watch,
-                                          tada_session_sizes *sizes, tada_error *error);
+enum tada_status tada_session_unpack_file(const char *from, const char *to, bool replaces,
+                                          const tada_session_watch *watch, tada_session_sizes *sizes,
+                                          tada_error *error);
 
 #endif

@@ -302,67 +302,75 @@ static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32
                            source->path);
 }
 
-enum tada_status tada_session_unpack_to(const char *from, int to_fd, const char *to,
+enum tada_status tada_session_unpack_to(tada_source *source, int to_fd, const char *to,
                                         const tada_session_watch *watch, tada_session_sizes *sizes,
                                         uint32_t *sum, tada_error *error)
 {
-    tada_source source;
     tada_sink sink;
     uint32_t stock_sum = 0;
     uint64_t stock_bytes = 0;
     memset(sizes, 0, sizeof *sizes);
-    enum tada_status status = tada_source_open(from, &source, error);
+    sizes->packed = source->size;
+    enum tada_status status = check(source, &stock_bytes, &stock_sum, error);
     if (status != TADA_OK) {
         return status;
     }
-    sizes->packed = source.size;
-    status = check(&source, &stock_bytes, &stock_sum, error);
+    status = tada_sink_open(to_fd, to, &sink, error);
     if (status == TADA_OK) {
-        status = tada_sink_open(to_fd, to, &sink, error);
-        if (status == TADA_OK) {
-            const uint8_t *header;
-            unpacking u = {.source = &source,
-                           .sink = &sink,
-                           .watch = watch,
-                           .sizes = sizes,
-                           .error = error,
-                           .stock_bytes = stock_bytes,
-                           .end = source.size - PACKED_FOOTER};
-            status = tada_source_take(&source, PACKED_HEADER, &header, error);
-            status = status == TADA_OK ? take_all(&u) : status;
-            status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
-            if (status == TADA_OK && (sink.size != stock_bytes || sink.sum != stock_sum)) {
-                status = damaged(&u, "what comes out is not what went in");
-            }
-            sizes->stock = sink.size;
-            *sum = sink.sum;
+        const uint8_t *header;
+        unpacking u = {.source = source,
+                       .sink = &sink,
+                       .watch = watch,
+                       .sizes = sizes,
+                       .error = error,
+                       .stock_bytes = stock_bytes,
+                       .end = source->size - PACKED_FOOTER};
+        status = tada_source_take(source, PACKED_HEADER, &header, error);
+        status = status == TADA_OK ? take_all(&u) : status;
+        status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
+        if (status == TADA_OK && (sink.size != stock_bytes || sink.sum != stock_sum)) {
+            status = damaged(&u, "what comes out is not what went in");
         }
-        tada_sink_free(&sink);
+        sizes->stock = sink.size;
+        *sum = sink.sum;
     }
-    tada_source_close(&source);
+    tada_sink_free(&sink);
     return status;
 }
 
 enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *error)
 {
+    tada_source source;
     tada_session_sizes sizes;
     uint32_t sum;
-    return tada_session_unpack_to(from, to_fd, "the unpacked session", NULL, &sizes, &sum, error);
+    enum tada_status status = tada_source_open(from, &source, error);
+    if (status == TADA_OK) {
+        status = tada_session_unpack_to(&source, to_fd, "the unpacked session", NULL, &sizes, &sum, error);
+        tada_source_close(&source);
+    }
+    return status;
 }
 
-enum tada_status tada_session_unpack_file(const char *from, const char *to, const tada_session_watch *watch,
-                                          tada_session_sizes *sizes, tada_error *error)
+enum tada_status tada_session_unpack_file(const char *from, const char *to, bool replaces,
+                                          const tada_session_watch *watch, tada_session_sizes *sizes,
+                                          tada_error *error)
 {
     tada_session_sizes unused;
+    tada_source source;
     tada_whole whole;
     uint32_t sum;
-    enum tada_status status = tada_whole_open(to, &whole, error);
+    enum tada_status status = tada_source_open(from, &source, error);
     if (status != TADA_OK) {
         return status;
     }
-    status = tada_session_unpack_to(from, whole.fd, to, watch, sizes ? sizes : &unused, &sum, error);
-    enum tada_status closed = tada_whole_close(&whole, status == TADA_OK, error);
-    return status == TADA_OK ? closed : status;
+    status = tada_session_begin(&source, from, to, replaces, &whole, error);
+    if (status == TADA_OK) {
+        status = tada_session_unpack_to(&source, whole.fd, to, watch, sizes ? sizes : &unused, &sum, error);
+        enum tada_status closed = tada_whole_close(&whole, status == TADA_OK, error);
+        status = status == TADA_OK ? closed : status;
+    }
+    tada_source_close(&source);
+    return status;
 }
 
 bool tada_session_is_packed(const char *path)

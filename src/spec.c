@@ -363,15 +363,15 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
         return tada_fail(error, TADA_E_ARGUMENT,
                          "A cache spec is empty: write one, such as tada, or take out a comma.");
     }
-    if (strlen(text) >= sizeof copy) {
-        return tada_fail(error, TADA_E_ARGUMENT, "The cache spec is too long: use at most 255 characters.");
-    }
-    strcpy(copy, text);
-    if (tada_spec_plan_path(text)) {
+    if (tada_spec_plan_path(text)) { /* as long as paths may be */
         find_named("tada", spec);
         spec->plan = true;
         return TADA_OK;
     }
+    if (strlen(text) >= sizeof copy) {
+        return tada_fail(error, TADA_E_ARGUMENT, "The cache spec is too long: use at most 255 characters.");
+    }
+    strcpy(copy, text);
     size_t name = find_named(text, &result);
     if (name == 0) {
         enum tada_status status = parse_stock(copy, &result, error);

@@ -5,8 +5,10 @@
  * packed ones can be read either way.
  */
 #include "preload.h"
+#include "printable.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -35,7 +37,8 @@ void preload_log(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    dprintf(STDERR_FILENO, "TADA: %s\n", line);
+    char clean[4 * sizeof line];
+    dprintf(STDERR_FILENO, "TADA: %s\n", tada_printable(line, clean, sizeof clean));
 }
 
 /* The function that we stand before. Sets a pointer to a function, as ISO C has no cast to one. */
@@ -74,7 +77,13 @@ static bool open_ours(const char *path, const char *mode, FILE **stream)
     inside = true;
     bool ours = false;
     const char *name = name_in_folder(path);
-    if (name && writes) {
+    if (name && writes && saving_is_own_name(name)) {
+        /* Later it would be taken for a leftover, and removed. */
+        preload_log("%s: names that begin so are for files that are being written: choose another", name);
+        *stream = NULL;
+        errno = EINVAL;
+        ours = true;
+    } else if (name && writes) {
         restoring_forget();
         struct saving *saving = saving_begin(folder, name);
         ours = saving != NULL;

@@ -6,6 +6,8 @@
 #ifndef TADA_PRELOAD_H
 #define TADA_PRELOAD_H
 
+#include "whole.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -15,10 +17,14 @@ void preload_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* ---- saving.c: files that are written beside their place, packed, and then moved to it ---- */
 
 struct saving {
-    FILE *stream; /* of the temporary file, which is locked as long as it is open */
-    char *temporary, *packed, *final;
+    FILE *stream; /* of the plain file, which is locked as long as it is open */
+    char *final;
+    tada_whole plain;
     struct saving *next; /* the caller's */
 };
+
+/* Whether a name is one of those that files have until they are whole, which nobody else may use. */
+bool saving_is_own_name(const char *name);
 
 /* Begins a file that is to become `folder`/`name`. NULL: it has to be written in place, by who asked for it.
  */

@@ -1,7 +1,7 @@
 /*
- * Saving a session. The plain file has a temporary name while llama.cpp writes it, the packed one has that
- * name and an ending, and both are hidden; only whole files get their final name. A lock on the plain file
- * tells that its process lives: it goes with the process, whatever ends that, and holds across containers.
+ * Saving a session. The plain file has a temporary name while llama.cpp writes it, and so has the packed one;
+ * both are hidden, and only whole files get their final name. A lock tells that the process of such a file
+ * lives: it goes with the process, whatever ends that, and holds across containers.
  */
 #include "preload.h"
 #include "session.h"
@@ -9,31 +9,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* PREFIX PID-NUMBER [ENDING...] */
-#define PREFIX ".tada-session-"
-#define ENDING ".packed"
-
-/* A new string; NULL: memory is short. */
-static char *text_of(const char *first, const char *between, const char *last)
-{
-    char *text = NULL;
-    return asprintf(&text, "%s%s%s", first, between, last) < 0 ? NULL : text;
-}
-
-static void free_names(struct saving *saving)
-{
-    free(saving->temporary);
-    free(saving->packed);
-    free(saving->final);
-    free(saving);
-}
+/* PREFIX PID-NUMBER: llama-server has no slots with two dots in a row. */
+#define PREFIX ".tada-session.."
 
 /* What a rename could not replace as writing would have done stays to be written in place. */
 static bool is_replaceable(const char *path)
@@ -45,117 +28,119 @@ static bool is_replaceable(const char *path)
     return S_ISREG(status.st_mode) && status.st_nlink == 1 && access(path, W_OK) == 0;
 }
 
-/* A new locked file; -1: none can be made. */
-static int make_temporary(const char *folder, char **path)
+/* Begins a file that is locked. */
+static enum tada_status begin_locked(const char *path, tada_whole *whole, tada_error *error)
 {
-    static atomic_uint number;
+    const tada_whole_rules rules = {.replaces = true, .prefix = PREFIX};
+    enum tada_status status = TADA_E_FILE;
     for (int attempt = 0; attempt < 100; attempt++) {
-        char name[64];
-        struct stat status;
-        snprintf(name, sizeof name, PREFIX "%ld-%u", (long)getpid(), number++);
-        *path = text_of(folder, "/", name);
-        int file = *path ? open(*path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
+        struct stat there;
+        status = tada_whole_open(path, &rules, whole, error);
         /* Until it was locked it may have been taken for a leftover. */
-        if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0 && fstat(file, &status) == 0 &&
-            status.st_nlink == 1) {
-            return file;
+        if (status != TADA_OK || (flock(whole->fd, LOCK_EX | LOCK_NB) == 0 && fstat(whole->fd, &there) == 0 &&
+                                  there.st_nlink == 1)) {
+            return status;
         }
-        int why = errno;
-        if (file >= 0) {
-            unlink(*path);
-            close(file);
-        }
-        free(*path);
-        *path = NULL;
-        if (file < 0 && why != EEXIST) {
-            break;
-        }
+        tada_whole_close(whole, false, NULL);
+        snprintf(error->text, sizeof error->text, "a temporary file cannot be locked");
+        status = TADA_E_FILE;
     }
-    return -1;
+    return status;
+}
+
+static void free_saving(struct saving *saving)
+{
+    free(saving->final);
+    free(saving);
 }
 
 struct saving *saving_begin(const char *folder, const char *name)
 {
+    tada_error unused;
     struct saving *saving = calloc(1, sizeof *saving);
     if (!saving) {
         return NULL;
     }
-    int file = -1;
-    saving->final = text_of(folder, "/", name);
-    if (saving->final && is_replaceable(saving->final)) {
-        file = make_temporary(folder, &saving->temporary);
-    }
-    if (file >= 0) {
-        saving->packed = text_of(saving->temporary, ENDING, "");
-        saving->stream = saving->packed ? fdopen(file, "wb") : NULL;
+    if (asprintf(&saving->final, "%s/%s", folder, name) < 0) {
+        saving->final = NULL;
+    } else if (is_replaceable(saving->final) &&
+               begin_locked(saving->final, &saving->plain, &unused) == TADA_OK) {
+        /* The lock is on both descriptors. */
+        int file = fcntl(saving->plain.fd, F_DUPFD_CLOEXEC, 3);
+        saving->stream = file >= 0 ? fdopen(file, "wb") : NULL;
+        if (!saving->stream) {
+            if (file >= 0) {
+                close(file);
+            }
+            tada_whole_close(&saving->plain, false, NULL);
+        }
     }
     if (!saving->stream) {
-        if (file >= 0) {
-            unlink(saving->temporary);
-            close(file);
-        }
-        free_names(saving);
+        free_saving(saving);
         return NULL;
     }
     return saving;
 }
 
+/* Puts the packed file in place. */
 static bool pack(const struct saving *saving)
 {
-    tada_error error = {"it cannot be moved to its place"};
-    if (tada_session_pack(saving->temporary, saving->packed, NULL, &error) == TADA_OK &&
-        rename(saving->packed, saving->final) == 0) {
-        unlink(saving->temporary);
-        return true;
+    tada_whole packed;
+    tada_error error = {""};
+    enum tada_status status = begin_locked(saving->final, &packed, &error);
+    if (status == TADA_OK) {
+        status = tada_session_pack(saving->plain.part, packed.fd, &error);
+        enum tada_status closed = tada_whole_close(&packed, status == TADA_OK, &error);
+        status = status == TADA_OK ? closed : status;
     }
-    unlink(saving->packed);
-    preload_log("the session %s is kept unpacked: %s", saving->final, error.text);
-    return false;
+    if (status != TADA_OK) {
+        preload_log("the session %s is kept unpacked: %s", saving->final, error.text);
+    }
+    return status == TADA_OK;
 }
 
 bool saving_end(struct saving *saving, bool packs)
 {
+    tada_error error = {""};
     bool written = fflush(saving->stream) == 0 && !ferror(saving->stream);
     if (!written) {
         preload_log("the session %s could not be written (%s), an older one stays: make room", saving->final,
                     strerror(errno));
-        unlink(saving->temporary);
-    } else if (!(packs && pack(saving)) && rename(saving->temporary, saving->final) != 0) {
-        preload_log("the session %s could not be moved to its place (%s)", saving->final, strerror(errno));
+    }
+    bool packed = written && packs && pack(saving);
+    if (tada_whole_close(&saving->plain, written && !packed, &error) != TADA_OK) {
+        preload_log("%s", error.text);
         written = false;
     }
-    free_names(saving);
+    free_saving(saving);
     return written;
 }
 
 /* ---- what killed processes left ---- */
 
-/* The length of the name that the lock is on; 0: it is not one of ours. */
-static size_t locked_length(const char *name)
+bool saving_is_own_name(const char *name)
 {
-    static const char digits[] = "0123456789";
-    size_t length = strlen(PREFIX);
-    if (strncmp(name, PREFIX, length) != 0) {
-        return 0;
-    }
-    size_t pid = strspn(name + length, digits);
-    size_t number = name[length + pid] == '-' ? strspn(name + length + pid + 1, digits) : 0;
-    length += pid + 1 + number;
-    return pid && number && (!name[length] || name[length] == '.') ? length : 0;
+    return strncmp(name, PREFIX, strlen(PREFIX)) == 0;
 }
 
-/* The file that is locked while its process lives is there and locked. */
-static bool is_alive(int folder, const char *name, size_t length)
+static bool is_leftover_name(const char *name)
 {
-    char locked[256];
-    if (length >= sizeof locked) {
-        return true;
+    static const char digits[] = "0123456789";
+    if (!saving_is_own_name(name)) {
+        return false;
     }
-    memcpy(locked, name, length);
-    locked[length] = '\0';
-    int file = openat(folder, locked, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    name += strlen(PREFIX);
+    size_t pid = strspn(name, digits);
+    size_t number = name[pid] == '-' ? strspn(name + pid + 1, digits) : 0;
+    return pid && number && !name[pid + 1 + number];
+}
+
+/* The file is there and locked. */
+static bool is_alive(int folder, const char *name)
+{
+    int file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0) {
-        return errno != ENOENT;
+        return true;
     }
     bool alive = flock(file, LOCK_EX | LOCK_NB) != 0;
     close(file);
@@ -166,8 +151,7 @@ void saving_clean(const char *folder)
 {
     DIR *list = opendir(folder);
     for (struct dirent *entry; list && (entry = readdir(list));) {
-        size_t length = locked_length(entry->d_name);
-        if (length && !is_alive(dirfd(list), entry->d_name, length)) {
+        if (is_leftover_name(entry->d_name) && !is_alive(dirfd(list), entry->d_name)) {
             unlinkat(dirfd(list), entry->d_name, 0);
         }
     }

@@ -124,10 +124,41 @@ if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llam
     call 2 eval -m x --limit 5; has "--gsm8k"
     call 2 eval -m x --json "$work/none/x.json"; has "No such file"
     call 2 eval -m x --json "$work"; has "it is a folder"
-    call 2 eval -m x --json /dev/null; has "not a plain file"
+    call 2 eval -m x --json "$work/none/"; has "no file name"
     call 1 eval -m x; has "tada"
     checks=$((checks + 1))
     [ -z "$(find "$work" -maxdepth 1 -name "*json*")" ] || bad "a file is left where the JSON would have been"
+fi
+
+# Files that are written: what is there stays unless it is given up, and what is read always.
+if "$tada" help eval > /dev/null 2>&1; then
+    mkdir "$work/files"
+    there=$work/files/there none=$work/files/none read=$work/files/read
+    echo of mine > "$there"
+    echo read > "$read"
+    for command in "eval -m x --json" "size -m x --json" "bench -m x --json" "inspect x --json" "inspect x --html" \
+        "calibrate -m x -o" "calibrate -m x -o $none.plan --report"; do
+        call 2 $command "$there"; has "is there already: add --force to replace it"
+        call 1 $command "$there" --force; hasnt "there already"
+        call 1 $command "$none"; hasnt "cannot be written"
+        for device in - /dev/null /dev/stdout; do
+            call 1 $command $device; hasnt "cannot be written"
+        done
+    done
+    for command in "eval -m $read --json" "eval -m x -f $read --json" "eval -m x --gsm8k $read --json" \
+        "eval -m x --cache q4_0,tada:@$read --json" "size -m $read --json" "bench -m $read --json" "inspect $read --html" \
+        "bench -m x --cache tada:@$read --json" "size -m x --cache tada:@$read --json" \
+        "calibrate -m $read -o" "calibrate -m x -f $read -o" "calibrate -m x --from $read -o" \
+        "calibrate -m x --method paper --tasks $read -o" "calibrate -m x -o $none --from $read --report"; do
+        call 2 $command "$read" --force; has "is a file that is read"
+        call 2 $command "$work/files/../files/read"; has "is a file that is read"
+    done
+    for command in "calibrate -m x -o FILE --report FILE" "inspect x --json FILE --html FILE"; do
+        call 2 ${command//FILE/$none}; has "is given for two files"
+        call 2 ${command//FILE/-}; has "is given for two files"
+    done
+    checks=$((checks + 1))
+    [ "$(cat "$there" "$read")" = $'of mine\nread' ] && [ "$(ls "$work/files")" = $'read\nthere' ] || bad "files were changed, or made"
 fi
 call 2 doctor extra
 call 2 doctor --nonsense; has "--nonsense"
@@ -165,7 +196,7 @@ if "$tada" help bench > /dev/null 2>&1; then
     touch "$work/model.gguf"
     call 2 bench -m "$work/model.gguf" --json "$work/none/x.json"; has "No such file"
     call 2 bench -m "$work/model.gguf" --json "$work"; has "it is a folder"
-    call 2 bench -m "$work/model.gguf" --json /dev/null; has "not a plain file"
+    call 1 bench -m "$work/model.gguf" --json /dev/null; hasnt "cannot be written"
     PATH=$work call 2 bench -m "$work/model.gguf" --plot "$work/x.svg"; has "gnuplot"
 fi
 

@@ -111,10 +111,10 @@ class Server:
     def slot(self, action, name, slot=0):
         return self.call(f"/slots/{slot}?action={action}", filename=name)
 
-    def is_refused(self, name, slot=1):
-        """Whether restoring this file ends with the error of a bad request."""
+    def is_refused(self, name, slot=1, action="restore"):
+        """Whether restoring (or saving) this file ends with the error of a bad request."""
         try:
-            self.slot("restore", name, slot)
+            self.slot(action, name, slot)
         except urllib.error.HTTPError as error:
             return error.code == 400
         return False

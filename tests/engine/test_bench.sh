@@ -73,7 +73,7 @@ fi
 check "no other file is left" test -z "$(find "$work" -mindepth 1 -maxdepth 1 ! -name out ! -name err ! -name report.json ! -name '*svg')"
 
 # JSON on standard output, alone; one depth; a plot of points.
-bench --depth 64 --cache q4_0 --repeat 1 --json - ${plot[@]+"${plot[@]}"}
+bench --depth 64 --cache q4_0 --repeat 1 --json - --force ${plot[@]+"${plot[@]}"}
 check "JSON in place of the table" python3 -c "
 import json
 results = json.load(open('$work/out'))['results']
@@ -95,7 +95,7 @@ check "interrupted before anything was measured: status 130, no table" test "$st
 # Interrupted later: what was done is shown. When the first repetitions are done depends on the computer.
 for ((seconds = 2; seconds < patience; seconds *= 2)); do
     "$bin/tada" bench -m "$model" -t 2 --depth 0 --cache q8_0 --decode 1 --prefill 1 --repeat 1000 \
-        --json "$work/report.json" > "$work/out" 2> "$work/err" &
+        --json "$work/report.json" --force > "$work/out" 2> "$work/err" &
     pid=$!
     sleep $seconds
     kill -TERM $pid

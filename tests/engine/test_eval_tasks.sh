@@ -13,7 +13,7 @@ unset TADA_CACHE GGML_BACKEND_PATH
 evaluate() { # ARGS...: a run of tada eval, without any JSON of the one before
     rm -f "$work/json"
     status=0
-    timeout "$patience" "$bin/tada" eval -m "$model" -t 2 "$@" > "$work/out" 2> "$work/err" || status=$?
+    timeout "$patience" "$bin/tada" eval -m "$model" -t 2 --force "$@" > "$work/out" 2> "$work/err" || status=$?
 }
 json() { # PYTHON...: lines of assertions about the JSON, called `report`
     python3 -c 'import json, sys

@@ -197,7 +197,7 @@ def life(folder):
         host.go_on()
         out, err, status = host.end()
         check("... without a word", err == "" and status == 0, (out, err, status))
-    left = [name for name in os.listdir(folder) if name.endswith(".part")]
+    left = [name for name in os.listdir(folder) if ".part" in name]
     check("no temporary files are left", not left, left)
 
 
@@ -213,6 +213,23 @@ def bad_values(folder):
             out, err, status = Host("leave", value).end()
             check(f"TADA_METRICS={value[:40]}: one line, and the host goes on", (out, status) == ("end\n", 0) and
                   re.fullmatch(r"TADA: TADA_METRICS.*going on without.*\n", err), (out, err, status))
+    for name, link in (("notes", None), ("linked", "notes")):
+        path = pathlib.Path(folder, name)
+        if link:
+            path.symlink_to(link)
+        else:
+            path.write_text("of mine\n", encoding="utf-8")
+        out, err, status = Host("leave", str(path), SPEC).end()
+        if link:
+            check("a link is replaced, not followed", not path.is_symlink() and "tada_cells_used" in path.read_text("utf-8"))
+        else:
+            check("a file of somebody else: one line, and the host goes on", (out, status) == ("end\n", 0) and
+                  re.fullmatch(r"TADA: TADA_METRICS.*going on without.*\n", err), (out, err, status))
+        check("... it is left alone", pathlib.Path(folder, "notes").read_text("utf-8") == "of mine\n")
+    Host("leave", f"{folder}/kept", SPEC).end()
+    os.chmod(f"{folder}/kept", 0o640)
+    Host("leave", f"{folder}/kept", SPEC).end()
+    check("a file keeps its mode", os.stat(f"{folder}/kept").st_mode & 0o777 == 0o640)
     check("a device is left alone", stat.S_ISCHR(os.stat("/dev/null").st_mode))
     host, source = Host("leave", "relative", SPEC), Source(f"{os.getcwd()}/relative")
     host.end()

@@ -70,6 +70,58 @@ rm -f "$work/x.json"
 bench "tada:@$work/good.plan"
 check "also by its full path" test "$status" -eq 0
 
+# A path that is as long as paths may be.
+deep=$work/$(printf 'deep%.0s' {1..60})/$(printf 'er%.0s' {1..120})
+mkdir -p "$deep"
+cp "$work/good.plan" "$deep/"
+bench "tada:@$deep/good.plan"
+check "... which may be long" test "$status" -eq 0
+
+# Texts that would have their way with a terminal.
+esc=$'\x1b'
+clean() { # NAME FILE...: no control characters but ends of lines, no marks that turn the direction of writing
+    local name=$1
+    shift
+    check "$name" bash -c "cat \"\$@\" | python3 -c '
+import sys, unicodedata
+text = sys.stdin.buffer.read().decode()
+assert text and not [c for c in text if c not in (chr(9), chr(10)) and unicodedata.category(c) in (\"Cc\", \"Cf\")], ascii(text)'" - "$@"
+}
+run inspect evil.plan --json evil.json --html evil.html
+check "a plan of hostile texts is shown" test "$status" -eq 0
+clean "... as they are" "$work/out"
+check "... which one sees" grep -qF '\x1b]0;title\x07' "$work/out"
+clean "... in the page, too" "$work/evil.html"
+clean "... and in the JSON" "$work/evil.json"
+check "... which has them all" python3 -c "
+import json
+assert '\x1b]0;title\x07' in json.load(open('$work/evil.json'))['model']"
+bench tada:@evil.plan
+check "... the plan does not fit" test "$status" -eq 2
+clean "... which is told without them" "$work/err"
+cp "$work/good.plan" "$work/${esc}[31mred.plan"
+bench "tada:@${esc}[31mred.plan" --json red.json
+check "a plan of a hostile name is followed" test "$status" -eq 0
+clean "... and shown as it is" "$work/out" "$work/red.json"
+rm "$work/evil.json" "$work/red.json"
+
+# What is there is not replaced, and may be a stream.
+status=0
+cat "$work/good.plan" | "$bin/tada" inspect - --html - > "$work/out" 2> "$work/err" || status=$?
+check "a plan may come from a pipe, and the page go to one" bash -c "[ $status -eq 0 ] && head -n 1 '$work/out' | grep -q '^<!DOCTYPE'"
+check "... and nothing else" bash -c "! grep -q fingerprint\ 0 '$work/out' && [ \$(tail -n 1 '$work/out') = '</body></html>' ]"
+echo kept > "$work/kept"
+run inspect good.plan --json kept
+check "a file that is there is not replaced" bash -c "[ $status -eq 2 ] && [ \$(cat '$work/kept') = kept ]"
+chmod 600 "$work/kept"
+run inspect good.plan --json kept --force
+check "... unless it is given up" bash -c "[ $status -eq 0 ] && grep -q '^{' '$work/kept'"
+check "... and is as private as it was" test "$(stat -c %a "$work/kept")" -eq 600
+run inspect good.plan --json good.plan --force
+check "a plan is not replaced by what it says" bash -c "[ $status -eq 2 ] && cmp '$work/good.plan' '$deep/good.plan'"
+run inspect good.plan --json /dev/full
+check "a full disk is told" bash -c "[ $status -eq 1 ] && grep -q 'No space left' '$work/err'"
+
 # What does not fit.
 for case in "wide.plan|is for a model with other layers" "shallow.plan|is for a model with other layers" "foreign.plan|is for another model" \
     "nan.plan|weights must be numbers" "none.plan|cannot be read" "model.gguf|not a plan" ".|cannot be read"; do

@@ -217,9 +217,16 @@ def sessions(work):
         check("... and the server goes on", "9, 10" in complete(server)[0])
         opened = open_files(server.process.pid)
         check("no file stays open", not [path for path in opened if "slots" in path or "memfd" in path], opened)
-        check("nothing else is in the folder", {entry.name for entry in slots.iterdir()} == {"one", "two", "stock"},
+        os.chmod(slots / "two", 0o600)
+        server.slot("save", "two")
+        check("a session that is private stays private", os.stat(slots / "two").st_mode & 0o777 == 0o600)
+        server.slot("save", ".tada-session-1-1")
+        check("names of files that are being written are refused", server.is_refused(".tada-session..1-1", 0, "save"))
+        check("nothing else is in the folder", {entry.name for entry in slots.iterdir()} == {"one", "two", "stock", ".tada-session-1-1"},
               list(slots.iterdir()))
     with serve(work, "--cache", "f16") as server:
+        server.slot("restore", ".tada-session-1-1")
+        os.unlink(slots / ".tada-session-1-1")
         server.slot("restore", "one")
         check("a cache of llama.cpp takes packed sessions", "9, 10" in complete(server)[0])
 
@@ -257,7 +264,7 @@ def killed(work, seed):
         for entry in slots.iterdir():
             if not entry.name.startswith(".") and entry.name != "stock":
                 sessions += 1
-                subprocess.run([TADA, "unpack", str(entry), "-o", f"{work}/unpacked"], check=True, stdout=subprocess.DEVNULL)
+                subprocess.run([TADA, "unpack", str(entry), "-f", "-o", f"{work}/unpacked"], check=True, stdout=subprocess.DEVNULL)
                 whole += pathlib.Path(work, "unpacked").read_bytes()[:4] == b"qsgg"
                 os.unlink(f"{work}/unpacked")
     check("after kill -9 all sessions are whole", whole == sessions >= 4, (whole, sessions))

@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY=passive
 . "$here/check.sh"
 size() { # ARGS...
     status=0
-    timeout "$patience" "$bin/tada" size "$@" > "$work/out" 2> "$work/err" || status=$?
+    timeout "$patience" "$bin/tada" size --force "$@" > "$work/out" 2> "$work/err" || status=$?
 }
 refused() { # NAME WORDS ARGS...: status 2, the words on standard error, nothing else anywhere
     local name=$1 words=$2

@@ -7,7 +7,10 @@ import json
 import os
 import pathlib
 import random
+import resource
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -48,7 +51,7 @@ def test_format():
     for spec, width, dim in (("tada", 64, 64), ("tada:5:k.rotate=hadamard", 96, 48), ("tada:2:v.axis=channel", 64, 32),
                              ("tada:8:k.axis=token:v.group=32", 64, 64)):
         stock = make("s", spec, width, dim, 1, 320)
-        tada("pack", "s", "-o", "p")
+        tada("pack", "s", "-o", "p", "-f")
         packed = pathlib.Path("p").read_bytes()
         check(f"the document's reader reads {spec}", reader.unpack(packed) == stock and len(packed) < len(stock))
 
@@ -73,10 +76,177 @@ def test_commands():
     refused("... also by unpack", 2, "not a packed session", "unpack", "session.bin", "-o", "x")
     refused("a missing file is refused", 2, "cannot be read", "pack", "nothing")
     refused("a folder is no output", 2, "it is a folder", "pack", "session.bin", "-o", ".")
-    refused("a device is no output", 2, "not a plain file", "pack", "session.bin", "-o", "/dev/null")
     refused("help has an example of what it does", 0, "byte for byte", "help", "pack")
     refused("unknown options are refused", 2, "--nothing", "unpack", "--nothing")
     check("nothing is left of what failed", not os.path.exists("x") and not [f for f in os.listdir() if ".part" in f])
+
+
+def mode(path):
+    return oct(stat.S_IMODE(os.stat(path).st_mode))
+
+
+def put(path, text, bits=0o644):
+    pathlib.Path(path).write_text(text, encoding="utf-8")
+    os.chmod(path, bits)
+
+
+def text_of(path):
+    return pathlib.Path(path).read_bytes().decode("utf-8", "replace")
+
+
+def piped(data, *arguments):
+    return subprocess.run([TADA, *arguments], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+def as_user(arguments, folder=None):
+    """Without the rights of root, in a folder that is made another user's."""
+    if os.getuid() == 0:
+        ids = {"user": 65534, "group": 65534, "extra_groups": []}
+        for path in [folder, *pathlib.Path(folder).iterdir()] if folder else []:
+            os.chown(path, 65534, 65534)
+    else:
+        ids = {}
+    return subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **ids)
+
+
+def test_modes():
+    make("m", "tada", 64, 64, 1, 320)
+    os.chmod("m", 0o600)
+    tada("pack", "m", "-o", "private")
+    check("a private session is packed to a private file", mode("private") == "0o600", mode("private"))
+    tada("unpack", "private", "-o", "opened")
+    check("... and unpacked to one", mode("opened") == "0o600", mode("opened"))
+    os.chmod("m", 0o640)
+    for name, source, command in (("packed", "m", "pack"), ("unpacked", "private", "unpack")):
+        put("there", "older", 0o604)
+        if os.getuid() == 0:
+            os.chown("there", 12, 34)
+        result = tada(command, source, "-f", "-o", "there")
+        owner = (os.stat("there").st_uid, os.stat("there").st_gid)
+        check(f"what is replaced hands on its mode, {name}", mode("there") == "0o604" and result.returncode == 0,
+              (mode("there"), result.stdout))
+        check("... and its owner, where that is allowed", os.getuid() != 0 or owner == (12, 34), owner)
+    os.chmod("m", 0o644)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        for path in ("m", "there"):
+            shutil.copy(path, folder)
+            os.chmod(f"{folder}/{path}", 0o660)
+        shutil.copy(TADA, f"{folder}/tada")
+        if os.getuid() == 0: # a group that the one who packs is not in
+            os.chown(f"{folder}/m", 65534, 65534)
+            os.chown(f"{folder}/there", 65534, 4321)
+            run = subprocess.run([f"{folder}/tada", "pack", f"{folder}/m", "-f", "-o", f"{folder}/there"], check=False,
+                                 user=65534, group=65534, extra_groups=[])
+            check("... a group that cannot be kept gets no rights", run.returncode == 0 and
+                  mode(f"{folder}/there") == "0o600", mode(f"{folder}/there"))
+
+
+def test_places():
+    stock = make("place", "tada", 64, 64, 1, 320)
+    tada("pack", "place")
+    packed = pathlib.Path("place.tada").read_bytes()
+    for force in ((), ("-f",), ("--force",)):
+        for name, arguments in (("pack", ("pack", "place", "-o", "place")),
+                                ("pack, by another name", ("pack", "place", "-o", "./place")),
+                                ("unpack", ("unpack", "place.tada", "-o", "place.tada"))):
+            status, says = tada(*arguments, *force).returncode, tada(*arguments, *force).stdout
+            check(f"{name} {' '.join(force)} refuses its own input", status == 2 and says.count("\n") == 1 and
+                  "a file that is read" in says, (status, says))
+    os.link("place", "second")
+    refused("... by a second name", 2, "a file that is read", "pack", "place", "-f", "-o", "second")
+    check("... which is still there", pathlib.Path("place").read_bytes() == stock and
+          pathlib.Path("place.tada").read_bytes() == packed)
+    put("mine", "of mine")
+    refused("what is there is not replaced", 2, "--force", "pack", "place", "-o", "mine")
+    refused("... nor under the usual name", 2, "--force", "pack", "place")
+    refused("... nor by unpack", 2, "--force", "unpack", "place.tada")
+    os.symlink("target", "loose")
+    refused("... nor a link that leads nowhere", 2, "--force", "pack", "place", "-o", "loose")
+    check("... and stays", text_of("mine") == "of mine" and not os.path.exists("target"))
+    check("it is, if that is asked for", tada("pack", "place", "-f", "-o", "mine").returncode == 0 and
+          pathlib.Path("mine").read_bytes() == packed)
+    put("target", "of others")
+    check("a link is replaced, not followed", tada("pack", "place", "-f", "-o", "loose").returncode == 0 and
+          text_of("target") == "of others" and not os.path.islink("loose"))
+
+    result = subprocess.run(["sh", "-c", f"for n in 0 1 2; do ln -s target planted.part$$-$n; done; exec '{TADA}' pack "
+                             "place -o planted"], check=False)
+    check("links under the names of temporary files are not followed", result.returncode == 0 and
+          text_of("target") == "of others" and pathlib.Path("planted").read_bytes() == packed)
+    for link in pathlib.Path(".").glob("*.part*"):
+        link.unlink()
+    name = 255 * "n"
+    check("the longest name of a file is none too long", tada("pack", "place", "-o", name).returncode == 0)
+    refused("... one more is", 2, "too long", "pack", "place", "-o", name + "n")
+    os.mkdir("ro")
+    shutil.copy("place", "ro/place")
+    shutil.copy(TADA, "ro/tada")
+    as_user(["true"], "ro")
+    os.chmod(".", 0o755)
+    os.chmod("ro", 0o555)
+    result = as_user(["ro/tada", "pack", "ro/place"])
+    check("a folder that is read-only is told in a line", result.returncode == 2 and result.stdout.count("\n") == 1 and
+          "cannot be written (Permission denied)" in result.stdout, result.stdout)
+    os.chmod("ro", 0o755)
+    put("ro/kept", "kept", 0o444)
+    result = as_user(["ro/tada", "pack", "ro/place", "-f", "-o", "ro/kept"])
+    check("... a file that is, too", result.returncode == 2 and "Permission denied" in result.stdout and
+          text_of("ro/kept") == "kept", result.stdout)
+    refused("a folder is no output, with force either", 2, "it is a folder", "pack", "place", "-f", "-o", "ro")
+    refused("... nor a path that ends like one", 2, "no file name", "pack", "place", "-o", "none/")
+    refused("... nor nothing", 2, "no file name", "pack", "place", "-o", "")
+
+
+def test_streams():
+    stock = pathlib.Path("place").read_bytes()
+    packed = pathlib.Path("place.tada").read_bytes()
+    for to in ("-", "/dev/stdout"):
+        result = piped(b"", "pack", "place", "-o", to)
+        check(f"{to} is standard output", result.stdout == packed and b"MiB" in result.stderr, result)
+    check("... which is no file", not os.path.exists("-"))
+    result = piped(b"", "unpack", "place.tada", "-o", "-", "--json")
+    check("... of unpack, too", result.stdout == stock and json.loads(result.stderr)["stock_bytes"] == len(stock))
+    check("- is standard input", piped(stock, "pack", "-").stdout == packed and piped(packed, "unpack", "-").stdout == stock)
+    check("... of other files", piped(stock, "pack", "-", "-o", "from-pipe").returncode == 0 and
+          pathlib.Path("from-pipe").read_bytes() == packed and mode("from-pipe") == "0o600")
+    with open("place", "rb") as file:
+        result = subprocess.run([TADA, "pack", "-", "-f", "-o", "place"], stdin=file, stderr=subprocess.PIPE, check=False)
+        check("... is not replaced, either", result.returncode == 2 and b"is read" in result.stderr)
+    damaged = piped(packed[:-9], "unpack", "-")
+    check("nothing comes out of a damaged file", damaged.returncode == 2 and damaged.stdout == b"")
+    with open("redirected", "wb") as file:
+        subprocess.run([TADA, "pack", "place", "-o", "/dev/stdout"], stdout=file, stderr=subprocess.DEVNULL, check=False)
+    check("/dev/stdout may be a file", pathlib.Path("redirected").read_bytes() == packed)
+    before = os.stat("/dev/null")
+    for command, source in (("pack", "place"), ("unpack", "place.tada")):
+        check(f"{command} to /dev/null", tada(command, source, "-o", "/dev/null").returncode == 0 and
+              (os.stat("/dev/null").st_rdev, os.stat("/dev/null").st_mode) == (before.st_rdev, before.st_mode))
+        os.mkfifo("pipe")
+        with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE) as reader_process:
+            status = tada(command, source, "-o", "pipe").returncode
+            data = reader_process.communicate()[0]
+        check(f"{command} to a pipe with a name", status == 0 and data == (packed if command == "pack" else stock) and
+              stat.S_ISFIFO(os.stat("pipe").st_mode))
+        os.unlink("pipe")
+        refused("a disk that is full is told", 2, "No space left", command, source, "-o", "/dev/full")
+
+        def limited():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+        put("older", "older")
+        result = subprocess.run([TADA, command, source, "-f", "-o", "older"], stdout=subprocess.PIPE, text=True,
+                                stderr=subprocess.STDOUT, preexec_fn=limited, check=False)
+        check("... and nothing is lost", result.returncode == 2 and result.stdout.count("\n") == 1 and
+              text_of("older") == "older" and not list(pathlib.Path(".").glob("*.part*")), result.stdout)
+    leader, follower = os.openpty()
+    result = subprocess.run([TADA, "pack", "place", "-o", "-"], stdout=follower, stderr=subprocess.PIPE, text=True, check=False)
+    check("a terminal gets no session", result.returncode == 2 and "terminal" in result.stderr, result.stderr)
+    os.close(leader)
+    os.close(follower)
+    result = tada("pack", "no\x1b]0;title\x07\u009b31m\nfile")
+    check("names reach the terminal without what controls it", result.returncode == 2 and
+          "no\\x1b]0;title\\x07\\xc2\\x9b31m\\x0afile" in result.stdout, ascii(result.stdout))
 
 
 def test_damage():
@@ -98,8 +268,8 @@ def test_kills():
     stock = make("big", "tada:4:window=0", 256, 64, 6, 2000)
     tada("pack", "big", "-o", "big.tada")
     packed = pathlib.Path("big.tada").read_bytes()
-    for name, arguments, whole in (("pack", ("pack", "big", "-o", "out"), packed),
-                                   ("unpack", ("unpack", "big.tada", "-o", "out"), stock)):
+    for name, arguments, whole in (("pack", ("pack", "big", "-f", "-o", "out"), packed),
+                                   ("unpack", ("unpack", "big.tada", "-f", "-o", "out"), stock)):
         start = time.monotonic()
         tada(*arguments)
         usual = time.monotonic() - start
@@ -120,18 +290,27 @@ def test_kills():
         print(f"        whole after {there}")
         for part in pathlib.Path(".").glob("out.part*"):
             part.unlink()
-    process = subprocess.Popen([TADA, "pack", "big", "-o", "stopped"], stderr=subprocess.PIPE)
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    check("Ctrl-C leaves nothing", process.returncode in (130, -signal.SIGINT, 0) and
-          not list(pathlib.Path(".").glob("stopped.part*")) and
-          (process.returncode == 0) == os.path.exists("stopped"), process.returncode)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for part in range(10):
+            pathlib.Path("stopped").unlink(missing_ok=True)
+            process = subprocess.Popen([TADA, "pack", "big", "-o", "stopped"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+            time.sleep(part * usual / 10)
+            process.send_signal(number)
+            process.communicate()
+            good = process.returncode in (130, -number, 0) and not list(pathlib.Path(".").glob("stopped.part*")) and \
+                (process.returncode == 0) == os.path.exists("stopped")
+            if not good:
+                break
+        check(f"{number.name} leaves nothing", good, process.returncode)
 
 
 with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     test_format()
     test_commands()
+    test_modes()
+    test_places()
+    test_streams()
     test_damage()
     test_kills()
     os.chdir("/")

@@ -83,8 +83,8 @@ static bool is_delayed(const char *path, const char *name)
     unlink(path_of(name));
     FILE *file = fopen(path, "wb");
     bool good = file && fputs("new", file) >= 0 && fflush(file) == 0 && !is_there(name) &&
-                count("slots", ".tada-session-") == 1;
-    return file && fclose(file) == 0 && good && holds(name, "new") && count("slots", ".tada-session-") == 0;
+                count("slots", ".tada-session..") == 1;
+    return file && fclose(file) == 0 && good && holds(name, "new") && count("slots", ".tada-session..") == 0;
 }
 
 static void test_names(void)
@@ -106,7 +106,8 @@ static void test_names(void)
 static bool is_direct(const char *name, const char *mode)
 {
     FILE *file = fopen(path_of(name), mode);
-    bool good = file && fputs("new", file) >= 0 && fflush(file) == 0 && count("slots", ".tada-session-") == 0;
+    bool good =
+        file && fputs("new", file) >= 0 && fflush(file) == 0 && count("slots", ".tada-session..") == 0;
     struct stat opened, there;
     good = good && fstat(fileno(file), &opened) == 0 && stat(path_of(name), &there) == 0 &&
            opened.st_ino == there.st_ino;
@@ -142,6 +143,40 @@ static void test_others(void)
     fclose(file);
 }
 
+static mode_t mode_of(const char *name)
+{
+    struct stat status;
+    return stat(path_of(name), &status) == 0 ? status.st_mode & 07777 : 0;
+}
+
+static void test_modes(void)
+{
+    umask(022);
+    unlink(path_of("slots/one"));
+    FILE *file = fopen(path_of("slots/one"), "wb");
+    check("a new file has the mode that it would have had",
+          file && fclose(file) == 0 && mode_of("slots/one") == 0644);
+    chmod(path_of("slots/one"), 0600);
+    bool owned = chown(path_of("slots/one"), 12, 34) == 0; /* by root alone */
+    umask(0);
+    file = fopen(path_of("slots/one"), "wb");
+    struct stat status;
+    bool good = file && fstat(fileno(file), &status) == 0 && (status.st_mode & 07777) == 0600;
+    check("one that is replaced is private while it is written", good);
+    check("... and stays private",
+          file && fputs("new", file) >= 0 && fclose(file) == 0 && mode_of("slots/one") == 0600);
+    check("... and whose it was",
+          !owned || (stat(path_of("slots/one"), &status) == 0 && status.st_uid == 12 && status.st_gid == 34));
+    umask(022);
+    errno = 0;
+    check("a name that is for files being written is refused",
+          !fopen(path_of("slots/.tada-session..1-1"), "wb") && errno == EINVAL &&
+              !is_there("slots/.tada-session..1-1"));
+    check("... one like it is not",
+          put("slots/.tada-session-1-1", "wb", "new") && holds("slots/.tada-session-1-1", "new"));
+    unlink(path_of("slots/.tada-session-1-1"));
+}
+
 static void test_failures(void)
 {
     struct rlimit old, limit;
@@ -160,7 +195,7 @@ static void test_failures(void)
     setrlimit(RLIMIT_FSIZE, &old);
     check("a full disk is told", refused);
     check("... and the older file stays",
-          holds("slots/full", "old") && count("slots", ".tada-session-") == 0);
+          holds("slots/full", "old") && count("slots", ".tada-session..") == 0);
 }
 
 static void test_kill(void)
@@ -175,7 +210,7 @@ static void test_kill(void)
     }
     waitpid(child, NULL, 0);
     check("a file of a killed process is not at its place", holds("slots/killed", "old"));
-    check("... but under a hidden name", count("slots", ".tada-session-") == 1);
+    check("... but under a hidden name", count("slots", ".tada-session..") == 1);
 }
 
 /* ---- threads ---- */
@@ -210,7 +245,7 @@ static void test_threads(void)
         wrong += (intptr_t)result;
     }
     check("threads do not mix their files", wrong == 0);
-    check("... and leave nothing", count("slots", ".tada-session-") == 1); /* the one of test_kill */
+    check("... and leave nothing", count("slots", ".tada-session..") == 1); /* the one of test_kill */
 }
 
 /* ---- processes ---- */
@@ -247,12 +282,11 @@ static bool variable_is(const char *name, const char *value)
 
 static void test_leftovers(const char *program, const char *library)
 {
-    static const char *const gone[] = {"slots/.tada-session-1-7", "slots/.tada-session-1-7.packed",
-                                       "slots/.tada-session-2-0.packed.part3-0"},
-                             *const stay[] = {"slots/.tada-session-3-1",  "slots/.tada-session-3-1.packed",
-                                              "slots/.tada-session-x-1",  "slots/.tada-session-4-",
-                                              "slots/.tada-session-5-1x", "slots/.other-1-1"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const gone[] = {"slots/.tada-session..1-7", "slots/.tada-session..2-0"},
+                             *const stay[] = {"slots/.tada-session..3-1",  "slots/.tada-session-6-1",
+                                              "slots/.tada-session..x-1",  "slots/.tada-session..4-",
+                                              "slots/.tada-session..5-1x", "slots/.other-1-1"};
+    for (int i = 0; i < 2; i++) {
         put(gone[i], "w", "left");
     }
     for (int i = 0; i < 6; i++) {
@@ -262,17 +296,18 @@ static void test_leftovers(const char *program, const char *library)
     flock(used, LOCK_EX);
     check("a new process starts", run(program, library, "--environment", ""));
     bool good = true;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 2; i++) {
         good = good && !is_there(gone[i]);
     }
-    check("... and removes what killed ones left", good && count("slots", ".tada-session-") == 5);
+    check("... and removes what killed ones left", good && count("slots", ".tada-session..") == 4);
     for (int i = 0; i < 6; i++) {
         good = good && is_there(stay[i]);
     }
     check("... and nothing else", good);
     close(used);
     run(program, library, "--environment", "");
-    check("... not while its process lives", !is_there(stay[0]) && !is_there(stay[1]));
+    check("... not while its process lives", !is_there(stay[0]));
+    check("... nor a slot with the name that such files had before", holds(stay[1], "used"));
 }
 
 int main(int argc, char **argv)
@@ -288,6 +323,7 @@ int main(int argc, char **argv)
         strcpy(work, argv[2]);
         test_names();
         test_others();
+        test_modes();
         test_failures();
         test_kill();
         test_threads();

@@ -329,7 +329,7 @@ static void sessions(void **state)
         faults_start(++n);
         faults_armed = true;
         tada_error why = {""};
-        enum tada_status status = tada_session_pack_file(stock, packed, "tada", NULL, NULL, &why);
+        enum tada_status status = tada_session_pack_file(stock, packed, false, NULL, NULL, &why);
         faults_armed = false;
         if (status != TADA_OK) {
             assert_int_equal(status, TADA_E_MEMORY);
@@ -337,9 +337,9 @@ static void sessions(void **state)
             /* Nothing of it is left. */
             assert_int_equal(n_files(), 1);
         }
-        assert_int_equal(tada_session_pack_file(stock, packed, "tada", NULL, NULL, NULL), TADA_OK);
+        assert_int_equal(tada_session_pack_file(stock, packed, true, NULL, NULL, NULL), TADA_OK);
         assert_true(tada_session_is_packed(packed));
-        TRY(tada_session_unpack_file(packed, back, NULL, NULL, &error));
+        TRY(tada_session_unpack_file(packed, back, false, NULL, NULL, &error));
         bytes again = read_file(back);
         assert_int_equal(again.size, file.size);
         assert_memory_equal(again.data, file.data, file.size);

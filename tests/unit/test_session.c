@@ -12,12 +12,12 @@ static double round_trip(const char *what, const bytes *b, tada_session_sizes *s
 {
     tada_error error = {""};
     write_file(path_of("stock"), b->data, b->size);
-    if (tada_session_pack_file(path_of("stock"), path_of("packed"), NULL, NULL, sizes, &error) != TADA_OK) {
+    if (tada_session_pack_file(path_of("stock"), path_of("packed"), true, NULL, sizes, &error) != TADA_OK) {
         fail_msg("%s: %s", what, error.text);
     }
     assert_true(tada_session_is_packed(path_of("packed")));
     assert_false(tada_session_is_packed(path_of("stock")));
-    if (tada_session_unpack_file(path_of("packed"), path_of("back"), NULL, NULL, &error) != TADA_OK) {
+    if (tada_session_unpack_file(path_of("packed"), path_of("back"), true, NULL, NULL, &error) != TADA_OK) {
         fail_msg("%s: %s", what, error.text);
     }
     bytes back = read_file(path_of("back"));
@@ -251,25 +251,29 @@ static void test_damage(void **state)
     free(b.data);
 }
 
+static enum tada_status pack(const char *from, const char *to, tada_error *error)
+{
+    return tada_session_pack_file(from, to, true, NULL, NULL, error);
+}
+
 static void test_refused(void **state)
 {
     tada_error error;
     (void)state;
     write_file(path_of("foreign"), "no state of any model", 21);
     write_file(path_of("empty"), "", 0);
-    assert_int_equal(tada_session_pack(path_of("foreign"), path_of("new"), NULL, &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("foreign"), path_of("new"), &error), TADA_E_FILE);
     assert_non_null(strstr(error.text, "llama.cpp"));
-    assert_int_equal(tada_session_pack(path_of("empty"), path_of("new"), NULL, &error), TADA_E_FILE);
-    assert_int_equal(tada_session_pack(path_of("none"), path_of("new"), NULL, &error), TADA_E_FILE);
-    assert_int_equal(tada_session_pack(folder, path_of("new"), NULL, &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("empty"), path_of("new"), &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("none"), path_of("new"), &error), TADA_E_FILE);
+    assert_int_equal(pack(folder, path_of("new"), &error), TADA_E_FILE);
     assert_int_equal(tada_session_unpack(path_of("foreign"), -1, &error), TADA_E_FILE);
     assert_int_equal(tada_session_unpack(path_of("empty"), -1, &error), TADA_E_FILE);
     assert_int_equal(tada_session_unpack(path_of("none"), -1, &error), TADA_E_FILE);
     assert_int_equal(access(path_of("new"), F_OK), -1);
-    assert_int_equal(tada_session_pack(path_of("stock"), path_of("new"), "rubbish", &error), TADA_E_ARGUMENT);
-    assert_int_equal(tada_session_pack(path_of("stock"), path_of("no/folder"), NULL, &error), TADA_E_FILE);
-    assert_int_equal(tada_session_pack(path_of("stock"), "/dev/null", NULL, &error), TADA_E_FILE);
-    assert_int_equal(tada_session_pack(path_of("stock"), folder, NULL, &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("stock"), path_of("no/folder"), &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("stock"), "/dev/full", &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("stock"), folder, &error), TADA_E_FILE);
     assert_false(tada_session_is_packed(path_of("none")));
     assert_false(tada_session_is_packed(folder));
     /* A disk that is full. */
@@ -294,15 +298,15 @@ static void test_stopped(void **state)
     bytes b = sequence_file(&s);
     (void)state;
     write_file(path_of("stock"), b.data, b.size);
-    assert_int_equal(tada_session_pack(path_of("stock"), path_of("packed"), NULL, &error), TADA_OK);
+    assert_int_equal(pack(path_of("stock"), path_of("packed"), &error), TADA_OK);
     for (int left = 0; left < 3; left++) {
         int n = left;
         tada_session_watch watch = {stop, &n};
         assert_int_not_equal(
-            tada_session_pack_file(path_of("stock"), path_of("new"), NULL, &watch, NULL, &error), TADA_OK);
+            tada_session_pack_file(path_of("stock"), path_of("new"), false, &watch, NULL, &error), TADA_OK);
         n = left;
         assert_int_not_equal(
-            tada_session_unpack_file(path_of("packed"), path_of("new"), &watch, NULL, &error), TADA_OK);
+            tada_session_unpack_file(path_of("packed"), path_of("new"), false, &watch, NULL, &error), TADA_OK);
         assert_int_equal(access(path_of("new"), F_OK), -1);
     }
     free(b.data);

@@ -266,11 +266,25 @@ static void names(void **state)
     assert_int_equal(kivi.window, 128);
 }
 
+/* A plan's path may be as long as paths are. */
+static void plans(void **state)
+{
+    char text[4096] = "tada:@";
+    (void)state;
+    memset(text + strlen(text), 'x', sizeof text - strlen(text) - 1);
+    text[sizeof text - 1] = '\0';
+    assert_true(spec_of(text).plan);
+    assert_ptr_equal(tada_spec_plan_path(text), text + 6);
+    assert_false(spec_of("tada").plan);
+    assert_null(tada_spec_plan_path("tada:@"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),       cmocka_unit_test(refuses),         cmocka_unit_test(numbers),
         cmocka_unit_test(other_locales), cmocka_unit_test(one_plane),       cmocka_unit_test(given_once),
-        cmocka_unit_test(defaults),      cmocka_unit_test(adaptive_widths), cmocka_unit_test(names)};
+        cmocka_unit_test(defaults),      cmocka_unit_test(adaptive_widths), cmocka_unit_test(names),
+        cmocka_unit_test(plans)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
