@@ -189,6 +189,7 @@ static void restore(cache_case *c, cache_model *m)
         other[i] = m->hot[i] || m->moved[i];
     }
     memcpy(refined, m->refined, (size_t)m->n_tiles);
+    exact = exact && !m->any_layered;
     uint16_t *rows = fuzz_memory((size_t)m->total * row);
     for (int64_t i = 0; i < m->total; i++) {
         if (cache_model_written(m, i)) {

@@ -88,7 +88,7 @@ static ahead ahead_make(const tada_codes *c)
     const tada_layout *l = &c->codec->layout;
     const uint8_t *end = c->next + (size_t)c->n_tiles * l->record_bytes;
     const uint8_t *fine = c->next_fine ? c->next_fine : end;
-    return (ahead){c->next, end, fine, c->next_fine ? fine + (size_t)c->n_tiles * l->fine_bytes : end};
+    return (ahead){c->next, end, fine, c->next_fine ? fine + (size_t)c->n_tiles * l->record_bytes : end};
 }
 
 static size_t ahead_left(const ahead *a)

@@ -9,15 +9,15 @@
  * Everything else only returns slots.
  *
  * Attention is fastest when tiles that follow each other in a context do so in memory. So codes take the slot
- * of their tile's number if they can, and refinements, which there are few of when there are many codes, the
- * one of that number from the other end.
+ * of their tile's number if they can, and refinements the one that is half of all slots further: those that
+ * were there first are gone when codes get so far.
  */
-static int32_t take_slot(tada_plane *p, int64_t stream, int64_t wanted, bool from_end)
+static int32_t take_slot(tada_plane *p, int64_t stream, int64_t wanted)
 {
     int64_t n = p->slots_per_stream, slot = wanted;
     uint8_t *taken = p->taken + stream * n;
     if (wanted < 0 || wanted >= n || taken[wanted]) {
-        for (slot = from_end ? n - 1 : 0; taken[slot]; slot += from_end ? -1 : 1) {
+        for (slot = 0; taken[slot]; slot++) {
         }
     }
     taken[slot] = 1;
@@ -34,8 +34,8 @@ static void give_back(tada_plane *p, int32_t *slot)
 
 void tada_layer_take_fine(tada_plane *p, int64_t index, tada_layer *layer)
 {
-    int64_t from_end = p->slots_per_stream - 1 - index % p->tiles_per_stream;
-    layer->fine = take_slot(p, index / p->tiles_per_stream, from_end, true);
+    int64_t n = p->slots_per_stream, wanted = (index % p->tiles_per_stream + n / 2) % n;
+    layer->fine = take_slot(p, index / p->tiles_per_stream, wanted);
 }
 
 void tada_layer_return_fine(tada_plane *p, tada_layer *layer)
@@ -74,7 +74,7 @@ tada_layer *tada_layers_add(tada_plane *p, int64_t index)
         first->next = (int32_t)at;
         layer = &p->layers[at];
     }
-    layer->base = take_slot(p, stream, index % p->tiles_per_stream, false);
+    layer->base = take_slot(p, stream, index % p->tiles_per_stream);
     return layer;
 }
 

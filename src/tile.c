@@ -80,11 +80,11 @@ static void load_factors(const tada_codec *c, const uint8_t *words, int n, float
 
 static tada_fine fine_of(const tada_codec *c, const tada_cold *cold, int head)
 {
-    int bits = c->layout.fine_bits, dim = c->layout.head_dim, in_unit = head % (c->layout.unit / dim);
     const uint8_t *low = tada_tile_fine(c, cold, head);
     if (!low) {
         return (tada_fine){0, NULL, NULL};
     }
+    int bits = c->layout.fine_bits, dim = c->layout.head_dim, in_unit = head % (c->layout.unit / dim);
     low += (size_t)(in_unit * dim * bits) * (CELLS / 8);
     return (tada_fine){bits, low, tada_high_plane(low, bits, dim)};
 }

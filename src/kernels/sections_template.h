@@ -93,15 +93,15 @@ typedef struct block {
     int rows, vector, vectors;
 } block;
 
-/* Adds up a four, whose values of x are so far behind the block's. */
-ALWAYS_INLINE void add_four(const block *b, size_t behind, const codes *code, sums sum[4][FOUR_VECTORS])
+/* Adds up a four, with its values of x. */
+ALWAYS_INLINE void add_four(block b, const char *x, const codes *code, sums sum[4][FOUR_VECTORS])
 {
     UNROLL
-    for (int r = 0; r < b->rows; r++) {
-        const char *both = b->x + (size_t)r * b->ldx + behind;
+    for (int r = 0; r < b.rows; r++) {
+        const char *both = x + (size_t)r * b.ldx;
         veci pair[2] = {spread(both), spread(both + 4)};
         UNROLL
-        for (int j = 0; j < b->vectors; j++) {
+        for (int j = 0; j < b.vectors; j++) {
             accumulate(&sum[r][j], code[j], pair);
         }
     }
@@ -114,6 +114,7 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const tada_fine *fine,
 {
     const uint8_t *low = section->low, *high = section->high;
     for (int i = 0; i < section->n_spans; i++) {
+        const char *span = b.x + (size_t)order[i] * TADA_SPAN * sizeof(int16_t);
         packed_span planes = packed_span_make(low, high, fine, order[i], fine_bits);
         UNROLL
         for (int four = 0; four < 2; four++) {
@@ -123,7 +124,7 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const tada_fine *fine,
                 unsigned v = (unsigned)(four * FOUR_VECTORS + b.vector + j);
                 code[j] = split(span_joined(&planes, low_bits, high_bits, fine_bits, v, 0));
             }
-            add_four(&b, (size_t)order[i] * TADA_SPAN * sizeof(int16_t) + (size_t)four * 8, code, sum);
+            add_four(b, span + (size_t)four * 8, code, sum);
         }
         low += 64 * low_bits;
         high = high_bits ? high + 64 * high_bits : NULL;
@@ -145,13 +146,15 @@ ALWAYS_INLINE void add_fours(const tada_dot *a, const tada_section *section, con
             unsigned in_four = (unsigned)(b.vector + j);
             code[j] = split(span_joined(&planes, low_bits, high_bits, fine_bits, in_four, 0));
         }
-        add_four(&b, (size_t)i * 8, code, sum);
+        add_four(b, b.x + (size_t)i * 8, code, sum);
         fetch_turn(f);
     }
 }
 
-/* What is summed up: sections, in spans of this order; or, without one, the only section in fours of vectors.
- */
+/* What is summed up: sections, in spans of this order, joined or not; or the only section, joined, in fours
+ * of vectors. */
+enum way { SPANS, JOINED_SPANS, JOINED_FOURS };
+
 typedef struct summed {
     const tada_section *of;
     int n;
@@ -159,15 +162,16 @@ typedef struct summed {
     const tada_fine *fine;
 } summed;
 
-/* rows x vectors of sums, from `row` and `vector` of a column on. All but these are constants at every call,
- * and `spans`: whether there is an order. */
+/* rows x vectors of sums, from `row` and `vector` of a column on. All but `row` and `column` are constants at
+ * every call. */
 ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, int rows, int column,
-                                  int vector, int vectors, bool spans)
+                                  int vector, int vectors, enum way way)
 {
     sums sum[4][FOUR_VECTORS];
     block b = {(const char *)(a->x + (size_t)row * a->ldx), a->ldx * sizeof *a->x, rows, vector, vectors};
-    fetching f = {row + column + vector == 0 ? a->next : a->next_end, a->next_end,
-                  fetch_bytes(a->next, a->next_end, (size_t)(spans ? a->n_fours / 2 : a->n_fours))};
+    fetching f = {
+        row + column + vector == 0 ? a->next : a->next_end, a->next_end,
+        fetch_bytes(a->next, a->next_end, (size_t)(way == JOINED_FOURS ? a->n_fours : a->n_fours / 2))};
     const uint8_t *order = s->order;
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -176,17 +180,21 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
             sum[r][j] = (sums)SUMS_ZERO;
         }
     }
-    for (const tada_section *section = s->of; spans && section < s->of + s->n; section++) {
+    for (const tada_section *section = s->of; way != JOINED_FOURS && section < s->of + s->n; section++) {
 #define ADD_SPANS(low_bits, high_bits, fine_bits)                                                            \
     add_spans(section, s->fine, order, b, low_bits, high_bits, fine_bits, sum, &f)
-        FOR_PLANES(section->bits, s->fine->bits, ADD_SPANS)
+        if (way == JOINED_SPANS) {
+            FOR_FINE(section->bits, s->fine->bits, ADD_SPANS)
+        } else {
+            FOR_WIDTH(section->bits, 0, ADD_SPANS)
+        }
 #undef ADD_SPANS
         order += section->n_spans;
     }
 #define ADD_FOURS(low_bits, high_bits, fine_bits)                                                            \
     add_fours(a, s->of, s->fine, column, b, low_bits, high_bits, fine_bits, sum, &f);                        \
     break
-    switch (spans ? 0 : s->of->bits) {
+    switch (way == JOINED_FOURS ? s->of->bits : 0) {
     case 2:
         ADD_FOURS(2, 0, 2);
     case 3:
@@ -210,25 +218,25 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
 }
 
 /* All rows of four vectors from a column on. */
-ALWAYS_INLINE void sections_column(const tada_dot *a, const summed *s, int column, bool spans)
+ALWAYS_INLINE void sections_column(const tada_dot *a, const summed *s, int column, enum way way)
 {
     for (int r = 0; r < a->m;) {
         switch (block_rows(a->m - r)) {
         case 4:
-            sections_block(a, s, r, 4, column, 0, 2, spans);
-            sections_block(a, s, r, 4, column, 2, 2, spans);
+            sections_block(a, s, r, 4, column, 0, 2, way);
+            sections_block(a, s, r, 4, column, 2, 2, way);
             r += 4;
             break;
         case 3:
-            sections_block(a, s, r, 3, column, 0, 4, spans);
+            sections_block(a, s, r, 3, column, 0, 4, way);
             r += 3;
             break;
         case 2:
-            sections_block(a, s, r, 2, column, 0, 4, spans);
+            sections_block(a, s, r, 2, column, 0, 4, way);
             r += 2;
             break;
         default:
-            sections_block(a, s, r, 1, column, 0, 4, spans);
+            sections_block(a, s, r, 1, column, 0, 4, way);
             r += 1;
         }
     }
@@ -236,13 +244,18 @@ ALWAYS_INLINE void sections_column(const tada_dot *a, const summed *s, int colum
 
 static void sections_rows(const tada_dot *a, const summed *s)
 {
-    sections_column(a, s, 0, true);
+    sections_column(a, s, 0, SPANS);
+}
+
+static void joined_rows(const tada_dot *a, const summed *s)
+{
+    sections_column(a, s, 0, JOINED_SPANS);
 }
 
 static void fours_rows(const tada_dot *a, const summed *s)
 {
     for (int column = 0; column < a->n_vectors; column += FOUR_VECTORS) {
-        sections_column(a, s, column, false);
+        sections_column(a, s, column, JOINED_FOURS);
     }
 }
 
@@ -266,7 +279,8 @@ static bool sections_one(const tada_dot *a)
 static void sections_dot(const tada_dot *a, const tada_sections *s, const tada_fine *fine)
 {
     if (is_whole(a, s)) {
-        sections_rows(a, &(summed){s->of, s->n, s->n > 1 ? s->order : in_order, fine});
+        summed all = {s->of, s->n, s->n > 1 ? s->order : in_order, fine};
+        (fine->bits ? joined_rows : sections_rows)(a, &all);
     } else if (fours_can(a, s, fine)) {
         fours_rows(a, &(summed){s->of, 1, NULL, fine});
     } else {

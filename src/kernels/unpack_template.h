@@ -117,40 +117,37 @@ ALWAYS_INLINE piece span_joined(const packed_span *s, unsigned low_bits, unsigne
 }
 
 /* DO(low bits, high bits, bits of refinement) for a section, with constants; codes of 8 bits have no use for
- * any. */
-#define FOR_FINE(fine, DO, low_bits, high_bits)                                                              \
-    switch (fine) {                                                                                          \
-    case 0:                                                                                                  \
-        DO(low_bits, high_bits, 0);                                                                          \
-        break;                                                                                               \
-    case 2:                                                                                                  \
-        DO(low_bits, high_bits, 2);                                                                          \
-        break;                                                                                               \
-    case 3:                                                                                                  \
-        DO(low_bits, high_bits, 3);                                                                          \
-        break;                                                                                               \
-    default:                                                                                                 \
-        DO(low_bits, high_bits, 4);                                                                          \
-    }
-#define FOR_PLANES(bits, fine, DO)                                                                           \
+ * any. FOR_WIDTH: the last is a constant here; FOR_FINE: it is 2 to 4. */
+#define FOR_WIDTH(bits, fine_bits, DO)                                                                       \
     switch (bits) {                                                                                          \
     case 2:                                                                                                  \
-        FOR_FINE(fine, DO, 2, 0)                                                                             \
+        DO(2, 0, fine_bits);                                                                                 \
         break;                                                                                               \
     case 3:                                                                                                  \
-        FOR_FINE(fine, DO, 2, 1)                                                                             \
+        DO(2, 1, fine_bits);                                                                                 \
         break;                                                                                               \
     case 4:                                                                                                  \
-        FOR_FINE(fine, DO, 4, 0)                                                                             \
+        DO(4, 0, fine_bits);                                                                                 \
         break;                                                                                               \
     case 5:                                                                                                  \
-        FOR_FINE(fine, DO, 4, 1)                                                                             \
+        DO(4, 1, fine_bits);                                                                                 \
         break;                                                                                               \
     case 6:                                                                                                  \
-        FOR_FINE(fine, DO, 4, 2)                                                                             \
+        DO(4, 2, fine_bits);                                                                                 \
         break;                                                                                               \
     default:                                                                                                 \
         DO(8, 0, 0);                                                                                         \
+    }
+#define FOR_FINE(bits, fine_bits, DO)                                                                        \
+    switch (fine_bits) {                                                                                     \
+    case 2:                                                                                                  \
+        FOR_WIDTH(bits, 2, DO)                                                                               \
+        break;                                                                                               \
+    case 3:                                                                                                  \
+        FOR_WIDTH(bits, 3, DO)                                                                               \
+        break;                                                                                               \
+    default:                                                                                                 \
+        FOR_WIDTH(bits, 4, DO)                                                                               \
     }
 
 /* A section to its places; order: NULL when it is the only one. All bits are constants at every call. */
@@ -161,11 +158,11 @@ ALWAYS_INLINE void unpack_section(const tada_section *section, const uint8_t *or
     for (int i = 0; i < section->n_spans; i++) {
         size_t span = order ? order[i] : (size_t)i;
         uint8_t *to = bytes + span * SPAN_VECTORS * 64;
-        packed_span planes = packed_span_make(low, high, fine, span, fine_bits);
+        packed_span packed = packed_span_make(low, high, fine, span, fine_bits);
         UNROLL
         for (unsigned v = 0; v < SPAN_VECTORS; v++) {
             for (int p = 0; p < PIECES; p++) {
-                piece code = span_joined(&planes, low_bits, high_bits, fine_bits, v, p);
+                piece code = span_joined(&packed, low_bits, high_bits, fine_bits, v, p);
                 memcpy(to + v * 64 + (size_t)p * sizeof code, &code, sizeof code);
             }
         }
@@ -180,19 +177,24 @@ static void unpack(const tada_sections *s, const tada_fine *fine, uint8_t *bytes
     for (int i = 0; i < s->n; i++) {
 #define UNPACK(low_bits, high_bits, fine_bits)                                                               \
     unpack_section(&s->of[i], order, fine, low_bits, high_bits, fine_bits, bytes)
-        FOR_PLANES(s->of[i].bits, fine->bits, UNPACK)
+        if (fine->bits) {
+            FOR_FINE(s->of[i].bits, fine->bits, UNPACK)
+        } else {
+            FOR_WIDTH(s->of[i].bits, 0, UNPACK)
+        }
 #undef UNPACK
         order = order ? order + s->of[i].n_spans : NULL;
     }
 }
 
-static void join_factors(int fine_bits, const uint8_t *widths, int bits, int n, float *scale, float *offset)
+static void join_factors(int fine_bits, const uint8_t *widths, int code_bits, int n, float *scale,
+                         float *offset)
 {
     typedef float eight __attribute__((vector_size(8 * sizeof(float))));
     static const float parts[] = {1, 0x1p-1f, 0x1p-2f, 0x1p-3f, 0x1p-4f};
     for (int i = 0; i < n / TADA_SPAN; i++, scale += TADA_SPAN, offset += TADA_SPAN) {
         unsigned used =
-            fine_used((unsigned)fine_bits, (unsigned)(widths ? widths[i / 2] >> i % 2 * 4 & 15 : bits));
+            fine_used((unsigned)fine_bits, (unsigned)(widths ? widths[i / 2] >> i % 2 * 4 & 15 : code_bits));
         eight s, o;
         memcpy(&s, scale, sizeof s);
         memcpy(&o, offset, sizeof o);
