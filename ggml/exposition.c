@@ -84,6 +84,8 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
     }
     by_kind(out, "tada_refined_tiles", "gauge", "Cold tiles that have a refinement.",
             (uint64_t)k->stats.refined, (uint64_t)v->stats.refined);
+    by_kind(out, "tada_layered_tiles", "gauge", "Cold tiles with rows that were encoded at two times.",
+            (uint64_t)k->stats.layered, (uint64_t)v->stats.layered);
     head(out, "tada_cache_bytes", "gauge",
          "Bytes of all planes: compressed tiles and refinements, hot tiles, sinks, tile tables.");
     for (int i = 0; i < 2; i++) {
@@ -103,6 +105,8 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
             (uint64_t)v->stats.compressions);
     by_kind(out, "tada_reopenings_total", "counter", "Cold tiles decoded because they were written to.",
             (uint64_t)k->stats.reopens, (uint64_t)v->stats.reopens);
+    by_kind(out, "tada_merges_total", "counter", "Tiles of which rows were encoded a second time.",
+            (uint64_t)k->stats.merges, (uint64_t)v->stats.merges);
     by_kind(out, "tada_nonfinite_cells_total", "counter",
             "Rows written with a value that is not finite: NaN, or too large for f16.",
             (uint64_t)k->stats.nonfinite, (uint64_t)v->stats.nonfinite);

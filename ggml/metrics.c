@@ -25,7 +25,8 @@ static pthread_mutex_t life_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t planes_lock = PTHREAD_MUTEX_INITIALIZER;
 static counted_cache caches[METRICS_CACHES];
 static int64_t n_planes;
-static int64_t gone_compressions[2], gone_reopens[2], gone_nonfinite[2]; /* of planes that are no more */
+/* Of planes that are no more. */
+static int64_t gone_compressions[2], gone_reopens[2], gone_merges[2], gone_nonfinite[2];
 
 static atomic_uint_fast64_t generic[GGML_OP_COUNT];
 static atomic_uint_fast64_t rows_read[2], rows_written[2];
@@ -141,6 +142,7 @@ void metrics_remove(counted_plane *c)
     c->in = NULL;
     gone_compressions[c->kind] += stats.compressions;
     gone_reopens[c->kind] += stats.reopens;
+    gone_merges[c->kind] += stats.merges;
     gone_nonfinite[c->kind] += stats.nonfinite;
     bool last = --n_planes == 0;
     pthread_mutex_unlock(&planes_lock);
@@ -208,8 +210,10 @@ static void collect_plane(metrics_kind *kind, metrics_cache *cache, const tada_p
     sum->hot += s->hot;
     sum->cold += s->cold;
     sum->refined += s->refined;
+    sum->layered += s->layered;
     sum->compressions += s->compressions;
     sum->reopens += s->reopens;
+    sum->merges += s->merges;
     sum->nonfinite += s->nonfinite;
     sum->bytes_f16 += s->bytes_f16;
     sum->bytes_cold += s->bytes_cold;
@@ -241,6 +245,7 @@ void metrics_collect(metrics_counts *counts)
     for (int kind = 0; kind < 2; kind++) {
         counts->kinds[kind].stats.compressions += gone_compressions[kind];
         counts->kinds[kind].stats.reopens += gone_reopens[kind];
+        counts->kinds[kind].stats.merges += gone_merges[kind];
         counts->kinds[kind].stats.nonfinite += gone_nonfinite[kind];
         counts->kinds[kind].rows_read = value(&rows_read[kind]);
         counts->kinds[kind].rows_written = value(&rows_written[kind]);

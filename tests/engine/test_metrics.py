@@ -117,7 +117,7 @@ def counts(target, name):
     host.waits("written")
     source.until(f"{name}: rows and tiles", lambda m: m.at("cells_used", "0") == 640 and tiles(m, "hot") == (4, 4) and
                  tiles(m, "cold") == (16, 16) and tiles(m, "empty") == (44, 44) and
-                 each_by_kind(m, "refined_tiles", 16, 16) and
+                 each_by_kind(m, "refined_tiles", 16, 16) and each_by_kind(m, "layered_tiles", 0, 0) and
                  each_by_kind(m, "compressions_total", 16, 16) and each_by_kind(m, "reopenings_total", 0, 0) and
                  each_by_kind(m, "state_rows_written_total", 1280, 1280) and m.at("encoding_seconds_total") > 0)
     check(f"{name}: nothing else", source.last.total("tokens_written_total") == 0 and
@@ -137,7 +137,8 @@ def counts(target, name):
     host.waits("second only")
     source.until(f"{name}: one goes, what it did stays", lambda m: ("tada_cells", ("0",)) not in m and
                  m.at("cells", "1") == 6000 and each_by_kind(m, "planes", 2, 2) and
-                 each_by_kind(m, "compressions_total", 18, 18) and each_by_kind(m, "reopenings_total", 2, 2))
+                 each_by_kind(m, "compressions_total", 18, 18) and each_by_kind(m, "reopenings_total", 2, 2) and
+                 each_by_kind(m, "merges_total", 0, 0))
     host.go_on()
     host.waits("first again")
     source.until(f"{name}: the next gets the free number", lambda m: m.at("cells_used", "0") == 0 and
