@@ -365,6 +365,9 @@ void cache_model_settle(cache_model *m, int n_threads)
         tada_plane_unsettled(m->plane)) {
         fuzz_fail("%s: the plane does not settle", m->text);
     }
+    tada_plane_stats stats;
+    tada_plane_get_stats(m->plane, &stats);
+    m->any_layered = m->any_layered || stats.layered > 0;
     for (int64_t i = 0; i < m->shape.n_streams && m->compressed; i++) {
         settle_stream(m, i);
     }

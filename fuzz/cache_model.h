@@ -18,7 +18,8 @@ typedef struct cache_model {
     uint8_t *moved;                 /* [n_tiles]: whether its codes have been shifted, so that its rows do not
                                        encode to themselves */
     uint8_t *layered;               /* [n_tiles]: whether rows were written beside its codes */
-    bool any_layered;               /* a tile has been: which ones are refined is then not foretold */
+    bool any_layered; /* a tile has been, or has rows of quite another size in a layer of their own:
+                         which ones are refined is then not foretold */
     uint64_t *stamps;
     uint64_t clock;
     int64_t n_marks;   /* ever made: beyond a number the plane makes no more */

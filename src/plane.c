@@ -12,7 +12,7 @@
 
 enum {
     CELLS = TADA_TILE_CELLS,
-    LAYERED_PART = 4 /* of the tiles of a stream may have more than one layer */
+    LAYERED_PART = 2 /* of the tiles of a stream may have more than one layer: more would find no slots */
 };
 
 /* Where the parts of a plane lie in its memory. */

@@ -104,6 +104,9 @@ int tada_layers_count(const tada_plane *plane, int64_t tile);
 /* Gives a tile another layer, with a slot for its codes, of which one is free. NULL: a tile that has a layer
  * cannot have one more. */
 tada_layer *tada_layers_add(tada_plane *plane, int64_t tile);
+/* Of the given cells of a hot tile, those that would spoil the scales of the others, which they share: rows
+ * that are several times as large. 0: there are none, or rows have scales of their own. */
+uint64_t tada_layers_apart(const tada_plane *plane, int64_t tile, uint64_t cells);
 /* The row of a cell is no longer what codes give. */
 void tada_layers_forget(tada_plane *plane, int64_t tile, int cell);
 /* Takes away what codes should not give (rows that are gone, sinks), and layers of which nothing is left. */

@@ -1,5 +1,15 @@
 /* Layers of tiles, and the slots that their codes and refinements have. */
-#include "plane.h"
+#include "half.h"
+#include "nonfinite.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum {
+    CELLS = TADA_TILE_CELLS,
+    APART =
+        3 /* times as large are rows that get a layer of their own: those of one text hardly differ by half */
+};
 
 /*
  * There is always a free slot. A stream of T tiles with H own hot tiles has S >= T - H slots. Settling, which
@@ -76,6 +86,46 @@ tada_layer *tada_layers_add(tada_plane *p, int64_t index)
     }
     layer->base = take_slot(p, stream, index % p->tiles_per_stream);
     return layer;
+}
+
+static int smaller_first(const void *a, const void *b)
+{
+    const float *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+uint64_t tada_layers_apart(const tada_plane *p, int64_t index, uint64_t cells)
+{
+    float sizes[CELLS], sorted[CELLS], limit = INFINITY, widest = APART;
+    int n = 0;
+    if (p->codec.recipe.axis != TADA_AXIS_CHANNEL) {
+        return 0;
+    }
+    for (uint64_t left = cells; left; left &= left - 1) {
+        int t = __builtin_ctzll(left);
+        int peak = tada_row_peak(p->tiles[index].hot + (size_t)t * (size_t)p->shape.width, p->shape.width);
+        if (peak >= TADA_HALF_INFINITY) {
+            /* What its values count as follows from the others in the tile. */
+            return 0;
+        }
+        sizes[t] = tada_half_to_float((uint16_t)peak);
+        if (sizes[t] > 0) {
+            sorted[n++] = sizes[t];
+        }
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, smaller_first);
+    for (int i = 1; i < n; i++) {
+        if (sorted[i] > widest * sorted[i - 1]) {
+            widest = sorted[i] / sorted[i - 1];
+            limit = sorted[i];
+        }
+    }
+    uint64_t large = 0;
+    for (uint64_t left = cells; left; left &= left - 1) {
+        int t = __builtin_ctzll(left);
+        large |= (uint64_t)(sizes[t] >= limit) << t;
+    }
+    return large;
 }
 
 void tada_layers_forget(tada_plane *p, int64_t index, int cell)

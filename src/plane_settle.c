@@ -22,8 +22,10 @@ typedef struct moving {
     tada_counted before;
     uint64_t cells;    /* that are encoded: those that no layer has, or more */
     tada_layer *layer; /* that they become; NULL: there are none */
-    bool adds, merges; /* a layer; all of the tile to one */
-    bool refined;
+    uint64_t large;    /* of a tile without codes, cells that become a layer of their own */
+    tada_layer *other; /* that one */
+    bool adds;         /* a layer */
+    int n_fines;       /* refinements that these layers get */
 } moving;
 
 /* A tile of a stream by its last write, and which of those that move it is; -1: none. */
@@ -95,6 +97,8 @@ static void choose_cells(moving *m)
         last = l;
     }
     m->adds = n == 0 || (m->cells && n < TADA_LAYERS);
+    m->large = n == 0 ? tada_layers_apart(p, m->index, m->cells) : 0;
+    m->cells &= ~m->large;
     if (m->cells && !m->adds) {
         m->layer = last;
         m->cells |= last->cells;
@@ -111,7 +115,7 @@ static void merge_job(moving *m)
     m->cells = tada_plane_coded(p, m->index);
     m->adds = p->tiles[m->index].codes.base < 0;
     m->layer = m->adds ? NULL : &p->tiles[m->index].codes;
-    m->merges = true;
+    m->large = 0;
     tada_count(&p->merges, 1);
 }
 
@@ -136,7 +140,7 @@ static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t
         n += tada_layers_count(p, i);
     }
     for (int64_t j = first_job; j < s->n_jobs; j++) {
-        n += s->jobs[j].adds;
+        n += s->jobs[j].adds + (s->jobs[j].large != 0);
     }
     return n;
 }
@@ -153,7 +157,7 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
     }
     for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
         int64_t job = s->job_at[i - first];
-        int most = tada_layers_count(p, i) + (job >= 0 && s->jobs[job].adds);
+        int most = tada_layers_count(p, i) + (job >= 0 ? s->jobs[job].adds + (s->jobs[job].large != 0) : 0);
         if (most > 1 || (most > 0 && p->tiles[i].hot && job < 0)) {
             s->ranks[n++] = ranked_of(p, i, job);
         }
@@ -163,7 +167,7 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
         int64_t index = s->ranks[i].index, job = s->ranks[i].job;
         int layers = tada_layers_count(p, index);
         if (job >= 0) {
-            wanted -= layers + s->jobs[job].adds - 1;
+            wanted -= layers + s->jobs[job].adds + (s->jobs[job].large != 0) - 1;
             merge_job(&s->jobs[job]);
         } else if (p->tiles[index].hot) {
             wanted -= layers;
@@ -176,16 +180,16 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
     return wanted;
 }
 
-/* Whether codes that a tile gets now may have a refinement that they do not have yet. */
-static bool wants_fine(const moving *m)
+/* How many refinements codes that a tile gets now may have that they do not have yet. */
+static int fines_wanted(const moving *m)
 {
-    return m->adds || (m->layer && m->layer->fine < 0);
+    return (m->adds || (m->layer && m->layer->fine < 0)) + (m->large != 0);
 }
 
 /* Slots that refinements of a tile have, or may get. */
 static int fines_of(const tada_settling *s, const tada_plane *p, const ranked *r)
 {
-    int n = r->job >= 0 && wants_fine(&s->jobs[r->job]);
+    int n = r->job >= 0 ? fines_wanted(&s->jobs[r->job]) : 0;
     for (const tada_layer *l = &p->tiles[r->index].codes; l; l = tada_layer_next(p, l)) {
         n += l->fine >= 0;
     }
@@ -198,8 +202,9 @@ static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
     tada_tile *tile = &p->tiles[r->index];
     tada_counted before = tada_tile_counted(p, tile);
     if (r->job >= 0) {
-        s->jobs[r->job].refined = n > 0;
-        n -= n > 0 && wants_fine(&s->jobs[r->job]);
+        int wanted = fines_wanted(&s->jobs[r->job]);
+        s->jobs[r->job].n_fines = n < wanted ? n : wanted;
+        n -= s->jobs[r->job].n_fines;
     }
     for (tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
         if (l->fine >= 0 && n-- <= 0) {
@@ -251,11 +256,19 @@ static void plan_stream(tada_settling *s, tada_plane *p, int64_t stream)
         if (m->adds && !(m->layer = tada_layers_add(p, m->index))) {
             merge_job(m);
         }
+        if (m->large && !(m->other = tada_layers_add(p, m->index))) {
+            m->cells |= m->large;
+            m->large = 0;
+        }
     }
     for (int64_t j = first_job; j < s->n_jobs; j++) {
         moving *m = &s->jobs[j];
-        if (m->refined && m->layer && m->layer->fine < 0) {
+        if (m->n_fines > 0 && m->layer && m->layer->fine < 0) {
             tada_layer_take_fine(p, m->index, m->layer);
+            m->n_fines--;
+        }
+        if (m->n_fines > 0 && m->other) {
+            tada_layer_take_fine(p, m->index, m->other);
         }
     }
     p->frozen = true;
@@ -372,6 +385,9 @@ void tada_settling_work(tada_settling *s, void *scratch)
     for (int64_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->n_jobs;) {
         const moving *m = &s->jobs[i];
         tada_plane_encode(m->plane, m->index, m->layer, m->cells, scratch);
+        if (m->other) {
+            tada_plane_encode(m->plane, m->index, m->other, m->large, scratch);
+        }
     }
 }
 

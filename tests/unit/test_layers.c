@@ -1,0 +1,177 @@
+/* Rows that are written beside codes become a layer of their own, and the others keep theirs. */
+#include "support.h"
+
+enum { WIDTH = 128, HEAD = 64, TILES = 16, CELLS = TILES * 64 };
+
+static const char *const specs[] = {"tada",
+                                    "tada:4/4:sinks=0",
+                                    "tada:compact:sinks=0",
+                                    "tada:4/3:window=0:refine=off",
+                                    "tada:k.rotate=hadamard",
+                                    "tada:4/4:window=0:k.centre=tokens:v.centre=tokens:sinks=0"};
+enum { N_SPECS = sizeof specs / sizeof *specs };
+
+static float x[CELLS * WIDTH];
+static uint16_t was[CELLS * WIDTH], is[CELLS * WIDTH];
+
+static tada_plane_stats stats_of(const test_plane *p)
+{
+    tada_plane_stats stats;
+    tada_plane_get_stats(p->plane, &stats);
+    return stats;
+}
+
+static void read_all(const test_plane *p, uint16_t *rows)
+{
+    assert_int_equal(tada_plane_read(p->plane, 0, CELLS, rows, threads_of(1), NULL), TADA_OK);
+}
+
+static void write_cells(const test_plane *p, tada_pool *pool, const float *rows, int64_t first, int64_t n)
+{
+    write_rows(p->plane, pool, rows + first * WIDTH, TADA_F32, WIDTH, first, n, 64);
+}
+
+/* All cells but [from, to) read as they did. */
+static void same_but(const char *spec, int64_t from, int64_t to)
+{
+    for (int64_t i = 0; i < CELLS; i++) {
+        if ((i < from || i >= to) && memcmp(was + i * WIDTH, is + i * WIDTH, WIDTH * 2) != 0) {
+            fail_msg("%s: cell %lld changes when [%lld, %lld) are written", spec, (long long)i,
+                     (long long)from, (long long)to);
+        }
+    }
+}
+
+/* The end of a tile is written anew, again and again, as with a prompt that is cached and answers that
+ * differ. */
+static void rows_stay(void **state)
+{
+    (void)state;
+    enum { TILE = 2 * 64, END = TILE + 64, OTHER = 4 * 64 };
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        int64_t lowest = END;
+        fill(x, CELLS, WIDTH, run % 2);
+        write_cells(&p, pool, x, 0, OTHER + 1);
+        read_all(&p, was);
+        for (int turn = 0; turn < 100; turn++) {
+            int64_t from = TILE + 1 + random_below(63);
+            lowest = from < lowest ? from : lowest;
+            fill(x + from * WIDTH, END - from, WIDTH, run % 2);
+            write_cells(&p, pool, x, from, END - from);
+            /* And the tile is left. */
+            write_cells(&p, pool, x, OTHER, 1);
+            read_all(&p, is);
+            same_but(specs[run / 2], lowest, END);
+            assert_int_equal(stats_of(&p).layered, 1);
+        }
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
+/* A tile that is opened, and of which nothing is written but what was there, has its codes afterwards. */
+static void nothing_new(void **state)
+{
+    (void)state;
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        fill(x, CELLS, WIDTH, 0);
+        write_cells(&p, pool, x, 0, 5 * 64);
+        read_all(&p, was);
+        int64_t compressions = stats_of(&p).compressions, cell = 64 + random_below(64);
+        write_rows(p.plane, pool, was + cell * WIDTH, TADA_F16, WIDTH, cell, 1, 1);
+        write_rows(p.plane, pool, was + 4 * 64 * WIDTH, TADA_F16, WIDTH, 4 * 64, 1, 1);
+        read_all(&p, is);
+        /* The tile that was hot has been encoded meanwhile. */
+        same_but(specs[run / 2], 4 * 64, CELLS);
+        /* What had been hot meanwhile may have been encoded. */
+        assert_in_range(stats_of(&p).compressions, compressions, compressions + 1);
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
+/* A full plane has no slot for layers: they are merged, which is counted, and no row goes astray. */
+static void full(void **state)
+{
+    (void)state;
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        fill(x, CELLS, WIDTH, 0);
+        write_cells(&p, pool, x, 0, CELLS);
+        for (int turn = 0; turn < 40; turn++) {
+            int64_t first = random_below(CELLS - 30), n = 1 + random_below(30);
+            fill(x + first * WIDTH, n, WIDTH, 0);
+            write_cells(&p, pool, x, first, n);
+            tada_plane_stats stats = stats_of(&p);
+            assert_int_equal(stats.written, CELLS);
+            assert_int_equal(stats.hot + stats.cold, TILES);
+        }
+        read_all(&p, is);
+        double squares = 0;
+        for (int64_t i = 0; i < (int64_t)CELLS * WIDTH; i++) {
+            double d = half_value(is[i]) - (double)x[i];
+            squares += d * d;
+        }
+        /* Of rows of variance 1, with 3 bits at least: what a step of a fifth of their range gives, twice. */
+        assert_true(sqrt(squares / (CELLS * WIDTH)) < 0.5);
+        assert_true(stats_of(&p).merges > 0);
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
+/* The error of the rows of odd cells, when those of even ones are `times` as large; there are slots for all.
+ */
+static double error_beside(const char *spec, float times)
+{
+    test_plane p = plane_of(spec, TADA_K, WIDTH, CELLS, 1, HEAD);
+    tada_pool *pool = tada_pool_create();
+    for (int64_t i = 0; i < CELLS; i += 2) {
+        for (int d = 0; d < WIDTH; d++) {
+            x[i * WIDTH + d] *= times;
+        }
+    }
+    write_cells(&p, pool, x, 0, 4 * 64);
+    read_all(&p, is);
+    double squares = 0;
+    for (int64_t i = 1; i < 3 * 64; i += 2) {
+        for (int d = 0; d < WIDTH; d++) {
+            double e = half_value(is[i * WIDTH + d]) - (double)x[i * WIDTH + d];
+            squares += e * e;
+        }
+    }
+    for (int64_t i = 0; i < CELLS; i += 2) {
+        for (int d = 0; d < WIDTH; d++) {
+            x[i * WIDTH + d] /= times;
+        }
+    }
+    plane_done(&p);
+    tada_pool_free(pool);
+    return sqrt(squares / (1.5 * 64 * WIDTH));
+}
+
+/* Rows of another sequence that are ten times as large spoil nothing. */
+static void neighbours(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        fill(x, CELLS, WIDTH, 0);
+        double quiet = error_beside(specs[i], 1), noisy = error_beside(specs[i], 10);
+        if (!(noisy <= 1.3 * quiet)) {
+            fail_msg("%s: error %g beside rows ten times as large, %g beside others", specs[i], noisy, quiet);
+        }
+    }
+}
+
+int main(void)
+{
+    random_init();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_stay), cmocka_unit_test(nothing_new),
+                                       cmocka_unit_test(full), cmocka_unit_test(neighbours)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
