@@ -109,12 +109,12 @@ sys.exit(status)
 END
 "$bin/../tests/make_model" even.gguf 8 0
 for options in "" "--method paper --trials 4 --budget 60"; do
-    python3 terminal.py "$bin/tada" calibrate -m even.gguf -f text --budget 40 -c 1024 --sample 512 -t 1 -o plan.gguf $options \
+    python3 terminal.py "$bin/tada" calibrate -m even.gguf -f text --budget 40 -c 1024 --sample 512 -t 1 -o plan.gguf --force $options \
         < /dev/null > out 2> err
     status=$?
     check "progress goes forward up to 100 % (${options:-usual})" test "$status" -eq 0
 done
-tada calibrate -m even.gguf -f text --budget 40 -c 1024 --sample 256 -t 1 -o plan.gguf
+tada calibrate -m even.gguf -f text --budget 40 -c 1024 --sample 256 -t 1 -o plan.gguf --force
 check "a calibration" test "$status" -eq 0
 check "... whose end names a row" python3 -c '
 import re

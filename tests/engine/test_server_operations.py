@@ -100,10 +100,13 @@ def rewinding(server):
 
 
 def drafts(server, least=1):
-    # What repeats itself is easily drafted.
-    timings = server.complete(tokens(40, 6) * 20, 120, 0)["timings"]
-    accepted, drafted = timings.get("draft_n_accepted", 0), timings.get("draft_n", 0)
-    check(f"{server.name}: of {drafted} drafted tokens {accepted} are accepted", least <= accepted < drafted, timings)
+    # What repeats itself is easily drafted; what a model without sense answers is not always such.
+    accepted = drafted = 0
+    for salt in range(40, 45):
+        timings = server.complete(tokens(salt, 6) * 20, 120, 0)["timings"]
+        accepted += timings.get("draft_n_accepted", 0)
+        drafted += timings.get("draft_n", 0)
+    check(f"{server.name}: of {drafted} drafted tokens {accepted} are accepted", least <= accepted < drafted)
 
 
 def adapters(server):
