@@ -1,9 +1,10 @@
 /*
- * What a cache loses by the ways in which its state came about: the same text again and again after rewinds, regenerations,
- * swaps, restores and context shifts, against the stock f16 cache that went the same ways. For measuring; test_states is
- * the test.  states LIB_DIR PLUGIN SPEC MODEL TEXT PART [TOKENS [CELLS [TURNS [UBATCH]]]]
- *   PART: requests  the same request at temperature 0 on a cached prefix of TOKENS: are the logits those of the last time?
- *         rewinds, regenerations, swaps, moves, shifts: mean KL divergence to f16 after each turn
+ * What a cache loses by the ways in which its state came about: the same text again and again after rewinds,
+ * regenerations, swaps, restores and context shifts, against the stock f16 cache that went the same ways. For
+ * measuring; test_states is the test.  states LIB_DIR PLUGIN SPEC MODEL TEXT PART [TOKENS [CELLS [TURNS
+ * [UBATCH]]]] PART: requests  the same request at temperature 0 on a cached prefix of TOKENS: are the logits
+ * those of the last time? rewinds, regenerations, swaps, moves, shifts: mean KL divergence to f16 after each
+ * turn
  */
 #include "checks.h"
 #include "plugin_functions.h"
@@ -37,7 +38,8 @@ static bool make_side(struct llama_model *model, const char *spec, int n_seq, si
     return s->c != NULL;
 }
 
-/* Tokens [from, from + n) of the text at positions from `pos` on; logits of all of them or of the last one. */
+/* Tokens [from, from + n) of the text at positions from `pos` on; logits of all of them or of the last one.
+ */
 static void feed(const side *s, int seq, int from, int pos, int n, bool all)
 {
     for (int done = 0; done < n; done += n_ubatch) {
@@ -224,7 +226,8 @@ static bool load_text(const struct llama_vocab *vocab, const char *path)
 int main(int argc, char **argv)
 {
     if (argc < 7) {
-        fprintf(stderr, "usage: states LIB_DIR PLUGIN SPEC MODEL TEXT PART [TOKENS [CELLS [TURNS [UBATCH]]]]\n");
+        fprintf(stderr,
+                "usage: states LIB_DIR PLUGIN SPEC MODEL TEXT PART [TOKENS [CELLS [TURNS [UBATCH]]]]\n");
         return 2;
     }
     int n = argc > 7 ? atoi(argv[7]) : 700, turns = argc > 9 ? atoi(argv[9]) : 10;
@@ -234,8 +237,8 @@ int main(int argc, char **argv)
         return 1;
     }
     struct llama_model *model = llama_model_load_from_file(argv[4], llama_model_default_params());
-    if (!model || !load_text(llama_model_get_vocab(model), argv[5]) || !make_side(model, "f16", 2, &sides[0]) ||
-        !make_side(model, argv[3], 2, &sides[1])) {
+    if (!model || !load_text(llama_model_get_vocab(model), argv[5]) ||
+        !make_side(model, "f16", 2, &sides[0]) || !make_side(model, argv[3], 2, &sides[1])) {
         fprintf(stderr, "states: model or text cannot be loaded\n");
         return 1;
     }

@@ -306,7 +306,8 @@ static void test_stopped(void **state)
             tada_session_pack_file(path_of("stock"), path_of("new"), false, &watch, NULL, &error), TADA_OK);
         n = left;
         assert_int_not_equal(
-            tada_session_unpack_file(path_of("packed"), path_of("new"), false, &watch, NULL, &error), TADA_OK);
+            tada_session_unpack_file(path_of("packed"), path_of("new"), false, &watch, NULL, &error),
+            TADA_OK);
         assert_int_equal(access(path_of("new"), F_OK), -1);
     }
     free(b.data);

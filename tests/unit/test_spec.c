@@ -281,10 +281,10 @@ static void plans(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts),       cmocka_unit_test(refuses),         cmocka_unit_test(numbers),
-        cmocka_unit_test(other_locales), cmocka_unit_test(one_plane),       cmocka_unit_test(given_once),
-        cmocka_unit_test(defaults),      cmocka_unit_test(adaptive_widths), cmocka_unit_test(names),
-        cmocka_unit_test(plans)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(accepts),   cmocka_unit_test(refuses),
+                                       cmocka_unit_test(numbers),   cmocka_unit_test(other_locales),
+                                       cmocka_unit_test(one_plane), cmocka_unit_test(given_once),
+                                       cmocka_unit_test(defaults),  cmocka_unit_test(adaptive_widths),
+                                       cmocka_unit_test(names),     cmocka_unit_test(plans)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
