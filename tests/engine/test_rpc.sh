@@ -222,7 +222,7 @@ stop
 
 # Memory: the peak of each server, with a cache that is full.
 "$bin/../tests/make_model" wide.gguf 32 0
-cells=4096
+cells=8192
 fill() {
     timeout "$patience" env -u GGML_BACKEND_PATH "$tools/llama-bench" -m wide.gguf -r 1 --no-warmup -fa 1 -t 1 -p "$cells" -n 0 -b 128 -ub 128 -ngl 99 \
         --rpc "$(both)" > out 2> err
