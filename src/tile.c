@@ -146,11 +146,11 @@ static void unpack_spans(const tada_head *h, int dim, uint8_t *codes)
                 continue;
             }
             tada_fine fine = h->fine;
-            fine.low += fine.low ? span * fine_low * CELLS : 0;
-            fine.high += fine.high ? span * CELLS : 0;
+            fine.low = fine.low ? fine.low + span * fine_low * CELLS : NULL;
+            fine.high = fine.high ? fine.high + span * CELLS : NULL;
             tada_kernels_get()->unpack(&one, &fine, codes + span * TADA_SPAN * CELLS);
             section->low += low * CELLS;
-            section->high += section->high ? high * CELLS : 0;
+            section->high = section->high ? section->high + high * CELLS : NULL;
         }
     }
 }

@@ -15,6 +15,12 @@ const char *__asan_default_options(void)
     return "allocator_may_return_null=1:max_allocation_size_mb=2000";
 }
 
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return __asan_default_options();
+}
+
 /* ---- what is tried now, told when it ends in a signal ---- */
 
 static char now[200];
