@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Bits of an infinity in f16; a NaN has more. */
+enum { TADA_HALF_INFINITY = 0x7c00 };
+
 static inline float tada_half_to_float(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
@@ -71,6 +74,14 @@ static inline uint16_t tada_half_finite(float value)
 {
     uint16_t half = tada_half_from_float(value);
     return (uint16_t)(half - ((half & 0x7fff) == 0x7c00));
+}
+
+/* Rows that nearly fill the range of f16 must not come back as infinities: those become 65504. */
+static inline void tada_half_saturate(uint16_t *row, int n)
+{
+    for (int i = 0; i < n; i++) {
+        row[i] = (uint16_t)(row[i] - ((row[i] & 0x7fff) == TADA_HALF_INFINITY));
+    }
 }
 
 #endif

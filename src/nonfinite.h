@@ -3,10 +3,8 @@
 #ifndef TADA_NONFINITE_H
 #define TADA_NONFINITE_H
 
+#include "half.h"
 #include "plane.h"
-
-/* Bits of an infinity in f16; a NaN has more. */
-enum { TADA_HALF_INFINITY = 0x7c00 };
 
 /* The largest magnitude of a row, as bits: 0 of zeros, TADA_HALF_INFINITY or more when not all is finite. */
 static inline int tada_row_peak(const uint16_t *row, int n)

@@ -3,6 +3,7 @@
  * . k, so attention turns queries instead. Rows in f16 are turned where they are, and so are, decoded and
  * encoded again, those of tiles that cannot remember.
  */
+#include "half.h"
 #include "lent.h"
 #include "nonfinite.h"
 #include "rope.h"
@@ -183,14 +184,6 @@ enum tada_status tada_plane_shift(tada_plane *p, const tada_rope *rope, const in
     return status;
 }
 
-/* What codes stand for is finite, so their rows are. */
-static void saturate(uint16_t *row, int n)
-{
-    for (int i = 0; i < n; i++) {
-        row[i] = (uint16_t)(row[i] - ((row[i] & 0x7fff) == TADA_HALF_INFINITY));
-    }
-}
-
 void tada_plane_turn(const tada_plane *p, const tada_layer *layer, uint16_t *rows)
 {
     float turn[TADA_ROPE_DIMS];
@@ -201,6 +194,6 @@ void tada_plane_turn(const tada_plane *p, const tada_layer *layer, uint16_t *row
     for (uint64_t left = layer->cells; left; left &= left - 1) {
         uint16_t *row = rows + (size_t)__builtin_ctzll(left) * (size_t)p->shape.width;
         tada_rope_turn_row(p->rope, turn, row);
-        saturate(row, p->shape.width);
+        tada_half_saturate(row, p->shape.width);
     }
 }

@@ -198,14 +198,6 @@ void tada_tile_decode_head(const tada_codec *c, const tada_cold *cold, uint64_t 
     }
 }
 
-/* Rows that nearly fill the range of f16 must not come back as infinities: those become 65504. */
-static void saturate(uint16_t *row, int n)
-{
-    for (int i = 0; i < n; i++) {
-        row[i] = (uint16_t)(row[i] - ((row[i] & 0x7fff) == 0x7c00));
-    }
-}
-
 void tada_tile_decode_unit(const tada_codec *c, const tada_cold *cold, uint64_t mask, int unit,
                            uint16_t *rows, float *scratch)
 {
@@ -226,7 +218,7 @@ void tada_tile_decode_unit(const tada_codec *c, const tada_cold *cold, uint64_t 
             }
             uint16_t *to = rows + t * (size_t)l->width + (size_t)h * dim;
             k->half_from_float(row, to, dim);
-            saturate(to, dim);
+            tada_half_saturate(to, dim);
         }
     }
 }
