@@ -1,6 +1,6 @@
 #include "whole.h"
 
-#include "recipe.h"
+#include "codec/recipe.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* Any rows through a cold tile: nothing crashes, all kernel sets give the same bits, finite rows stay finite,
  * and what a tile decodes to, with its refinement and without, encodes to it again. */
 #include "fuzz.h"
-#include "half.h"
-#include "tile.h"
+#include "common/half.h"
+#include "codec/tile.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -53,8 +53,8 @@ tidy() {
     # The code of the kernels is read with the scalar set.
     python3 -c 'import json, sys
 print(*sorted({entry["file"] for entry in json.load(open(sys.argv[1]))}), sep="\n")' "$work/compile_commands.json" |
-        grep '\.c$' | grep -v '/kernels_[^/]*$' > "$work/files"
-    echo src/kernels/kernels_scalar.c >> "$work/files"
+        grep '\.c$' | grep -v '/kernels/set_[^/]*$' > "$work/files"
+    echo src/kernels/set_scalar.c >> "$work/files"
     xargs -P "$(nproc)" -n 4 clang-tidy -p "$work" --quiet < "$work/files" 2> "$work/err" || status=1
     grep -v 'warnings\? \|^Suppressed\|^Use -header-filter' "$work/err"
     rm -rf "$work"

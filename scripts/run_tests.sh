@@ -136,7 +136,7 @@ tier() {
 tiers() {
     local set
     for set in scalar avx2 avxvnni avx512 avx512vnni neon neondot neoni8mm; do
-        grep -q "^KERNELS($set," src/kernels.def || continue
+        grep -q "^KERNELS($set," src/kernels/kernels.def || continue
         TADA_KERNELS=$set row "kernel set $set" tier "$set"
     done
 }

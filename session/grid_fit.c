@@ -1,7 +1,7 @@
 /* Rows on grids: finding the integers behind them. */
 #include "grid_work.h"
 
-#include "half.h"
+#include "common/half.h"
 
 #include <math.h>
 #include <string.h>

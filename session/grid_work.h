@@ -3,7 +3,7 @@
 #define TADA_SESSION_GRID_WORK_H
 
 #include "grid.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 enum { TADA_GRID_CODE_BITS = 8 };
 

@@ -2,7 +2,7 @@
 #ifndef TADA_GOLDEN_H
 #define TADA_GOLDEN_H
 
-#include "tile.h"
+#include "codec/tile.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 #ifndef TADA_GOLDEN_ROWS_H
 #define TADA_GOLDEN_ROWS_H
 
-#include "tile.h"
+#include "codec/tile.h"
 
 static uint64_t state;
 

@@ -4,7 +4,7 @@
  * takes them beyond the range of f16. The codes do not depend on whether the refinement is asked for.
  */
 #include "golden.h"
-#include "half.h"
+#include "common/half.h"
 #include "rows.h"
 
 #include <stdio.h>

@@ -345,7 +345,7 @@ static int write_all(const char *dir)
 
 static const char *const sets[] = {
 #define KERNELS(name, symbol, check) #name,
-#include "kernels.def"
+#include "kernels/kernels.def"
 #undef KERNELS
 };
 

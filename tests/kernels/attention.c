@@ -5,7 +5,7 @@
  * subject of unit/test_attention.c.
  */
 #include "numbers.h"
-#include "plane.h"
+#include "plane/plane.h"
 #include "sets.h"
 #include "tests.h"
 

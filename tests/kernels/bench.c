@@ -1,6 +1,6 @@
 #include "bench.h"
 
-#include "codes.h"
+#include "attention/codes.h"
 #include "numbers.h"
 #include "refined.h"
 

@@ -3,7 +3,7 @@
 #include "numbers.h"
 #include "sets.h"
 #include "tests.h"
-#include "widths.h"
+#include "codec/widths.h"
 
 static const int widths[] = {2, 3, 4, 5, 6, 8};
 enum { N_WIDTHS = sizeof widths / sizeof widths[0], CELLS = TADA_TILE_CELLS };

@@ -1,11 +1,11 @@
 /* Tiles with refinement are read as doc/format.md says, by all ways and all sets. */
 #include "refined.h"
 
-#include "codes.h"
+#include "attention/codes.h"
 #include "numbers.h"
 #include "tests.h"
-#include "tile_places.h"
-#include "words.h"
+#include "codec/places.h"
+#include "attention/words.h"
 
 enum { CELLS = TADA_TILE_CELLS };
 

@@ -3,7 +3,7 @@
 #define TADA_TEST_REFINED_H
 
 #include "sets.h"
-#include "tile.h"
+#include "codec/tile.h"
 
 typedef struct refined {
     tada_codec codec;

@@ -4,7 +4,7 @@
 #include "numbers.h"
 #include "sets.h"
 #include "tests.h"
-#include "widths.h"
+#include "codec/widths.h"
 
 enum { CELLS = TADA_TILE_CELLS, SPAN = TADA_SPAN };
 

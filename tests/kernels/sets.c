@@ -3,7 +3,7 @@
 #include <signal.h>
 
 #define KERNELS(name, symbol, check) extern const tada_kernels symbol;
-#include "kernels.def"
+#include "kernels/kernels.def"
 #undef KERNELS
 
 uint64_t sets_seed;
@@ -15,7 +15,7 @@ int sets_list(kernel_set sets[MOST_SETS])
 {
     static const kernel_set all[] = {
 #define KERNELS(name, symbol, check) {#name, &symbol, false},
-#include "kernels.def"
+#include "kernels/kernels.def"
 #undef KERNELS
     };
     int n = (int)(sizeof all / sizeof all[0]);

@@ -2,7 +2,7 @@
 #ifndef TADA_TEST_SETS_H
 #define TADA_TEST_SETS_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include "support.h"
 
 typedef struct kernel_set {

@@ -1,0 +1,470 @@
+/* Encoding and decoding: elementwise, so that it is the same bit for bit on every set (-ffp-contract=off).
+ * Included by set.h. */
+
+/* ---- quantisation with a scale of 5-2 bits and an integer zero point of 9 bits ---- */
+
+enum { SCALES = 128, ZERO_MIN = -256, ZERO_MAX = 255 };
+
+/* scale(i) = (4 + i % 4) * 2^(i / 4 - 18): from 2^-16 to 57344, enough for the range of f16 at 2 bits. */
+static inline float scale_value(int index)
+{
+    uint32_t bits = (uint32_t)(index + (111 << 2)) << 21;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* The smallest index whose scale is at least y. */
+static inline int scale_index(float y)
+{
+    uint32_t bits;
+    if (!(y > 0)) {
+        return 0;
+    }
+    memcpy(&bits, &y, sizeof bits);
+    int index = (int)(bits >> 21) - (111 << 2) + ((bits & 0x1fffffu) != 0);
+    return index < 0 ? 0 : index > SCALES - 1 ? SCALES - 1 : index;
+}
+
+/* The same for several at once. */
+ALWAYS_INLINE lanes lane_scales(flags index)
+{
+    return (lanes)((index + (111 << 2)) << 21);
+}
+
+ALWAYS_INLINE flags lane_indices(lanes y)
+{
+    flags bits = (flags)y;
+    flags index = (bits >> 21) - (111 << 2) - (flags)((bits & 0x1fffff) != 0);
+    index &= (flags)(y > 0) & (flags)(index > 0);
+    return flags_pick((flags)(index < SCALES), index, (flags){0} + (SCALES - 1));
+}
+
+/* PART lanes of a block. */
+typedef struct quantiser {
+    const float *x;
+    size_t stride;
+    int n, bits, fine_bits;
+    float levels, part; /* part: of a step that a step of the refinement is */
+    lanes low, high, noise;
+} quantiser;
+
+/* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
+ALWAYS_INLINE lanes tolerance_of(const quantiser *q)
+{
+    lanes size = HIGHER(lanes_abs(q->low), lanes_abs(q->high));
+    return 0x1.02p-11f * size + 0x1p-25f + q->noise;
+}
+
+ALWAYS_INLINE flags zero_group(const quantiser *q)
+{
+    return (flags)(HIGHER(lanes_abs(q->low), lanes_abs(q->high)) <= tolerance_of(q));
+}
+
+/* As lanes_round, to multiples of `part`, a power of two. */
+ALWAYS_INLINE lanes lanes_round_to(lanes x, float part)
+{
+    return (x + part * round_magic) - part * round_magic;
+}
+
+/* Of `fits`, the lanes whose values, in steps of the scale and `shift` beside them, are no further than the
+ * limit from multiples of `part`. */
+ALWAYS_INLINE flags values_fit(const quantiser *q, flags fits, float inverse, float shift, float part,
+                               lanes limit)
+{
+    enum { FEW = 4 };
+    for (int i = 0; i < q->n && ANY(fits);) {
+        /* Nearly all scales are out after a few values. Compared as integers, what is not a number is larger
+         * than any distance. */
+        flags worst = {0};
+        for (int end = i + FEW < q->n ? i + FEW : q->n; i < end; i++) {
+            lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - shift;
+            worst = FLAGS_HIGHER(worst, (flags)lanes_abs(v - lanes_round_to(v, part)));
+        }
+        fits &= (flags)(worst <= (flags)limit);
+    }
+    return fits;
+}
+
+/*
+ * The largest scale, from `top` down, on whose multiples all values of a lane lie, within what rounding may
+ * have done to them; -1 where there is none. Values that were decoded from codes are found again here, which
+ * is why encoding them gives the same codes.
+ */
+static flags lattice(const quantiser *q, int top)
+{
+    lanes tolerance = tolerance_of(q);
+    /* Half of the least scale that the search takes, see there. */
+    flags first = lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f * q->noise));
+    /* Groups of zeros have a scale of their own. */
+    flags found = flags_pick(zero_group(q), (flags){0}, (flags){0} - 1);
+    for (int index = top; ANY((flags)(found < 0) & (flags)(first <= index)); index--) {
+        float inverse = 1.0f / scale_value(index);
+        lanes least = lanes_round(q->low * inverse), most = lanes_round(q->high * inverse);
+        lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f));
+        flags fits = (flags)(found < 0) & (flags)(first <= index) & (flags)(most - least <= q->levels) &
+                     (flags)(least >= (float)ZERO_MIN) & (flags)(least <= (float)ZERO_MAX);
+        fits = values_fit(q, fits, inverse, 0, 1, limit);
+        found = flags_pick(fits, (flags){0} + index, found);
+    }
+    return found;
+}
+
+/* What the search takes at least: finer steps would not survive the rounding of the decoded row to f16. */
+ALWAYS_INLINE lanes least_scale(const quantiser *q)
+{
+    return HIGHER(HIGHER(q->high / (float)ZERO_MAX, q->low / (float)ZERO_MIN), 3 * q->noise);
+}
+
+/* Codes of values v in steps, which are nearest: `refined` lanes hold refined codes, whose refinement is from
+ * a half below its code to less than a half above it. */
+ALWAYS_INLINE lanes nearest_codes(const quantiser *q, lanes v, flags refined)
+{
+    return lanes_round(lanes_pick(refined, lanes_round_to(v, q->part) + 0.5f * q->part, v));
+}
+
+/* Scales of the search are at most so many above that of the range of values that it made. */
+enum { SLACK = 2 };
+
+ALWAYS_INLINE int largest_of(flags index)
+{
+    int most = index[0];
+    for (int l = 1; l < PART; l++) {
+        most = index[l] > most ? index[l] : most;
+    }
+    return most;
+}
+
+/* As `lattice`, for refined codes of the lanes in `open`: of the scales that the search may have taken, as
+ * few values lie on the parts of much larger ones, too. */
+static flags fine_lattice(const quantiser *q, flags open)
+{
+    lanes tolerance = tolerance_of(q), range = q->high - q->low;
+    float reach = q->levels + 1 - q->part;
+    flags first = lane_indices(HIGHER((range - 2 * tolerance) / reach, 1.5f * q->noise));
+    flags last = lane_indices(HIGHER(range / q->levels, least_scale(q))) + SLACK;
+    flags found = (flags){0} - 1;
+    last = flags_pick((flags)(last < SCALES), last, (flags){0} + (SCALES - 1));
+    for (int index = largest_of(last); ANY(open & (flags)(first <= index)); index--) {
+        float inverse = 1.0f / scale_value(index);
+        lanes least = nearest_codes(q, q->low * inverse, open),
+              most = nearest_codes(q, q->high * inverse, open);
+        flags fits = open & (flags)(first <= index) & (flags)(index <= last) &
+                     (flags)(most - least <= q->levels) & (flags)(least >= (float)ZERO_MIN) &
+                     (flags)(least <= (float)ZERO_MAX);
+        fits =
+            values_fit(q, fits, inverse, 0, q->part, LOWER(tolerance * inverse, lanes_all(0.2f * q->part)));
+        found = flags_pick(fits, (flags){0} + index, found);
+        open &= ~fits;
+    }
+    return found;
+}
+
+/* Steps down from the range that the search for the least error takes, by bits; with a refinement, whose
+ * errors of what is cut off count, fewer do. */
+static const int search_depth[2][9] = {{0, 0, 6, 4, 3, 2, 1, 1, 1}, {0, 0, 3, 2, 2, 1, 1, 1, 1}};
+
+/* How much more an error counts that is left when codes are refined: limits of the codes that cut values off
+ * cost little without the refinement, which cannot reach those values then, and all of it with it. */
+static const float fine_weight = 64;
+
+/* Adds the errors, in steps of the scale, that one value has with three ranges of codes. v: the value in
+ * steps. fine: also those of refined codes. */
+ALWAYS_INLINE void add_errors(lanes v, const lanes low[3], float levels, float part, bool fine,
+                              lanes error[3], lanes fine_error[3])
+{
+    lanes nearest = lanes_round(v), refined = lanes_round_to(v, part);
+    UNROLL
+    for (int s = 0; s < 3; s++) {
+        lanes d = v - LOWER(HIGHER(nearest, low[s]), low[s] + levels);
+        error[s] += d * d;
+        if (fine) {
+            lanes e = v - LOWER(HIGHER(refined, low[s] - 0.5f), low[s] + (levels + 0.5f - part));
+            fine_error[s] += e * e;
+        }
+    }
+}
+
+/* Sums of the errors of a scale with three zero points, those of refined codes by their weight; it may end
+ * early when none is less than the best. */
+ALWAYS_INLINE void sum_errors(const quantiser *q, lanes scale, const lanes zero[3], bool fine, lanes best,
+                              lanes sum[3])
+{
+    lanes inverse = 1.0f / scale, error[3] = {{0}, {0}, {0}}, fine_error[3] = {{0}, {0}, {0}};
+    for (int i = 0; i < q->n;) {
+        for (int end = i + 16 < q->n ? i + 16 : q->n; i < end; i++) {
+            lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+            add_errors(v, zero, q->levels, q->part, fine, error, fine_error);
+        }
+        /* Errors only grow. */
+        flags better = {0};
+        UNROLL
+        for (int s = 0; s < 3; s++) {
+            sum[s] = error[s] + fine_weight * fine_error[s];
+            sum[s] = sum[s] * scale * scale;
+            better |= (flags)(sum[s] < best);
+        }
+        if (!ANY(better)) {
+            return;
+        }
+    }
+}
+
+/* Scale index and zero point of each lane with the least error among those near the range of its values. */
+static void search_scales(const quantiser *q, enum tada_search search, flags *best_index, lanes *best_zero)
+{
+    flags first = lane_indices((q->high - q->low) / q->levels);
+    flags least = lane_indices(least_scale(q)), last = {0};
+    lanes best = lanes_all(INFINITY);
+    int steps = search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->fine_bits > 0][q->bits];
+    for (int step = 1; step >= -steps; step--) {
+        flags index = first + step;
+        index = flags_pick((flags)(index < least), least, index);
+        index = flags_pick((flags)(index < SCALES), index, (flags){0} + (SCALES - 1));
+        lanes scale = lane_scales(index), inverse = 1.0f / scale;
+        if (step == 1) {
+            /* For values that are not finite, whose errors are not less than anything. */
+            *best_index = index;
+            *best_zero = lanes_round(q->low / scale);
+        } else if (!ANY((flags)(index != last))) {
+            continue;
+        }
+        last = index;
+        /* Centred on the range, then one level to either side. */
+        lanes centre = lanes_round(0.5f * (q->low + q->high) * inverse - 0.5f * q->levels);
+        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f}, error[3] = {best, best, best};
+        for (int s = 0; s < 3; s++) {
+            /* This order leaves what is not a number as it is. */
+            zero[s] = LOWER(lanes_all(ZERO_MAX), HIGHER(lanes_all(ZERO_MIN), zero[s]));
+        }
+        if (q->fine_bits) {
+            sum_errors(q, scale, zero, true, best, error);
+        } else {
+            sum_errors(q, scale, zero, false, best, error);
+        }
+        for (int s = 0; s < 3; s++) {
+            flags better = (flags)(error[s] < best);
+            best = lanes_pick(better, error[s], best);
+            *best_index = flags_pick(better, index, *best_index);
+            *best_zero = lanes_pick(better, zero[s], *best_zero);
+        }
+    }
+}
+
+/* Writes the refinement of value i, v in steps, with the given code; `whole` lanes are exact without it. */
+ALWAYS_INLINE void put_fine(const tada_block *b, int part, const quantiser *q, int i, lanes v, lanes code,
+                            flags whole)
+{
+    float most = (float)((1 << q->fine_bits) - 1), middle = 0.5f / q->part;
+    lanes fine = (lanes_round_to(v, q->part) - code) / q->part + middle;
+    fine = LOWER(HIGHER(fine, lanes_all(0)), lanes_all(most));
+    lanes_store_bytes(lanes_pick(whole, lanes_all(middle), fine), b->fine + i * LANES + part);
+}
+
+static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
+{
+    flags index = lattice(q, top), whole = (flags)(index >= 0), lies = whole;
+    lanes zero = {0};
+    if (q->fine_bits && ANY(~lies)) {
+        index = flags_pick(lies, index, fine_lattice(q, ~lies));
+        lies = (flags)(index >= 0);
+    }
+    if (ANY(~lies)) {
+        flags searched = {0};
+        search_scales(q, b->search, &searched, &zero);
+        index = flags_pick(lies, index, searched);
+    }
+    flags refined = lies & ~whole, zeros = zero_group(q);
+    b->whole &= !ANY(~whole);
+    lanes inverse = 1.0f / lane_scales(index);
+    /* The zero point is the least multiple of the scale that occurs, so that it is found again in the decoded
+     * values. */
+    lanes least = lanes_all(INFINITY);
+    for (int i = 0; i < q->n; i++) {
+        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+        least = LOWER(nearest_codes(q, v, refined), least);
+    }
+    least = lanes_pick(lies | (flags)(least > zero), least, zero);
+    /* Values that are not finite end up anywhere; the zero point must not leave its field. */
+    least = LOWER(HIGHER(least, lanes_all(ZERO_MIN)), lanes_all(ZERO_MAX));
+    least = lanes_pick(zeros, lanes_all(0), least);
+    flags words = index << 9 | (__builtin_convertvector(least, flags) & 511);
+    for (int l = 0; l < PART; l++) {
+        b->meta[part + l] = (uint16_t)words[l];
+    }
+    /* From the zero point of the search on, or from the least value when that is higher. */
+    lanes end = lanes_pick(lies, lanes_all(q->levels), zero + q->levels - least);
+    /* Only values that are not finite get here with another limit than a code can hold. */
+    end = lanes_pick(zeros, lanes_all(0), HIGHER(LOWER(end, lanes_all(q->levels)), lanes_all(0)));
+    for (int i = 0; i < q->n; i++) {
+        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
+        lanes code = LOWER(HIGHER(nearest_codes(q, v, refined) - least, lanes_all(0)), end);
+        lanes_store_bytes(code, b->codes + i * LANES + part);
+        if (q->fine_bits) {
+            put_fine(b, part, q, i, v, code + least, whole);
+        }
+    }
+}
+
+/* See tada_block. */
+static void grid_tops(tada_block *b, int part, const quantiser *q, int top)
+{
+    flags index = lattice(q, top), lies = (flags)(index >= 0);
+    lanes inverse = lanes_pick(zero_group(q), lanes_all(0), 1.0f / lane_scales(index));
+    lanes most = lanes_round(q->high * inverse) - lanes_round(q->low * inverse);
+    flags tops = flags_pick(lies, __builtin_convertvector(lanes_pick(lies, most, lanes_all(0)), flags),
+                            (flags){0} + TADA_NO_GRID);
+    for (int l = 0; l < PART; l++) {
+        b->meta[part + l] = (uint16_t)tops[l];
+    }
+}
+
+#include "quantise_narrow.h"
+
+static void quantise(tada_block *b)
+{
+    enum { PARTS = LANES / PART };
+    quantiser parts[PARTS];
+    float top = 0;
+    b->whole = true;
+    if (b->n == 0) {
+        memset(b->meta, 0, sizeof b->meta);
+        return;
+    }
+    for (int p = 0; p < PARTS; p++) {
+        const float *x = b->x + p * PART;
+        lanes low = lanes_load(x), high = low;
+        for (int i = 1; i < b->n; i++) {
+            lanes v = lanes_load(x + (size_t)i * b->stride);
+            low = LOWER(v, low);
+            high = HIGHER(v, high);
+        }
+        parts[p] = (quantiser){x,
+                               b->stride,
+                               b->n,
+                               b->bits,
+                               b->fine_bits,
+                               (float)((1 << b->bits) - 1),
+                               1.0f / (float)(1 << b->fine_bits),
+                               low,
+                               high,
+                               lanes_load(b->noise + p * PART)};
+        for (int l = 0; l < PART; l++) {
+            float size = fmaxf(fabsf(low[l]), fabsf(high[l]));
+            top = size > top ? size : top;
+        }
+    }
+    for (int p = 0; p < PARTS && b->grid_only; p++) {
+        grid_tops(b, p * PART, &parts[p], scale_index(top));
+    }
+    if (b->grid_only) {
+        return;
+    }
+    for (int p = 0; p < PARTS && !b->narrow; p++) {
+        quantise_part(b, p * PART, &parts[p], scale_index(top));
+    }
+    for (int p = 0; p < PARTS && b->narrow; p++) {
+        /* Values beside the multiples may be half a scale. */
+        quantise_narrow(b, p * PART, &parts[p], scale_index(top / fminf(tada_zero_step(b->bits), 1)));
+    }
+}
+
+/* ---- values ---- */
+
+static void factors(const uint8_t *meta, int n, float *scale, float *offset)
+{
+    for (int i = 0; i < n; i++) {
+        uint16_t word;
+        memcpy(&word, meta + 2 * (size_t)i, sizeof word);
+        float s = scale_value(word >> 9);
+        scale[i] = s;
+        /* Exact: 3 bits times 9 bits, which are sign-extended. */
+        offset[i] = s * (float)(((word & 511) ^ 256) - 256);
+    }
+}
+
+/* 16 values from byte `byte` of 16 words. uniform: one scale for all; else one each. No fused multiply-add:
+ * decoded values are the same on every set. */
+ALWAYS_INLINE void decode16(const uint8_t *words, int byte, const float *scale, const float *offset,
+                            bool uniform, float *to)
+{
+#if defined(__AVX512F__)
+    __m512i w = _mm512_loadu_si512(words);
+    __m512 q = _mm512_cvtepi32_ps(
+        _mm512_and_si512(_mm512_srli_epi32(w, (unsigned)byte * 8), _mm512_set1_epi32(255)));
+    __m512 s = uniform ? _mm512_set1_ps(*scale) : _mm512_loadu_ps(scale);
+    __m512 o = uniform ? _mm512_set1_ps(*offset) : _mm512_loadu_ps(offset);
+    _mm512_storeu_ps(to, _mm512_add_ps(_mm512_mul_ps(q, s), o));
+#elif defined(__AVX2__)
+    for (int i = 0; i < 16; i += 8) {
+        __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(words + 4 * i));
+        __m256 q =
+            _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(w, byte * 8), _mm256_set1_epi32(255)));
+        __m256 s = uniform ? _mm256_set1_ps(*scale) : _mm256_loadu_ps(scale + i);
+        __m256 o = uniform ? _mm256_set1_ps(*offset) : _mm256_loadu_ps(offset + i);
+        _mm256_storeu_ps(to + i, _mm256_add_ps(_mm256_mul_ps(q, s), o));
+    }
+#elif defined(TADA_SET_NEON)
+    for (int i = 0; i < 16; i += 4) {
+        uint32x4_t w = vreinterpretq_u32_u8(vld1q_u8(words + 4 * i));
+        w = vandq_u32(vshlq_u32(w, vdupq_n_s32(-8 * byte)), vdupq_n_u32(255));
+        float32x4_t s = uniform ? vdupq_n_f32(*scale) : vld1q_f32(scale + i);
+        float32x4_t o = uniform ? vdupq_n_f32(*offset) : vld1q_f32(offset + i);
+        vst1q_f32(to + i, vaddq_f32(vmulq_f32(vcvtq_f32_u32(w), s), o));
+    }
+#else
+    for (int i = 0; i < 16; i++) {
+        to[i] = (float)words[4 * i + byte] * scale[uniform ? 0 : i] + offset[uniform ? 0 : i];
+    }
+#endif
+}
+
+static void decode_k(const uint8_t *codes, int dim, const tada_factors *f, float *out)
+{
+    for (int d = 0; d < dim; d += 4) {
+        for (int t = 0; t < CELLS; t += 16) {
+            const uint8_t *in = codes + ((size_t)(d / 4) * 4 + t / 16) * 64;
+            float *to = out + (size_t)d * CELLS + t;
+            if (f->axis == TADA_AXIS_CHANNEL) {
+                size_t at = (size_t)(t / f->group) * dim + d;
+                decode16(in, 0, f->scale + at, f->offset + at, true, to);
+                decode16(in, 1, f->scale + at + 1, f->offset + at + 1, true, to + CELLS);
+                decode16(in, 2, f->scale + at + 2, f->offset + at + 2, true, to + 2 * CELLS);
+                decode16(in, 3, f->scale + at + 3, f->offset + at + 3, true, to + 3 * CELLS);
+            } else {
+                /* A group is a multiple of 16 channels or the whole head, so 4 channels share one. */
+                const float *scale = f->scale + (size_t)(d / f->group) * CELLS + t;
+                const float *offset = f->offset + (size_t)(d / f->group) * CELLS + t;
+                decode16(in, 0, scale, offset, false, to);
+                decode16(in, 1, scale, offset, false, to + CELLS);
+                decode16(in, 2, scale, offset, false, to + 2 * CELLS);
+                decode16(in, 3, scale, offset, false, to + 3 * CELLS);
+            }
+        }
+    }
+}
+
+static void decode_v(const uint8_t *codes, int dim, const tada_factors *f, float *out)
+{
+    size_t row = (size_t)dim;
+    for (int t = 0; t < CELLS; t += 4) {
+        for (int d = 0; d < dim; d += 16) {
+            const uint8_t *in = codes + ((size_t)(t / 4) * (dim / 16) + d / 16) * 64;
+            float *to = out + (size_t)t * row + d;
+            if (f->axis == TADA_AXIS_TOKEN) {
+                size_t at = (size_t)(d / f->group) * CELLS + t;
+                decode16(in, 0, f->scale + at, f->offset + at, true, to);
+                decode16(in, 1, f->scale + at + 1, f->offset + at + 1, true, to + row);
+                decode16(in, 2, f->scale + at + 2, f->offset + at + 2, true, to + 2 * row);
+                decode16(in, 3, f->scale + at + 3, f->offset + at + 3, true, to + 3 * row);
+            } else {
+                const float *scale = f->scale + (size_t)(t / f->group) * dim + d;
+                const float *offset = f->offset + (size_t)(t / f->group) * dim + d;
+                decode16(in, 0, scale, offset, false, to);
+                decode16(in, 1, scale, offset, false, to + row);
+                decode16(in, 2, scale, offset, false, to + 2 * row);
+                decode16(in, 3, scale, offset, false, to + 3 * row);
+            }
+        }
+    }
+}

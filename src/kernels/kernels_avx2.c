@@ -1,3 +1,0 @@
-#define TADA_SET_NAME "avx2"
-#define TADA_SET_SYMBOL tada_kernels_avx2
-#include "kernels_template.h"

@@ -1,3 +1,0 @@
-#define TADA_SET_NAME "avx512vnni"
-#define TADA_SET_SYMBOL tada_kernels_avx512vnni
-#include "kernels_template.h"

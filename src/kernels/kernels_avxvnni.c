@@ -1,3 +1,0 @@
-#define TADA_SET_NAME "avxvnni"
-#define TADA_SET_SYMBOL tada_kernels_avxvnni
-#include "kernels_template.h"

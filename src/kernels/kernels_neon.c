@@ -1,4 +1,0 @@
-#define TADA_SET_NAME "neon"
-#define TADA_SET_SYMBOL tada_kernels_neon
-#define TADA_SET_NEON
-#include "kernels_template.h"

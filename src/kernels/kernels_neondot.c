@@ -1,4 +1,0 @@
-#define TADA_SET_NAME "neondot"
-#define TADA_SET_SYMBOL tada_kernels_neondot
-#define TADA_SET_NEON
-#include "kernels_template.h"

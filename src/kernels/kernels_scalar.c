@@ -1,3 +1,0 @@
-#define TADA_SET_NAME "scalar"
-#define TADA_SET_SYMBOL tada_kernels_scalar
-#include "kernels_template.h"

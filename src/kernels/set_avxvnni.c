@@ -1,0 +1,3 @@
+#define TADA_SET_NAME "avxvnni"
+#define TADA_SET_SYMBOL tada_kernels_avxvnni
+#include "set.h"

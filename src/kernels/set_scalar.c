@@ -1,0 +1,3 @@
+#define TADA_SET_NAME "scalar"
+#define TADA_SET_SYMBOL tada_kernels_scalar
+#include "set.h"

@@ -1,0 +1,169 @@
+/* Layers of tiles, and the slots that their codes and refinements have. */
+#include "common/half.h"
+#include "nonfinite.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum {
+    CELLS = TADA_TILE_CELLS,
+    APART =
+        3 /* times as large are rows that get a layer of their own: those of one text hardly differ by half */
+};
+
+/*
+ * There is always a free slot. A stream of T tiles with H own hot tiles has S >= T - H slots. Settling, which
+ * alone adds layers and refinements, first counts: the tiles that are cold then have a layer each at least,
+ * and these are no more than T - H; where others are too many, layers are merged and those of hot tiles given
+ * up; refinements get what is left. A copy of a stream, which was settled, goes to one that was emptied.
+ * Everything else only returns slots.
+ *
+ * Attention is fastest when tiles that follow each other in a context do so in memory. So codes take the slot
+ * of their tile's number if they can, and refinements the one that is half of all slots further: those that
+ * were there first are gone when codes get so far.
+ */
+static int32_t take_slot(tada_plane *p, int64_t stream, int64_t wanted)
+{
+    int64_t n = p->slots_per_stream, slot = wanted;
+    uint8_t *taken = p->taken + stream * n;
+    if (wanted < 0 || wanted >= n || taken[wanted]) {
+        for (slot = 0; taken[slot]; slot++) {
+        }
+    }
+    taken[slot] = 1;
+    return (int32_t)(stream * n + slot);
+}
+
+static void give_back(tada_plane *p, int32_t *slot)
+{
+    if (*slot >= 0) {
+        p->taken[*slot] = 0;
+        *slot = -1;
+    }
+}
+
+void tada_layer_take_fine(tada_plane *p, int64_t index, tada_layer *layer)
+{
+    int64_t n = p->slots_per_stream, wanted = (index % p->tiles_per_stream + n / 2) % n;
+    layer->fine = take_slot(p, index / p->tiles_per_stream, wanted);
+}
+
+void tada_layer_return_fine(tada_plane *p, tada_layer *layer)
+{
+    give_back(p, &layer->fine);
+}
+
+static void clear(tada_plane *p, tada_layer *layer)
+{
+    give_back(p, &layer->base);
+    give_back(p, &layer->fine);
+    *layer = tada_layer_unused;
+}
+
+int tada_layers_count(const tada_plane *p, int64_t index)
+{
+    int n = 0;
+    for (const tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
+        n += l->base >= 0;
+    }
+    return n;
+}
+
+tada_layer *tada_layers_add(tada_plane *p, int64_t index)
+{
+    int64_t stream = index / p->tiles_per_stream;
+    tada_layer *first = &p->tiles[index].codes, *layer = first;
+    if (first->base >= 0) {
+        int64_t at = stream * p->layers_per_stream, end = at + p->layers_per_stream;
+        while (at < end && p->layers[at].base >= 0) {
+            at++;
+        }
+        if (at == end || first->next >= 0) {
+            return NULL;
+        }
+        first->next = (int32_t)at;
+        layer = &p->layers[at];
+    }
+    layer->base = take_slot(p, stream, index % p->tiles_per_stream);
+    return layer;
+}
+
+static int smaller_first(const void *a, const void *b)
+{
+    const float *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+uint64_t tada_layers_apart(const tada_plane *p, int64_t index, uint64_t cells)
+{
+    float sizes[CELLS], sorted[CELLS], limit = INFINITY, widest = APART;
+    int n = 0;
+    if (p->codec.recipe.axis != TADA_AXIS_CHANNEL) {
+        return 0;
+    }
+    for (uint64_t left = cells; left; left &= left - 1) {
+        int t = __builtin_ctzll(left);
+        int peak = tada_row_peak(p->tiles[index].hot + (size_t)t * (size_t)p->shape.width, p->shape.width);
+        if (peak >= TADA_HALF_INFINITY) {
+            /* What its values count as follows from the others in the tile. */
+            return 0;
+        }
+        sizes[t] = tada_half_to_float((uint16_t)peak);
+        if (sizes[t] > 0) {
+            sorted[n++] = sizes[t];
+        }
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, smaller_first);
+    for (int i = 1; i < n; i++) {
+        if (sorted[i] > widest * sorted[i - 1]) {
+            widest = sorted[i] / sorted[i - 1];
+            limit = sorted[i];
+        }
+    }
+    uint64_t large = 0;
+    for (uint64_t left = cells; left; left &= left - 1) {
+        int t = __builtin_ctzll(left);
+        large |= (uint64_t)(sizes[t] >= limit) << t;
+    }
+    return large;
+}
+
+void tada_layers_forget(tada_plane *p, int64_t index, int cell)
+{
+    for (tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
+        l->cells &= ~((uint64_t)1 << cell);
+    }
+}
+
+void tada_layers_tidy(tada_plane *p, int64_t index)
+{
+    tada_layer *first = &p->tiles[index].codes, *second = tada_layer_next(p, first);
+    uint64_t coded = tada_plane_coded(p, index);
+    first->cells &= coded;
+    if (second && !(second->cells &= coded)) {
+        tada_layers_cut(p, index);
+        second = NULL;
+    }
+    if (!first->cells) {
+        clear(p, first);
+        if (second) {
+            *first = *second;
+            *second = tada_layer_unused;
+        }
+    }
+}
+
+void tada_layers_cut(tada_plane *p, int64_t index)
+{
+    tada_layer *first = &p->tiles[index].codes, *second = tada_layer_next(p, first);
+    if (second) {
+        first->next = -1;
+        clear(p, second);
+    }
+}
+
+void tada_layers_drop(tada_plane *p, int64_t index)
+{
+    tada_layers_cut(p, index);
+    clear(p, &p->tiles[index].codes);
+}

@@ -1,0 +1,106 @@
+#include "nonfinite.h"
+
+#include "common/half.h"
+#include "sinks.h"
+
+#include <math.h>
+
+enum { CELLS = TADA_TILE_CELLS };
+
+bool tada_rows_finite(const uint16_t *rows, uint64_t mask, int width)
+{
+    for (uint64_t left = mask; left; left &= left - 1) {
+        size_t t = (size_t)__builtin_ctzll(left);
+        if (tada_row_peak(rows + t * (size_t)width, width) >= TADA_HALF_INFINITY) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool tile_finite(const tada_plane *p, int64_t index)
+{
+    const tada_tile *tile = &p->tiles[index];
+    int width = p->shape.width;
+    bool finite = !tile->hot || tada_rows_finite(tile->hot, tile->mask, width);
+    for (tada_sinks s = tada_sinks_next(p, index, 0); !tile->hot && s.n > 0;
+         s = tada_sinks_next(p, index, s.first + s.n)) {
+        finite = finite && tada_rows_finite(s.rows, UINT64_MAX >> (CELLS - s.n), width);
+    }
+    return finite;
+}
+
+void tada_nonfinite_recheck(tada_plane *p)
+{
+    bool finite = true;
+    for (int64_t i = 0; i < p->n_tiles && finite && p->spoilt; i++) {
+        finite = tile_finite(p, i);
+    }
+    p->spoilt = p->spoilt && !finite;
+}
+
+/* One that occurs, so that ranges, and the scales that decoded values lie on, stay as they are. An average
+ * one, so that a whole row of them is no outlier, rotated or not. Of its own column, as rows are other
+ * people's. */
+static float stand_in(const float *x, int columns, uint64_t mask)
+{
+    float sum = 0, best = 0, least = INFINITY;
+    int n = 0;
+    for (uint64_t left = mask; left; left &= left - 1) {
+        float v = x[__builtin_ctzll(left) * columns];
+        sum += isfinite(v) ? v : 0;
+        n += isfinite(v);
+    }
+    float mean = n ? sum / (float)n : 0;
+    for (uint64_t left = mask; left; left &= left - 1) {
+        float v = x[__builtin_ctzll(left) * columns], distance = fabsf(v - mean);
+        if (distance < least) {
+            least = distance;
+            best = v;
+        }
+    }
+    return best;
+}
+
+void tada_nonfinite_replace(float *x, int columns, uint64_t mask)
+{
+    for (int d = 0; d < columns; d++) {
+        float value = stand_in(x + d, columns, mask);
+        for (int t = 0; t < CELLS; t++) {
+            float *at = &x[t * columns + d];
+            *at = isfinite(*at) ? *at : value;
+        }
+    }
+}
+
+/* One such row, whose product with a weight of 0 would not be 0. */
+static void add_row(const float *weights, size_t ldw, int m, int dim, const uint16_t *row, float *out,
+                    size_t ldo)
+{
+    for (int r = 0; r < m; r++) {
+        float weight = weights[(size_t)r * ldw];
+        for (int d = 0; d < dim && weight != 0; d++) {
+            out[(size_t)r * ldo + (size_t)d] += weight * tada_half_to_float(row[d]);
+        }
+    }
+}
+
+void tada_nonfinite_values(const float *weights, size_t ldw, int m, int dim, const uint16_t *rows,
+                           size_t stride, int n, float *out, size_t ldo)
+{
+    int from = 0;
+    for (int t = 0; t <= n; t++) {
+        const uint16_t *row = rows + (size_t)t * stride;
+        if (t < n && tada_row_peak(row, dim) < TADA_HALF_INFINITY) {
+            continue;
+        }
+        if (t > from) {
+            tada_kernels_get()->values_rows(weights + from, ldw, m, dim, rows + (size_t)from * stride, stride,
+                                            t - from, out, ldo);
+        }
+        if (t < n) {
+            add_row(weights + t, ldw, m, dim, row, out, ldo);
+        }
+        from = t + 1;
+    }
+}

@@ -1,0 +1,169 @@
+/* A plane: the tile table, the hot tiles and the cold tiles of one layer's K or V cache. */
+#ifndef TADA_PLANE_PLANE_H
+#define TADA_PLANE_PLANE_H
+
+#include "pool.h"
+#include "codec/tile.h"
+
+#include <stdatomic.h>
+
+/* What a tile is now. */
+enum tada_level { TADA_EMPTY, TADA_HOT, TADA_COLD };
+
+/* Cells of a tile that were encoded together. */
+typedef struct tada_layer {
+    uint64_t cells;     /* whose rows its codes give */
+    int32_t base, fine; /* slots of the codes and of their refinement; -1: none */
+    int32_t shift;      /* by how much its cells have moved since they were encoded */
+    int32_t next;       /* the tile's next layer, in the plane's `layers`; -1: there is none */
+} tada_layer;
+
+static const tada_layer tada_layer_unused = {.base = -1, .fine = -1, .next = -1};
+
+/* Layers of a tile at most: one more is rounded together with the last one. */
+enum { TADA_LAYERS = 2 };
+
+typedef struct tada_tile {
+    uint64_t mask;  /* cells written */
+    uint64_t stamp; /* of the last write; larger is later */
+    uint64_t sinks; /* cells that are not in codes when the tile is cold */
+    uint16_t *hot;  /* f16 rows [64][width] of all cells; NULL: cold, or empty when mask is 0 */
+    /* The first one. Of a cold tile, the layers have all cells but sinks; of a hot one, those whose rows have
+     * not been written since they were decoded. */
+    tada_layer codes;
+} tada_tile;
+
+/* The rows [sinks][width] of marked sinks of one tile. */
+typedef struct tada_marked {
+    int64_t tile;
+    uint16_t *rows;
+    int capacity;
+} tada_marked;
+
+struct tada_plane {
+    tada_codec codec;
+    tada_shape shape;
+    bool compressed;
+    bool frozen; /* a tile has been compressed: the layout is fixed */
+    int64_t tiles_per_stream, n_tiles;
+    int64_t slots_per_stream, n_slots; /* for codes, and for refinements */
+    int64_t window_slots;              /* of a stream, for the refinements of its window */
+    int64_t most_refined;              /* tiles of a stream, even where there are slots for more */
+    int64_t n_own;                     /* own hot tiles */
+    int n_sinks; /* cells at the beginning of each stream that are never in codes: sinks by their place */
+    tada_tile *tiles;
+    uint8_t *used;      /* own hot tiles in use */
+    uint8_t *taken;     /* slots in use */
+    tada_layer *layers; /* all but the first ones of tiles; unused: base is -1 */
+    int64_t layers_per_stream;
+    uint16_t *own;
+    uint16_t *sinks; /* [streams][n_sinks][width], for first tiles that are cold; zeros where unwritten */
+    /* What slots hold of unit 0, of unit 1, ..., slot after slot; then the means over heads. The codes of a
+     * unit, or their refinement, are in one slot; means belong to the codes. */
+    uint8_t *cold;
+    tada_marked *marked; /* the other sinks */
+    int n_marked;
+    _Atomic int64_t marked_rows;
+    size_t tile_values, bytes; /* of a hot tile; of all */
+    tada_pool *pool;           /* where the borrowed tiles come from; NULL when there are none */
+    int64_t n_borrowed;
+    tada_rope *rope; /* that tiles remember shifts of; NULL: none has yet */
+    bool opened;     /* a tile has become hot since all streams were within their windows */
+    bool spoilt;     /* rows in f16 may have values that are not finite */
+    uint64_t clock;
+    /* Other threads read them at any time; only the one that uses the plane changes them. */
+    _Atomic int64_t n_written;     /* cells with a row */
+    _Atomic int64_t n_hot, n_cold; /* tiles with such cells */
+    _Atomic int64_t n_refined;     /* of the cold ones: those whose layers all are, */
+    _Atomic int64_t n_layered;     /* and those with several layers */
+    _Atomic int64_t compressions, reopens, merges;
+    _Atomic int64_t nonfinite; /* rows that came with a value that is not finite */
+};
+
+/* A plane without memory, of which only the sizes count. False: it cannot be made. */
+bool tada_plane_describe(const tada_spec *spec, const tada_shape *shape, tada_plane *plane);
+
+/* The codes of a layer that has a slot for them. */
+static inline tada_cold tada_layer_cold(const tada_plane *plane, const tada_layer *layer)
+{
+    const tada_layout *l = &plane->codec.layout;
+    size_t base = (size_t)layer->base, stride = (size_t)plane->n_slots * l->record_bytes;
+    return (tada_cold){plane->cold + base * l->record_bytes, stride,
+                       plane->cold + (size_t)l->n_units * stride + base * l->head_means_bytes,
+                       layer->fine >= 0 ? plane->cold + (size_t)layer->fine * l->record_bytes : NULL};
+}
+
+/* NULL: there is none. */
+static inline tada_layer *tada_layer_next(const tada_plane *plane, const tada_layer *layer)
+{
+    return layer->next < 0 ? NULL : &plane->layers[layer->next];
+}
+
+/* Layers of a tile that have slots. */
+int tada_layers_count(const tada_plane *plane, int64_t tile);
+/* Gives a tile another layer, with a slot for its codes, of which one is free. NULL: a tile that has a layer
+ * cannot have one more. */
+tada_layer *tada_layers_add(tada_plane *plane, int64_t tile);
+/* Of the given cells of a hot tile, those that would spoil the scales of the others, which they share: rows
+ * that are several times as large. 0: there are none, or rows have scales of their own. */
+uint64_t tada_layers_apart(const tada_plane *plane, int64_t tile, uint64_t cells);
+/* The row of a cell is no longer what codes give. */
+void tada_layers_forget(tada_plane *plane, int64_t tile, int cell);
+/* Takes away what codes should not give (rows that are gone, sinks), and layers of which nothing is left. */
+void tada_layers_tidy(tada_plane *plane, int64_t tile);
+/* Takes all layers but the first away, or all. Several threads may do so with different tiles. */
+void tada_layers_cut(tada_plane *plane, int64_t tile);
+void tada_layers_drop(tada_plane *plane, int64_t tile);
+/* A slot for a layer's refinement, of which one is free; gives it back, if there is one. */
+void tada_layer_take_fine(tada_plane *plane, int64_t tile, tada_layer *layer);
+void tada_layer_return_fine(tada_plane *plane, tada_layer *layer);
+
+static inline enum tada_level tada_tile_level(const tada_tile *tile)
+{
+    return !tile->mask ? TADA_EMPTY : tile->hot ? TADA_HOT : TADA_COLD;
+}
+
+/* The written cells of a tile that are in its codes when it is cold. */
+static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
+{
+    return plane->tiles[tile].mask & ~plane->tiles[tile].sinks;
+}
+
+/* Floats of scratch that encoding any tile needs, and decoding. */
+size_t tada_plane_encode_scratch(const tada_plane *plane);
+size_t tada_plane_scratch(const tada_plane *plane);
+
+/* The f16 rows [64][width] of a cold tile; cells that are unwritten become zeros. scratch:
+ * tada_plane_scratch. */
+void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
+
+/* Turns decoded rows [64][width] of a layer by what it remembers. */
+void tada_plane_turn(const tada_plane *plane, const tada_layer *layer, uint16_t *rows);
+
+/* Encodes cells of a hot tile together, as one of its layers, whose others do not have them; NULL: none, all
+ * codes are there. The tile's f16 rows are the caller's to free. A tile of which nothing is left gives its
+ * slots back. scratch: tada_plane_encode_scratch. */
+void tada_plane_encode(tada_plane *plane, int64_t tile, tada_layer *layer, uint64_t cells, float *scratch);
+
+/* Gives a tile rows in f16: those of an own hot tile if one is free, else borrowed ones. NULL when memory is
+ * short. */
+uint16_t *tada_plane_acquire(tada_plane *plane, tada_pool *pool, int64_t tile);
+/* Moves the rows of a hot tile to an own one, of which one is free, unless they are in one. */
+void tada_plane_own(tada_plane *plane, int64_t tile);
+/* Takes the rows of a hot tile away. */
+void tada_plane_release(tada_plane *plane, tada_tile *tile);
+
+/* For tada_plane_get_stats: adds to a counter; counts a tile as what it is now, and no longer as what it was;
+ * counts all tiles anew. One thread at a time. */
+typedef struct tada_counted {
+    int written;
+    enum tada_level level;
+    bool refined, layered;
+} tada_counted;
+
+tada_counted tada_tile_counted(const tada_plane *plane, const tada_tile *tile);
+void tada_count(_Atomic int64_t *counter, int64_t n);
+void tada_plane_recount(tada_plane *plane, const tada_tile *tile, tada_counted before);
+void tada_plane_recount_all(tada_plane *plane);
+
+#endif

@@ -1,0 +1,31 @@
+/* Rotary positions (RoPE, arXiv 2104.09864) and their stretching (YaRN, arXiv 2309.00071), computed as ggml
+ * does on a CPU. */
+#ifndef TADA_PLANE_ROPE_H
+#define TADA_PLANE_ROPE_H
+
+#include "tada.h"
+
+/* What is wrong with it for rows of so many values, or NULL. */
+const char *tada_rope_problem(const tada_rope *rope, int width);
+
+/* Whether it makes rows longer or shorter; f16 does not see a smaller difference from 1 than this looks for.
+ */
+bool tada_rope_stretches(const tada_rope *rope);
+
+/* Whether both turn the same values by the same angles. */
+bool tada_rope_equals(const tada_rope *a, const tada_rope *b);
+
+/* A copy that owns its factors, for free(). NULL: memory is short. */
+tada_rope *tada_rope_copy(const tada_rope *rope);
+
+/* turn [n_dims]: the cosines, then the sines, by which the pairs of a head turn over a distance. */
+void tada_rope_angles(const tada_rope *rope, int32_t distance, float *turn);
+
+/* Turns the n_dims values of one head, or back: q . R k = (R^T q) . k. */
+void tada_rope_turn(const tada_rope *rope, const float *turn, float *x);
+void tada_rope_turn_back(const tada_rope *rope, const float *turn, float *x);
+
+/* Turns all heads of a row in f16. */
+void tada_rope_turn_row(const tada_rope *rope, const float *turn, uint16_t *row);
+
+#endif

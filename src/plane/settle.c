@@ -1,0 +1,460 @@
+/*
+ * Settling planes: what stays hot, what becomes cold, and which cold tiles are refined.
+ *
+ * All that decides what a plane holds afterwards is done by one thread, in order: which tiles move, which
+ * refinements go, and which slots are taken. Then any threads make the codes.
+ */
+#include "common/lent.h"
+#include "nonfinite.h"
+#include "plane.h"
+
+#include <stdlib.h>
+
+bool tada_plane_unsettled(const tada_plane *p)
+{
+    return p->n_borrowed > 0 || p->opened;
+}
+
+/* A hot tile that becomes cold. */
+typedef struct moving {
+    tada_plane *plane;
+    int64_t index;
+    tada_counted before;
+    uint64_t cells;    /* that are encoded: those that no layer has, or more */
+    tada_layer *layer; /* that they become; NULL: there are none */
+    uint64_t large;    /* of a tile without codes, cells that become a layer of their own */
+    tada_layer *other; /* that one */
+    bool adds;         /* a layer */
+    int n_fines;       /* refinements that these layers get */
+} moving;
+
+/* A tile of a stream by its last write, and which of those that move it is; -1: none. */
+typedef struct ranked {
+    uint64_t stamp;
+    int64_t index, job;
+} ranked;
+
+struct tada_settling {
+    moving *jobs;
+    ranked *ranks;   /* for one stream at a time, */
+    int64_t *job_at; /* as this: the job of each of its tiles; -1: none */
+    tada_plane **planes;
+    int n_planes;
+    int64_t n_jobs;
+    _Atomic int64_t next;
+    size_t scratch_bytes;
+    float *scratch; /* so that end() can always do it all */
+    uint16_t *rows; /* of a cold tile whose layers are merged */
+};
+
+static int later_first(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    return x->stamp < y->stamp ? 1 : x->stamp > y->stamp ? -1 : x->index < y->index ? -1 : 1;
+}
+
+static ranked ranked_of(const tada_plane *p, int64_t index, int64_t job)
+{
+    return (ranked){p->tiles[index].stamp, index, job};
+}
+
+/* The last written tiles of a stream stay hot, as many as are its own; the others become cold, those written
+ * first before the others. Those without rows become empty. */
+static void choose_cold(tada_settling *s, tada_plane *p, int64_t first)
+{
+    int64_t n = 0, most = p->n_own / p->shape.n_streams;
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        if (tada_tile_level(&p->tiles[i]) == TADA_HOT) {
+            s->ranks[n++] = ranked_of(p, i, -1);
+            tada_layers_tidy(p, i);
+        } else if (!p->tiles[i].mask) {
+            tada_plane_release(p, &p->tiles[i]);
+            tada_layers_drop(p, i);
+        }
+        s->job_at[i - first] = -1;
+    }
+    if (n > most) {
+        qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+    }
+    for (int64_t i = n - 1; i >= most; i--) {
+        const tada_tile *tile = &p->tiles[s->ranks[i].index];
+        s->job_at[s->ranks[i].index - first] = s->n_jobs;
+        s->jobs[s->n_jobs++] =
+            (moving){.plane = p, .index = s->ranks[i].index, .before = tada_tile_counted(p, tile)};
+    }
+}
+
+/* Rows that codes give keep them. The others become a layer of their own, or are encoded together with the
+ * last one. */
+static void choose_cells(moving *m)
+{
+    tada_plane *p = m->plane;
+    tada_layer *last = &p->tiles[m->index].codes;
+    int n = tada_layers_count(p, m->index);
+    m->cells = tada_plane_coded(p, m->index);
+    for (tada_layer *l = last; n > 0 && l; l = tada_layer_next(p, l)) {
+        m->cells &= ~l->cells;
+        last = l;
+    }
+    m->adds = n == 0 || (m->cells && n < TADA_LAYERS);
+    m->large = n == 0 ? tada_layers_apart(p, m->index, m->cells) : 0;
+    m->cells &= ~m->large;
+    if (m->cells && !m->adds) {
+        m->layer = last;
+        m->cells |= last->cells;
+        last->cells = 0;
+        tada_count(&p->merges, 1);
+    }
+}
+
+/* All that is in codes, or will be, becomes one layer. */
+static void merge_job(moving *m)
+{
+    tada_plane *p = m->plane;
+    tada_layers_cut(p, m->index);
+    m->cells = tada_plane_coded(p, m->index);
+    m->adds = p->tiles[m->index].codes.base < 0;
+    m->layer = m->adds ? NULL : &p->tiles[m->index].codes;
+    m->large = 0;
+    tada_count(&p->merges, 1);
+}
+
+static void merge_cold(tada_settling *s, tada_plane *p, int64_t index)
+{
+    tada_tile *tile = &p->tiles[index];
+    tada_counted before = tada_tile_counted(p, tile);
+    tada_plane_decode(p, index, s->rows, s->scratch);
+    tada_layers_cut(p, index);
+    tile->hot = s->rows;
+    tada_plane_encode(p, index, &tile->codes, tada_plane_coded(p, index), s->scratch);
+    tile->hot = NULL;
+    tada_plane_recount(p, tile, before);
+    tada_count(&p->merges, 1);
+}
+
+/* Slots that codes take, once those that move have become cold. */
+static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t first, int64_t first_job)
+{
+    int64_t n = 0;
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        n += tada_layers_count(p, i);
+    }
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        n += s->jobs[j].adds + (s->jobs[j].large != 0);
+    }
+    return n;
+}
+
+/* Where there are too few slots, the tiles that were written first give up theirs: cold ones and those that
+ * become so all but one, and hot ones, whose rows are there, all. Returns how many slots codes take then. */
+static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
+{
+    /* The tiles of the window stay refined, and without one that which was left last. */
+    int64_t fines = p->most_refined > 0 && p->window_slots < 1 ? 1 : p->window_slots;
+    int64_t wanted = slots_wanted(s, p, first, first_job), n = 0, room = p->slots_per_stream - fines;
+    if (wanted <= room) {
+        return wanted;
+    }
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        int64_t job = s->job_at[i - first];
+        int most = tada_layers_count(p, i) + (job >= 0 ? s->jobs[job].adds + (s->jobs[job].large != 0) : 0);
+        if (most > 1 || (most > 0 && p->tiles[i].hot && job < 0)) {
+            s->ranks[n++] = ranked_of(p, i, job);
+        }
+    }
+    qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+    for (int64_t i = n - 1; i >= 0 && wanted > room; i--) {
+        int64_t index = s->ranks[i].index, job = s->ranks[i].job;
+        int layers = tada_layers_count(p, index);
+        if (job >= 0) {
+            wanted -= layers + s->jobs[job].adds + (s->jobs[job].large != 0) - 1;
+            merge_job(&s->jobs[job]);
+        } else if (p->tiles[index].hot) {
+            wanted -= layers;
+            tada_layers_drop(p, index);
+        } else {
+            wanted -= layers - 1;
+            merge_cold(s, p, index);
+        }
+    }
+    return wanted;
+}
+
+/* How many refinements codes that a tile gets now may have that they do not have yet. */
+static int fines_wanted(const moving *m)
+{
+    return (m->adds || (m->layer && m->layer->fine < 0)) + (m->large != 0);
+}
+
+/* Slots that refinements of a tile have, or may get. */
+static int fines_of(const tada_settling *s, const tada_plane *p, const ranked *r)
+{
+    int n = r->job >= 0 ? fines_wanted(&s->jobs[r->job]) : 0;
+    for (const tada_layer *l = &p->tiles[r->index].codes; l; l = tada_layer_next(p, l)) {
+        n += l->fine >= 0;
+    }
+    return n;
+}
+
+/* Lets a tile have so many refinements, that of its new codes first. */
+static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
+{
+    tada_tile *tile = &p->tiles[r->index];
+    tada_counted before = tada_tile_counted(p, tile);
+    if (r->job >= 0) {
+        int wanted = fines_wanted(&s->jobs[r->job]);
+        s->jobs[r->job].n_fines = n < wanted ? n : wanted;
+        n -= s->jobs[r->job].n_fines;
+    }
+    for (tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
+        if (l->fine >= 0 && n-- <= 0) {
+            tada_layer_return_fine(p, l);
+        }
+    }
+    tada_plane_recount(p, tile, before);
+}
+
+/* Which of the tiles that are refined stay so, and which of those that become cold will be: those written
+ * last, while slots are left. */
+static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64_t left)
+{
+    int64_t n = 0, wanted = 0, tiles = p->most_refined;
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        ranked r = ranked_of(p, i, s->job_at[i - first]);
+        /* What a hot tile has kept comes after those that are left now: most of it may be gone soon. */
+        r.stamp += r.job >= 0 ? p->clock : 0;
+        int fines = fines_of(s, p, &r);
+        if (fines > 0) {
+            s->ranks[n++] = r;
+            wanted += fines;
+        }
+    }
+    if (wanted > left || n > tiles) {
+        qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        int fines = fines_of(s, p, &s->ranks[i]), given = i >= tiles ? 0 : fines < left ? fines : (int)left;
+        give_fines(s, p, &s->ranks[i], given);
+        left -= given;
+    }
+}
+
+static void plan_stream(tada_settling *s, tada_plane *p, int64_t stream)
+{
+    int64_t first = stream * p->tiles_per_stream, first_job = s->n_jobs;
+    choose_cold(s, p, first);
+    if (s->n_jobs == first_job) {
+        return;
+    }
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        choose_cells(&s->jobs[j]);
+    }
+    int64_t wanted = make_room(s, p, first, first_job);
+    choose_refined(s, p, first, p->slots_per_stream - wanted);
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        moving *m = &s->jobs[j];
+        if (m->adds && !(m->layer = tada_layers_add(p, m->index))) {
+            merge_job(m);
+        }
+        if (m->large && !(m->other = tada_layers_add(p, m->index))) {
+            m->cells |= m->large;
+            m->large = 0;
+        }
+    }
+    for (int64_t j = first_job; j < s->n_jobs; j++) {
+        moving *m = &s->jobs[j];
+        if (m->n_fines > 0 && m->layer && m->layer->fine < 0) {
+            tada_layer_take_fine(p, m->index, m->layer);
+            m->n_fines--;
+        }
+        if (m->n_fines > 0 && m->other) {
+            tada_layer_take_fine(p, m->index, m->other);
+        }
+    }
+    p->frozen = true;
+}
+
+/* ---- of several planes ---- */
+
+tada_settling *tada_settling_create(void)
+{
+    return calloc(1, sizeof(tada_settling));
+}
+
+/* Nothing is begun any more. */
+static void reset(tada_settling *s)
+{
+    free(s->jobs);
+    free(s->ranks);
+    free(s->job_at);
+    free(s->planes);
+    free(s->scratch);
+    free(s->rows);
+    *s = (tada_settling){0};
+}
+
+void tada_settling_free(tada_settling *s)
+{
+    if (s) {
+        reset(s);
+        free(s);
+    }
+}
+
+static int64_t most_moving(const tada_plane *p)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        n += p->tiles[i].hot != NULL;
+    }
+    return n;
+}
+
+/* All memory before the first change. */
+static bool get_memory(tada_settling *s, tada_plane *const *planes, int n)
+{
+    size_t most = 0, longest = 0, values = 0;
+    for (int i = 0; i < n; i++) {
+        size_t encode = tada_plane_encode_scratch(planes[i]), decode = tada_plane_scratch(planes[i]), tiles;
+        size_t bytes = (encode > decode ? encode : decode) * sizeof(float);
+        if (tada_plane_unsettled(planes[i])) {
+            tiles = (size_t)planes[i]->tiles_per_stream;
+            longest = tiles > longest ? tiles : longest;
+            values = planes[i]->tile_values > values ? planes[i]->tile_values : values;
+            most += (size_t)most_moving(planes[i]);
+            s->scratch_bytes = bytes > s->scratch_bytes ? bytes : s->scratch_bytes;
+        }
+    }
+    s->scratch_bytes = (s->scratch_bytes + 63) / 64 * 64;
+    s->jobs = malloc(most * sizeof *s->jobs + 1);
+    s->ranks = malloc(longest * sizeof *s->ranks + 1);
+    s->job_at = malloc(longest * sizeof *s->job_at + 1);
+    s->planes = malloc((size_t)n * sizeof *s->planes + 1);
+    s->scratch = aligned_alloc(64, s->scratch_bytes + 64);
+    s->rows = malloc(values * sizeof *s->rows + 1);
+    return s->jobs && s->ranks && s->job_at && s->planes && s->scratch && s->rows;
+}
+
+enum tada_status tada_settling_begin(tada_settling *s, tada_plane *const *planes, int n, tada_error *error)
+{
+    bool settled = true;
+    if (n < 0) {
+        return tada_fail(error, TADA_E_ARGUMENT, "The number of planes to settle must be 0 or more.");
+    }
+    if (s->planes) {
+        return tada_fail(error, TADA_E_ARGUMENT,
+                         "This settling has begun already: end it before it begins again.");
+    }
+    for (int i = 0; i < n; i++) {
+        settled = settled && !tada_plane_unsettled(planes[i]);
+    }
+    if (settled) {
+        return TADA_OK;
+    }
+    if (!get_memory(s, planes, n)) {
+        reset(s);
+        return tada_fail(error, TADA_E_MEMORY, "Out of memory to compress rows: free some and try again.");
+    }
+    for (int i = 0; i < n; i++) {
+        for (int64_t stream = 0; tada_plane_unsettled(planes[i]) && stream < planes[i]->shape.n_streams;
+             stream++) {
+            plan_stream(s, planes[i], stream);
+        }
+        if (tada_plane_unsettled(planes[i])) {
+            s->planes[s->n_planes++] = planes[i];
+        }
+    }
+    /* Work that came when nothing was begun has counted, too. */
+    atomic_store_explicit(&s->next, 0, memory_order_relaxed);
+    if (s->n_jobs == 0) {
+        tada_settling_end(s);
+    }
+    return TADA_OK;
+}
+
+size_t tada_settling_scratch(const tada_settling *s)
+{
+    return s->planes ? s->scratch_bytes : 0;
+}
+
+void tada_settling_work(tada_settling *s, void *scratch)
+{
+    if (!scratch) {
+        return;
+    }
+    for (int64_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->n_jobs;) {
+        const moving *m = &s->jobs[i];
+        tada_plane_encode(m->plane, m->index, m->layer, m->cells, scratch);
+        if (m->other) {
+            tada_plane_encode(m->plane, m->index, m->other, m->large, scratch);
+        }
+    }
+}
+
+/* All that are still hot are so in tiles of the plane's own. */
+static void finish(tada_plane *p)
+{
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        if (p->tiles[i].hot) {
+            tada_plane_own(p, i);
+        }
+    }
+    p->opened = false;
+    tada_nonfinite_recheck(p);
+}
+
+void tada_settling_end(tada_settling *s)
+{
+    if (!s->planes) {
+        return;
+    }
+    tada_settling_work(s, s->scratch);
+    for (int64_t i = 0; i < s->n_jobs; i++) {
+        tada_plane *p = s->jobs[i].plane;
+        tada_tile *tile = &p->tiles[s->jobs[i].index];
+        tada_plane_release(p, tile);
+        tada_plane_recount(p, tile, s->jobs[i].before);
+        tada_count(&p->compressions, s->jobs[i].layer != NULL);
+    }
+    for (int i = 0; i < s->n_planes; i++) {
+        finish(s->planes[i]);
+    }
+    reset(s);
+}
+
+/* ---- of one ---- */
+
+typedef struct settle_run {
+    tada_settling settling;
+    uint8_t *scratch; /* of all threads but the first, which has the settling's own; or NULL */
+} settle_run;
+
+static void settle_part(void *context, int thread, int n_threads)
+{
+    settle_run *r = context;
+    (void)n_threads;
+    if (thread == 0) {
+        tada_settling_work(&r->settling, r->settling.scratch);
+    } else if (r->scratch) {
+        tada_settling_work(&r->settling,
+                           r->scratch + (size_t)(thread - 1) * tada_settling_scratch(&r->settling));
+    }
+}
+
+enum tada_status tada_plane_settle(tada_plane *p, const tada_threads *threads, tada_error *error)
+{
+    settle_run r = {0};
+    enum tada_status status = tada_lent_check(threads, error);
+    status = status == TADA_OK ? tada_settling_begin(&r.settling, &p, 1, error) : status;
+    size_t others = (size_t)tada_lent_count(threads) - 1;
+    if (status == TADA_OK && r.settling.n_jobs > 1 && others > 0) {
+        /* Without it, the first thread does all. */
+        r.scratch = aligned_alloc(64, others * tada_settling_scratch(&r.settling));
+    }
+    if (r.scratch) {
+        tada_lent_run(threads, settle_part, &r);
+    }
+    tada_settling_end(&r.settling);
+    free(r.scratch);
+    return status;
+}
