@@ -1,6 +1,6 @@
 #include "whole.h"
 
-#include "codec/recipe.h"
+#include "common/error.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #define TADA_SESSION_FILES_H
 
 #include "crc.h"
-#include "codec/recipe.h"
+#include "common/error.h"
 
 /* A plain file, read through a buffer. Its size is that of when it was opened. "-": standard input. */
 typedef struct tada_source {

@@ -1,6 +1,6 @@
 #include "side.h"
 
-#include "plane/nonfinite.h"
+#include "codec/nonfinite.h"
 #include "plane/rope.h"
 #include "plane/sinks.h"
 

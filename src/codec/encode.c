@@ -1,6 +1,6 @@
 /* Encoding of one tile: rotate, centre, quantise, pack. */
 #include "groups.h"
-#include "plane/nonfinite.h"
+#include "nonfinite.h"
 #include "places.h"
 #include "widths.h"
 

@@ -1,20 +1,7 @@
 /* Recipes: checks and sizes. */
 #include "recipe.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum tada_status tada_fail(tada_error *error, enum tada_status status, const char *format, ...)
-{
-    if (error) {
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(error->text, sizeof error->text, format, arguments);
-        va_end(arguments);
-    }
-    return status;
-}
+#include <stddef.h>
 
 bool tada_recipe_adapts(const tada_recipe *r)
 {

@@ -2,13 +2,7 @@
 #ifndef TADA_CODEC_RECIPE_H
 #define TADA_CODEC_RECIPE_H
 
-#include "tada.h"
-
-#include <stdarg.h>
-
-/* Fills *error (may be NULL) and returns status. */
-enum tada_status tada_fail(tada_error *error, enum tada_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+#include "common/error.h"
 
 /* NULL when the recipe is sound, else what is wrong with it. */
 const char *tada_recipe_problem(const tada_recipe *recipe);

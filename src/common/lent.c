@@ -1,6 +1,6 @@
 #include "lent.h"
 
-#include "codec/recipe.h"
+#include "error.h"
 
 enum tada_status tada_lent_check(const tada_threads *threads, tada_error *error)
 {

@@ -1,6 +1,6 @@
 /* Rows that change where they are, without opening their tiles: as after a shift of all positions. */
 #include "common/lent.h"
-#include "nonfinite.h"
+#include "spoilt.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

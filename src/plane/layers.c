@@ -1,6 +1,6 @@
 /* Layers of tiles, and the slots that their codes and refinements have. */
 #include "common/half.h"
-#include "nonfinite.h"
+#include "spoilt.h"
 
 #include <math.h>
 #include <stdlib.h>

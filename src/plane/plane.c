@@ -1,7 +1,7 @@
 #include "plane.h"
 
 #include "common/lent.h"
-#include "nonfinite.h"
+#include "spoilt.h"
 #include "problem.h"
 #include "sinks.h"
 #include "common/sizes.h"
@@ -377,7 +377,7 @@ enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *ro
         }
         tada_layers_forget(p, tile_of(p, cells[i]), t);
         int peak = tada_row_peak(row, p->shape.width);
-        tada_nonfinite_note(p, peak);
+        tada_spoilt_note(p, peak);
         if (peak == 0) {
             memset(row, 0, (size_t)p->shape.width * 2);
             tile->mask &= ~((uint64_t)1 << t);

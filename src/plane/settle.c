@@ -5,7 +5,7 @@
  * refinements go, and which slots are taken. Then any threads make the codes.
  */
 #include "common/lent.h"
-#include "nonfinite.h"
+#include "spoilt.h"
 #include "plane.h"
 
 #include <stdlib.h>
@@ -400,7 +400,7 @@ static void finish(tada_plane *p)
         }
     }
     p->opened = false;
-    tada_nonfinite_recheck(p);
+    tada_spoilt_recheck(p);
 }
 
 void tada_settling_end(tada_settling *s)

@@ -5,7 +5,7 @@
  */
 #include "common/half.h"
 #include "common/lent.h"
-#include "nonfinite.h"
+#include "spoilt.h"
 #include "rope.h"
 #include "sinks.h"
 
@@ -122,7 +122,7 @@ static void turn_sinks(const plane_shift *s, int64_t tile)
                 bool was_finite = tada_row_peak(row, p->shape.width) < TADA_HALF_INFINITY;
                 tada_rope_angles(s->rope, deltas[i], turn);
                 tada_rope_turn_row(s->rope, turn, row);
-                tada_nonfinite_note(p, was_finite ? tada_row_peak(row, p->shape.width) : 0);
+                tada_spoilt_note(p, was_finite ? tada_row_peak(row, p->shape.width) : 0);
             }
         }
     }

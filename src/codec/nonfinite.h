@@ -1,10 +1,10 @@
 /* Values that are not finite, in rows of f16: what they may touch and what not (doc/format.md, "Non-finite
  * values"). */
-#ifndef TADA_PLANE_NONFINITE_H
-#define TADA_PLANE_NONFINITE_H
+#ifndef TADA_CODEC_NONFINITE_H
+#define TADA_CODEC_NONFINITE_H
 
 #include "common/half.h"
-#include "plane.h"
+#include "tada.h"
 
 /* The largest magnitude of a row, as bits: 0 of zeros, TADA_HALF_INFINITY or more when not all is finite. */
 static inline int tada_row_peak(const uint16_t *row, int n)
@@ -19,18 +19,6 @@ static inline int tada_row_peak(const uint16_t *row, int n)
 
 /* Whether those of rows [64][width] that are in mask are finite. */
 bool tada_rows_finite(const uint16_t *rows, uint64_t mask, int width);
-
-/* Notes a row that was written, or changed, by its peak. One thread at a time. */
-static inline void tada_nonfinite_note(tada_plane *plane, int peak)
-{
-    if (peak >= TADA_HALF_INFINITY) {
-        plane->spoilt = true;
-        tada_count(&plane->nonfinite, 1);
-    }
-}
-
-/* Looks whether rows in f16 that are not finite are still there. */
-void tada_nonfinite_recheck(tada_plane *plane);
 
 /* Values [64][columns] of the cells of a tile, before any rotation: those that are not finite become the
  * finite value of their column that is nearest to the mean of these, or 0 where there is none. */
