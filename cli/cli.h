@@ -3,7 +3,7 @@
 #define TADA_CLI_H
 
 #include "printable.h"
-#include "options.h"
+#include "options/options.h"
 
 #include <limits.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* The tada command: picks the subcommand. */
 #include "cli.h"
-#include "nearest.h"
+#include "options/nearest.h"
 #include "tada.h"
 
 #include <errno.h>

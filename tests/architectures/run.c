@@ -1,7 +1,7 @@
 /* A process for each run: what crashes takes nothing with it, and what is loaded is loaded as by a user. */
 #include "run.h"
 
-#include "../../cli/breakdown.h"
+#include "engine/breakdown.h"
 
 #include "ggml-backend.h"
 #include "ggml.h"

@@ -1,0 +1,54 @@
+/* tada bench: what its files share. */
+#ifndef TADA_CLI_BENCH_BENCH_H
+#define TADA_CLI_BENCH_BENCH_H
+
+#include "engine/impossible.h"
+#include "samples.h"
+#include "whole.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { BENCH_MAX_CACHES = 17, BENCH_MAX_DEPTHS = 32, BENCH_SEED = 1 };
+
+enum bench_test { BENCH_DECODE, BENCH_PREFILL, BENCH_N_TESTS };
+
+struct bench_options {
+    const char *model_path, *json_path, *plot_path; /* NULL: not given */
+    tada_whole_rules rules;                         /* of these files */
+    const char *caches[BENCH_MAX_CACHES];           /* specs, checked, all different; the first is "f16" */
+    int n_caches;
+    struct impossible impossible; /* those that were among them */
+    int depths[BENCH_MAX_DEPTHS]; /* ascending */
+    int n_depths;
+    int n_tokens[BENCH_N_TESTS];
+    int n_threads, n_repeat; /* n_repeat <= SAMPLES_MAX */
+};
+
+/* Of one cache at one depth. */
+struct bench_result {
+    size_t kv_bytes;
+    int64_t peak_bytes;            /* -1: this system does not tell */
+    double *speeds[BENCH_N_TESTS]; /* tokens/s of each repetition */
+};
+
+struct bench {
+    const struct bench_options *options;
+    const struct model *model;
+    int n_ctx;
+    struct bench_result results[BENCH_MAX_DEPTHS][BENCH_MAX_CACHES];
+    int n_done[BENCH_MAX_DEPTHS]; /* complete repetitions */
+    bool complete;                /* false: Ctrl-C came */
+    double *samples;              /* what `speeds` points into */
+};
+
+/* bench.c: measures, and prints what is wrong. Returns an exit status; after Ctrl-C 0 as well, with what is
+ * done until then. The model must stay open; free with bench_free, whatever was returned. */
+int bench_run(const struct model *model, const struct bench_options *options, struct bench *bench);
+void bench_free(struct bench *bench);
+
+/* bench_report.c */
+/* All that was asked for: the JSON file, the plot, and the table or the JSON on stdout. An exit status. */
+int bench_report(const struct bench *bench);
+
+#endif

@@ -1,0 +1,187 @@
+/* What tada bench found: a table, JSON, a plot. */
+#include "bench.h"
+#include "cli.h"
+#include "output/output.h"
+#include "output/plot.h"
+#include "output/json.h"
+#include "tada.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
+
+static const double mib = 1048576;
+
+/* Of a depth with at least one complete repetition. */
+static struct spread spread_of(const struct bench *bench, int d, int i, enum bench_test test)
+{
+    return samples_spread(bench->results[d][i].speeds[test], bench->n_done[d]);
+}
+
+static double ratio_of(const struct bench *bench, int d, int i, enum bench_test test)
+{
+    return samples_ratio(bench->results[d][i].speeds[test], bench->results[d][0].speeds[test],
+                         bench->n_done[d]);
+}
+
+static double memory_ratio_of(const struct bench *bench, int d, int i)
+{
+    return (double)bench->results[d][i].kv_bytes / (double)bench->results[d][0].kv_bytes;
+}
+
+/* ---- table ---- */
+
+static void print_speed(const struct bench *bench, int d, int i, enum bench_test test)
+{
+    struct spread spread = spread_of(bench, d, i, test);
+    char range[32];
+    snprintf(range, sizeof range, "(%.1f-%.1f)", spread.min, spread.max);
+    printf("  %8.1f %-16s %6.3f", spread.median, range, ratio_of(bench, d, i, test));
+}
+
+static void print_row(const struct bench *bench, int d, int i, int width)
+{
+    const struct bench_result *result = &bench->results[d][i];
+    printf("%-*s  %10.2f  %6.1f", width, SHOWN(bench->options->caches[i]), (double)result->kv_bytes / mib,
+           100 * memory_ratio_of(bench, d, i));
+    if (result->peak_bytes >= 0) {
+        printf("  %8.1f", (double)result->peak_bytes / mib);
+    } else {
+        printf("  %8s", "-");
+    }
+    print_speed(bench, d, i, BENCH_DECODE);
+    print_speed(bench, d, i, BENCH_PREFILL);
+    putchar('\n');
+}
+
+static void print_table(const struct bench *bench)
+{
+    const struct bench_options *options = bench->options;
+    int width = 5;
+    for (int i = 0; i < options->n_caches; i++) {
+        int length = (int)strlen(options->caches[i]);
+        width = length > width ? length : width;
+    }
+    printf("%s: context %d, %d thread%s; decode %d, prefill %d tokens; median (min-max), x f16\n",
+           SHOWN(bench->model->name), bench->n_ctx, options->n_threads, options->n_threads == 1 ? "" : "s",
+           options->n_tokens[BENCH_DECODE], options->n_tokens[BENCH_PREFILL]);
+    for (int d = 0; d < options->n_depths && bench->n_done[d] > 0; d++) {
+        printf("\ndepth %d, %d repetition%s%s\n", options->depths[d], bench->n_done[d],
+               bench->n_done[d] == 1 ? "" : "s",
+               bench->n_done[d] < options->n_repeat ? " (interrupted)" : "");
+        printf("%-*s  %10s  %6s  %8s  %8s %-16s %6s  %8s %-16s %6s\n", width, "cache", "memory MiB", "% f16",
+               "peak MiB", "decode", "tok/s", "x f16", "prefill", "tok/s", "x f16");
+        for (int i = 0; i < options->n_caches; i++) {
+            print_row(bench, d, i, width);
+        }
+        impossible_print(&options->impossible, width);
+    }
+    if (bench->results[0][0].peak_bytes < 0) {
+        puts("\nPeak memory is not known here: /proc/self/clear_refs cannot be written.");
+    }
+}
+
+/* ---- JSON ---- */
+
+static cJSON *speed_object(const struct bench *bench, int d, int i, enum bench_test test)
+{
+    struct spread spread = spread_of(bench, d, i, test);
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddNumberToObject(object, "tokens", bench->options->n_tokens[test]);
+    cJSON_AddNumberToObject(object, "min", spread.min);
+    cJSON_AddNumberToObject(object, "median", spread.median);
+    cJSON_AddNumberToObject(object, "max", spread.max);
+    cJSON_AddNumberToObject(object, "ratio", ratio_of(bench, d, i, test));
+    return object;
+}
+
+static cJSON *result_object(const struct bench *bench, int d, int i)
+{
+    const struct bench_result *result = &bench->results[d][i];
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "cache", bench->options->caches[i]);
+    cJSON_AddNumberToObject(object, "depth", bench->options->depths[d]);
+    cJSON_AddNumberToObject(object, "repetitions", bench->n_done[d]);
+    report_add_memory(object, result->kv_bytes, bench->results[d][0].kv_bytes);
+    if (result->peak_bytes >= 0) {
+        cJSON_AddNumberToObject(object, "peak_bytes", (double)result->peak_bytes);
+    } else {
+        cJSON_AddNullToObject(object, "peak_bytes");
+    }
+    cJSON_AddItemToObject(object, "decode", speed_object(bench, d, i, BENCH_DECODE));
+    cJSON_AddItemToObject(object, "prefill", speed_object(bench, d, i, BENCH_PREFILL));
+    return object;
+}
+
+static int write_json(const struct bench *bench)
+{
+    const struct bench_options *options = bench->options;
+    cJSON *report = cJSON_CreateObject();
+    cJSON_AddStringToObject(report, "version", tada_version());
+    report_add_text(report, "model", bench->model->name);
+    cJSON_AddNumberToObject(report, "n_ctx", bench->n_ctx);
+    cJSON_AddNumberToObject(report, "threads", options->n_threads);
+    cJSON_AddNumberToObject(report, "repeat", options->n_repeat);
+    cJSON *results = cJSON_AddArrayToObject(report, "results");
+    for (int d = 0; d < options->n_depths && bench->n_done[d] > 0; d++) {
+        for (int i = 0; i < options->n_caches; i++) {
+            cJSON_AddItemToArray(results, result_object(bench, d, i));
+        }
+    }
+    impossible_report(&options->impossible, report);
+    cJSON_AddBoolToObject(report, "complete", bench->complete);
+    int status = report_write(report, options->json_path, &options->rules);
+    cJSON_Delete(report);
+    return status;
+}
+
+/* ---- plot ---- */
+
+static int write_plot(const struct bench *bench)
+{
+    static const char *const labels[BENCH_N_TESTS] = {"decode, tokens/s", "prefill, tokens/s"};
+    double x[BENCH_MAX_DEPTHS], y[BENCH_N_TESTS][BENCH_MAX_CACHES * BENCH_MAX_DEPTHS];
+    struct plot_panel panels[BENCH_N_TESTS];
+    const struct bench_options *options = bench->options;
+    int n = 0;
+    while (n < options->n_depths && bench->n_done[n] > 0) {
+        x[n] = options->depths[n];
+        n++;
+    }
+    for (int test = 0; test < BENCH_N_TESTS; test++) {
+        for (int i = 0; i < options->n_caches; i++) {
+            for (int d = 0; d < n; d++) {
+                y[test][i * n + d] = spread_of(bench, d, i, test).median;
+            }
+        }
+        panels[test] = (struct plot_panel){.title = test == 0 ? bench->model->name : "",
+                                           .x_label = "depth, tokens",
+                                           .y_label = labels[test],
+                                           .n_points = n,
+                                           .n_lines = options->n_caches,
+                                           .x = x,
+                                           .names = options->caches,
+                                           .y = y[test]};
+    }
+    return plot_write(options->plot_path, &options->rules, panels, BENCH_N_TESTS);
+}
+
+int bench_report(const struct bench *bench)
+{
+    const struct bench_options *options = bench->options;
+    bool some = bench->n_done[0] > 0;
+    int status = 0;
+    if (!some) {
+        cli_fail("It was interrupted before a first repetition was complete.");
+    }
+    if (options->json_path) {
+        status = write_json(bench);
+    }
+    if (options->plot_path && some && status == 0) {
+        status = write_plot(bench);
+    }
+    if (some && !output_is_stdout(options->json_path) && !output_is_stdout(options->plot_path)) {
+        print_table(bench);
+    }
+    return status;
+}

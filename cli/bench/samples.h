@@ -1,0 +1,17 @@
+/* Repeated measurements of one thing. */
+#ifndef TADA_CLI_BENCH_SAMPLES_H
+#define TADA_CLI_BENCH_SAMPLES_H
+
+enum { SAMPLES_MAX = 1000 };
+
+struct spread {
+    double min, median, max;
+};
+
+/* Of 1 <= n <= SAMPLES_MAX values, in any order. */
+struct spread samples_spread(const double *values, int n);
+/* The median of values[i] / base[i]: pairs that were measured one after the other share the state of the
+ * machine, so that this varies less than the ratio of the medians. */
+double samples_ratio(const double *values, const double *base, int n);
+
+#endif

@@ -1,0 +1,20 @@
+/* What the file of a model says of it, without loading the model. */
+#ifndef TADA_CLI_ENGINE_MODEL_FILE_H
+#define TADA_CLI_ENGINE_MODEL_FILE_H
+
+#include "tada.h"
+
+struct model_file {
+    uint64_t fingerprint; /* doc/plan.md; 0: unknown */
+    int n_ctx_train;      /* 0: unknown */
+    int n_layers;         /* 0: the widths are unknown */
+    int *widths;          /* [n_layers][2]: values of a row of K and V; 0: the layer has no such cache */
+    bool windowed;        /* some layers may keep only a sliding window: their caches are smaller */
+};
+
+/* Reads a GGUF file with the library of ggml beside a tool of llama.cpp. False: there is no such library, or
+ * it is no GGUF file that can be read. Without any message. Free it either way. */
+bool model_file_read(const char *tool, const char *path, struct model_file *file);
+void model_file_free(struct model_file *file);
+
+#endif

@@ -1,0 +1,40 @@
+/* What the options of llama-server that matter to the cache say, and what llama-server makes of them. */
+#ifndef TADA_CLI_LAUNCH_SERVER_OPTIONS_H
+#define TADA_CLI_LAUNCH_SERVER_OPTIONS_H
+
+#include <stdbool.h>
+
+/* Values as they are given; NULL: neither an option nor its variable LLAMA_ARG_... is. Switches: "on", "off".
+ */
+struct server_options {
+    const char *model;
+    const char *context, *parallel, *per_slot, *unified, *fit;
+    const char *flash, *offload, *type_k, *type_v;
+    const char *draft; /* a model that drafts, and its cache's types */
+    const char *draft_k, *draft_v;
+    const char *sessions; /* the folder of slots */
+    const char *models;   /* a folder or list of models: a router, which starts servers */
+    const char *remote;   /* a model that is fetched: its path is not known before */
+};
+
+/* From n arguments and the environment. What llama-server would refuse is not looked for. */
+void server_options_read(struct server_options *options, char *const *arguments, int n);
+
+/* An option says off, by one of the words of llama.cpp. */
+bool server_option_is_off(const char *value);
+
+/* A type of K or V is that of caches that are compressed; NULL: it was not given. */
+bool server_option_is_f16(const char *type);
+
+/* The shape of the cache: cells of a stream, streams, slots. */
+struct server_cache {
+    int slots;
+    bool unified;    /* slots share one stream */
+    long long cells; /* of each stream; 0: unknown */
+    bool at_most;    /* fewer when memory is short */
+};
+
+/* n_ctx_train: of the model, 0: unknown. */
+void server_options_cache(const struct server_options *options, int n_ctx_train, struct server_cache *cache);
+
+#endif

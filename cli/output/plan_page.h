@@ -1,0 +1,17 @@
+/* A plan as a page for people. */
+#ifndef TADA_CLI_OUTPUT_PLAN_PAGE_H
+#define TADA_CLI_OUTPUT_PLAN_PAGE_H
+
+#include "tada.h"
+#include "whole.h"
+
+/* Writes one HTML file that needs nothing else: what was measured, bits and sensitivity of each layer,
+ * weights of the channels. Prints what is wrong and returns an exit status. */
+int plan_report_write(const tada_plan *plan, const char *path, const tada_whole_rules *rules);
+
+/* What a recipe has, as in a cache spec; static storage. */
+const char *plan_centring_name(const tada_recipe *recipe);
+const char *plan_rotation_name(const tada_recipe *recipe);
+const char *plan_axis_name(const tada_recipe *recipe);
+
+#endif

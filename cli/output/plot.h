@@ -1,0 +1,28 @@
+/* Plots, drawn by gnuplot. */
+#ifndef TADA_CLI_OUTPUT_PLOT_H
+#define TADA_CLI_OUTPUT_PLOT_H
+
+#include "whole.h"
+
+#include <stdbool.h>
+
+/* Lines over the same points. */
+struct plot_panel {
+    const char *title, *x_label, *y_label;
+    int n_points, n_lines;
+    const double *x;          /* [n_points], from 0 on */
+    const char *const *names; /* [n_lines] */
+    const double *y;          /* [n_lines][n_points], from 0 on */
+};
+
+/* All print what is wrong and return an exit status. */
+
+/* Whether the name of the file says what it is to be, .svg or .png; standard output is an SVG. */
+bool plot_is_known(const char *path);
+/* Whether gnuplot is there: for before long work. EXIT_USAGE when not. */
+int plot_check(void);
+/* Writes a file with the panels one below the other. */
+int plot_write(const char *path, const tada_whole_rules *rules, const struct plot_panel *panels,
+               int n_panels);
+
+#endif

@@ -1,0 +1,195 @@
+/* tada pack, tada unpack: sessions of llama.cpp in the size of the compressed cache. */
+#include "cli.h"
+#include "output/progress.h"
+#include "session.h"
+#include "whole.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char ending[] = ".tada";
+
+static int pack_main(const struct command *self, int argc, char **argv);
+static int unpack_main(const struct command *self, int argc, char **argv);
+
+struct job {
+    bool packs, json, replaces;
+    const char *from, *to;
+    char usual[PATH_MAX]; /* for `to` */
+};
+
+static const struct option_row pack_options[] = {
+    {.names = "-o, --output",
+     .value = "OUT",
+     .help = "the packed file",
+     .unset = "FILE.tada",
+     .field = offsetof(struct job, to),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-f, --force",
+     .help = "replace OUT if it is there already",
+     .field = offsetof(struct job, replaces),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    {.names = "--json",
+     .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
+     .field = offsetof(struct job, json),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {0},
+};
+
+const struct command pack_command = {
+    .name = "pack",
+    .summary = "make a saved session of llama.cpp as small as its cache",
+    .about = "Makes a small file of one that llama.cpp saved a sequence in (slot saves of llama-server, the "
+             "prompt "
+             "cache of llama-completion). 'tada unpack' gives the same file back, byte for byte. How much "
+             "smaller it "
+             "gets depends on the cache that it was saved from: rows that a compressed cache held become as "
+             "small as "
+             "they were there, rows of an f16 cache stay as they are.\n",
+    .options = pack_options,
+    .operand = "FILE",
+    .operand_field = offsetof(struct job, from),
+    .operand_problem = "Give one file.",
+    .notes =
+        "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what it "
+        "replaces, else of FILE; FILE stays. FILE - is standard input, OUT - standard output (the default "
+        "for "
+        "the former); what is printed goes to standard error then.\n"
+        "\n"
+        "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .run = pack_main,
+};
+
+static const struct option_row unpack_options[] = {
+    {.names = "-o, --output",
+     .value = "OUT",
+     .help = "the unpacked file",
+     .unset = "FILE without its ending .tada",
+     .field = offsetof(struct job, to),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+    {.names = "-f, --force",
+     .help = "replace OUT if it is there already",
+     .field = offsetof(struct job, replaces),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    {.names = "--json",
+     .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
+     .field = offsetof(struct job, json),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    {0},
+};
+
+const struct command unpack_command = {
+    .name = "unpack",
+    .summary = "give the saved session back, byte for byte",
+    .about = "Gives back the file that 'tada pack' packed, byte for byte, for llama.cpp to restore.\n",
+    .options = unpack_options,
+    .operand = "FILE",
+    .operand_field = offsetof(struct job, from),
+    .operand_problem = "Give one file.",
+    .notes =
+        "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what it "
+        "replaces, else of FILE; FILE stays. A damaged file is refused. FILE - is standard input, OUT - "
+        "standard output (the default for the former); what is printed goes to standard error then.\n"
+        "\n"
+        "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
+    .run = unpack_main,
+};
+
+static bool step(void *context, uint64_t done, uint64_t total)
+{
+    progress_show(context, (double)done, (double)total, "");
+    return !interrupted();
+}
+
+/* When no output is named. */
+static int usual_output(const struct command *self, struct job *job)
+{
+    if (strcmp(job->from, "-") == 0) {
+        job->to = job->from;
+        return 0;
+    }
+    size_t length = strlen(job->from), cut = length > strlen(ending) ? length - strlen(ending) : 0;
+    if (!job->packs && (cut == 0 || strcmp(job->from + cut, ending) != 0 || job->from[cut - 1] == '/')) {
+        return cli_usage(self->name, "%s does not end in %s: name the output with -o.", job->from, ending);
+    }
+    length = job->packs ? length : cut;
+    if (length + sizeof ending > sizeof job->usual) {
+        return cli_usage(self->name, "The name of the file is too long: name the output with -o.");
+    }
+    memcpy(job->usual, job->from, length);
+    strcpy(job->usual + length, job->packs ? ending : "");
+    job->to = job->usual;
+    return 0;
+}
+
+static void print_sizes(const struct job *job, const tada_session_sizes *sizes)
+{
+    FILE *stream = tada_whole_is_stdout(job->to) ? stderr : stdout;
+    if (job->json) {
+        fprintf(stream,
+                "{\"stock_bytes\": %" PRIu64 ", \"packed_bytes\": %" PRIu64 ", \"planes\": %" PRIu64
+                ", \"rows\": %" PRIu64 ", \"raw_rows\": %" PRIu64 "}\n",
+                sizes->stock, sizes->packed, sizes->planes, sizes->rows, sizes->raw_rows);
+        return;
+    }
+    double mib = 1 << 20, part = sizes->stock ? 100.0 * (double)sizes->packed / (double)sizes->stock : 0;
+    fprintf(stream, "%s: %.1f MiB, %.1f %% of %.1f MiB", SHOWN(job->packs ? job->to : job->from),
+            (double)sizes->packed / mib, part, (double)sizes->stock / mib);
+    if (sizes->rows > 0) {
+        fprintf(stream, "; %.1f %% of the rows as they are",
+                100.0 * (double)sizes->raw_rows / (double)sizes->rows);
+    }
+    fputc('\n', stream);
+}
+
+static int work(const struct command *self, int argc, char **argv, bool packs)
+{
+    struct job job = {.packs = packs};
+    int parsed;
+    if (!options_parse(self, argc, argv, &job, &parsed)) {
+        return parsed;
+    }
+    parsed = job.to ? 0 : usual_output(self, &job);
+    if (parsed != 0) {
+        return parsed;
+    }
+    if (tada_whole_is_stdout(job.to) && isatty(STDOUT_FILENO)) {
+        return cli_usage(self->name, "A session is nothing for a terminal: give a file with -o.");
+    }
+    tada_error error = {""};
+    tada_session_sizes sizes;
+    struct progress progress;
+    interrupt_watch();
+    progress_start(&progress, self->name);
+    const tada_session_watch watch = {step, &progress};
+    enum tada_status status =
+        packs ? tada_session_pack_file(job.from, job.to, job.replaces, &watch, &sizes, &error)
+              : tada_session_unpack_file(job.from, job.to, job.replaces, &watch, &sizes, &error);
+    progress_clear(&progress);
+    if (status != TADA_OK) {
+        cli_fail("%s", error.text);
+        return interrupted() ? EXIT_INTERRUPTED : status == TADA_E_MEMORY ? EXIT_PROBLEM : EXIT_USAGE;
+    }
+    print_sizes(&job, &sizes);
+    return 0;
+}
+
+static int pack_main(const struct command *self, int argc, char **argv)
+{
+    return work(self, argc, argv, true);
+}
+
+static int unpack_main(const struct command *self, int argc, char **argv)
+{
+    return work(self, argc, argv, false);
+}

@@ -1,0 +1,219 @@
+#include "report.h"
+#include "cli.h"
+#include "output/json.h"
+#include "tada.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LABEL_WIDTH = 20, LEAST_WIDTH = 10 };
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / 1048576;
+}
+
+static double ratio_to_f16(const struct size_report *report, const struct size_parts *parts)
+{
+    size_t f16 = size_kv(&report->results[0].parts);
+    return f16 > 0 ? (double)size_kv(parts) / (double)f16 : 1;
+}
+
+/* Tokens of the longest sequence. */
+static int tokens_of(const struct size_report *report, int n_ctx)
+{
+    return report->options->unified ? n_ctx : n_ctx / report->options->parallel;
+}
+
+/* ---- table ---- */
+
+static int column_width(const struct size_result *result)
+{
+    int length = (int)strlen(result->spec);
+    return 2 + (length > LEAST_WIDTH ? length : LEAST_WIDTH);
+}
+
+/* A row of bytes. In order of the table. */
+struct row {
+    const char *label;
+    size_t (*value)(const struct size_parts *parts);
+    bool optional; /* left out where it is 0 everywhere */
+};
+
+#define PART(name)                                                                                           \
+    static size_t get_##name(const struct size_parts *parts)                                                 \
+    {                                                                                                        \
+        return parts->name;                                                                                  \
+    }
+PART(weights)
+PART(mapped)
+PART(codes)
+PART(window)
+PART(sinks)
+PART(tables)
+PART(rows)
+PART(recurrent)
+PART(compute)
+PART(output)
+PART(scratch)
+
+static const struct row table_rows[] = {
+    {"weights", get_weights, false},
+    {"the file, mapped", get_mapped, true},
+    {"KV cache", size_kv, false},
+    {"  codes and scales", get_codes, true},
+    {"  hot window", get_window, true},
+    {"  sinks", get_sinks, true},
+    {"  tables of tiles", get_tables, true},
+    {"  rows", get_rows, true},
+    {"recurrent states", get_recurrent, true},
+    {"compute buffers", get_compute, false},
+    {"output buffer", get_output, false},
+    {"scratch, at most", get_scratch, true},
+    {"total", size_total, false},
+};
+
+static void print_row(const struct size_report *report, const struct row *row)
+{
+    bool any = !row->optional;
+    for (int i = 0; i < report->n; i++) {
+        any = any || row->value(&report->results[i].parts) > 0;
+    }
+    if (!any) {
+        return;
+    }
+    printf("%-*s", LABEL_WIDTH, row->label);
+    for (int i = 0; i < report->n; i++) {
+        printf("%*.2f", column_width(&report->results[i]), mib(row->value(&report->results[i].parts)));
+    }
+    putchar('\n');
+}
+
+static void print_largest(const struct size_report *report)
+{
+    char label[64];
+    snprintf(label, sizeof label, "fits in %.0f MiB", mib(report->budget));
+    printf("\n%-*s", LABEL_WIDTH, label);
+    for (int i = 0; i < report->n; i++) {
+        const struct size_result *result = &report->results[i];
+        if (result->largest > 0) {
+            printf("%*d", column_width(result), result->largest);
+        } else {
+            printf("%*s", column_width(result), "none");
+        }
+    }
+    printf("  tokens of context\n%-*s", LABEL_WIDTH, "total with it");
+    for (int i = 0; i < report->n; i++) {
+        printf("%*.2f", column_width(&report->results[i]), mib(size_total(&report->results[i].at_most)));
+    }
+    putchar('\n');
+}
+
+static bool beyond_training(const struct size_report *report)
+{
+    bool beyond = false;
+    for (int i = 0; i < report->n; i++) {
+        const struct size_result *result = &report->results[i];
+        beyond = beyond || tokens_of(report, result->parts.n_ctx) > report->n_ctx_train ||
+                 tokens_of(report, result->largest) > report->n_ctx_train;
+    }
+    return beyond && report->n_ctx_train > 0;
+}
+
+void size_report_print(const struct size_report *report)
+{
+    const struct size_options *options = report->options;
+    int n_ctx = report->results[0].parts.n_ctx;
+    printf("%s: %d cells for %d sequence%s%s, batches of %d, %d thread%s; MiB\n\n", SHOWN(report->model),
+           n_ctx, options->parallel, options->parallel == 1 ? "" : "s",
+           options->parallel == 1 ? ""
+           : options->unified     ? " that share them"
+                                  : ", divided among them",
+           options->n_ubatch, options->n_threads, options->n_threads == 1 ? "" : "s");
+    printf("%-*s", LABEL_WIDTH, "cache");
+    for (int i = 0; i < report->n; i++) {
+        printf("%*s", column_width(&report->results[i]), SHOWN(report->results[i].spec));
+    }
+    putchar('\n');
+    for (size_t i = 0; i < sizeof table_rows / sizeof *table_rows; i++) {
+        print_row(report, &table_rows[i]);
+    }
+    printf("%-*s", LABEL_WIDTH, "KV cache of f16");
+    for (int i = 0; i < report->n; i++) {
+        printf("%*.1f %%", column_width(&report->results[i]) - 2,
+               100 * ratio_to_f16(report, &report->results[i].parts));
+    }
+    putchar('\n');
+    if (report->budget > 0) {
+        print_largest(report);
+    }
+    if (report->impossible->n > 0) {
+        putchar('\n');
+        impossible_print(report->impossible, 0);
+    }
+    if (beyond_training(report)) {
+        printf("\nThe model was trained on contexts of %d tokens: longer ones take this memory, but may not "
+               "be of "
+               "use.\n",
+               report->n_ctx_train);
+    }
+}
+
+/* ---- JSON ---- */
+
+static void add(cJSON *object, const char *name, size_t bytes)
+{
+    cJSON_AddNumberToObject(object, name, (double)bytes);
+}
+
+static cJSON *json_of(const struct size_report *report, const struct size_result *result)
+{
+    const struct size_parts *parts = &result->parts;
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "cache", result->spec);
+    add(object, "weights_bytes", parts->weights);
+    add(object, "mapped_bytes", parts->mapped);
+    report_add_memory(object, size_kv(parts), size_kv(&report->results[0].parts));
+    cJSON *kv = cJSON_AddObjectToObject(object, "kv");
+    add(kv, "codes_bytes", parts->codes);
+    add(kv, "window_bytes", parts->window);
+    add(kv, "sinks_bytes", parts->sinks);
+    add(kv, "tables_bytes", parts->tables);
+    add(kv, "rows_bytes", parts->rows);
+    add(object, "recurrent_bytes", parts->recurrent);
+    add(object, "compute_bytes", parts->compute);
+    add(object, "output_bytes", parts->output);
+    add(object, "scratch_bytes", parts->scratch);
+    add(object, "total_bytes", size_total(parts));
+    if (report->budget > 0 && result->largest > 0) {
+        cJSON *largest = cJSON_AddObjectToObject(object, "largest");
+        cJSON_AddNumberToObject(largest, "n_ctx", result->largest);
+        add(largest, "total_bytes", size_total(&result->at_most));
+    } else if (report->budget > 0) {
+        cJSON_AddNullToObject(object, "largest");
+    }
+    return object;
+}
+
+cJSON *size_report_json(const struct size_report *report)
+{
+    const struct size_options *options = report->options;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "version", tada_version());
+    report_add_text(json, "model", report->model);
+    cJSON_AddNumberToObject(json, "n_ctx_train", report->n_ctx_train);
+    cJSON_AddNumberToObject(json, "n_ctx", report->results[0].parts.n_ctx);
+    cJSON_AddNumberToObject(json, "parallel", options->parallel);
+    cJSON_AddBoolToObject(json, "kv_unified", options->unified);
+    cJSON_AddNumberToObject(json, "ubatch", options->n_ubatch);
+    cJSON_AddNumberToObject(json, "threads", options->n_threads);
+    if (report->budget > 0) {
+        cJSON_AddNumberToObject(json, "memory_bytes", (double)report->budget);
+    }
+    cJSON *results = cJSON_AddArrayToObject(json, "results");
+    for (int i = 0; i < report->n; i++) {
+        cJSON_AddItemToArray(results, json_of(report, &report->results[i]));
+    }
+    impossible_report(report->impossible, json);
+    return json;
+}
