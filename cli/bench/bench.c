@@ -3,8 +3,9 @@
  * turns, so that whatever slows the machine down for a while slows all of them.
  */
 #include "bench.h"
-#include "cli.h"
+
 #include "footprint.h"
+#include "output/note.h"
 #include "output/progress.h"
 #include "output/random.h"
 

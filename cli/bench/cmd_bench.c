@@ -1,13 +1,16 @@
 /* tada bench: speed and memory of caches, side by side. */
-#include "options/arguments.h"
 #include "bench.h"
-#include "cli.h"
-#include "options/numbers.h"
-#include "output/output.h"
+#include "commands.h"
 #include "engine/plans.h"
+#include "find/paths.h"
+#include "options/arguments.h"
+#include "options/numbers.h"
+#include "options/options.h"
+#include "output/json.h"
+#include "output/note.h"
+#include "output/output.h"
 #include "output/plot.h"
 #include "output/progress.h"
-#include "output/json.h"
 
 #include <stdio.h>
 #include <string.h>

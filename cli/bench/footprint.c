@@ -1,6 +1,7 @@
 /* Resident memory, as /proc/self/status tells it. */
 #include "footprint.h"
-#include "cli.h"
+
+#include "find/memory.h"
 
 #include <stdio.h>
 

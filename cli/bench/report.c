@@ -1,9 +1,9 @@
 /* What tada bench found: a table, JSON, a plot. */
 #include "bench.h"
-#include "cli.h"
+#include "output/json.h"
+#include "output/note.h"
 #include "output/output.h"
 #include "output/plot.h"
-#include "output/json.h"
 #include "tada.h"
 
 #include <cjson/cJSON.h>

@@ -1,5 +1,6 @@
 /* Minimum, median and maximum. */
 #include "samples.h"
+
 #include "output/statistics.h"
 
 #include <string.h>

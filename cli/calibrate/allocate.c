@@ -1,7 +1,6 @@
 /* The steps of calibration that decide: an allocation, and what it is compared with. */
 #include "allocation.h"
 #include "calibration.h"
-#include "cli.h"
 
 #include <math.h>
 #include <stdio.h>

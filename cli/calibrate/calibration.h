@@ -3,8 +3,8 @@
 #define TADA_CLI_CALIBRATE_CALIBRATION_H
 
 #include "choices.h"
-#include "exam.h"
 #include "engine/trial.h"
+#include "exam.h"
 #include "whole.h"
 
 #include <stdint.h>

@@ -1,6 +1,7 @@
 #include "choices.h"
+
 #include "calibration.h"
-#include "cli.h"
+#include "output/note.h"
 #include "team.h"
 
 #include <math.h>

@@ -1,12 +1,15 @@
 /* tada calibrate: the best cache for a model and a budget. */
-#include "options/arguments.h"
 #include "calibration.h"
-#include "cli.h"
-#include "eval/eval.h"
+#include "commands.h"
 #include "engine/model_file.h"
-#include "options/numbers.h"
-#include "output/output.h"
 #include "engine/plans.h"
+#include "engine/text.h"
+#include "find/paths.h"
+#include "options/arguments.h"
+#include "options/numbers.h"
+#include "options/options.h"
+#include "output/note.h"
+#include "output/output.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* The last step of calibration: which plan is written, decided on text that was not learnt from. */
 #include "calibration.h"
-#include "cli.h"
+#include "engine/plans.h"
+#include "output/note.h"
 #include "output/output.h"
 #include "output/plan_page.h"
-#include "engine/plans.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 #include "exam.h"
-#include "cli.h"
+
 #include "engine/lineup.h"
 #include "engine/softmax.h"
+#include "output/note.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
 #define TADA_CLI_CALIBRATE_EXAM_H
 
 #include "engine/engine.h"
-#include "tasks.h"
 #include "engine/trial.h"
+#include "tasks.h"
 
 /* A prompt with an answer to it, as tokens. */
 struct exam_text {

@@ -1,8 +1,8 @@
 /* The steps of calibration that measure: statistics and sensitivities. */
 #include "calibration.h"
-#include "cli.h"
-#include "output/output.h"
 #include "engine/plans.h"
+#include "output/note.h"
+#include "output/output.h"
 
 #include <math.h>
 #include <stdio.h>

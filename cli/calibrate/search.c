@@ -1,6 +1,6 @@
 /* The paper's random search over bits per layer, scored by KL divergence or on a task set. */
 #include "calibration.h"
-#include "cli.h"
+#include "output/note.h"
 #include "output/random.h"
 
 #include <math.h>

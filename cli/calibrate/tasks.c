@@ -1,6 +1,7 @@
 #include "tasks.h"
-#include "cli.h"
+
 #include "output/json_lines.h"
+#include "output/note.h"
 
 #include <stdlib.h>
 #include <string.h>

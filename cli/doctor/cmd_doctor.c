@@ -1,5 +1,10 @@
 /* tada doctor: looks at everything that a run needs and says what to do about what is wrong. */
-#include "cli.h"
+#include "commands.h"
+#include "find/host.h"
+#include "find/memory.h"
+#include "find/paths.h"
+#include "options/options.h"
+#include "output/note.h"
 #include "tada.h"
 #ifdef TADA_MEASURES
 #include "engine/probe.h"

@@ -1,5 +1,8 @@
 #include "engine.h"
-#include "cli.h"
+
+#include "find/host.h"
+#include "find/paths.h"
+#include "output/note.h"
 #include "tada.h"
 
 #include <stdio.h>

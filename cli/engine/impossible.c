@@ -1,4 +1,5 @@
 #include "impossible.h"
+
 #include "output/json.h"
 
 #include <stdio.h>

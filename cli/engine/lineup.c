@@ -1,8 +1,9 @@
 /* Caches side by side: opening, prefilling and greedy answers, and what every table says of a cache. */
 #include "lineup.h"
-#include "cli.h"
-#include "output/progress.h"
+
 #include "output/json.h"
+#include "output/note.h"
+#include "output/progress.h"
 
 #include <stdio.h>
 #include <string.h>

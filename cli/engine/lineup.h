@@ -2,7 +2,7 @@
 #ifndef TADA_CLI_ENGINE_LINEUP_H
 #define TADA_CLI_ENGINE_LINEUP_H
 
-#include "eval/eval.h"
+#include "eval_options.h"
 
 struct lineup {
     const struct model *model;

@@ -1,6 +1,6 @@
 #include "model_file.h"
-#include "cli.h"
 
+#include "find/host.h"
 #include "ggml.h"
 #include "gguf.h"
 

@@ -1,7 +1,9 @@
 #include "plans.h"
-#include "cli.h"
+
 #include "engine.h"
+#include "find/paths.h"
 #include "model_file.h"
+#include "output/note.h"
 #include "output/output.h"
 
 #include <dirent.h>

@@ -1,7 +1,8 @@
 #include "probe.h"
-#include "cli.h"
-#include "engine.h"
 
+#include "engine.h"
+#include "find/host.h"
+#include "find/paths.h"
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
 #include "ggml.h"

@@ -1,9 +1,11 @@
 /* Reading of problems, and of numbers in answers. */
 #include "problems.h"
-#include "cli.h"
+
 #include "output/json_lines.h"
+#include "output/note.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

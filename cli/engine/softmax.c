@@ -15,3 +15,23 @@ struct softmax softmax_of(const float *logits, int n)
     softmax.log_sum = max + log(sum);
     return softmax;
 }
+
+double divergence_between(const float *base, const struct softmax *base_softmax, const float *logits,
+                          const struct softmax *softmax, int n)
+{
+    double sum = 0, shift = softmax->log_sum - base_softmax->log_sum;
+    for (int i = 0; i < n; i++) {
+        double probability = exp(base[i] - base_softmax->log_sum);
+        if (probability > 0) { /* logits may be minus infinity */
+            sum += probability * ((double)base[i] - logits[i] + shift);
+        }
+    }
+    return sum;
+}
+
+double divergence_of(const float *base, const float *logits, int n, bool *same)
+{
+    struct softmax base_softmax = softmax_of(base, n), softmax = softmax_of(logits, n);
+    *same = base_softmax.top == softmax.top;
+    return divergence_between(base, &base_softmax, logits, &softmax, n);
+}

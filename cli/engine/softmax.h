@@ -2,6 +2,8 @@
 #ifndef TADA_CLI_ENGINE_SOFTMAX_H
 #define TADA_CLI_ENGINE_SOFTMAX_H
 
+#include <stdbool.h>
+
 struct softmax {
     double log_sum; /* log of the sum of exp of the logits */
     int top;        /* the most likely token; the first of equals */
@@ -9,5 +11,11 @@ struct softmax {
 
 /* Over n >= 1 values, in double: the log-likelihood of token i is logits[i] - log_sum. */
 struct softmax softmax_of(const float *logits, int n);
+
+/* KL divergence in nats of the softmax of `logits` from that of `base`, over n values, in double. */
+double divergence_between(const float *base, const struct softmax *base_softmax, const float *logits,
+                          const struct softmax *softmax, int n);
+/* The same; *same: both have the same most likely token. */
+double divergence_of(const float *base, const float *logits, int n, bool *same);
 
 #endif

@@ -1,6 +1,7 @@
 /* The text that is measured on: a file, or written by the model. */
-#include "cli.h"
-#include "eval/eval.h"
+#include "text.h"
+
+#include "output/note.h"
 #include "output/progress.h"
 #include "output/random.h"
 

@@ -1,6 +1,7 @@
 #include "trial.h"
-#include "cli.h"
-#include "eval/eval.h"
+
+#include "output/note.h"
+#include "softmax.h"
 #include "team.h"
 
 #include <stdlib.h>

@@ -2,11 +2,13 @@
  * Perplexity and KL divergence of every cache from the f16 one. All caches read the same text side by side,
  * so that no more logits are kept than those of one step, and that all are equally far when it is broken off.
  */
-#include "cli.h"
+#include "engine/softmax.h"
+#include "engine/text.h"
 #include "eval.h"
+#include "find/memory.h"
+#include "output/note.h"
 #include "output/progress.h"
 #include "scores.h"
-#include "engine/softmax.h"
 #include "team.h"
 
 #include <math.h>
@@ -17,26 +19,6 @@
 enum { MAX_SCORES = FIRST_CACHE + EVAL_MAX_CACHES };
 
 /* ---- rows of logits ---- */
-
-static double divergence_between(const float *base, const struct softmax *base_softmax, const float *logits,
-                                 const struct softmax *softmax, int n)
-{
-    double sum = 0, shift = softmax->log_sum - base_softmax->log_sum;
-    for (int i = 0; i < n; i++) {
-        double probability = exp(base[i] - base_softmax->log_sum);
-        if (probability > 0) { /* logits may be minus infinity */
-            sum += probability * ((double)base[i] - logits[i] + shift);
-        }
-    }
-    return sum;
-}
-
-double divergence_of(const float *base, const float *logits, int n, bool *same)
-{
-    struct softmax base_softmax = softmax_of(base, n), softmax = softmax_of(logits, n);
-    *same = base_softmax.top == softmax.top;
-    return divergence_between(base, &base_softmax, logits, &softmax, n);
-}
 
 /* ---- the run ---- */
 

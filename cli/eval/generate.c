@@ -1,6 +1,8 @@
 /* tada eval --generate: decoding token by token along the text that the f16 cache writes. */
-#include "cli.h"
 #include "engine/lineup.h"
+#include "engine/softmax.h"
+#include "engine/text.h"
+#include "output/note.h"
 #include "output/progress.h"
 #include "output/statistics.h"
 

@@ -1,6 +1,7 @@
 #include "scores.h"
-#include "cli.h"
+
 #include "output/json.h"
+#include "output/note.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,7 @@
 #include "weights.h"
-#include "cli.h"
+
+#include "find/paths.h"
+#include "output/note.h"
 #include "output/progress.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* What the installed llama.cpp and the plug-in say of themselves. */
-#include "cli.h"
+#include "host.h"
+
+#include "paths.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

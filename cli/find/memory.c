@@ -1,5 +1,5 @@
 /* Numbers that the system tells, and how much memory is free. */
-#include "cli.h"
+#include "memory.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Where the llama.cpp tools, the plug-in and the default model are. */
-#include "cli.h"
+#include "paths.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,12 @@
 /* tada inspect: what a plan says. */
-#include "cli.h"
+#include "commands.h"
 #include "engine/engine.h"
 #include "nameless.h"
+#include "options/options.h"
+#include "output/json.h"
+#include "output/note.h"
 #include "output/output.h"
 #include "output/plan_page.h"
-#include "output/json.h"
 
 #include <inttypes.h>
 #include <langinfo.h>

@@ -1,6 +1,10 @@
 /* Starts a llama.cpp tool with the plug-in, or with a stock cache type. */
 #include "launch.h"
+
+#include "find/paths.h"
+#include "options/options.h"
 #include "options/specs.h"
+#include "output/note.h"
 
 #include <errno.h>
 #include <stdio.h>

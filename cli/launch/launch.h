@@ -2,7 +2,8 @@
 #ifndef TADA_CLI_LAUNCH_LAUNCH_H
 #define TADA_CLI_LAUNCH_LAUNCH_H
 
-#include "cli.h"
+#include "find/paths.h"
+#include "options/options.h"
 #include "tada.h"
 
 /* The options of all commands that start a tool; what they set is in a struct that begins with this one. */

@@ -1,7 +1,6 @@
 /* Facts of llama.cpp here: common/arg.cpp (names, variables, words), tools/server/server.cpp (slots),
  * common/fit.cpp and src/llama-context.cpp (cells), common/speculative.cpp (the draft's cache). */
 #include "server_options.h"
-#include "cli.h"
 
 #include <limits.h>
 #include <stddef.h>

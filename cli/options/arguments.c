@@ -1,5 +1,8 @@
 #include "arguments.h"
+
+#include "find/paths.h"
 #include "numbers.h"
+#include "output/note.h"
 #include "specs.h"
 
 #include <sched.h>

@@ -2,7 +2,7 @@
 #ifndef TADA_CLI_OPTIONS_ARGUMENTS_H
 #define TADA_CLI_OPTIONS_ARGUMENTS_H
 
-#include "cli.h"
+#include "find/paths.h"
 
 #include <stdint.h>
 

@@ -1,8 +1,9 @@
 /* Reading arguments by the table of a command. */
 #include "options.h"
-#include "cli.h"
+
 #include "nearest.h"
 #include "numbers.h"
+#include "output/note.h"
 
 #include <stdio.h>
 #include <string.h>

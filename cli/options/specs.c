@@ -1,6 +1,7 @@
 #include "specs.h"
-#include "cli.h"
+
 #include "nearest.h"
+#include "output/note.h"
 
 #include <stdio.h>
 #include <string.h>

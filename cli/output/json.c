@@ -1,5 +1,6 @@
 #include "json.h"
-#include "cli.h"
+
+#include "note.h"
 #include "printable.h"
 
 #include <stdlib.h>

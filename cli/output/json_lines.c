@@ -1,7 +1,9 @@
 #include "json_lines.h"
-#include "cli.h"
+
+#include "note.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 #include "output.h"
-#include "cli.h"
+
+#include "note.h"
 
 #include <errno.h>
 #include <fcntl.h>

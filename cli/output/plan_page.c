@@ -1,5 +1,6 @@
 #include "plan_page.h"
-#include "cli.h"
+
+#include "note.h"
 #include "output.h"
 
 #include <inttypes.h>

@@ -1,6 +1,7 @@
 /* Plots: gnuplot reads its script and the data from a pipe. */
 #include "plot.h"
-#include "cli.h"
+
+#include "note.h"
 #include "output.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* The progress line and the interrupt flag. */
 #include "progress.h"
-#include "cli.h"
+
+#include "note.h"
 
 #include <signal.h>
 #include <stdio.h>

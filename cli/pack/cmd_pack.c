@@ -1,5 +1,7 @@
 /* tada pack, tada unpack: sessions of llama.cpp in the size of the compressed cache. */
-#include "cli.h"
+#include "commands.h"
+#include "options/options.h"
+#include "output/note.h"
 #include "output/progress.h"
 #include "session.h"
 #include "whole.h"

@@ -1,6 +1,10 @@
 /* tada rpc */
-#include "options/arguments.h"
+#include "commands.h"
+#include "find/host.h"
 #include "launch/launch.h"
+#include "options/arguments.h"
+#include "options/options.h"
+#include "output/note.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,5 +1,8 @@
 /* tada run */
+#include "commands.h"
 #include "launch/launch.h"
+#include "options/options.h"
+#include "output/note.h"
 #ifdef TADA_MEASURES
 #include "engine/model_file.h"
 #include "engine/plans.h"

@@ -1,5 +1,9 @@
 /* tada serve */
+#include "commands.h"
+#include "find/paths.h"
 #include "options/arguments.h"
+#include "options/options.h"
+#include "output/note.h"
 #include "serve.h"
 
 #include <fcntl.h>

@@ -3,6 +3,7 @@
 #include "engine/model_file.h"
 #include "engine/plans.h"
 #include "engine/probe.h"
+#include "output/note.h"
 #include "serve.h"
 
 #include <math.h>

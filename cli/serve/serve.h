@@ -2,8 +2,8 @@
 #ifndef TADA_CLI_SERVE_SERVE_H
 #define TADA_CLI_SERVE_SERVE_H
 
-#include "launch/launch.h"
 #include "engine/plans.h"
+#include "launch/launch.h"
 #include "launch/server_options.h"
 
 #include <limits.h>

@@ -1,9 +1,12 @@
 /* tada size: the memory that a model and its cache will take. */
-#include "options/arguments.h"
-#include "cli.h"
-#include "output/output.h"
+#include "commands.h"
 #include "engine/plans.h"
+#include "find/paths.h"
+#include "options/arguments.h"
+#include "options/options.h"
 #include "output/json.h"
+#include "output/note.h"
+#include "output/output.h"
 #include "report.h"
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 #include "report.h"
-#include "cli.h"
+
 #include "output/json.h"
+#include "output/note.h"
 #include "tada.h"
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 #include "size.h"
+
 #include "engine/breakdown.h"
-#include "cli.h"
+#include "output/note.h"
 
 #include <string.h>
 

@@ -1,0 +1,13 @@
+/* The text that is measured on. */
+#ifndef TADA_CLI_ENGINE_TEXT_H
+#define TADA_CLI_ENGINE_TEXT_H
+
+#include "engine.h"
+#include "eval_options.h"
+
+/* The tokens of the file, or, without one, of text that the model writes, the same for the same seed.
+ * At least n_wanted, else EXIT_USAGE; *tokens is the caller's to free. */
+int text_tokens(const struct model *model, const struct eval_options *options, int n_wanted,
+                llama_token **tokens, int *n);
+
+#endif
