@@ -2,7 +2,7 @@
  * On which grids the rows of a plane lie. Samples of them are tried with every axis, rotation and group that
  * a recipe may have, so that a session needs no plan and no model to be packed.
  */
-#include "packed.h"
+#include "format.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* Packing: the planes of a file in runs of rows, everything else as it is. */
 #include "nameless.h"
-#include "packed.h"
-#include "stock.h"
+#include "format.h"
+#include "llama_state.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

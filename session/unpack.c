@@ -1,5 +1,5 @@
 /* Unpacking: nothing in the file is believed, not even after its checksum was right. */
-#include "packed.h"
+#include "format.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* The packed file: what its writer and its reader share. doc/session.md describes it. */
-#ifndef TADA_SESSION_PACKED_H
-#define TADA_SESSION_PACKED_H
+#ifndef TADA_SESSION_FORMAT_H
+#define TADA_SESSION_FORMAT_H
 
 #include "files.h"
-#include "grid.h"
+#include "grid/grid.h"
 #include "session.h"
 #include "team.h"
 #include "whole.h"

@@ -4,8 +4,8 @@
  * found again as integers, without knowing the recipe, and is stored in few bits. doc/session.md has the
  * bytes.
  */
-#ifndef TADA_SESSION_GRID_H
-#define TADA_SESSION_GRID_H
+#ifndef TADA_SESSION_GRID_GRID_H
+#define TADA_SESSION_GRID_GRID_H
 
 #include "tada.h"
 

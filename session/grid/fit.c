@@ -1,5 +1,5 @@
 /* Rows on grids: finding the integers behind them. */
-#include "grid_work.h"
+#include "work.h"
 
 #include "common/half.h"
 

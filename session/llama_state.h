@@ -1,6 +1,6 @@
 /* The files in which llama.cpp saves its state: where in them the rows of the caches are. */
-#ifndef TADA_SESSION_STOCK_H
-#define TADA_SESSION_STOCK_H
+#ifndef TADA_SESSION_LLAMA_STATE_H
+#define TADA_SESSION_LLAMA_STATE_H
 
 #include "files.h"
 

@@ -1,5 +1,5 @@
 /* Rows on grids: from integers to rows, and how integers are stored. */
-#include "grid_work.h"
+#include "work.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * of memory wrote it, so caches are taken for what they look like, and a wrong guess costs size, nothing
  * else.
  */
-#include "stock.h"
+#include "llama_state.h"
 
 #include <stdlib.h>
 
