@@ -2,7 +2,7 @@
  * again. */
 #include "fuzz.h"
 
-#include "../ggml/plan_file.h"
+#include "policy/plan_file.h"
 
 #include "ggml.h"
 

@@ -4,17 +4,17 @@
  */
 #include "tada_plugin.h"
 
-#include "cache.h"
-#include "exporter.h"
-#include "hooks.h"
-#include "host.h"
-#include "log.h"
-#include "measure.h"
-#include "metrics.h"
-#include "model.h"
-#include "plan_file.h"
-#include "policy.h"
-#include "statistics.h"
+#include "cache/cache.h"
+#include "metrics/exporter.h"
+#include "graph/hooks.h"
+#include "policy/host.h"
+#include "base/log.h"
+#include "probe/measure.h"
+#include "metrics/metrics.h"
+#include "graph/model.h"
+#include "policy/plan_file.h"
+#include "policy/policy.h"
+#include "probe/statistics.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,12 +5,10 @@
 #include "choices.h"
 #include "engine/trial.h"
 #include "exam.h"
+#include "recipes.h"
 #include "whole.h"
 
 #include <stdint.h>
-
-/* Quarters of a bit at which sensitivities are measured: few enough to stand out from rounding. */
-enum { K_PROBE = 10, V_PROBE = 8 };
 
 struct calibrate_options {
     const char *model_path, *text_path, *plan_path, *from_path, *report_path; /* NULL: not given */
@@ -90,13 +88,5 @@ void plan_follow(tada_plan *plan, const tada_spec *spec);
 tada_plan *plan_copy(const tada_plan *plan);
 /* Bytes of all planes at n_ctx cells, and of the same in f16. */
 double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes);
-
-/* [k_width / 8]: what an error in each 8 channels of K counts for, the mean square of what queries ask of
- * them. The caller's to free; NULL: memory is short. */
-float *calibration_weights(const tada_layer_statistics *statistics);
-
-/* Plane i of a plan in the order K, V of layer 0, ...; what its recipe is with so many quarters of a bit (V:
- * whole bits). */
-tada_recipe recipe_of_quarters(int plane, int quarters);
 
 #endif

@@ -1,6 +1,7 @@
 #include "choices.h"
 
-#include "calibration.h"
+#include "output/progress.h"
+#include "recipes.h"
 #include "output/note.h"
 #include "team.h"
 

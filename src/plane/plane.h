@@ -166,4 +166,14 @@ void tada_count(_Atomic int64_t *counter, int64_t n);
 void tada_plane_recount(tada_plane *plane, const tada_tile *tile, tada_counted before);
 void tada_plane_recount_all(tada_plane *plane);
 
+static inline int64_t tada_tile_of(const tada_plane *p, int64_t cell)
+{
+    return cell / p->shape.n_cells * p->tiles_per_stream + cell % p->shape.n_cells / TADA_TILE_CELLS;
+}
+
+static inline int tada_cell_in_tile(const tada_plane *p, int64_t cell)
+{
+    return (int)(cell % p->shape.n_cells % TADA_TILE_CELLS);
+}
+
 #endif

@@ -1,0 +1,566 @@
+#include "cache.h"
+
+#include "base/log.h"
+#include "base/pages.h"
+#include "base/probe.h"
+#include "base/threads.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK_ROWS = 1024, SESSION_ROWS = 16, CELLS = TADA_TILE_CELLS };
+
+struct ggml_backend_buffer_type cache_buffer_type;
+
+static pthread_mutex_t buffers_lock = PTHREAD_MUTEX_INITIALIZER;
+static cache_buffer *buffers;
+static atomic_int n_buffers;
+static atomic_uint_fast64_t planes_made;
+
+bool cache_any(void)
+{
+    return atomic_load_explicit(&n_buffers, memory_order_relaxed) > 0;
+}
+
+/* ---- shapes ---- */
+
+/* Tensors with other tags (indexers, recurrent states) stay as they are. */
+bool cache_name(const char *name, enum tada_kind *kind, int *layer)
+{
+    char letter, rest;
+    if (sscanf(name, "cache_%c_l%9d%c", &letter, layer, &rest) != 2 || (letter != 'k' && letter != 'v') ||
+        *layer < 0) {
+        return false;
+    }
+    *kind = letter == 'k' ? TADA_K : TADA_V;
+    return true;
+}
+
+bool cache_shape(const cache_policy *policy, const struct ggml_tensor *tensor, tada_shape *shape,
+                 tada_spec *spec, int *layer, bool *fits)
+{
+    if (tensor->view_src || tensor->type != GGML_TYPE_F16 || tensor->ne[3] != 1 || tensor->ne[0] > 1 << 20 ||
+        !cache_name(tensor->name, &shape->kind, layer)) {
+        return false;
+    }
+    shape->width = (int)tensor->ne[0];
+    shape->n_cells = tensor->ne[1];
+    shape->n_streams = tensor->ne[2];
+    *spec = policy_spec(policy, *layer, shape, fits);
+    return !spec->stock && tada_plane_bytes(spec, shape) > 0;
+}
+
+size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *tensor)
+{
+    tada_shape shape;
+    tada_spec spec;
+    int layer;
+    bool fits;
+    return cache_shape(policy, tensor, &shape, &spec, &layer, &fits) ? tada_plane_bytes(&spec, &shape) : 0;
+}
+
+/* ---- buffers ---- */
+
+cache_buffer *cache_buffer_make(size_t size, int n_tensors, const cache_policy *policy)
+{
+    cache_buffer *b = calloc(1, sizeof *b);
+    tada_pool *pool = b ? tada_pool_create() : NULL;
+    char *base = pool ? pages_reserve(size) : NULL;
+    if (!base) {
+        log_line(GGML_LOG_LEVEL_ERROR, "out of memory for a buffer of %.1f MiB: use a smaller context",
+                 (double)size / 1048576);
+        tada_pool_free(pool);
+        free(b);
+        return NULL;
+    }
+    if (n_tensors == 0) {
+        pages_enlarge(base, size, true); /* weights, perhaps, as in other memory of the host */
+    }
+    b->base = base;
+    b->size = size;
+    b->policy = policy;
+    b->pool = pool;
+    b->n_tensors = n_tensors;
+    pthread_mutex_lock(&buffers_lock);
+    b->next = buffers;
+    buffers = b;
+    n_buffers++;
+    pthread_mutex_unlock(&buffers_lock);
+    return b;
+}
+
+/* As far as it has been made. */
+static void free_plane(cache_plane *c)
+{
+    if (c) {
+        tada_plane_free(c->plane);
+        if (c->memory) {
+            pages_free(c->memory, c->bytes);
+        }
+        lost_free(&c->lost);
+        free(c);
+    }
+}
+
+void cache_buffer_free(cache_buffer *b)
+{
+    pthread_mutex_lock(&buffers_lock);
+    cache_buffer **at = &buffers;
+    while (*at != b) {
+        at = &(*at)->next;
+    }
+    *at = b->next;
+    n_buffers--;
+    pthread_mutex_unlock(&buffers_lock);
+    const probe *p = probe_get();
+    while (b->planes) {
+        cache_plane *c = b->planes;
+        b->planes = c->next;
+        if (p && p->forget) {
+            p->forget(c);
+        }
+        metrics_remove(&c->counted);
+        free_plane(c);
+    }
+    tada_pool_free(b->pool);
+    pages_free(b->base, b->size);
+    scratch_free(&b->last_read.rows);
+    scratch_free(&b->last_read.decoding);
+    ranges_free(&b->restored);
+    free(b);
+}
+
+cache_plane *cache_plane_at(const cache_buffer *b, const char *from, size_t size)
+{
+    for (cache_plane *c = b->planes; c; c = c->next) {
+        if (from < c->base + c->bytes_f16 && c->base < from + size) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+void cache_buffer_clear(cache_buffer *b, uint8_t value)
+{
+    size_t page = pages_size();
+    cache_touch(b);
+    b->restored.n = 0;
+    for (cache_plane *c = b->planes; c; c = c->next) {
+        tada_plane_clear(c->plane);
+        /* Pages given back read as zeros, which is no tile table: it says where sinks are. */
+        (void)pages_drop(c->memory, c->bytes);
+        tada_plane_clear(c->plane);
+        lost_clear(&c->lost);
+        c->awaited = false;
+        if (c->enlarged) {
+            c->enlarged = false;
+            pages_enlarge(c->memory, c->bytes, false);
+        }
+    }
+    tada_pool_trim(b->pool);
+    bool zeroed = pages_drop(b->base, b->size);
+    for (size_t at = 0; at < b->size && (value != 0 || !zeroed); at += page) {
+        size_t n = b->size - at < page ? b->size - at : page;
+        if (!cache_plane_at(b, b->base + at, n)) {
+            memset(b->base + at, value, n);
+        }
+    }
+}
+
+cache_buffer *cache_buffer_of(const struct ggml_tensor *tensor)
+{
+    ggml_backend_buffer_t buffer = tensor->buffer ? tensor->buffer : cache_root(tensor)->buffer;
+    return buffer && buffer->buft == &cache_buffer_type ? buffer->context : NULL;
+}
+
+void cache_buffer_expect(cache_buffer *b, size_t bytes, size_t bytes_f16)
+{
+    pthread_mutex_lock(&buffers_lock);
+    b->expected += bytes;
+    b->expected_f16 += bytes_f16;
+    pthread_mutex_unlock(&buffers_lock);
+}
+
+void cache_buffer_expect_none(cache_buffer *b)
+{
+    pthread_mutex_lock(&buffers_lock);
+    b->expected = b->expected_f16 = 0;
+    pthread_mutex_unlock(&buffers_lock);
+}
+
+bool cache_buffer_plain(cache_buffer *b)
+{
+    bool is_news = !b->told_plain;
+    b->told_plain = true;
+    cache_buffer_expect_none(b);
+    return is_news;
+}
+
+void cache_bytes(size_t *reserved, size_t *used, size_t *f16)
+{
+    size_t sums[3] = {0};
+    pthread_mutex_lock(&buffers_lock);
+    for (const cache_buffer *b = buffers; b; b = b->next) {
+        if (!b->planes) {
+            sums[0] += b->expected;
+            sums[2] += b->expected_f16;
+        }
+        for (const cache_plane *c = b->planes; c; c = c->next) {
+            size_t in_memory = used ? pages_resident(c->memory, c->bytes) : 0;
+            sums[0] += c->bytes;
+            sums[1] += in_memory < c->bytes ? in_memory : c->bytes; /* the last page has more */
+            sums[2] += c->bytes_f16;
+        }
+    }
+    pthread_mutex_unlock(&buffers_lock);
+    size_t *to[] = {reserved, used, f16};
+    for (int i = 0; i < 3; i++) {
+        if (to[i]) {
+            *to[i] = sums[i];
+        }
+    }
+}
+
+size_t cache_scratch_bytes(void)
+{
+    size_t bytes = scratch_total();
+    pthread_mutex_lock(&buffers_lock);
+    for (const cache_buffer *b = buffers; b; b = b->next) {
+        bytes += tada_pool_bytes(b->pool);
+    }
+    pthread_mutex_unlock(&buffers_lock);
+    return bytes;
+}
+
+/* ---- planes ---- */
+
+uint64_t cache_planes_made(void)
+{
+    return atomic_load_explicit(&planes_made, memory_order_relaxed);
+}
+
+cache_plane *cache_plane_of(const struct ggml_tensor *tensor)
+{
+    const cache_buffer *b = cache_buffer_of(tensor);
+    return b && b->planes ? cache_plane_at(b, tensor->data, 1) : NULL;
+}
+
+size_t cache_plane_offset(const cache_plane *c, const struct ggml_tensor *tensor)
+{
+    return (size_t)((const char *)tensor->data - c->base);
+}
+
+void cache_touch(cache_buffer *b)
+{
+    b->touches++;
+}
+
+bool cache_settle(cache_plane *c)
+{
+    if (!tada_plane_unsettled(c->plane)) {
+        return true;
+    }
+    tada_threads threads = threads_lend();
+    uint64_t since = metrics_clock();
+    bool done = tada_plane_settle(c->plane, &threads, NULL) == TADA_OK;
+    metrics_encoding(since);
+    cache_touch(c->buffer);
+    return done;
+}
+
+void cache_enlarge(cache_plane *c)
+{
+    tada_plane_stats stats;
+    if (!c->enlarged) {
+        tada_plane_get_stats(c->plane, &stats);
+        if (stats.written > stats.cells / 2) {
+            c->enlarged = true;
+            pages_enlarge(c->memory, c->bytes, true);
+        }
+    }
+}
+
+void cache_warn_nonfinite(const cache_plane *c)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    tada_plane_stats stats;
+    tada_plane_get_stats(c->plane, &stats);
+    if (stats.nonfinite > 0 && !atomic_flag_test_and_set(&told)) {
+        log_line(GGML_LOG_LEVEL_WARN,
+                 "%c of layer %d has values that are not finite (NaN, or too large for f16): the model is "
+                 "damaged, or made for wider numbers. They spoil what attends to their tokens, and no other "
+                 "tokens",
+                 c->kind == TADA_K ? 'K' : 'V', c->layer);
+    }
+}
+
+/* ---- reading and writing from outside ---- */
+
+static size_t row_bytes(const cache_plane *c)
+{
+    return (size_t)c->width * 2;
+}
+
+static int64_t rows_in(const cache_plane *c, size_t offset, size_t size)
+{
+    return size ? (int64_t)((offset + size - 1) / row_bytes(c) - offset / row_bytes(c)) + 1 : 0;
+}
+
+bool cache_read_ready(cache_plane *c)
+{
+    read_tile *t = &c->buffer->last_read;
+    t->cache = NULL;
+    return scratch_get(&t->rows, row_bytes(c) * CELLS) &&
+           scratch_get(&t->decoding, tada_plane_read_scratch(c->plane));
+}
+
+/* The rows of cells from `cell` on to the end of its tile, as they were read last. */
+static const uint16_t *read_tile_of(cache_plane *c, int64_t cell)
+{
+    read_tile *t = &c->buffer->last_read;
+    if (t->cache != c || t->touches != c->buffer->touches || cell < t->first || cell >= t->first + t->n) {
+        int64_t within = cell % c->n_cells / CELLS * CELLS;
+        t->cache = c;
+        t->first = cell - cell % c->n_cells + within;
+        t->n = c->n_cells - within < CELLS ? c->n_cells - within : CELLS;
+        t->touches = c->buffer->touches;
+        (void)tada_plane_read_in(c->plane, t->first, t->n, t->rows.memory, t->decoding.memory, NULL);
+    }
+    return (const uint16_t *)t->rows.memory + (size_t)(cell - t->first) * (size_t)c->width;
+}
+
+/* The cells of the tile from this one on. */
+static int64_t left_in_tile(const cache_plane *c, int64_t cell)
+{
+    int64_t within = cell % c->n_cells, in_tile = CELLS - within % CELLS;
+    return in_tile < c->n_cells - within ? in_tile : c->n_cells - within;
+}
+
+void cache_get(cache_plane *c, size_t offset, void *data, size_t size)
+{
+    tada_threads threads = threads_lend();
+    char *to = data;
+    metrics_read(c->kind, rows_in(c, offset, size));
+    while (size > 0) {
+        size_t within = offset % row_bytes(c), part;
+        int64_t cell = (int64_t)(offset / row_bytes(c)), n = (int64_t)(size / row_bytes(c));
+        /* The caller's memory may have any alignment; the library's rows may not. Short of memory, it goes
+         * tile by tile, too. */
+        if (within == 0 && n > left_in_tile(c, cell) && (uintptr_t)to % 2 == 0 &&
+            tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK) {
+            part = (size_t)n * row_bytes(c);
+        } else {
+            size_t most = (size_t)left_in_tile(c, cell) * row_bytes(c) - within;
+            part = most < size ? most : size;
+            memcpy(to, (const char *)read_tile_of(c, cell) + within, part);
+        }
+        to += part;
+        offset += part;
+        size -= part;
+    }
+}
+
+/* Many rows at once are a saved sequence that is restored: the first ones are its sinks, and would be spoilt
+ * where the sequence does not begin with the stream. */
+static void mark_restored(const cache_plane *c, const int64_t *cells, int64_t n)
+{
+    if (n >= SESSION_ROWS) {
+        tada_plane_mark_sinks(c->plane, cells, c->n_sinks < n ? c->n_sinks : n);
+    }
+}
+
+bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
+{
+    const char *from = data;
+    int64_t cells[CHUNK_ROWS];
+    uint16_t *row = NULL;
+    bool done = cache_settle(c), begins = true;
+    cache_touch(c->buffer);
+    metrics_written(c->kind, rows_in(c, offset, size));
+    while (size > 0 && done) {
+        size_t within = offset % row_bytes(c), part;
+        int64_t n = 1;
+        cells[0] = (int64_t)(offset / row_bytes(c));
+        const void *rows = from;
+        if (within == 0 && size >= row_bytes(c) && (uintptr_t)from % 2 == 0) {
+            n = (int64_t)(size / row_bytes(c)) < CHUNK_ROWS ? (int64_t)(size / row_bytes(c)) : CHUNK_ROWS;
+            part = (size_t)n * row_bytes(c);
+            for (int64_t i = 1; i < n; i++) {
+                cells[i] = cells[0] + i;
+            }
+        } else {
+            part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
+            row = row ? row : malloc(row_bytes(c));
+            done = row != NULL;
+            if (done) {
+                memcpy(row, read_tile_of(c, cells[0]), row_bytes(c));
+                memcpy((char *)row + within, from, part);
+            }
+            rows = row;
+        }
+        done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, row_bytes(c), cells, n,
+                                        NULL) == TADA_OK;
+        cache_touch(c->buffer);
+        if (!done) {
+            break;
+        }
+        lost_remove(&c->lost, cells, n);
+        if (begins) {
+            mark_restored(c, cells, n);
+        }
+        cache_warn_nonfinite(c);
+        begins = false;
+        from += part;
+        offset += part;
+        size -= part;
+        done = cache_settle(c);
+    }
+    if (size > 0) {
+        lost_add(&c->lost, (int64_t)(offset / row_bytes(c)), rows_in(c, offset, size));
+    }
+    free(row);
+    return size == 0;
+}
+
+bool cache_copy_stream(cache_plane *c, int64_t from, int64_t to)
+{
+    tada_threads threads = threads_lend();
+    cache_touch(c->buffer);
+    bool done = tada_plane_copy_stream(c->plane, c->buffer->pool, from, to, &threads, NULL) == TADA_OK;
+    if (done) {
+        lost_copy(&c->lost, from * c->n_cells, to * c->n_cells, c->n_cells);
+    } else {
+        lost_add(&c->lost, to * c->n_cells, c->n_cells);
+    }
+    return done;
+}
+
+void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
+{
+    memcpy(to, data, size);
+    /* Most planes are made at once, and where the cache stays plain, none will be. */
+    if (b->planes || b->told_plain) {
+        return;
+    }
+    /* Without the memory, the rows will be found, if not that they came together. */
+    (void)ranges_add(&b->restored, (size_t)(to - b->base), size);
+}
+
+/* ---- tensors become planes ---- */
+
+static void tell_plain(cache_buffer *b, const char *name, const char *why)
+{
+    if (cache_buffer_plain(b)) {
+        log_line(GGML_LOG_LEVEL_WARN, "%s and others stay as they are: %s", name, why);
+    }
+}
+
+static bool is_zero(const char *bytes, size_t n)
+{
+    /* The first byte is zero, and each one is like that before it. */
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
+}
+
+/* What was restored before there was a plane goes into it as it came. */
+static bool move_restored(cache_plane *c)
+{
+    const cache_buffer *b = c->buffer;
+    size_t first = (size_t)(c->base - b->base);
+    bool done = true;
+    for (int i = 0; i < b->restored.n && done; i++) {
+        size_t offset = b->restored.items[i].offset, size = b->restored.items[i].size;
+        if (offset >= first && offset + size <= first + c->bytes_f16) {
+            done = cache_set(c, offset - first, b->base + offset, size);
+        }
+    }
+    return done;
+}
+
+/* Rows that graphs have written before: they stay exact until the plane settles. */
+static bool move_written(cache_plane *c)
+{
+    bool done = true;
+    for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
+        const char *raw = c->base + (size_t)cell * row_bytes(c);
+        int64_t next = total - cell < CHUNK_ROWS ? total - cell : CHUNK_ROWS;
+        if (cell % CHUNK_ROWS == 0 && !pages_touched(raw, (size_t)next * row_bytes(c))) {
+            cell += next - 1; /* nor is it made to be, by looking at it */
+        } else if (!is_zero(raw, row_bytes(c)) &&
+                   is_zero((const char *)read_tile_of(c, cell), row_bytes(c))) {
+            /* What was read of the tile is older, but only rows that are still to come are looked at. */
+            done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1, NULL) ==
+                   TADA_OK;
+        }
+    }
+    cache_touch(c->buffer); /* what was read was read before this */
+    return done;
+}
+
+cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits)
+{
+    cache_buffer *b = cache_buffer_of(root);
+    tada_shape shape;
+    tada_spec spec;
+    tada_error error = {"out of memory"};
+    enum tada_kind kind;
+    int layer;
+    bool known;
+    if (!b || root->view_src || !cache_name(root->name, &kind, &layer) || !ggml_is_contiguous(root) ||
+        cache_plane_at(b, root->data, ggml_nbytes(root))) {
+        return NULL;
+    }
+    if (root->type != GGML_TYPE_F16) {
+        tell_plain(b, root->name, "only caches of type f16 are compressed");
+        return NULL;
+    }
+    cache_policy own = *b->policy;
+    if (own.plan && !fits) {
+        own.plan = NULL;
+    }
+    if (!cache_shape(&own, root, &shape, &spec, &layer, &known)) {
+        tell_plain(b, root->name, "rows of this width cannot be compressed");
+        return NULL;
+    }
+    if (shape.head_dim == 0 && head_dim % 16 == 0 && shape.width % head_dim == 0) {
+        shape.head_dim = (int)head_dim;
+    }
+    size_t bytes = tada_plane_bytes(&spec, &shape);
+    cache_plane *c = calloc(1, sizeof *c);
+    void *memory = c && lost_make(&c->lost, shape.n_cells * shape.n_streams) ? pages_reserve(bytes) : NULL;
+    if (c) {
+        c->memory = memory;
+        c->bytes = bytes;
+    }
+    if (!memory || tada_plane_create(&spec, &shape, memory, bytes, &c->plane, &error) != TADA_OK) {
+        tell_plain(b, root->name, error.text);
+        free_plane(c);
+        return NULL;
+    }
+    c->buffer = b;
+    c->kind = kind;
+    c->layer = layer;
+    c->width = shape.width;
+    c->n_cells = shape.n_cells;
+    c->n_streams = shape.n_streams;
+    c->n_sinks = spec.sinks;
+    c->base = root->data;
+    c->bytes_f16 = ggml_nbytes(root);
+    if (!cache_read_ready(c) ||
+        (pages_touched(c->base, c->bytes_f16) && !(move_restored(c) && move_written(c)))) {
+        tell_plain(b, root->name, "memory is short");
+        free_plane(c);
+        return NULL;
+    }
+    /* From now on whoever touches the address space of the tensor is wrong, and stops there. */
+    pages_close(c->base, c->bytes_f16);
+    pthread_mutex_lock(&buffers_lock);
+    c->next = b->planes;
+    b->planes = c;
+    planes_made++;
+    pthread_mutex_unlock(&buffers_lock);
+    c->counted = (counted_plane){.plane = c->plane, .kind = kind, .memory = memory, .bytes = bytes};
+    metrics_add(&c->counted, b->pool);
+    return c;
+}
