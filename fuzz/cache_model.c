@@ -23,7 +23,7 @@ static size_t codes_of_tile(const tada_spec *spec, const tada_shape *shape)
     return (more.codes - parts.codes) / (size_t)shape->n_streams;
 }
 
-/* What a stream keeps hot and refined: doc/format.md, "Which tiles are refined". */
+/* What a stream keeps hot and refined: doc/reference/format.md, "Which tiles are refined". */
 static void keep(cache_model *m)
 {
     const tada_recipe *r = recipe_of(m);
@@ -452,7 +452,8 @@ static void compare_counts(const cache_model *m)
         with_rows += written > before;
         refined += written > before && m->refined[tile];
     }
-    /* With means, or scales in f16, rows that decode to zeros stay written (doc/format.md, section 5). */
+    /* With means, or scales in f16, rows that decode to zeros stay written (doc/reference/format.md, section
+     * 5). */
     const tada_recipe *r = recipe_of(m);
     bool exact = r->centring == TADA_CENTRE_NONE && r->scale != TADA_SCALE_32;
     if (exact ? stats.written != written : stats.written < written) {

@@ -58,7 +58,8 @@ typedef struct tada_layer_statistics {
     X(void, measure_planes, (void))                                                                          \
     /* Ends it: the parts of all planes, and the scratch at its most. */                                     \
     X(void, measure_end, (tada_plane_parts * parts, size_t * scratch))                                       \
-    /* Plan files (doc/plan.md). The caller frees *plan with tada_plan_free; written is to a descriptor. */  \
+    /* Plan files (doc/reference/plan.md). The caller frees *plan with tada_plan_free; written is to a       \
+     * descriptor. */                                                                                        \
     X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
     X(enum tada_status, plan_write, (const tada_plan *plan, int file, tada_error *error))
 

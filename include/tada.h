@@ -153,7 +153,7 @@ TADA_API enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tad
 /* FILE of "tada:@FILE", a part of `text`; NULL: another spec. */
 TADA_API const char *tada_spec_plan_path(const char *text);
 
-/* ---- Plan: how each plane of one model is compressed (doc/plan.md) ---- */
+/* ---- Plan: how each plane of one model is compressed (doc/reference/plan.md) ---- */
 
 /* K or V of one layer. */
 typedef struct tada_plan_plane {
@@ -177,7 +177,7 @@ enum { TADA_PLAN_LAYERS = 1024, TADA_PLAN_WIDTH = 1 << 16, TADA_PLAN_POINTS = 64
 
 typedef struct tada_plan {
     char model[128];      /* its name, for people */
-    uint64_t fingerprint; /* of the model (doc/plan.md); 0: unknown */
+    uint64_t fingerprint; /* of the model (doc/reference/plan.md); 0: unknown */
     char method[32];      /* how it was found: "tada" or "paper" */
     int n_layers;
     int sinks;               /* first cells of each stream that stay f16 */
@@ -264,8 +264,8 @@ enum tada_type { TADA_F32, TADA_F16 };
  * TADA_E_ARGUMENT, nothing written.
  *
  * Values that are not finite in f16 (NaN, infinities, what is too large) stay as they are while their row is
- * exact; compressed, each becomes an average value of its channel (doc/format.md), so that other rows lose
- * nothing.
+ * exact; compressed, each becomes an average value of its channel (doc/reference/format.md), so that other
+ * rows lose nothing.
  */
 TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, const void *rows,
                                            enum tada_type type, size_t stride, const int64_t *cells,

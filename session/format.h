@@ -1,4 +1,4 @@
-/* The packed file: what its writer and its reader share. doc/session.md describes it. */
+/* The packed file: what its writer and its reader share. doc/reference/session.md describes it. */
 #ifndef TADA_SESSION_FORMAT_H
 #define TADA_SESSION_FORMAT_H
 

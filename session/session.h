@@ -1,7 +1,7 @@
 /*
  * Sessions on disk in compressed form: packs the files in which llama.cpp saves the state of a sequence (slot
  * saves of llama-server, llama_state_seq_save_file) or of a context (llama_state_save_file), without loss.
- * doc/session.md describes the packed file.
+ * doc/reference/session.md describes the packed file.
  *
  * All of it may be used from several threads at once. No pointer may be NULL unless it says so.
  */

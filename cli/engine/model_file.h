@@ -5,7 +5,7 @@
 #include "tada.h"
 
 struct model_file {
-    uint64_t fingerprint; /* doc/plan.md; 0: unknown */
+    uint64_t fingerprint; /* doc/reference/plan.md; 0: unknown */
     int n_ctx_train;      /* 0: unknown */
     int n_layers;         /* 0: the widths are unknown */
     int *widths;          /* [n_layers][2]: values of a row of K and V; 0: the layer has no such cache */

@@ -1,5 +1,5 @@
-/* What the plug-in counts (doc/metrics.md): without a reader only falls to the generic path. Functions may be
- * called from any thread unless they say otherwise. */
+/* What the plug-in counts (doc/guide/metrics.md): without a reader only falls to the generic path. Functions
+ * may be called from any thread unless they say otherwise. */
 #ifndef PLUGIN_METRICS_METRICS_H
 #define PLUGIN_METRICS_METRICS_H
 

@@ -1,4 +1,4 @@
-/* Plan files: a GGUF file for each plan (doc/plan.md). */
+/* Plan files: a GGUF file for each plan (doc/reference/plan.md). */
 #include "plan_file.h"
 
 #include "gguf.h"

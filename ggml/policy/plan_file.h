@@ -1,4 +1,4 @@
-/* Plan files (doc/plan.md): GGUF, read and written with ggml. */
+/* Plan files (doc/reference/plan.md): GGUF, read and written with ggml. */
 #ifndef PLUGIN_POLICY_PLAN_FILE_H
 #define PLUGIN_POLICY_PLAN_FILE_H
 

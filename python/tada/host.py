@@ -131,7 +131,7 @@ class Host:
         return self.functions["scratch_bytes"]() if self.functions else 0
 
     def fingerprint(self, path):
-        """That of a model's or a plan's file (doc/plan.md), or 0, if it has none."""
+        """That of a model's or a plan's file (doc/reference/plan.md), or 0, if it has none."""
         library = self.library
 
         class Parameters(ctypes.Structure):

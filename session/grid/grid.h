@@ -1,8 +1,8 @@
 /*
  * Rows that a compressed cache has decoded lie on grids: each value is a small integer times a scale that it
- * shares with its group, turned back by a rotation and rounded to f16 (doc/format.md). A run of such rows is
- * found again as integers, without knowing the recipe, and is stored in few bits. doc/session.md has the
- * bytes.
+ * shares with its group, turned back by a rotation and rounded to f16 (doc/reference/format.md). A run of
+ * such rows is found again as integers, without knowing the recipe, and is stored in few bits.
+ * doc/reference/session.md has the bytes.
  */
 #ifndef TADA_SESSION_GRID_GRID_H
 #define TADA_SESSION_GRID_GRID_H

@@ -1,5 +1,5 @@
-/* Values that are not finite, in rows of f16: what they may touch and what not (doc/format.md, "Non-finite
- * values"). */
+/* Values that are not finite, in rows of f16: what they may touch and what not (doc/reference/format.md,
+ * "Non-finite values"). */
 #ifndef TADA_CODEC_NONFINITE_H
 #define TADA_CODEC_NONFINITE_H
 

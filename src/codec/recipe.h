@@ -25,7 +25,7 @@ typedef struct tada_layout {
     int unit;     /* columns that are encoded together: the larger of head and group */
     int n_units;
     /* A unit's record: its scales, the means of its columns, its widths, its codes head by head
-     * (doc/format.md). */
+     * (doc/reference/format.md). */
     size_t base_at; /* of words of 8 bits */
     size_t means_at, widths_at, codes_at, record_bytes;
     size_t head_means_bytes; /* of a tile */

@@ -1,4 +1,4 @@
-/* One cold tile: 64 cells of a plane, compressed. doc/format.md describes its bytes. */
+/* One cold tile: 64 cells of a plane, compressed. doc/reference/format.md describes its bytes. */
 #ifndef TADA_CODEC_TILE_H
 #define TADA_CODEC_TILE_H
 

@@ -1,4 +1,4 @@
-/* doc/architectures.md: a row for each model, of what does not depend on the machine. */
+/* doc/reference/architectures.md: a row for each model, of what does not depend on the machine. */
 #ifndef TADA_ARCHITECTURES_TABLE_H
 #define TADA_ARCHITECTURES_TABLE_H
 

@@ -1,8 +1,8 @@
 /*
  * Every architecture of llama.cpp, stock against plug-in, on the models of models.txt.
  *   test_architectures LIBRARIES PLUGIN MODELS LLAMA_ARCH_CPP TABLE [--update | MODEL...]
- * LIBRARIES: the folder of llama.cpp's libraries; TABLE: doc/architectures.md, which --update writes. Without
- * a model all are run, and LLAMA_ARCH_CPP must name no architecture that MODELS lacks.
+ * LIBRARIES: the folder of llama.cpp's libraries; TABLE: doc/reference/architectures.md, which --update
+ * writes. Without a model all are run, and LLAMA_ARCH_CPP must name no architecture that MODELS lacks.
  *
  * A context is made with default flags. What must hold:
  * - What stock runs, the plug-in runs.

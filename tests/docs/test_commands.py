@@ -75,7 +75,7 @@ class Place:
         cache = folder / "cache/tada"
         cache.mkdir(parents=True)
         shutil.copy(model, cache / "smollm2-135m-instruct-q4_1.gguf")  # the default model
-        text = (SOURCE / "doc/format.md").read_text(encoding="utf-8")
+        text = (SOURCE / "doc/reference/format.md").read_text(encoding="utf-8")
         (folder / "text.txt").write_text(text, encoding="utf-8")
         (folder / "other.txt").write_text(text[::-1], encoding="utf-8")
         (folder / "home").mkdir()
@@ -204,7 +204,7 @@ def check(document, work):
 
 
 def main():
-    named = sys.argv[4:] or DOCUMENTS + sorted(str(path.relative_to(SOURCE)) for path in SOURCE.glob("doc/*.md"))
+    named = sys.argv[4:] or DOCUMENTS + sorted(str(path.relative_to(SOURCE)) for path in SOURCE.glob("doc/*/*.md"))
     failures, total = 0, [0, 0]
     with tempfile.TemporaryDirectory() as work:
         for document in named:

@@ -26,7 +26,7 @@ run() { # ARGS...
 # Any text does.
 "$bin/tada" help eval > "$work/text"
 "$bin/tada" help run >> "$work/text"
-cat "$work/text" "$here/../../doc/format.md" > "$work/long"
+cat "$work/text" "$here/../../doc/reference/format.md" > "$work/long"
 
 # Stock types and ours, in one run.
 run -m "$exact" -f "$work/long" -c 256 --chunks 2 --cache f16,q8_0,q4_0 --cache tada:16,tada:4:window=0:sinks=0 --json "$work/a.json"

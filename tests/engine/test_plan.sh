@@ -25,7 +25,7 @@ tada inspect
 check "inspect without a file" refused "one plan file"
 
 # Any text does.
-for _ in 1 2 3; do cat "$here"/../../doc/*.md; done > text
+for _ in 1 2 3; do cat "$here"/../../doc/*/*.md; done > text
 
 # Interrupted after the first planes, and gone on with.
 settings=(-m "$exact" -f text -c 1024 --sample 256 -t 2)

@@ -55,7 +55,7 @@ def complete(server, slot=0):
 
 
 def read_fingerprint(path):
-    """doc/plan.md, from the GGUF file."""
+    """doc/reference/plan.md, from the GGUF file."""
     with open(path, "rb") as file:
         def take(form):
             return struct.unpack(f"<{form}", file.read(struct.calcsize(f"<{form}")))[0]

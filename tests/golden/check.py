@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Decodes and encodes the golden tiles (all, or those that are named) as doc/format.md says."""
+"""Decodes and encodes the golden tiles (all, or those that are named) as doc/reference/format.md says."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A decoder of golden files and tiles as doc/format.md describes them; it shares nothing with the library.
+"""A decoder of golden files and tiles as doc/reference/format.md describes them; it shares nothing with the library.
 
 Python numbers are binary64. An operation on binary32 values whose result is rounded to binary32 gives what
 binary32 arithmetic gives: for + - * / and the square root, rounding twice makes no difference.

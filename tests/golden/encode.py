@@ -1,4 +1,4 @@
-"""The encoder that doc/format.md describes; it shares nothing with the library.
+"""The encoder that doc/reference/format.md describes; it shares nothing with the library.
 
 decode.py says how binary32 comes about. Lists are rounded at once, an operation each.
 """

@@ -1,4 +1,4 @@
-"""Groups of values that share a word: the words, codes and refinement that doc/format.md gives them."""
+"""Groups of values that share a word: the words, codes and refinement that doc/reference/format.md gives them."""
 
 import math
 import struct

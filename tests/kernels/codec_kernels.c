@@ -192,7 +192,7 @@ void test_quantise_again(void **state)
 
 /* ---- codes ---- */
 
-/* As doc/format.md has it: place `place` of vector `v`. */
+/* As doc/reference/format.md has it: place `place` of vector `v`. */
 static int code_at(const uint8_t *packed, int bits, int dim, int v, int place)
 {
     int low = bits == 8 ? 8 : bits >= 4 ? 4 : 2, high = bits - low;
@@ -335,7 +335,7 @@ void test_factors_narrow(void **state)
     }
 }
 
-/* As doc/format.md has it, whose sums and products are all exact here. */
+/* As doc/reference/format.md has it, whose sums and products are all exact here. */
 void test_join_factors(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);

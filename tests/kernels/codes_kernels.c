@@ -43,7 +43,7 @@ static bool sums_over_channels(const head_case *c)
     return c->kind == TADA_K;
 }
 
-/* As doc/format.md has it. */
+/* As doc/reference/format.md has it. */
 static unsigned code_of(const head_case *c, const product *p, int tile, int v, int place)
 {
     int low = c->bits == 8 ? 8 : c->bits >= 4 ? 4 : 2, high = c->bits - low;

@@ -1,4 +1,4 @@
-/* Tiles with refinement are read as doc/format.md says, by all ways and all sets. */
+/* Tiles with refinement are read as doc/reference/format.md says, by all ways and all sets. */
 #include "refined.h"
 
 #include "attention/codes.h"
@@ -18,7 +18,7 @@ bool refined_codec(const char *spec, enum tada_kind kind, int n_heads, int dim, 
     return codec->layout.fine_bits > 0;
 }
 
-/* As doc/format.md has it: place `place` of vector `v` of so many. */
+/* As doc/reference/format.md has it: place `place` of vector `v` of so many. */
 static unsigned code_at(const uint8_t *packed, int bits, int vectors, int v, int place)
 {
     int low = bits == 8 ? 8 : bits >= 4 ? 4 : 2, high = bits - low;

@@ -19,7 +19,8 @@ bool refined_codec(const char *spec, enum tada_kind kind, int n_heads, int dim, 
 void refined_make(const tada_codec *codec, uint64_t mask, refined *tile);
 void refined_free(refined *tile);
 
-/* What the codes of one head stand for, cell by cell [64][dim], still rotated: straight from doc/format.md.
+/* What the codes of one head stand for, cell by cell [64][dim], still rotated: straight from
+ * doc/reference/format.md.
  */
 void refined_values(const refined *tile, int head, double *values);
 

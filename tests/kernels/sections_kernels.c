@@ -21,7 +21,7 @@ typedef struct section_case {
 static const int all_widths[] = {2, 3, 4, 5, 6, 8};
 
 /* Random widths as half bytes, their sections in `s` and the codes of them all; checks that every section is
- * as doc/format.md has it. */
+ * as doc/reference/format.md has it. */
 static void sections_of(const section_case *c, tada_sections *s)
 {
     int spans = c->dim / SPAN, bits = 0, at = 0, only = random_below(6);

@@ -1,4 +1,4 @@
-"""A reader of packed sessions as doc/session.md describes them; it shares nothing with the library.
+"""A reader of packed sessions as doc/reference/session.md describes them; it shares nothing with the library.
 
     unpack.py PACKED OUT
 

@@ -27,7 +27,7 @@ static uint16_t *random_rows(int64_t n, int width, int data)
 
 /* ---- encoding ---- */
 
-/* What doc/format.md says that a tile's rows [64][width] count as. */
+/* What doc/reference/format.md says that a tile's rows [64][width] count as. */
 static void replace(uint16_t *rows, int n, int width)
 {
     for (int d = 0; d < width; d++) {
@@ -200,8 +200,8 @@ static void encode_case(const char *recipe, enum tada_kind kind, int data, int h
     }
     if (how == 2 || how == 3) {
         /* One row, or value, costs the others next to nothing: it only has a say in what is least error.
-         * (With their refinement they are at least as near, though it can be lost: doc/format.md, "Until it
-         * stays the same".) */
+         * (With their refinement they are at least as near, though it can be lost: doc/reference/format.md,
+         * "Until it stays the same".) */
         char codes[160];
         snprintf(codes, sizeof codes, "%s:refine=off", recipe);
         double refined = error_of(got, exact, spoilt, n * WIDTH);
