@@ -2,6 +2,7 @@
 #include "engine/lineup.h"
 #include "engine/softmax.h"
 #include "engine/text.h"
+#include "eval.h"
 #include "output/note.h"
 #include "output/progress.h"
 #include "output/statistics.h"

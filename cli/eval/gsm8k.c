@@ -1,6 +1,7 @@
 /* tada eval --gsm8k: word problems after eight solved ones, answered step by step; the last number counts. */
 #include "engine/lineup.h"
 #include "engine/problems.h"
+#include "eval.h"
 #include "output/note.h"
 #include "output/progress.h"
 #include "tada.h"

@@ -1,5 +1,6 @@
 /* tada eval --passkey: a number, hidden at several depths of texts of several lengths, is asked for. */
 #include "engine/lineup.h"
+#include "eval.h"
 #include "output/note.h"
 #include "output/progress.h"
 #include "output/random.h"
