@@ -111,13 +111,13 @@ int main(int argc, char **argv)
     bench_bandwidth bandwidth;
     bench_summary speed = {0, 0, 0};
     bench_options_parse(&o, argc, argv);
-    tada_team *team = tada_team_create(o.n_threads);
-    if (!team || tada_team_lend(team)->n < o.n_threads) {
+    thread_team *team = team_create(o.n_threads);
+    if (!team || team_lend(team)->n < o.n_threads) {
         bench_fail("the system does not give %d threads", o.n_threads);
     }
     /* As those of the plug-in's host do. */
-    tada_team_stay_awake(team);
-    bench_bandwidth_open(&bandwidth, flush_bytes(&o), tada_team_lend(team));
+    team_stay_awake(team);
+    bench_bandwidth_open(&bandwidth, flush_bytes(&o), team_lend(team));
     for (int i = 0; i < o.dims.n; i++) {
         run_dim(&o, o.dims.values[i], &bandwidth, &results[i * o.groups.n]);
     }
@@ -126,6 +126,6 @@ int main(int argc, char **argv)
     }
     bench_report(&o, results, o.dims.n * o.groups.n, speed, bandwidth.bytes);
     bench_bandwidth_close(&bandwidth);
-    tada_team_free(team);
+    team_free(team);
     return 0;
 }

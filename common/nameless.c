@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int tada_nameless_open(const char *folder)
+int nameless_open(const char *folder)
 {
     const char *usual = getenv("TMPDIR");
     folder = folder ? folder : usual && *usual ? usual : "/tmp";
@@ -36,14 +36,14 @@ static bool copy(int from, int to)
     return got == 0;
 }
 
-int tada_nameless_input(void)
+int nameless_input(void)
 {
     struct stat status;
     if (fstat(STDIN_FILENO, &status) == 0 && S_ISREG(status.st_mode) &&
         lseek(STDIN_FILENO, 0, SEEK_CUR) == 0) {
         return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
     }
-    int file = tada_nameless_open(NULL);
+    int file = nameless_open(NULL);
     if (file >= 0 && !copy(STDIN_FILENO, file)) {
         int why = errno;
         close(file);

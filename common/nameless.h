@@ -5,9 +5,9 @@
 /* All return a descriptor that is open for reading and writing; -1: errno says why. */
 
 /* On the disk of a folder if that can be, else in memory. NULL: of the folder for temporary files. */
-int tada_nameless_open(const char *folder);
+int nameless_open(const char *folder);
 /* Standard input as a plain file: if it is none, or is read from its middle on, all that comes out of it. The
  * descriptor may be for reading alone. */
-int tada_nameless_input(void);
+int nameless_input(void);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-int tada_utf8_length(const unsigned char *text)
+int utf8_length(const unsigned char *text)
 {
     int length = *text < 0x80                    ? 1
                  : *text >= 0xC2 && *text < 0xE0 ? 2
@@ -35,12 +35,12 @@ static bool is_control(const unsigned char *text, int length)
             (text[1] == 0x81 && text[2] >= 0xA6 && text[2] <= 0xA9));
 }
 
-const char *tada_printable(const char *text, char *to, size_t size)
+const char *printable(const char *text, char *to, size_t size)
 {
     const unsigned char *from = (const unsigned char *)text;
     size_t used = 0;
     while (*from) {
-        int length = tada_utf8_length(from);
+        int length = utf8_length(from);
         bool hides = length == 0 || is_control(from, length);
         length += length == 0;
         size_t needs = (size_t)length * (hides ? 4 : 1);
@@ -61,10 +61,10 @@ const char *tada_printable(const char *text, char *to, size_t size)
     return to;
 }
 
-void tada_printable_json(const char *json, FILE *to)
+void printable_json(const char *json, FILE *to)
 {
     for (const unsigned char *from = (const unsigned char *)json; *from;) {
-        int length = tada_utf8_length(from);
+        int length = utf8_length(from);
         if (length == 0) { /* file names may hold any bytes, JSON may not */
             fputs("\\ufffd", to);
             length = 1;

@@ -10,12 +10,12 @@
  * with a terminal: control characters and bytes that are not UTF-8 become \xNN, and so do marks that turn the
  * direction of writing. Returns `to`.
  */
-const char *tada_printable(const char *text, char *to, size_t size);
+const char *printable(const char *text, char *to, size_t size);
 
 /* Writes JSON text with such characters as \uNNNN: in JSON they can only be parts of strings. */
-void tada_printable_json(const char *json, FILE *to);
+void printable_json(const char *json, FILE *to);
 
 /* Bytes of the valid UTF-8 sequence at text; 0 when it is not one. */
-int tada_utf8_length(const unsigned char *text);
+int utf8_length(const unsigned char *text);
 
 #endif

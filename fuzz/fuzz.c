@@ -137,12 +137,12 @@ void *fuzz_memory(size_t bytes)
 
 const tada_threads *fuzz_threads(int n)
 {
-    static tada_team *teams[4];
+    static thread_team *teams[4];
     if (!teams[n]) {
-        teams[n] = tada_team_create(n);
+        teams[n] = team_create(n);
         if (!teams[n]) {
             fuzz_fail("no memory for threads");
         }
     }
-    return tada_team_lend(teams[n]);
+    return team_lend(teams[n]);
 }

@@ -56,7 +56,7 @@ static buffer content(int fd)
 static enum tada_status unpack(const char *path, buffer *out, tada_error *error)
 {
     int fd = memfd_create("unpacked", 0);
-    enum tada_status status = tada_session_unpack(path, fd, error);
+    enum tada_status status = session_unpack(path, fd, error);
     if (status == TADA_OK) {
         *out = content(fd);
     }
@@ -70,13 +70,13 @@ static void check_unpack(const uint8_t *data, size_t size, bool sum_is_right)
     buffer packed = {fuzz_memory(size), size}, out = {0};
     memcpy(packed.bytes, data, size);
     if (sum_is_right && size >= 8) {
-        tada_crc crc;
-        tada_crc_init(&crc);
-        uint32_t sum = tada_crc_add(&crc, 0, packed.bytes, size - 4);
+        crc_table crc;
+        crc_init(&crc);
+        uint32_t sum = crc_add(&crc, 0, packed.bytes, size - 4);
         memcpy(packed.bytes + size - 4, &sum, sizeof sum);
     }
     fuzz_file file = fuzz_file_make(packed.bytes, packed.size);
-    tada_session_is_packed(file.path);
+    session_is_packed(file.path);
     if (unpack(file.path, &out, &error) == TADA_OK) {
         uint64_t said;
         memcpy(&said, packed.bytes + 16, sizeof said);
@@ -94,13 +94,13 @@ static void check_unpack(const uint8_t *data, size_t size, bool sum_is_right)
 static void check_pack(const uint8_t *data, size_t size)
 {
     tada_error error = {""};
-    tada_session_sizes sizes;
+    session_sizes sizes;
     char to[256];
     buffer out = {0};
     fuzz_file file = fuzz_file_make(data, size);
     fuzz_path("session", to, sizeof to);
-    if (tada_session_pack_file(file.path, to, false, NULL, &sizes, &error) == TADA_OK) {
-        if (!tada_session_is_packed(to) || sizes.stock != size || unpack(to, &out, &error) != TADA_OK ||
+    if (session_pack_file(file.path, to, false, NULL, &sizes, &error) == TADA_OK) {
+        if (!session_is_packed(to) || sizes.plain != size || unpack(to, &out, &error) != TADA_OK ||
             out.size != size || memcmp(out.bytes, data, size) != 0) {
             fuzz_fail("a session does not come back as it was packed: %s", error.text);
         }

@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 /* Of byte `i` that has `row` bytes behind it: table[row][i]. */
-typedef struct tada_crc {
+typedef struct crc_table {
     uint32_t table[8][256];
-} tada_crc;
+} crc_table;
 
-void tada_crc_init(tada_crc *crc);
+void crc_init(crc_table *crc);
 
 /* The checksum of what had the checksum `before` (nothing: 0) and `size` bytes more. */
-uint32_t tada_crc_add(const tada_crc *crc, uint32_t before, const void *data, size_t size);
+uint32_t crc_add(const crc_table *crc, uint32_t before, const void *data, size_t size);
 
 #endif

@@ -14,30 +14,30 @@ typedef struct sample {
 } sample;
 
 /* Bytes of a row. */
-static double sample_cost(const tada_grid *grid, const sample *s, float *scratch)
+static double sample_cost(const grid_shape *grid, const sample *s, float *scratch)
 {
     double raw = 2.0 * grid->width;
     if (grid->axis == TADA_AXIS_TOKEN) {
         int n = s->n < TOKEN_ROWS ? s->n : TOKEN_ROWS;
-        uint64_t fits = tada_grid_fit(grid, s->rows, n, scratch);
+        uint64_t fits = grid_fit(grid, s->rows, n, scratch);
         double bytes = 0;
         for (int i = 0; i < n; i++) {
-            bytes += fits >> i & 1 ? (double)tada_grid_bytes(grid, i, 1, scratch) : raw;
+            bytes += fits >> i & 1 ? (double)grid_bytes(grid, i, 1, scratch) : raw;
         }
         return bytes / n;
     }
     /* The first run begins anywhere, the second one where a tile does. */
     size_t bytes = 0;
-    int first = tada_grid_cut(grid, s->rows, s->n, scratch, &bytes);
+    int first = grid_cut(grid, s->rows, s->n, scratch, &bytes);
     double cost = first ? (double)bytes / first : raw;
-    int second = first ? tada_grid_cut(grid, s->rows + (size_t)first * (size_t)grid->width, s->n - first,
-                                       scratch, &bytes)
-                       : 0;
+    int second =
+        first ? grid_cut(grid, s->rows + (size_t)first * (size_t)grid->width, s->n - first, scratch, &bytes)
+              : 0;
     return second > 0 && second >= first ? (double)bytes / second : cost;
 }
 
 /* Bytes over those of f16 rows. */
-static double cost_of(const tada_grid *grid, const sample *samples, float *scratch)
+static double cost_of(const grid_shape *grid, const sample *samples, float *scratch)
 {
     double cost = 0;
     for (int i = 0; i < SAMPLES; i++) {
@@ -46,10 +46,10 @@ static double cost_of(const tada_grid *grid, const sample *samples, float *scrat
     return cost;
 }
 
-static void consider(const tada_grid *grid, const sample *samples, float *scratch, tada_grid *best,
+static void consider(const grid_shape *grid, const sample *samples, float *scratch, grid_shape *best,
                      double *least)
 {
-    double cost = tada_grid_check(grid) ? cost_of(grid, samples, scratch) : 1;
+    double cost = grid_check(grid) ? cost_of(grid, samples, scratch) : 1;
     if (cost < *least) {
         *least = cost;
         *best = *grid;
@@ -57,15 +57,15 @@ static void consider(const tada_grid *grid, const sample *samples, float *scratc
 }
 
 /* The grid that makes the samples smallest. Returns its cost; 1: there is none that does. */
-static double search(tada_grid *grid, const sample *samples, float *scratch)
+static double search(grid_shape *grid, const sample *samples, float *scratch)
 {
-    tada_grid best = *grid, next = *grid;
+    grid_shape best = *grid, next = *grid;
     double least = 1;
     for (int token = 0; token < 3; token++) {
         next.axis = token ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL;
         next.group = token ? 16 : 0;
         next.doubled = token == 2;
-        for (next.rotation = 1; next.rotation <= TADA_GRID_BLOCK;
+        for (next.rotation = 1; next.rotation <= GRID_BLOCK;
              next.rotation = next.rotation == 1 ? 16 : 2 * next.rotation) {
             consider(&next, samples, scratch, &best, &least);
         }
@@ -73,7 +73,7 @@ static double search(tada_grid *grid, const sample *samples, float *scratch)
     next = best;
     if (least < 1 && best.axis == TADA_AXIS_TOKEN) {
         /* Rows that lie on grids in groups of 16 may do so in wider ones, which need fewer scales. */
-        for (next.group = 32; next.group <= TADA_GRID_GROUP; next.group += 16) {
+        for (next.group = 32; next.group <= GRID_GROUP; next.group += 16) {
             consider(&next, samples, scratch, &best, &least);
         }
     }
@@ -81,14 +81,14 @@ static double search(tada_grid *grid, const sample *samples, float *scratch)
     return least;
 }
 
-enum tada_status tada_session_detect(const tada_source *source, uint64_t at, uint64_t rows,
-                                     tada_session_guess *guess, tada_error *error)
+enum tada_status session_detect(const source_file *source, uint64_t at, uint64_t rows, session_guess *guess,
+                                tada_error *error)
 {
     enum tada_status status = TADA_OK;
-    tada_grid most_scratch = {TADA_AXIS_TOKEN, guess->grid.width, 1, 16, false};
+    grid_shape most_scratch = {TADA_AXIS_TOKEN, guess->grid.width, 1, 16, false};
     size_t row = (size_t)guess->grid.width;
     uint16_t *all = malloc(SAMPLES * 2 * CELLS * row * sizeof *all);
-    float *scratch = malloc(tada_grid_scratch(&most_scratch) * sizeof *scratch);
+    float *scratch = malloc(grid_scratch(&most_scratch) * sizeof *scratch);
     sample samples[SAMPLES];
     if (!all || !scratch) {
         status = tada_fail(error, TADA_E_MEMORY, "Out of memory for the rows of %.150s.", source->path);
@@ -97,12 +97,12 @@ enum tada_status tada_session_detect(const tada_source *source, uint64_t at, uin
         uint64_t first = rows * (uint64_t)(2 * i + 1) / (2 * SAMPLES);
         uint64_t n = rows - first < 2 * CELLS ? rows - first : 2 * CELLS;
         samples[i] = (sample){(int)n, all + (size_t)i * 2 * CELLS * row};
-        status = tada_source_read(source, at + first * row * 2, samples[i].rows, (size_t)n * row * 2, error);
+        status = source_read(source, at + first * row * 2, samples[i].rows, (size_t)n * row * 2, error);
     }
     if (status == TADA_OK) {
         /* Planes are mostly like the one before. */
         double cost =
-            guess->cost < 1 && tada_grid_check(&guess->grid) ? cost_of(&guess->grid, samples, scratch) : 1;
+            guess->cost < 1 && grid_check(&guess->grid) ? cost_of(&guess->grid, samples, scratch) : 1;
         guess->cost =
             cost <= guess->cost * 1.25 && cost < 1 ? guess->cost : search(&guess->grid, samples, scratch);
     }

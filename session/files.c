@@ -15,32 +15,32 @@ enum { BUFFER = 1 << 20 };
 
 /* ---- reading ---- */
 
-enum tada_status tada_source_open(const char *path, tada_source *source, tada_error *error)
+enum tada_status source_open(const char *path, source_file *source, tada_error *error)
 {
     bool is_input = strcmp(path, "-") == 0;
-    int fd = is_input ? tada_nameless_input() : open(path, O_RDONLY | O_CLOEXEC);
-    return tada_source_take_over(is_input ? "standard input" : path, fd, source, error);
+    int fd = is_input ? nameless_input() : open(path, O_RDONLY | O_CLOEXEC);
+    return source_take_over(is_input ? "standard input" : path, fd, source, error);
 }
 
-enum tada_status tada_source_take_over(const char *path, int fd, tada_source *source, tada_error *error)
+enum tada_status source_take_over(const char *path, int fd, source_file *source, tada_error *error)
 {
     struct stat status;
-    *source = (tada_source){.path = path, .fd = fd};
+    *source = (source_file){.path = path, .fd = fd};
     if (fd < 0 || fstat(fd, &status) != 0) {
         enum tada_status result = tada_fail(error, TADA_E_FILE, "%.150s cannot be read (%s): choose another.",
                                             path, strerror(errno));
-        tada_source_close(source);
+        source_close(source);
         return result;
     }
     if (!S_ISREG(status.st_mode)) {
-        tada_source_close(source);
+        source_close(source);
         return tada_fail(error, TADA_E_FILE, "%.150s is not a plain file: choose another.", path);
     }
     source->size = (uint64_t)status.st_size;
     return TADA_OK;
 }
 
-void tada_source_close(tada_source *source)
+void source_close(source_file *source)
 {
     if (source->fd >= 0) {
         close(source->fd);
@@ -50,8 +50,7 @@ void tada_source_close(tada_source *source)
     source->fd = -1;
 }
 
-enum tada_status tada_source_read(const tada_source *source, uint64_t at, void *bytes, size_t n,
-                                  tada_error *error)
+enum tada_status source_read(const source_file *source, uint64_t at, void *bytes, size_t n, tada_error *error)
 {
     for (size_t done = 0; done < n;) {
         ssize_t got = pread(source->fd, (char *)bytes + done, n - done, (off_t)(at + done));
@@ -67,7 +66,7 @@ enum tada_status tada_source_read(const tada_source *source, uint64_t at, void *
     return TADA_OK;
 }
 
-enum tada_status tada_source_peek(tada_source *source, size_t n, const uint8_t **bytes, tada_error *error)
+enum tada_status source_peek(source_file *source, size_t n, const uint8_t **bytes, tada_error *error)
 {
     size_t have = source->end - source->begin;
     if (n > source->size - source->at) {
@@ -94,7 +93,7 @@ enum tada_status tada_source_peek(tada_source *source, size_t n, const uint8_t *
         source->end = have;
         uint64_t left = source->size - source->at - have;
         size_t more = source->capacity - have < left ? source->capacity - have : (size_t)left;
-        enum tada_status status = tada_source_read(source, source->at + have, buffer + have, more, error);
+        enum tada_status status = source_read(source, source->at + have, buffer + have, more, error);
         if (status != TADA_OK) {
             return status;
         }
@@ -104,9 +103,9 @@ enum tada_status tada_source_peek(tada_source *source, size_t n, const uint8_t *
     return TADA_OK;
 }
 
-enum tada_status tada_source_take(tada_source *source, size_t n, const uint8_t **bytes, tada_error *error)
+enum tada_status source_take(source_file *source, size_t n, const uint8_t **bytes, tada_error *error)
 {
-    enum tada_status status = tada_source_peek(source, n, bytes, error);
+    enum tada_status status = source_peek(source, n, bytes, error);
     if (status == TADA_OK) {
         source->begin += n;
         source->at += n;
@@ -116,50 +115,50 @@ enum tada_status tada_source_take(tada_source *source, size_t n, const uint8_t *
 
 /* ---- writing ---- */
 
-enum tada_status tada_sink_open(int fd, const char *name, tada_sink *sink, tada_error *error)
+enum tada_status target_open(int fd, const char *name, target_file *target, tada_error *error)
 {
-    *sink = (tada_sink){.name = name, .fd = fd, .buffer = malloc(BUFFER)};
-    tada_crc_init(&sink->crc);
-    return sink->buffer ? TADA_OK : tada_fail(error, TADA_E_MEMORY, "Out of memory for %.150s.", name);
+    *target = (target_file){.name = name, .fd = fd, .buffer = malloc(BUFFER)};
+    crc_init(&target->crc);
+    return target->buffer ? TADA_OK : tada_fail(error, TADA_E_MEMORY, "Out of memory for %.150s.", name);
 }
 
-void tada_sink_free(tada_sink *sink)
+void target_free(target_file *target)
 {
-    free(sink->buffer);
-    sink->buffer = NULL;
+    free(target->buffer);
+    target->buffer = NULL;
 }
 
-enum tada_status tada_sink_flush(tada_sink *sink, tada_error *error)
+enum tada_status target_flush(target_file *target, tada_error *error)
 {
-    for (size_t done = 0; sink->fd >= 0 && done < sink->filled;) {
-        ssize_t put = write(sink->fd, sink->buffer + done, sink->filled - done);
+    for (size_t done = 0; target->fd >= 0 && done < target->filled;) {
+        ssize_t put = write(target->fd, target->buffer + done, target->filled - done);
         if (put < 0 && errno == EINTR) {
             continue;
         }
         if (put <= 0) {
             return tada_fail(error, TADA_E_FILE,
                              "%.150s could not be written (%s): make room or choose another place.",
-                             sink->name, strerror(put < 0 ? errno : ENOSPC));
+                             target->name, strerror(put < 0 ? errno : ENOSPC));
         }
         done += (size_t)put;
     }
-    sink->filled = 0;
+    target->filled = 0;
     return TADA_OK;
 }
 
-enum tada_status tada_sink_put(tada_sink *sink, const void *bytes, size_t n, tada_error *error)
+enum tada_status target_put(target_file *target, const void *bytes, size_t n, tada_error *error)
 {
     const uint8_t *from = bytes;
-    sink->sum = tada_crc_add(&sink->crc, sink->sum, bytes, n);
-    sink->size += n;
+    target->sum = crc_add(&target->crc, target->sum, bytes, n);
+    target->size += n;
     while (n > 0) {
-        size_t part = BUFFER - sink->filled < n ? BUFFER - sink->filled : n;
-        memcpy(sink->buffer + sink->filled, from, part);
-        sink->filled += part;
+        size_t part = BUFFER - target->filled < n ? BUFFER - target->filled : n;
+        memcpy(target->buffer + target->filled, from, part);
+        target->filled += part;
         from += part;
         n -= part;
-        if (sink->filled == BUFFER) {
-            enum tada_status status = tada_sink_flush(sink, error);
+        if (target->filled == BUFFER) {
+            enum tada_status status = target_flush(target, error);
             if (status != TADA_OK) {
                 return status;
             }

@@ -21,9 +21,9 @@ enum {
 };
 
 typedef struct scan {
-    tada_source *source;
+    source_file *source;
     uint64_t at;
-    tada_stock_plane *planes;
+    llama_plane *planes;
     size_t n, capacity;
     uint32_t n_streams; /* with cells, so far */
     tada_error *error;
@@ -37,7 +37,7 @@ static bool take(scan *s, void *value, size_t n)
     if (s->status != TADA_OK || n > s->source->size - s->at) {
         return false;
     }
-    s->status = tada_source_read(s->source, s->at, value, n, s->error);
+    s->status = source_read(s->source, s->at, value, n, s->error);
     s->at += n;
     return s->status == TADA_OK;
 }
@@ -58,7 +58,7 @@ static bool add_plane(scan *s, uint32_t rows, uint32_t width, bool is_v)
 {
     if (s->n == s->capacity) {
         size_t capacity = s->capacity ? 2 * s->capacity : 64;
-        tada_stock_plane *planes = realloc(s->planes, capacity * sizeof *planes);
+        llama_plane *planes = realloc(s->planes, capacity * sizeof *planes);
         if (!planes) {
             s->status =
                 tada_fail(s->error, TADA_E_MEMORY, "Out of memory for the parts of %.150s.", s->source->path);
@@ -67,7 +67,7 @@ static bool add_plane(scan *s, uint32_t rows, uint32_t width, bool is_v)
         s->planes = planes;
         s->capacity = capacity;
     }
-    s->planes[s->n++] = (tada_stock_plane){s->at, rows, width, is_v, s->n_streams};
+    s->planes[s->n++] = (llama_plane){s->at, rows, width, is_v, s->n_streams};
     return true;
 }
 
@@ -103,7 +103,7 @@ static bool scan_rows(scan *s, uint32_t n_cells, bool is_v)
 }
 
 /* One layer's V where it is stored by channel, without flash attention: no rows. */
-static bool scan_turned(scan *s, uint32_t n_cells)
+static bool scan_transposed(scan *s, uint32_t n_cells)
 {
     uint32_t type, value_bytes, width;
     return take_number(s, 0, 255, &type) && take_number(s, 1, 8, &value_bytes) &&
@@ -112,8 +112,8 @@ static bool scan_turned(scan *s, uint32_t n_cells)
 
 static bool scan_stream(scan *s, uint32_t n_cells, uint64_t extra)
 {
-    uint32_t turned, n_layers;
-    if (!scan_cells(s, n_cells, extra) || !take_number(s, 0, 1, &turned) ||
+    uint32_t transposed, n_layers;
+    if (!scan_cells(s, n_cells, extra) || !take_number(s, 0, 1, &transposed) ||
         !take_number(s, 1, MOST_LAYERS, &n_layers)) {
         return false;
     }
@@ -126,7 +126,7 @@ static bool scan_stream(scan *s, uint32_t n_cells, uint64_t extra)
     uint64_t at = s->at;
     size_t n = s->n;
     for (uint32_t i = 0; i < n_layers; i++) {
-        if (!(turned ? scan_turned(s, n_cells) : scan_rows(s, n_cells, true))) {
+        if (!(transposed ? scan_transposed(s, n_cells) : scan_rows(s, n_cells, true))) {
             s->at = at;
             s->n = n;
             break;
@@ -157,7 +157,7 @@ static bool scan_cache(scan *s, uint64_t extra)
     return good;
 }
 
-enum tada_status tada_stock_scan(tada_source *source, tada_stock_plane **planes, size_t *n, tada_error *error)
+enum tada_status llama_state_scan(source_file *source, llama_plane **planes, size_t *n, tada_error *error)
 {
     scan s = {.source = source, .error = error};
     uint32_t magic = 0, version = 0, n_tokens, length;

@@ -19,12 +19,12 @@ typedef struct run_cuts {
 
 /* One file being packed. */
 typedef struct packing {
-    tada_source *source;
-    tada_sink *sink;
-    const tada_session_watch *watch;
-    tada_session_sizes *sizes;
+    source_file *source;
+    target_file *target;
+    const session_watch *watch;
+    session_sizes *sizes;
     tada_error *error;
-    tada_team *team;
+    thread_team *team;
 } packing;
 
 /* What became of up to 64 rows of a batch. */
@@ -38,10 +38,10 @@ typedef struct run {
 
 /* One plane being packed. */
 typedef struct plane {
-    const tada_stock_plane *stock;
-    tada_grid grid;
+    const llama_plane *saved;
+    grid_shape grid;
     uint64_t raw_from, row; /* rows from raw_from on are still to be written, as they are; next row */
-    const tada_team *team;
+    const thread_team *team;
     size_t scratch_floats, run_bytes;
     float *scratch; /* of each thread */
     uint16_t *rows; /* of a batch */
@@ -58,12 +58,12 @@ static enum tada_status copy_bytes(packing *p, uint64_t at, uint64_t n)
     enum tada_status status = TADA_OK;
     while (n > 0 && status == TADA_OK) {
         size_t part = n < CHUNK ? (size_t)n : CHUNK;
-        status = tada_source_read(p->source, at, chunk, part, p->error);
-        status = status == TADA_OK ? tada_sink_put(p->sink, chunk, part, p->error) : status;
+        status = source_read(p->source, at, chunk, part, p->error);
+        status = status == TADA_OK ? target_put(p->target, chunk, part, p->error) : status;
         at += part;
         n -= part;
         if (status == TADA_OK) {
-            status = tada_session_step(p->watch, at, p->source->size, p->error);
+            status = session_step(p->watch, at, p->source->size, p->error);
         }
     }
     return status;
@@ -77,7 +77,7 @@ static enum tada_status put_bytes(packing *p, uint64_t at, uint64_t n)
         return TADA_OK;
     }
     memcpy(head + 1, &n, sizeof n);
-    enum tada_status status = tada_sink_put(p->sink, head, sizeof head, p->error);
+    enum tada_status status = target_put(p->target, head, sizeof head, p->error);
     return status == TADA_OK ? copy_bytes(p, at, n) : status;
 }
 
@@ -97,9 +97,9 @@ static enum tada_status put_raw(packing *p, plane *pl)
         return TADA_OK;
     }
     memcpy(head + 1, &n, sizeof n);
-    enum tada_status status = tada_sink_put(p->sink, head, sizeof head, p->error);
+    enum tada_status status = target_put(p->target, head, sizeof head, p->error);
     if (status == TADA_OK) {
-        status = copy_bytes(p, pl->stock->at + pl->raw_from * row_bytes(pl), n * row_bytes(pl));
+        status = copy_bytes(p, pl->saved->at + pl->raw_from * row_bytes(pl), n * row_bytes(pl));
     }
     pl->raw_from = pl->row;
     p->sizes->raw_rows += n;
@@ -109,7 +109,7 @@ static enum tada_status put_raw(packing *p, plane *pl)
 /* The coded runs of up to 64 rows: those that lie on a grid, and nothing of the others. */
 static void make_run(const plane *pl, float *scratch, run *r)
 {
-    r->fits = tada_grid_fit(&pl->grid, pl->rows + r->first * (size_t)pl->grid.width, r->n, scratch);
+    r->fits = grid_fit(&pl->grid, pl->rows + r->first * (size_t)pl->grid.width, r->n, scratch);
     r->size = 0;
     for (int first = 0; first < r->n;) {
         int count = 0;
@@ -121,7 +121,7 @@ static void make_run(const plane *pl, float *scratch, run *r)
             to[0] = PACKED_CODED;
             to[1] = (uint8_t)count;
             r->size += PACKED_CODED_HEAD;
-            r->size += tada_grid_put(&pl->grid, first, count, scratch, to + PACKED_CODED_HEAD);
+            r->size += grid_put(&pl->grid, first, count, scratch, to + PACKED_CODED_HEAD);
         }
         first += count + 1;
     }
@@ -136,7 +136,7 @@ static void make_one(void *context, int thread, int64_t i)
 /* Those of a batch, whose rows are in memory. */
 static void make_runs(plane *pl)
 {
-    tada_team_each(pl->team, pl->n_runs, make_one, pl);
+    team_each(pl->team, pl->n_runs, make_one, pl);
 }
 
 /* Writes what make_run has made of the next rows. */
@@ -150,9 +150,9 @@ static enum tada_status put_run(packing *p, plane *pl, const run *r)
             pl->row++;
             continue;
         }
-        size_t size = PACKED_CODED_HEAD + tada_grid_run_bytes(&pl->grid, from[1], from + PACKED_CODED_HEAD);
+        size_t size = PACKED_CODED_HEAD + grid_run_bytes(&pl->grid, from[1], from + PACKED_CODED_HEAD);
         status = put_raw(p, pl);
-        status = status == TADA_OK ? tada_sink_put(p->sink, from, size, p->error) : status;
+        status = status == TADA_OK ? target_put(p->target, from, size, p->error) : status;
         pl->row += from[1];
         pl->raw_from = pl->row;
         from += size;
@@ -162,14 +162,14 @@ static enum tada_status put_run(packing *p, plane *pl, const run *r)
 
 static size_t rows_left(const plane *pl, size_t most)
 {
-    uint64_t left = pl->stock->rows - pl->row;
+    uint64_t left = pl->saved->rows - pl->row;
     return most < left ? most : (size_t)left;
 }
 
 static enum tada_status read_rows(const packing *p, const plane *pl, size_t n)
 {
-    return tada_source_read(p->source, pl->stock->at + pl->row * row_bytes(pl), pl->rows, n * row_bytes(pl),
-                            p->error);
+    return source_read(p->source, pl->saved->at + pl->row * row_bytes(pl), pl->rows, n * row_bytes(pl),
+                       p->error);
 }
 
 /* Each row stands for itself. */
@@ -177,7 +177,7 @@ static enum tada_status pack_tokens(packing *p, plane *pl)
 {
     enum tada_status status = TADA_OK;
     size_t most = (size_t)packed_batch(&pl->grid) * CELLS;
-    while (pl->row < pl->stock->rows && status == TADA_OK) {
+    while (pl->row < pl->saved->rows && status == TADA_OK) {
         size_t n = rows_left(pl, most);
         status = read_rows(p, pl, n);
         pl->n_runs = 0;
@@ -229,7 +229,7 @@ static enum tada_status pack_channels(packing *p, plane *pl)
     enum tada_status status = TADA_OK;
     int batch = 1, most = packed_batch(&pl->grid), without = 0;
     double usual = 0; /* bytes of a row */
-    while (pl->row < pl->stock->rows && status == TADA_OK) {
+    while (pl->row < pl->saved->rows && status == TADA_OK) {
         size_t n = rows_left(pl, (size_t)batch * CELLS);
         uint64_t start = pl->row;
         status = read_rows(p, pl, n);
@@ -251,8 +251,8 @@ static enum tada_status pack_channels(packing *p, plane *pl)
         }
         run *r = &pl->runs[0];
         *r = (run){.first = first, .bytes = r->bytes};
-        r->n = tada_grid_cut(&pl->grid, pl->rows + first * (size_t)pl->grid.width, (int)(n - first),
-                             pl->scratch, &size);
+        r->n = grid_cut(&pl->grid, pl->rows + first * (size_t)pl->grid.width, (int)(n - first), pl->scratch,
+                        &size);
         pl->cuts->length[pl->row] = (uint8_t)r->n;
         if (r->n > 0) {
             make_run(pl, pl->scratch, r);
@@ -273,10 +273,9 @@ static bool plane_memory(plane *pl)
 {
     int runs = packed_batch(&pl->grid);
     /* Every second row of a run may be one of its own, with a head each. */
-    pl->run_bytes =
-        tada_grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + tada_grid_head_bytes(&pl->grid));
-    pl->scratch_floats = (tada_grid_scratch(&pl->grid) + 15) / 16 * 16;
-    pl->scratch = malloc(pl->scratch_floats * (size_t)tada_team_lend(pl->team)->n * sizeof *pl->scratch);
+    pl->run_bytes = grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + grid_head_bytes(&pl->grid));
+    pl->scratch_floats = (grid_scratch(&pl->grid) + 15) / 16 * 16;
+    pl->scratch = malloc(pl->scratch_floats * (size_t)team_lend(pl->team)->n * sizeof *pl->scratch);
     pl->rows = malloc((size_t)runs * CELLS * row_bytes(pl));
     pl->bytes = malloc((size_t)runs * pl->run_bytes);
     for (int i = 0; pl->bytes && i < runs; i++) {
@@ -286,18 +285,17 @@ static bool plane_memory(plane *pl)
 }
 
 /* A record of a plane. guess: that of a plane before, and then its own. */
-static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run_cuts *cuts,
-                                  tada_session_guess *guess)
+static enum tada_status put_plane(packing *p, const llama_plane *saved, run_cuts *cuts, session_guess *guess)
 {
-    plane pl = {.stock = stock, .cuts = cuts, .team = p->team};
-    const tada_grid *grid = &pl.grid;
-    guess->grid.width = (int)stock->width;
-    enum tada_status status = tada_session_detect(p->source, stock->at, stock->rows, guess, p->error);
-    p->sizes->rows += stock->rows;
+    plane pl = {.saved = saved, .cuts = cuts, .team = p->team};
+    const grid_shape *grid = &pl.grid;
+    guess->grid.width = (int)saved->width;
+    enum tada_status status = session_detect(p->source, saved->at, saved->rows, guess, p->error);
+    p->sizes->rows += saved->rows;
     p->sizes->planes++;
     if (status != TADA_OK || guess->cost >= 1) {
-        p->sizes->raw_rows += stock->rows;
-        return status != TADA_OK ? status : put_bytes(p, stock->at, 2 * (uint64_t)stock->width * stock->rows);
+        p->sizes->raw_rows += saved->rows;
+        return status != TADA_OK ? status : put_bytes(p, saved->at, 2 * (uint64_t)saved->width * saved->rows);
     }
     pl.grid = guess->grid;
     if (!plane_memory(&pl)) {
@@ -307,10 +305,10 @@ static enum tada_status put_plane(packing *p, const tada_stock_plane *stock, run
         uint8_t head[PACKED_PLANE_HEAD] = {PACKED_PLANE,
                                            grid->axis == TADA_AXIS_TOKEN ? 1 + grid->doubled : 0};
         const uint16_t shorts[2] = {(uint16_t)grid->rotation, (uint16_t)grid->group};
-        const uint32_t longs[2] = {stock->width, stock->rows};
+        const uint32_t longs[2] = {saved->width, saved->rows};
         memcpy(head + 2, shorts, sizeof shorts);
         memcpy(head + 6, longs, sizeof longs);
-        status = tada_sink_put(p->sink, head, sizeof head, p->error);
+        status = target_put(p->target, head, sizeof head, p->error);
     }
     if (status == TADA_OK) {
         status = grid->axis == TADA_AXIS_TOKEN ? pack_tokens(p, &pl) : pack_channels(p, &pl);
@@ -330,34 +328,33 @@ static enum tada_status put_header(packing *p)
     const uint32_t version = PACKED_VERSION;
     memcpy(header + 8, &version, sizeof version);
     memcpy(header + 16, &p->source->size, sizeof p->source->size);
-    return tada_sink_put(p->sink, header, sizeof header, p->error);
+    return target_put(p->target, header, sizeof header, p->error);
 }
 
 /* Those of the plane's stream; unknown ones when it is a new one. */
-static enum tada_status cuts_for(const packing *p, const tada_stock_plane *stock, run_cuts *cuts)
+static enum tada_status cuts_for(const packing *p, const llama_plane *saved, run_cuts *cuts)
 {
-    if (cuts->length && cuts->stream == stock->stream) {
+    if (cuts->length && cuts->stream == saved->stream) {
         return TADA_OK;
     }
     free(cuts->length);
-    *cuts = (run_cuts){stock->stream, malloc(stock->rows)};
+    *cuts = (run_cuts){saved->stream, malloc(saved->rows)};
     if (!cuts->length) {
         return tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
     }
-    memset(cuts->length, UNKNOWN, stock->rows);
+    memset(cuts->length, UNKNOWN, saved->rows);
     return TADA_OK;
 }
 
 static enum tada_status put_records(packing *p)
 {
-    tada_stock_plane *planes;
+    llama_plane *planes;
     size_t n;
     uint64_t at = 0;
     run_cuts cuts = {0};
     /* Of K and of V. */
-    tada_session_guess guesses[2] = {{.grid = {.rotation = 1}, .cost = 1},
-                                     {.grid = {.rotation = 1}, .cost = 1}};
-    enum tada_status status = tada_stock_scan(p->source, &planes, &n, p->error);
+    session_guess guesses[2] = {{.grid = {.rotation = 1}, .cost = 1}, {.grid = {.rotation = 1}, .cost = 1}};
+    enum tada_status status = llama_state_scan(p->source, &planes, &n, p->error);
     if (status != TADA_OK) {
         return status;
     }
@@ -376,54 +373,54 @@ static enum tada_status put_records(packing *p)
 /* With threads of its own. */
 static enum tada_status put_all(packing *p)
 {
-    p->team = tada_session_team();
+    p->team = session_team();
     if (!p->team) {
         return tada_fail(p->error, TADA_E_MEMORY, "Out of memory while %.150s was packed.", p->source->path);
     }
     enum tada_status status = put_records(p);
-    tada_team_free(p->team);
+    team_free(p->team);
     return status;
 }
 
 /* The checksum of a whole file. */
-static enum tada_status source_sum(tada_source *source, uint32_t *sum, tada_error *error)
+static enum tada_status source_sum(source_file *source, uint32_t *sum, tada_error *error)
 {
     enum { CHUNK = 1 << 16 };
     enum tada_status status = TADA_OK;
-    tada_crc crc;
-    tada_crc_init(&crc);
+    crc_table crc;
+    crc_init(&crc);
     *sum = 0;
     for (uint64_t at = 0; at < source->size && status == TADA_OK; at += CHUNK) {
         uint8_t chunk[CHUNK];
         size_t n = source->size - at < CHUNK ? (size_t)(source->size - at) : CHUNK;
-        status = tada_source_read(source, at, chunk, n, error);
-        *sum = tada_crc_add(&crc, *sum, chunk, n);
+        status = source_read(source, at, chunk, n, error);
+        *sum = crc_add(&crc, *sum, chunk, n);
     }
     return status;
 }
 
 static enum tada_status put_footer(packing *p, uint32_t sum)
 {
-    enum tada_status status = tada_sink_put(p->sink, &sum, sizeof sum, p->error);
-    uint32_t own = p->sink->sum;
-    status = status == TADA_OK ? tada_sink_put(p->sink, &own, sizeof own, p->error) : status;
-    return status == TADA_OK ? tada_sink_flush(p->sink, p->error) : status;
+    enum tada_status status = target_put(p->target, &sum, sizeof sum, p->error);
+    uint32_t own = p->target->sum;
+    status = status == TADA_OK ? target_put(p->target, &own, sizeof own, p->error) : status;
+    return status == TADA_OK ? target_flush(p->target, p->error) : status;
 }
 
 /* Nobody should have to trust this code: what was written is unpacked before it counts. */
 static enum tada_status check_packed(packing *p, uint32_t sum)
 {
-    tada_source packed;
-    tada_session_sizes sizes;
+    source_file packed;
+    session_sizes sizes;
     uint32_t back = 0;
-    int again = fcntl(p->sink->fd, F_DUPFD_CLOEXEC, 3);
-    enum tada_status status = tada_source_take_over(p->sink->name, again, &packed, p->error);
+    int again = fcntl(p->target->fd, F_DUPFD_CLOEXEC, 3);
+    enum tada_status status = source_take_over(p->target->name, again, &packed, p->error);
     if (status != TADA_OK) {
         return status;
     }
-    status = tada_session_unpack_to(&packed, -1, p->sink->name, NULL, &sizes, &back, p->error);
-    tada_source_close(&packed);
-    if (status != TADA_OK || (sizes.stock == p->source->size && back == sum)) {
+    status = session_unpack_to(&packed, -1, p->target->name, NULL, &sizes, &back, p->error);
+    source_close(&packed);
+    if (status != TADA_OK || (sizes.plain == p->source->size && back == sum)) {
         return status;
     }
     return tada_fail(p->error, TADA_E_FILE, "%.150s has changed while it was packed: try again.",
@@ -431,64 +428,63 @@ static enum tada_status check_packed(packing *p, uint32_t sum)
 }
 
 /* Into an empty file that can be read, too. */
-static enum tada_status pack_to(tada_source *source, int fd, const char *name,
-                                const tada_session_watch *watch, tada_session_sizes *sizes, tada_error *error)
+static enum tada_status pack_to(source_file *source, int fd, const char *name, const session_watch *watch,
+                                session_sizes *sizes, tada_error *error)
 {
-    tada_sink sink;
+    target_file target;
     uint32_t sum;
     memset(sizes, 0, sizeof *sizes);
-    enum tada_status status = tada_sink_open(fd, name, &sink, error);
+    enum tada_status status = target_open(fd, name, &target, error);
     if (status == TADA_OK) {
-        packing p = {.source = source, .sink = &sink, .watch = watch, .sizes = sizes, .error = error};
-        sizes->stock = source->size;
+        packing p = {.source = source, .target = &target, .watch = watch, .sizes = sizes, .error = error};
+        sizes->plain = source->size;
         status = source_sum(source, &sum, error);
         status = status == TADA_OK ? put_all(&p) : status;
         status = status == TADA_OK ? put_footer(&p, sum) : status;
-        sizes->packed = sink.size;
+        sizes->packed = target.size;
         status = status == TADA_OK ? check_packed(&p, sum) : status;
     }
-    tada_sink_free(&sink);
+    target_free(&target);
     return status;
 }
 
-enum tada_status tada_session_pack(const char *from, int to_fd, tada_error *error)
+enum tada_status session_pack(const char *from, int to_fd, tada_error *error)
 {
-    tada_source source;
-    tada_session_sizes sizes;
-    enum tada_status status = tada_source_open(from, &source, error);
+    source_file source;
+    session_sizes sizes;
+    enum tada_status status = source_open(from, &source, error);
     if (status == TADA_OK) {
         status = pack_to(&source, to_fd, "the packed session", NULL, &sizes, error);
-        tada_source_close(&source);
+        source_close(&source);
     }
     return status;
 }
 
 /* ---- from file to file ---- */
 
-enum tada_status tada_session_begin(const tada_source *source, const char *from, const char *to,
-                                    bool replaces, tada_whole *whole, tada_error *error)
+enum tada_status session_begin(const source_file *source, const char *from, const char *to, bool replaces,
+                               new_file *file, tada_error *error)
 {
     struct stat like;
-    tada_whole_rules rules = {.replaces = replaces};
+    new_file_rules rules = {.replaces = replaces};
     /* A session is for those who could read it before. */
     rules.like = fstat(source->fd, &like) == 0 ? &like : NULL;
     rules.inputs[0] = strcmp(from, "-") == 0 ? "/dev/stdin" : from;
-    return tada_whole_open(to, &rules, whole, error);
+    return new_file_open(to, &rules, file, error);
 }
 
 /* A stream cannot be read again: what goes there is packed and checked in a file of its own first. */
-static enum tada_status pack_to_stream(tada_source *source, const tada_whole *whole,
-                                       const tada_session_watch *watch, tada_session_sizes *sizes,
-                                       tada_error *error)
+static enum tada_status pack_to_stream(source_file *source, const new_file *file, const session_watch *watch,
+                                       session_sizes *sizes, tada_error *error)
 {
-    tada_source packed;
-    tada_sink sink;
-    enum tada_status status = tada_source_take_over(whole->path, tada_nameless_open(NULL), &packed, error);
+    source_file packed;
+    target_file target;
+    enum tada_status status = source_take_over(file->path, nameless_open(NULL), &packed, error);
     if (status != TADA_OK) {
         return status;
     }
-    status = pack_to(source, packed.fd, whole->path, watch, sizes, error);
-    status = status == TADA_OK ? tada_sink_open(whole->fd, whole->path, &sink, error) : status;
+    status = pack_to(source, packed.fd, file->path, watch, sizes, error);
+    status = status == TADA_OK ? target_open(file->fd, file->path, &target, error) : status;
     if (status == TADA_OK) {
         packed.size = sizes->packed;
         while (status == TADA_OK && packed.at < packed.size) {
@@ -496,35 +492,34 @@ static enum tada_status pack_to_stream(tada_source *source, const tada_whole *wh
             uint64_t left = packed.size - packed.at;
             size_t n = left < CHUNK ? (size_t)left : CHUNK;
             const uint8_t *bytes;
-            status = tada_source_take(&packed, n, &bytes, error);
-            status = status == TADA_OK ? tada_sink_put(&sink, bytes, n, error) : status;
+            status = source_take(&packed, n, &bytes, error);
+            status = status == TADA_OK ? target_put(&target, bytes, n, error) : status;
         }
-        status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
-        tada_sink_free(&sink);
+        status = status == TADA_OK ? target_flush(&target, error) : status;
+        target_free(&target);
     }
-    tada_source_close(&packed);
+    source_close(&packed);
     return status;
 }
 
-enum tada_status tada_session_pack_file(const char *from, const char *to, bool replaces,
-                                        const tada_session_watch *watch, tada_session_sizes *sizes,
-                                        tada_error *error)
+enum tada_status session_pack_file(const char *from, const char *to, bool replaces,
+                                   const session_watch *watch, session_sizes *sizes, tada_error *error)
 {
-    tada_source source;
-    tada_whole whole;
-    tada_session_sizes unused;
+    source_file source;
+    new_file file;
+    session_sizes unused;
     sizes = sizes ? sizes : &unused;
-    enum tada_status status = tada_source_open(from, &source, error);
+    enum tada_status status = source_open(from, &source, error);
     if (status != TADA_OK) {
         return status;
     }
-    status = tada_session_begin(&source, from, to, replaces, &whole, error);
+    status = session_begin(&source, from, to, replaces, &file, error);
     if (status == TADA_OK) {
-        status = whole.streams ? pack_to_stream(&source, &whole, watch, sizes, error)
-                               : pack_to(&source, whole.fd, to, watch, sizes, error);
-        enum tada_status closed = tada_whole_close(&whole, status == TADA_OK, error);
+        status = file.streams ? pack_to_stream(&source, &file, watch, sizes, error)
+                              : pack_to(&source, file.fd, to, watch, sizes, error);
+        enum tada_status closed = new_file_close(&file, status == TADA_OK, error);
         status = status == TADA_OK ? closed : status;
     }
-    tada_source_close(&source);
+    source_close(&source);
     return status;
 }

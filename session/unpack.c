@@ -9,19 +9,19 @@ enum { CELLS = TADA_TILE_CELLS };
 
 /* One file being unpacked. */
 typedef struct unpacking {
-    tada_source *source;
-    tada_sink *sink;
-    const tada_session_watch *watch;
-    tada_session_sizes *sizes;
+    source_file *source;
+    target_file *target;
+    const session_watch *watch;
+    session_sizes *sizes;
     tada_error *error;
-    uint64_t stock_bytes; /* that are to come out */
+    uint64_t plain_bytes; /* that are to come out */
     uint64_t end;         /* of the records */
-    tada_team *team;
+    thread_team *team;
 } unpacking;
 
 /* Runs of a plane that are unpacked at once. */
 typedef struct batch {
-    tada_grid grid;
+    grid_shape grid;
     int n, most;
     int rows[PACKED_BATCH_RUNS];      /* of each run */
     size_t run_bytes, scratch_floats; /* that each has room for */
@@ -30,14 +30,13 @@ typedef struct batch {
     float *scratch; /* of each thread */
 } batch;
 
-tada_team *tada_session_team(void)
+thread_team *session_team(void)
 {
-    int n = tada_team_cpus();
-    return tada_team_create(n > 8 ? 8 : n);
+    int n = team_cpus();
+    return team_create(n > 8 ? 8 : n);
 }
 
-enum tada_status tada_session_step(const tada_session_watch *watch, uint64_t done, uint64_t total,
-                                   tada_error *error)
+enum tada_status session_step(const session_watch *watch, uint64_t done, uint64_t total, tada_error *error)
 {
     return !watch || !watch->step || watch->step(watch->context, done, total)
                ? TADA_OK
@@ -56,16 +55,16 @@ static enum tada_status take(const unpacking *u, size_t n, const uint8_t **bytes
     if (n > u->end - u->source->at) {
         return damaged(u, "a record is cut off");
     }
-    return tada_source_take(u->source, n, bytes, u->error);
+    return source_take(u->source, n, bytes, u->error);
 }
 
 static enum tada_status put(const unpacking *u, const void *bytes, size_t n)
 {
-    if (n > u->stock_bytes - u->sink->size) {
+    if (n > u->plain_bytes - u->target->size) {
         return damaged(u, "it holds more than it says");
     }
-    enum tada_status status = tada_sink_put(u->sink, bytes, n, u->error);
-    return status == TADA_OK ? tada_session_step(u->watch, u->sink->size, u->stock_bytes, u->error) : status;
+    enum tada_status status = target_put(u->target, bytes, n, u->error);
+    return status == TADA_OK ? session_step(u->watch, u->target->size, u->plain_bytes, u->error) : status;
 }
 
 static enum tada_status copy_bytes(const unpacking *u, uint64_t n)
@@ -87,15 +86,15 @@ static enum tada_status copy_bytes(const unpacking *u, uint64_t n)
 static void get_run(void *context, int thread, int64_t i)
 {
     const batch *b = context;
-    tada_grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
-                  b->out + (size_t)i * CELLS * (size_t)b->grid.width,
-                  b->scratch + b->scratch_floats * (size_t)thread);
+    grid_get(&b->grid, b->rows[i], b->packed + (size_t)i * b->run_bytes,
+             b->out + (size_t)i * CELLS * (size_t)b->grid.width,
+             b->scratch + b->scratch_floats * (size_t)thread);
 }
 
 static enum tada_status batch_put(const unpacking *u, batch *b)
 {
     size_t width = (size_t)b->grid.width;
-    tada_team_each(u->team, b->n, get_run, b);
+    team_each(u->team, b->n, get_run, b);
     enum tada_status status = TADA_OK;
     for (int i = 0; i < b->n && status == TADA_OK; i++) {
         status = put(u, b->out + (size_t)i * CELLS * width, (size_t)b->rows[i] * width * 2);
@@ -107,7 +106,7 @@ static enum tada_status batch_put(const unpacking *u, batch *b)
 static enum tada_status take_coded(const unpacking *u, batch *b, uint32_t left, uint32_t *rows)
 {
     const uint8_t *bytes;
-    size_t head = tada_grid_head_bytes(&b->grid);
+    size_t head = grid_head_bytes(&b->grid);
     enum tada_status status = take(u, 1, &bytes);
     if (status != TADA_OK) {
         return status;
@@ -119,11 +118,11 @@ static enum tada_status take_coded(const unpacking *u, batch *b, uint32_t left, 
     if (head > u->end - u->source->at) {
         return damaged(u, "a record is cut off");
     }
-    status = tada_source_peek(u->source, head, &bytes, u->error);
+    status = source_peek(u->source, head, &bytes, u->error);
     if (status != TADA_OK) {
         return status;
     }
-    size_t size = tada_grid_run_bytes(&b->grid, (int)*rows, bytes);
+    size_t size = grid_run_bytes(&b->grid, (int)*rows, bytes);
     if (size == 0) {
         return damaged(u, "a run has codes of a width that does not exist");
     }
@@ -181,27 +180,27 @@ static enum tada_status take_plane(const unpacking *u)
     }
     memcpy(shorts, head + 1, sizeof shorts);
     memcpy(longs, head + 5, sizeof longs);
-    if (head[0] > 2 || longs[0] > TADA_GRID_WIDTH) {
+    if (head[0] > 2 || longs[0] > GRID_WIDTH) {
         return damaged(u, "a plane has an unknown shape");
     }
-    b.grid = (tada_grid){head[0] ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL, (int)longs[0], shorts[0], shorts[1],
-                         head[0] == 2};
-    if (!tada_grid_check(&b.grid)) {
+    b.grid = (grid_shape){head[0] ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL, (int)longs[0], shorts[0], shorts[1],
+                          head[0] == 2};
+    if (!grid_check(&b.grid)) {
         return damaged(u, "a plane has an unknown shape");
     }
     /* So that memory is taken only for what may really come. */
-    if (longs[1] < 1 || 2 * (uint64_t)longs[0] * longs[1] > u->stock_bytes - u->sink->size ||
-        u->end - u->source->at < tada_grid_head_bytes(&b.grid)) {
+    if (longs[1] < 1 || 2 * (uint64_t)longs[0] * longs[1] > u->plain_bytes - u->target->size ||
+        u->end - u->source->at < grid_head_bytes(&b.grid)) {
         return damaged(u, "a plane has more rows than the file");
     }
     uint32_t least = (longs[1] + CELLS - 1) / CELLS;
     b.most = packed_batch(&b.grid);
     b.most = (uint32_t)b.most < least ? b.most : (int)least;
-    b.run_bytes = tada_grid_most_bytes(&b.grid);
-    b.scratch_floats = (tada_grid_scratch(&b.grid) + 15) / 16 * 16;
+    b.run_bytes = grid_most_bytes(&b.grid);
+    b.scratch_floats = (grid_scratch(&b.grid) + 15) / 16 * 16;
     b.packed = malloc((size_t)b.most * b.run_bytes);
     b.out = malloc((size_t)b.most * CELLS * 2 * (size_t)b.grid.width);
-    b.scratch = malloc((size_t)tada_team_lend(u->team)->n * b.scratch_floats * sizeof *b.scratch);
+    b.scratch = malloc((size_t)team_lend(u->team)->n * b.scratch_floats * sizeof *b.scratch);
     u->sizes->planes++;
     u->sizes->rows += longs[1];
     status =
@@ -244,29 +243,29 @@ static enum tada_status take_records(const unpacking *u)
 /* With threads of its own. */
 static enum tada_status take_all(unpacking *u)
 {
-    u->team = tada_session_team();
+    u->team = session_team();
     if (!u->team) {
         return tada_fail(u->error, TADA_E_MEMORY, "Out of memory while %.150s was unpacked.",
                          u->source->path);
     }
     enum tada_status status = take_records(u);
-    tada_team_free(u->team);
+    team_free(u->team);
     return status;
 }
 
 /* Reads the header, and the whole file once: whether it is as it was written. */
-static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32_t *stock_sum,
+static enum tada_status check(source_file *source, uint64_t *plain_bytes, uint32_t *plain_sum,
                               tada_error *error)
 {
     enum { CHUNK = 1 << 16 };
     uint8_t header[PACKED_HEADER];
     uint32_t version, sums[2], sum = 0;
-    tada_crc crc;
+    crc_table crc;
     if (source->size < PACKED_HEADER + PACKED_FOOTER) {
         return tada_fail(error, TADA_E_FILE, "%.150s is not a packed session: it is too short.",
                          source->path);
     }
-    enum tada_status status = tada_source_read(source, 0, header, sizeof header, error);
+    enum tada_status status = source_read(source, 0, header, sizeof header, error);
     if (status != TADA_OK) {
         return status;
     }
@@ -275,21 +274,20 @@ static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32
                          source->path);
     }
     memcpy(&version, header + 8, sizeof version);
-    memcpy(stock_bytes, header + 16, sizeof *stock_bytes);
-    tada_crc_init(&crc);
+    memcpy(plain_bytes, header + 16, sizeof *plain_bytes);
+    crc_init(&crc);
     uint64_t end = source->size - sizeof sums[1];
     for (uint64_t at = 0; at < end && status == TADA_OK; at += CHUNK) {
         uint8_t chunk[CHUNK];
         size_t n = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
-        status = tada_source_read(source, at, chunk, n, error);
-        sum = tada_crc_add(&crc, sum, chunk, n);
+        status = source_read(source, at, chunk, n, error);
+        sum = crc_add(&crc, sum, chunk, n);
     }
-    status =
-        status == TADA_OK ? tada_source_read(source, end - sizeof sums[0], sums, sizeof sums, error) : status;
+    status = status == TADA_OK ? source_read(source, end - sizeof sums[0], sums, sizeof sums, error) : status;
     if (status != TADA_OK) {
         return status;
     }
-    *stock_sum = sums[0];
+    *plain_sum = sums[0];
     if (version < 1 || version > PACKED_VERSION) {
         return tada_fail(error, TADA_E_UNSUPPORTED,
                          "%.150s is a packed session of version %u: use a tada that knows it.", source->path,
@@ -302,87 +300,85 @@ static enum tada_status check(tada_source *source, uint64_t *stock_bytes, uint32
                            source->path);
 }
 
-enum tada_status tada_session_unpack_to(tada_source *source, int to_fd, const char *to,
-                                        const tada_session_watch *watch, tada_session_sizes *sizes,
-                                        uint32_t *sum, tada_error *error)
+enum tada_status session_unpack_to(source_file *source, int to_fd, const char *to, const session_watch *watch,
+                                   session_sizes *sizes, uint32_t *sum, tada_error *error)
 {
-    tada_sink sink;
-    uint32_t stock_sum = 0;
-    uint64_t stock_bytes = 0;
+    target_file target;
+    uint32_t plain_sum = 0;
+    uint64_t plain_bytes = 0;
     memset(sizes, 0, sizeof *sizes);
     sizes->packed = source->size;
-    enum tada_status status = check(source, &stock_bytes, &stock_sum, error);
+    enum tada_status status = check(source, &plain_bytes, &plain_sum, error);
     if (status != TADA_OK) {
         return status;
     }
-    status = tada_sink_open(to_fd, to, &sink, error);
+    status = target_open(to_fd, to, &target, error);
     if (status == TADA_OK) {
         const uint8_t *header;
         unpacking u = {.source = source,
-                       .sink = &sink,
+                       .target = &target,
                        .watch = watch,
                        .sizes = sizes,
                        .error = error,
-                       .stock_bytes = stock_bytes,
+                       .plain_bytes = plain_bytes,
                        .end = source->size - PACKED_FOOTER};
-        status = tada_source_take(source, PACKED_HEADER, &header, error);
+        status = source_take(source, PACKED_HEADER, &header, error);
         status = status == TADA_OK ? take_all(&u) : status;
-        status = status == TADA_OK ? tada_sink_flush(&sink, error) : status;
-        if (status == TADA_OK && (sink.size != stock_bytes || sink.sum != stock_sum)) {
+        status = status == TADA_OK ? target_flush(&target, error) : status;
+        if (status == TADA_OK && (target.size != plain_bytes || target.sum != plain_sum)) {
             status = damaged(&u, "what comes out is not what went in");
         }
-        sizes->stock = sink.size;
-        *sum = sink.sum;
+        sizes->plain = target.size;
+        *sum = target.sum;
     }
-    tada_sink_free(&sink);
+    target_free(&target);
     return status;
 }
 
-enum tada_status tada_session_unpack(const char *from, int to_fd, tada_error *error)
+enum tada_status session_unpack(const char *from, int to_fd, tada_error *error)
 {
-    tada_source source;
-    tada_session_sizes sizes;
+    source_file source;
+    session_sizes sizes;
     uint32_t sum;
-    enum tada_status status = tada_source_open(from, &source, error);
+    enum tada_status status = source_open(from, &source, error);
     if (status == TADA_OK) {
-        status = tada_session_unpack_to(&source, to_fd, "the unpacked session", NULL, &sizes, &sum, error);
-        tada_source_close(&source);
+        status = session_unpack_to(&source, to_fd, "the unpacked session", NULL, &sizes, &sum, error);
+        source_close(&source);
     }
     return status;
 }
 
-enum tada_status tada_session_unpack_file(const char *from, const char *to, bool replaces,
-                                          const tada_session_watch *watch, tada_session_sizes *sizes,
-                                          tada_error *error)
+enum tada_status session_unpack_file(const char *from, const char *to, bool replaces,
+                                     const session_watch *watch, session_sizes *sizes, tada_error *error)
 {
-    tada_session_sizes unused;
-    tada_source source;
-    tada_whole whole;
+    session_sizes unused;
+    source_file source;
+    new_file file;
     uint32_t sum;
-    enum tada_status status = tada_source_open(from, &source, error);
+    enum tada_status status = source_open(from, &source, error);
     if (status != TADA_OK) {
         return status;
     }
-    status = tada_session_begin(&source, from, to, replaces, &whole, error);
+    status = session_begin(&source, from, to, replaces, &file, error);
     if (status == TADA_OK) {
-        status = tada_session_unpack_to(&source, whole.fd, to, watch, sizes ? sizes : &unused, &sum, error);
-        enum tada_status closed = tada_whole_close(&whole, status == TADA_OK, error);
+        status = session_unpack_to(&source, file.fd, to, watch, sizes ? sizes : &unused, &sum, error);
+        enum tada_status closed = new_file_close(&file, status == TADA_OK, error);
         status = status == TADA_OK ? closed : status;
     }
-    tada_source_close(&source);
+    source_close(&source);
     return status;
 }
 
-bool tada_session_is_packed(const char *path)
+bool session_is_packed(const char *path)
 {
-    tada_source source;
+    source_file source;
     uint8_t magic[8];
-    if (tada_source_open(path, &source, NULL) != TADA_OK) {
+    if (source_open(path, &source, NULL) != TADA_OK) {
         return false;
     }
     bool packed = source.size >= PACKED_HEADER + PACKED_FOOTER &&
-                  tada_source_read(&source, 0, magic, sizeof magic, NULL) == TADA_OK &&
+                  source_read(&source, 0, magic, sizeof magic, NULL) == TADA_OK &&
                   memcmp(magic, PACKED_MAGIC, sizeof magic) == 0;
-    tada_source_close(&source);
+    source_close(&source);
     return packed;
 }

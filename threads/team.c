@@ -10,12 +10,12 @@
 enum { LOOKS = 4000 }; /* of a thread that stays awake */
 
 typedef struct worker {
-    tada_team *team;
+    thread_team *team;
     pthread_t thread;
     int number;
 } worker;
 
-struct tada_team {
+struct thread_team {
     tada_threads lent;
     worker *workers; /* [lent.n - 1] */
     pthread_mutex_t lock;
@@ -41,7 +41,7 @@ static void breathe(void)
 static void *worker_main(void *argument)
 {
     worker *me = argument;
-    tada_team *team = me->team;
+    thread_team *team = me->team;
     unsigned long seen = 0;
     for (;;) {
         for (int i = 0; i < team->looks && atomic_load(&team->round) == seen; i++) {
@@ -66,7 +66,7 @@ static void *worker_main(void *argument)
     }
 }
 
-static void begin(tada_team *team, tada_work work, void *context, bool stop)
+static void begin(thread_team *team, tada_work work, void *context, bool stop)
 {
     pthread_mutex_lock(&team->lock);
     team->work = work;
@@ -80,7 +80,7 @@ static void begin(tada_team *team, tada_work work, void *context, bool stop)
 
 static void run(void *pool, tada_work work, void *context)
 {
-    tada_team *team = pool;
+    thread_team *team = pool;
     if (team->lent.n == 1) {
         work(context, 0, 1);
         return;
@@ -97,9 +97,9 @@ static void run(void *pool, tada_work work, void *context)
     pthread_mutex_unlock(&team->lock);
 }
 
-tada_team *tada_team_create(int n)
+thread_team *team_create(int n)
 {
-    tada_team *team = calloc(1, sizeof *team);
+    thread_team *team = calloc(1, sizeof *team);
     n = n < 1 ? 1 : n;
     if (!team || !(team->workers = calloc((size_t)n, sizeof *team->workers))) {
         free(team);
@@ -120,7 +120,7 @@ tada_team *tada_team_create(int n)
     return team;
 }
 
-void tada_team_free(tada_team *team)
+void team_free(thread_team *team)
 {
     if (!team) {
         return;
@@ -136,18 +136,18 @@ void tada_team_free(tada_team *team)
     free(team);
 }
 
-void tada_team_stay_awake(tada_team *team)
+void team_stay_awake(thread_team *team)
 {
     team->looks = LOOKS;
 }
 
-const tada_threads *tada_team_lend(const tada_team *team)
+const tada_threads *team_lend(const thread_team *team)
 {
     return &team->lent;
 }
 
 typedef struct each {
-    tada_each one;
+    team_work one;
     void *context;
     int64_t n;
     _Atomic int64_t next;
@@ -162,7 +162,7 @@ static void each_part(void *context, int thread, int n_threads)
     }
 }
 
-void tada_team_each(const tada_team *team, int64_t n, tada_each one, void *context)
+void team_each(const thread_team *team, int64_t n, team_work one, void *context)
 {
     each e = {one, context, n, 0};
     if (n > 1) {
@@ -172,7 +172,7 @@ void tada_team_each(const tada_team *team, int64_t n, tada_each one, void *conte
     }
 }
 
-int tada_team_cpus(void)
+int team_cpus(void)
 {
     cpu_set_t set;
     int n =

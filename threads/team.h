@@ -10,25 +10,25 @@
 
 #include "tada.h"
 
-typedef struct tada_team tada_team;
+typedef struct thread_team thread_team;
 
-/* n threads, the caller's among them. Where the system gives fewer, the team has fewer: tada_team_lend tells
+/* n threads, the caller's among them. Where the system gives fewer, the team has fewer: team_lend tells
  * how many. NULL: memory is short. */
-tada_team *tada_team_create(int n);
-void tada_team_free(tada_team *team); /* NULL is fine */
+thread_team *team_create(int n);
+void team_free(thread_team *team); /* NULL is fine */
 
 /* Has threads look for new work for some 100 microseconds before they sleep: for measurements, as to wake one
  * takes longer than attention over a short context. On a busy machine it costs more than it gives. */
-void tada_team_stay_awake(tada_team *team);
+void team_stay_awake(thread_team *team);
 
 /* What to hand to the library; it lives as long as the team. */
-const tada_threads *tada_team_lend(const tada_team *team);
+const tada_threads *team_lend(const thread_team *team);
 
 /* Calls one(context, thread, i) for each i from 0 to n - 1, by whichever thread is free. */
-typedef void (*tada_each)(void *context, int thread, int64_t i);
-void tada_team_each(const tada_team *team, int64_t n, tada_each one, void *context);
+typedef void (*team_work)(void *context, int thread, int64_t i);
+void team_each(const thread_team *team, int64_t n, team_work one, void *context);
 
 /* CPUs that this process may use, 1 at least. */
-int tada_team_cpus(void);
+int team_cpus(void);
 
 #endif

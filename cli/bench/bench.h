@@ -4,7 +4,7 @@
 
 #include "engine/impossible.h"
 #include "samples.h"
-#include "whole.h"
+#include "new_file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@ enum bench_test { BENCH_DECODE, BENCH_PREFILL, BENCH_N_TESTS };
 
 struct bench_options {
     const char *model_path, *json_path, *plot_path; /* NULL: not given */
-    tada_whole_rules rules;                         /* of these files */
+    new_file_rules rules;                           /* of these files */
     const char *caches[BENCH_MAX_CACHES];           /* specs, checked, all different; the first is "f16" */
     int n_caches;
     struct impossible impossible; /* those that were among them */

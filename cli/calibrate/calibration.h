@@ -6,13 +6,13 @@
 #include "engine/trial.h"
 #include "exam.h"
 #include "recipes.h"
-#include "whole.h"
+#include "new_file.h"
 
 #include <stdint.h>
 
 struct calibrate_options {
     const char *model_path, *text_path, *plan_path, *from_path, *report_path; /* NULL: not given */
-    tada_whole_rules rules;                                                   /* of the plan and the report */
+    new_file_rules rules;                                                     /* of the plan and the report */
     const char *tasks_path; /* that the random search is scored on; NULL: by KL divergence */
     double budget;          /* of f16's bytes, 0 to 1; 0: not given */
     double max_kld;         /* nats; 0: not given */

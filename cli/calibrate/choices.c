@@ -231,7 +231,7 @@ static int measure_layer(const struct engine *engine, int layer, const tada_laye
 
 int choices_measure(const struct engine *engine, int n_tokens, int n_threads, struct choices *choices)
 {
-    tada_team *team = tada_team_create(n_threads);
+    thread_team *team = team_create(n_threads);
     int status = team ? 0 : cli_fail("Memory is too short for threads: close other programs.");
     for (int layer = 0; layer < TADA_PLAN_LAYERS && status == 0; layer++) {
         tada_layer_statistics statistics;
@@ -239,11 +239,11 @@ int choices_measure(const struct engine *engine, int n_tokens, int n_threads, st
         if (interrupted()) {
             status = EXIT_INTERRUPTED;
         } else if (n_cells > 0) {
-            status = measure_layer(engine, layer, &statistics, n_cells, tada_team_lend(team),
+            status = measure_layer(engine, layer, &statistics, n_cells, team_lend(team),
                                    &choices->planes[2 * layer]);
         }
     }
-    tada_team_free(team);
+    team_free(team);
     return status;
 }
 

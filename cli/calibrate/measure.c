@@ -254,7 +254,7 @@ static void resume(struct calibration *c)
 static void save_partial(const struct calibration *c)
 {
     char path[PATH_MAX], method[sizeof c->plan->method];
-    tada_whole_rules rules = c->options->rules;
+    new_file_rules rules = c->options->rules;
     if (!partial_path(c, path)) {
         return;
     }

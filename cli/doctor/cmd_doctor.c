@@ -294,7 +294,7 @@ static void print_json_string(const char *string)
     putchar('"');
     if (text) {
         *end = '\0';
-        tada_printable_json(text, stdout);
+        printable_json(text, stdout);
     }
     putchar('"');
     free(text);

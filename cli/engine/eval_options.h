@@ -3,7 +3,7 @@
 #define TADA_CLI_ENGINE_EVAL_OPTIONS_H
 
 #include "impossible.h"
-#include "whole.h"
+#include "new_file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@ enum { EVAL_MAX_CACHES = 32 };
 
 struct eval_options {
     const char *model_path, *text_path, *json_path; /* NULL: not given */
-    tada_whole_rules rules;                         /* of the JSON file */
+    new_file_rules rules;                           /* of the JSON file */
     const char *caches[EVAL_MAX_CACHES];            /* specs, checked; never empty; "f16" is not among them */
     int n_caches;
     struct impossible impossible; /* those that were among them */

@@ -155,7 +155,7 @@ int plans_check(const struct engine *engine, const char *model_path, const char 
 }
 
 int plan_save(const struct engine *engine, const tada_plan *plan, const char *path,
-              const tada_whole_rules *rules)
+              const new_file_rules *rules)
 {
     struct output output;
     tada_error error;
@@ -163,7 +163,7 @@ int plan_save(const struct engine *engine, const tada_plan *plan, const char *pa
     if (status != 0) {
         return status;
     }
-    bool good = engine->plan_write(plan, output.whole.fd, &error) == TADA_OK;
+    bool good = engine->plan_write(plan, output.target.fd, &error) == TADA_OK;
     status = output_close(&output, good);
     return good ? status : cli_fail("%s: %s", path, error.text);
 }

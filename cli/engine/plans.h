@@ -3,7 +3,7 @@
 #define TADA_CLI_ENGINE_PLANS_H
 
 #include "tada.h"
-#include "whole.h"
+#include "new_file.h"
 
 #include <limits.h>
 
@@ -34,7 +34,7 @@ int plan_read_for(const char *tool, const char *plugin, const char *path, const 
 
 /* Writes a plan to a file. Prints what is wrong and returns an exit status. */
 int plan_save(const struct engine *engine, const tada_plan *plan, const char *path,
-              const tada_whole_rules *rules);
+              const new_file_rules *rules);
 
 struct found_plan {
     char path[PATH_MAX]; /* "": none fits */

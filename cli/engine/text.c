@@ -62,7 +62,7 @@ static size_t length_of_text(const char *text, size_t length)
         size_t left = length - at;
         memcpy(next, text + at, left < LONGEST ? left : LONGEST);
         bool control = *next < ' ' && !strchr("\t\n\v\f\r\b\033", *next);
-        int n = control || *next == '\0' ? 0 : tada_utf8_length(next);
+        int n = control || *next == '\0' ? 0 : utf8_length(next);
         if (n == 0) {
             bool cut = left < LONGEST && *next >= 0xC2;
             return cut ? length : at;

@@ -18,7 +18,7 @@ struct group {
     double *kld[GROUP];         /* of every scored token */
     const float **base, **rows; /* logits of one step: [step], [step][n] */
     int n_scored;
-    tada_team *team;
+    thread_team *team;
 };
 
 static int open_cache(const struct group *g, const char *spec, const tada_plan *plan, struct cache *cache)
@@ -37,7 +37,7 @@ static int open_group(struct group *g)
 {
     size_t most = (size_t)g->text->n_windows * (size_t)g->text->n_ctx;
     int status = open_cache(g, g->text->reference, NULL, &g->reference);
-    g->team = tada_team_create(g->text->n_threads);
+    g->team = team_create(g->text->n_threads);
     g->base = calloc((size_t)g->step, sizeof *g->base);
     g->rows = calloc((size_t)g->step * (size_t)g->n, sizeof *g->rows);
     if (status == 0 && (!g->team || !g->base || !g->rows)) {
@@ -60,7 +60,7 @@ static void close_group(struct group *g)
         cache_close(&g->caches[i]);
         free(g->kld[i]);
     }
-    tada_team_free(g->team);
+    team_free(g->team);
     free(g->base);
     free(g->rows);
 }
@@ -82,7 +82,7 @@ static void score(struct group *g, int n_rows)
             g->rows[row * g->n + i] = cache_logits(&g->caches[i], row);
         }
     }
-    tada_team_each(g->team, (int64_t)n_rows * g->n, score_row, g);
+    team_each(g->team, (int64_t)n_rows * g->n, score_row, g);
     g->n_scored += n_rows;
 }
 

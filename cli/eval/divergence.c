@@ -33,7 +33,7 @@ struct run {
     const llama_token *next;      /* the token after each row of a step */
     llama_token *window;          /* [n_ctx] */
     size_t n_scored, n_to_score;
-    tada_team *team;
+    thread_team *team;
 };
 
 static struct cache_options options_of(const struct run *run, int i, int n_ctx)
@@ -117,7 +117,7 @@ static int open_caches(struct run *run)
     run->logits = malloc(n_scores * step * sizeof *run->logits);
     run->base_softmax = malloc(step * sizeof *run->base_softmax);
     run->window = malloc((size_t)run->options->n_ctx * sizeof *run->window);
-    run->team = tada_team_create(run->options->n_threads);
+    run->team = team_create(run->options->n_threads);
     if (status == 0 && (!run->logits || !run->base_softmax || !run->window || !run->team)) {
         status = cli_fail("Memory is too short: use a smaller context (-c).");
     }
@@ -133,7 +133,7 @@ static void close_run(struct run *run)
     free(run->logits);
     free(run->base_softmax);
     free(run->window);
-    tada_team_free(run->team);
+    team_free(run->team);
 }
 
 static void weigh_base(void *context, int thread, int64_t row)
@@ -162,8 +162,8 @@ static void score_row(void *context, int thread, int64_t number)
 static void score_rows(struct run *run, const llama_token *next, int n_rows)
 {
     run->next = next;
-    tada_team_each(run->team, n_rows, weigh_base, run);
-    tada_team_each(run->team, (int64_t)n_rows * run->n_scores, score_row, run);
+    team_each(run->team, n_rows, weigh_base, run);
+    team_each(run->team, (int64_t)n_rows * run->n_scores, score_row, run);
     run->n_scored += (size_t)n_rows;
 }
 

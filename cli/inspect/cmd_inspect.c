@@ -18,7 +18,7 @@ static int inspect_main(const struct command *self, int argc, char **argv);
 
 struct request {
     const char *plan_path, *json_path, *html_path;
-    tada_whole_rules rules; /* of what is written */
+    new_file_rules rules; /* of what is written */
 };
 
 static const struct option_row options[] = {
@@ -179,7 +179,7 @@ static int inspect_main(const struct command *self, int argc, char **argv)
     }
     char input[32];
     if (strcmp(request.plan_path, "-") == 0) {
-        snprintf(input, sizeof input, "/proc/self/fd/%d", tada_nameless_input());
+        snprintf(input, sizeof input, "/proc/self/fd/%d", nameless_input());
         request.plan_path = input;
     }
     output_keep(&request.rules, request.plan_path);

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-int report_write(const cJSON *report, const char *path, const tada_whole_rules *rules)
+int report_write(const cJSON *report, const char *path, const new_file_rules *rules)
 {
     struct output output;
     char *text = cJSON_Print(report);
@@ -14,7 +14,7 @@ int report_write(const cJSON *report, const char *path, const tada_whole_rules *
     }
     int status = output_open(path, rules, &output);
     if (status == 0) {
-        tada_printable_json(text, output.file);
+        printable_json(text, output.file);
         fputc('\n', output.file);
         status = output_close(&output, true);
     }

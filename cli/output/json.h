@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /* Writes all of it or, on a failure, nothing. */
-int report_write(const cJSON *report, const char *path, const tada_whole_rules *rules);
+int report_write(const cJSON *report, const char *path, const new_file_rules *rules);
 /* Adds the "kv_bytes" of a cache and its "memory_ratio" to the f16 cache. */
 void report_add_memory(cJSON *object, size_t bytes, size_t f16_bytes);
 /* Adds a text. NULL: null. */

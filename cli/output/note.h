@@ -10,7 +10,7 @@
 enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 /* A text from outside, fit for a terminal, until the end of the block. */
-#define SHOWN(text) tada_printable((text), (char[4 * PATH_MAX]){0}, 4 * PATH_MAX)
+#define SHOWN(text) printable((text), (char[4 * PATH_MAX]){0}, 4 * PATH_MAX)
 
 /* Prints a line "tada: ..." on stderr, fit for a terminal. */
 __attribute__((format(printf, 1, 2))) void cli_note(const char *format, ...);

@@ -10,21 +10,21 @@
 
 bool output_is_stdout(const char *path)
 {
-    return path && tada_whole_is_stdout(path);
+    return path && new_file_is_stdout(path);
 }
 
-void output_keep(tada_whole_rules *rules, const char *path)
+void output_keep(new_file_rules *rules, const char *path)
 {
     int i = 0;
-    while (i < WHOLE_INPUTS && rules->inputs[i]) {
+    while (i < NEW_FILE_INPUTS && rules->inputs[i]) {
         i++;
     }
-    if (i < WHOLE_INPUTS) {
+    if (i < NEW_FILE_INPUTS) {
         rules->inputs[i] = path;
     }
 }
 
-void output_keep_plans(tada_whole_rules *rules, const char *const *specs, int n)
+void output_keep_plans(new_file_rules *rules, const char *const *specs, int n)
 {
     for (int i = 0; i < n; i++) {
         output_keep(rules, tada_spec_plan_path(specs[i]));
@@ -37,13 +37,13 @@ static int fail(const tada_error *error)
     return EXIT_USAGE;
 }
 
-int output_check(const char *path, const tada_whole_rules *rules)
+int output_check(const char *path, const new_file_rules *rules)
 {
     tada_error error;
-    return !path || tada_whole_check(path, rules, &error) == TADA_OK ? 0 : fail(&error);
+    return !path || new_file_check(path, rules, &error) == TADA_OK ? 0 : fail(&error);
 }
 
-int output_check_both(const char *path, const char *other, const tada_whole_rules *rules)
+int output_check_both(const char *path, const char *other, const new_file_rules *rules)
 {
     if (path && other && (strcmp(path, other) == 0 || (output_is_stdout(path) && output_is_stdout(other)))) {
         cli_fail("%s is given for two files: name another one.", path);
@@ -53,23 +53,23 @@ int output_check_both(const char *path, const char *other, const tada_whole_rule
     return status == 0 ? output_check(other, rules) : status;
 }
 
-int output_open(const char *path, const tada_whole_rules *rules, struct output *output)
+int output_open(const char *path, const new_file_rules *rules, struct output *output)
 {
     tada_error error;
     output->file = NULL;
     signal(SIGXFSZ, SIG_IGN); /* a file that becomes too large is an error, and removed */
     fflush(stdout);           /* what follows may go to the same place */
-    if (tada_whole_open(path, rules, &output->whole, &error) != TADA_OK) {
+    if (new_file_open(path, rules, &output->target, &error) != TADA_OK) {
         return fail(&error);
     }
-    int file = fcntl(output->whole.fd, F_DUPFD_CLOEXEC, 3);
+    int file = fcntl(output->target.fd, F_DUPFD_CLOEXEC, 3);
     output->file = file >= 0 ? fdopen(file, "w") : NULL;
     if (!output->file) {
         int status = cli_fail("%s cannot be written (%s): close other programs.", path, strerror(errno));
         if (file >= 0) {
             close(file);
         }
-        tada_whole_close(&output->whole, false, NULL);
+        new_file_close(&output->target, false, NULL);
         return status;
     }
     return 0;
@@ -84,10 +84,10 @@ int output_close(struct output *output, bool good)
         reason = written ? errno : reason;
         written = false;
     }
-    if (tada_whole_close(&output->whole, good && written, &error) != TADA_OK) {
+    if (new_file_close(&output->target, good && written, &error) != TADA_OK) {
         return cli_fail("%s", error.text);
     }
     return good && !written ? cli_fail("%s could not be written (%s): make room or choose another file.",
-                                       output->whole.path, strerror(reason))
+                                       output->target.path, strerror(reason))
                             : 0;
 }

@@ -234,7 +234,7 @@ const char *plan_axis_name(const tada_recipe *recipe)
     return recipe->axis == TADA_AXIS_CHANNEL ? "channel" : "token";
 }
 
-int plan_report_write(const tada_plan *plan, const char *path, const tada_whole_rules *rules)
+int plan_report_write(const tada_plan *plan, const char *path, const new_file_rules *rules)
 {
     struct output output;
     int status = output_open(path, rules, &output);

@@ -3,11 +3,11 @@
 #define TADA_CLI_OUTPUT_PLAN_PAGE_H
 
 #include "tada.h"
-#include "whole.h"
+#include "new_file.h"
 
 /* Writes one HTML file that needs nothing else: what was measured, bits and sensitivity of each layer,
  * weights of the channels. Prints what is wrong and returns an exit status. */
-int plan_report_write(const tada_plan *plan, const char *path, const tada_whole_rules *rules);
+int plan_report_write(const tada_plan *plan, const char *path, const new_file_rules *rules);
 
 /* What a recipe has, as in a cache spec; static storage. */
 const char *plan_centring_name(const tada_recipe *recipe);

@@ -161,7 +161,7 @@ static bool draw(FILE *file, const char *terminal, const struct plot_panel *pane
     return started && ended_well(child) && written;
 }
 
-int plot_write(const char *path, const tada_whole_rules *rules, const struct plot_panel *panels, int n_panels)
+int plot_write(const char *path, const new_file_rules *rules, const struct plot_panel *panels, int n_panels)
 {
     struct output output;
     int status = output_open(path, rules, &output);

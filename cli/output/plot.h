@@ -2,7 +2,7 @@
 #ifndef TADA_CLI_OUTPUT_PLOT_H
 #define TADA_CLI_OUTPUT_PLOT_H
 
-#include "whole.h"
+#include "new_file.h"
 
 #include <stdbool.h>
 
@@ -22,7 +22,6 @@ bool plot_is_known(const char *path);
 /* Whether gnuplot is there: for before long work. EXIT_USAGE when not. */
 int plot_check(void);
 /* Writes a file with the panels one below the other. */
-int plot_write(const char *path, const tada_whole_rules *rules, const struct plot_panel *panels,
-               int n_panels);
+int plot_write(const char *path, const new_file_rules *rules, const struct plot_panel *panels, int n_panels);
 
 #endif

@@ -4,7 +4,7 @@
 #include "output/note.h"
 #include "output/progress.h"
 #include "session.h"
-#include "whole.h"
+#include "new_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -134,19 +134,19 @@ static int usual_output(const struct command *self, struct job *job)
     return 0;
 }
 
-static void print_sizes(const struct job *job, const tada_session_sizes *sizes)
+static void print_sizes(const struct job *job, const session_sizes *sizes)
 {
-    FILE *stream = tada_whole_is_stdout(job->to) ? stderr : stdout;
+    FILE *stream = new_file_is_stdout(job->to) ? stderr : stdout;
     if (job->json) {
         fprintf(stream,
                 "{\"stock_bytes\": %" PRIu64 ", \"packed_bytes\": %" PRIu64 ", \"planes\": %" PRIu64
                 ", \"rows\": %" PRIu64 ", \"raw_rows\": %" PRIu64 "}\n",
-                sizes->stock, sizes->packed, sizes->planes, sizes->rows, sizes->raw_rows);
+                sizes->plain, sizes->packed, sizes->planes, sizes->rows, sizes->raw_rows);
         return;
     }
-    double mib = 1 << 20, part = sizes->stock ? 100.0 * (double)sizes->packed / (double)sizes->stock : 0;
+    double mib = 1 << 20, part = sizes->plain ? 100.0 * (double)sizes->packed / (double)sizes->plain : 0;
     fprintf(stream, "%s: %.1f MiB, %.1f %% of %.1f MiB", SHOWN(job->packs ? job->to : job->from),
-            (double)sizes->packed / mib, part, (double)sizes->stock / mib);
+            (double)sizes->packed / mib, part, (double)sizes->plain / mib);
     if (sizes->rows > 0) {
         fprintf(stream, "; %.1f %% of the rows as they are",
                 100.0 * (double)sizes->raw_rows / (double)sizes->rows);
@@ -165,18 +165,18 @@ static int work(const struct command *self, int argc, char **argv, bool packs)
     if (parsed != 0) {
         return parsed;
     }
-    if (tada_whole_is_stdout(job.to) && isatty(STDOUT_FILENO)) {
+    if (new_file_is_stdout(job.to) && isatty(STDOUT_FILENO)) {
         return cli_usage(self->name, "A session is nothing for a terminal: give a file with -o.");
     }
     tada_error error = {""};
-    tada_session_sizes sizes;
+    session_sizes sizes;
     struct progress progress;
     interrupt_watch();
     progress_start(&progress, self->name);
-    const tada_session_watch watch = {step, &progress};
+    const session_watch watch = {step, &progress};
     enum tada_status status =
-        packs ? tada_session_pack_file(job.from, job.to, job.replaces, &watch, &sizes, &error)
-              : tada_session_unpack_file(job.from, job.to, job.replaces, &watch, &sizes, &error);
+        packs ? session_pack_file(job.from, job.to, job.replaces, &watch, &sizes, &error)
+              : session_unpack_file(job.from, job.to, job.replaces, &watch, &sizes, &error);
     progress_clear(&progress);
     if (status != TADA_OK) {
         cli_fail("%s", error.text);

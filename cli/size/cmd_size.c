@@ -25,7 +25,7 @@ enum {
 struct request {
     struct size_options options; /* n_ctx, parallel 0: not given */
     const char *json_path;
-    tada_whole_rules rules; /* of that file */
+    new_file_rules rules; /* of that file */
     const char *caches[SIZE_MAX_CACHES];
     int n_caches;
     uint64_t budget;

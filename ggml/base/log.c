@@ -16,7 +16,7 @@ void log_line(enum ggml_log_level level, const char *format, ...)
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     char clean[4 * sizeof line];
-    tada_printable(line, clean, sizeof clean);
+    printable(line, clean, sizeof clean);
     ggml_log_internal(level, "TADA: %s\n",
                       clean); /* at once, so that lines of different threads do not mix */
 }

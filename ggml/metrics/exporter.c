@@ -6,7 +6,7 @@
 #include "exposition.h"
 #include "base/log.h"
 #include "policy/policy.h"
-#include "whole.h"
+#include "new_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -146,7 +146,7 @@ static char *make_text(size_t *size)
 
 /* ---- file ---- */
 
-static const tada_whole_rules rules = {.replaces = true, .passing = true};
+static const new_file_rules rules = {.replaces = true, .passing = true};
 
 /* A file that somebody else has put there is not ours to replace. */
 static bool is_foreign(void)
@@ -171,7 +171,7 @@ static bool try_file(void)
         complain(error.text);
         return false;
     }
-    if (tada_whole_check(target.path, &rules, &error) != TADA_OK) {
+    if (new_file_check(target.path, &rules, &error) != TADA_OK) {
         complain(error.text);
     }
     return true;
@@ -179,16 +179,16 @@ static bool try_file(void)
 
 static bool replace_file(const char *text, size_t size, tada_error *error)
 {
-    tada_whole whole;
-    if (tada_whole_open(target.path, &rules, &whole, error) != TADA_OK) {
+    new_file file;
+    if (new_file_open(target.path, &rules, &file, error) != TADA_OK) {
         return false;
     }
-    bool sent = exporter_send(whole.fd, text, size);
+    bool sent = exporter_send(file.fd, text, size);
     if (!sent) {
         snprintf(error->text, sizeof error->text, "%.150s could not be written (%s): make room.", target.path,
                  strerror(errno));
     }
-    return tada_whole_close(&whole, sent, error) == TADA_OK && sent;
+    return new_file_close(&file, sent, error) == TADA_OK && sent;
 }
 
 /* True when the thread is to end. */

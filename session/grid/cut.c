@@ -8,11 +8,11 @@
 enum { CELLS = TADA_TILE_CELLS, SHORTEST = 4, STEP = 8 };
 
 /* How many rows lie on grids together. Where n rows do, n - 1 of them do. */
-static int longest(const tada_grid *g, const uint16_t *rows, int n, float *scratch)
+static int longest(const grid_shape *g, const uint16_t *rows, int n, float *scratch)
 {
     int least = 0, most = n < CELLS ? n : CELLS;
     for (int next = most; least < most; next = (least + most + 1) / 2) {
-        if (tada_grid_fit(g, rows, next, scratch)) {
+        if (grid_fit(g, rows, next, scratch)) {
             least = next;
         } else {
             most = next - 1;
@@ -22,17 +22,17 @@ static int longest(const tada_grid *g, const uint16_t *rows, int n, float *scrat
 }
 
 /* Bytes of n rows: of a run, or as they are. */
-static size_t cost(const tada_grid *g, const uint16_t *rows, int n, float *scratch)
+static size_t cost(const grid_shape *g, const uint16_t *rows, int n, float *scratch)
 {
     size_t raw = 2 * (size_t)n * (size_t)g->width;
-    if (n == 0 || !tada_grid_fit(g, rows, n, scratch)) {
+    if (n == 0 || !grid_fit(g, rows, n, scratch)) {
         return raw;
     }
-    size_t coded = tada_grid_bytes(g, 0, n, scratch);
+    size_t coded = grid_bytes(g, 0, n, scratch);
     return coded < raw ? coded : raw;
 }
 
-int tada_grid_cut(const tada_grid *g, const uint16_t *rows, int n, float *scratch, size_t *bytes)
+int grid_cut(const grid_shape *g, const uint16_t *rows, int n, float *scratch, size_t *bytes)
 {
     int end = longest(g, rows, n, scratch), best = end;
     if (end < SHORTEST) {

@@ -12,12 +12,13 @@ enum {
     SCALES = 128,
     ZERO_LEAST = -256,
     ZERO_MOST = 255,
-    CODE_MOST = (1 << TADA_GRID_CODE_BITS) - 1,
+    CODE_MOST = (1 << GRID_CODE_BITS) - 1,
 };
 
-/* Three times as far as the rounding of rows to f16 can have moved values that were turned back: 2^-12 of the
- * norm of what is rotated together. noise: of each block [width / rotation] of a row, and may be the row. */
-static void block_noise(const tada_grid *g, const float *row, float *noise)
+/* Three times as far as the rounding of rows to f16 can have moved values that were rotated back: 2^-12 of
+ * the norm of what is rotated together. noise: of each block [width / rotation] of a row, and may be the row.
+ */
+static void block_noise(const grid_shape *g, const float *row, float *noise)
 {
     for (int b = 0; b < g->width / g->rotation; b++) {
         float sum = 0;
@@ -28,8 +29,8 @@ static void block_noise(const tada_grid *g, const float *row, float *noise)
     }
 }
 
-/* Values of the rows, turned back. The rest of the 64 becomes zeros. */
-static void load(const tada_grid *g, const uint16_t *rows, int n, float *x)
+/* Values of the rows, rotated back. The rest of the 64 becomes zeros. */
+static void load(const grid_shape *g, const uint16_t *rows, int n, float *x)
 {
     const tada_kernels *k = tada_kernels_get();
     k->half_to_float(rows, x, (int64_t)n * g->width);
@@ -88,7 +89,7 @@ static bool fit_column(const uint16_t *rows, size_t width, const float *x, int n
 }
 
 /* Whether the codes and words of 16 columns from d on give their values; else other words are looked for. */
-static bool mend_columns(const tada_grid *g, const uint16_t *rows, int n, int d, const tada_grid_work *w)
+static bool mend_columns(const grid_shape *g, const uint16_t *rows, int n, int d, const grid_work *w)
 {
     const tada_kernels *k = tada_kernels_get();
     float value[LANES], scale[LANES], offset[LANES];
@@ -114,7 +115,7 @@ static bool mend_columns(const tada_grid *g, const uint16_t *rows, int n, int d,
     return true;
 }
 
-static bool fit_channels(const tada_grid *g, const uint16_t *rows, int n, const tada_grid_work *w)
+static bool fit_channels(const grid_shape *g, const uint16_t *rows, int n, const grid_work *w)
 {
     size_t width = (size_t)g->width;
     float *most = w->scale, *noise = w->offset; /* free until the end */
@@ -130,7 +131,7 @@ static bool fit_channels(const tada_grid *g, const uint16_t *rows, int n, const 
         tada_block block = {.x = w->x + d,
                             .stride = width,
                             .n = n,
-                            .bits = TADA_GRID_CODE_BITS,
+                            .bits = GRID_CODE_BITS,
                             .search = TADA_SEARCH_MINMAX,
                             .codes = w->lane_codes};
         for (int j = 0; j < LANES && g->rotation > 1; j++) {
@@ -165,23 +166,23 @@ static void halve_codes(int n, uint8_t *codes, uint16_t *word)
     }
 }
 
-static void fit_tokens(const tada_grid *g, const uint16_t *rows, int n, const tada_grid_work *w)
+static void fit_tokens(const grid_shape *g, const uint16_t *rows, int n, const grid_work *w)
 {
     const tada_kernels *k = tada_kernels_get();
     size_t width = (size_t)g->width;
     int groups = g->width / g->group;
     load(g, rows, n, w->x);
-    k->turn(w->x, CELLS, g->width, w->turned);
+    k->turn(w->x, CELLS, g->width, w->columns);
     for (int t = 0; t < n && g->rotation > 1; t++) {
-        /* A row takes its noise, block by block, over its values: those are in `turned` now. */
+        /* A row takes its noise, block by block, over its values: those are in `columns` now. */
         block_noise(g, w->x + (size_t)t * width, w->x + (size_t)t * width);
     }
     for (int start = 0; start < g->width; start += g->group) {
         for (int t = 0; t < n; t += LANES) {
-            tada_block block = {.x = w->turned + (size_t)start * CELLS + t,
+            tada_block block = {.x = w->columns + (size_t)start * CELLS + t,
                                 .stride = CELLS,
                                 .n = g->group,
-                                .bits = TADA_GRID_CODE_BITS,
+                                .bits = GRID_CODE_BITS,
                                 .search = TADA_SEARCH_MINMAX,
                                 .codes = w->lane_codes};
             for (int j = 0; j < LANES && t + j < n && g->rotation > 1; j++) {
@@ -205,9 +206,9 @@ static void fit_tokens(const tada_grid *g, const uint16_t *rows, int n, const ta
     }
 }
 
-uint64_t tada_grid_fit(const tada_grid *g, const uint16_t *rows, int n, float *scratch)
+uint64_t grid_fit(const grid_shape *g, const uint16_t *rows, int n, float *scratch)
 {
-    tada_grid_work w = tada_grid_work_make(g, scratch);
+    grid_work w = grid_work_make(g, scratch);
     size_t width = (size_t)g->width;
     uint64_t exact = 0;
     if (g->axis == TADA_AXIS_TOKEN) {
@@ -215,7 +216,7 @@ uint64_t tada_grid_fit(const tada_grid *g, const uint16_t *rows, int n, float *s
     } else if (!fit_channels(g, rows, n, &w)) {
         return 0;
     }
-    tada_grid_decode(g, n, &w, w.rows);
+    grid_decode(g, n, &w, w.rows);
     for (int t = 0; t < n; t++) {
         size_t at = (size_t)t * width;
         exact |= (uint64_t)(memcmp(w.rows + at, rows + at, width * sizeof *rows) == 0) << t;

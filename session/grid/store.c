@@ -8,47 +8,47 @@ enum {
     SPAN = 8, /* columns whose codes have one width, so that those of a row fill whole bytes */
 };
 
-static size_t words_of(const tada_grid *g, int n)
+static size_t words_of(const grid_shape *g, int n)
 {
     return g->axis == TADA_AXIS_CHANNEL ? (size_t)g->width : (size_t)n * (size_t)(g->width / g->group);
 }
 
-tada_grid_work tada_grid_work_make(const tada_grid *g, float *scratch)
+grid_work grid_work_make(const grid_shape *g, float *scratch)
 {
     size_t width = (size_t)g->width, values = CELLS * width;
-    tada_grid_work w;
+    grid_work w;
     w.x = scratch;
-    w.turned = w.x + values;
-    w.scale = w.turned + values;
+    w.columns = w.x + values;
+    w.scale = w.columns + values;
     w.offset = w.scale + width;
     w.codes = (uint8_t *)(w.offset + width);
     w.words = (uint16_t *)(void *)(w.codes + values);
     w.lane_codes = (uint8_t *)(w.words + words_of(g, CELLS));
-    w.rows = (uint16_t *)(void *)(w.lane_codes + TADA_GRID_GROUP * TADA_LANES);
+    w.rows = (uint16_t *)(void *)(w.lane_codes + GRID_GROUP * TADA_LANES);
     return w;
 }
 
-size_t tada_grid_scratch(const tada_grid *g)
+size_t grid_scratch(const grid_shape *g)
 {
     /* What work_make hands out, in floats. */
     size_t width = (size_t)g->width, values = CELLS * width;
-    return 2 * values + 2 * width + values / 4 + (words_of(g, CELLS) + 1) / 2 +
-           TADA_GRID_GROUP * TADA_LANES / 4 + values / 2 + 16;
+    return 2 * values + 2 * width + values / 4 + (words_of(g, CELLS) + 1) / 2 + GRID_GROUP * TADA_LANES / 4 +
+           values / 2 + 16;
 }
 
-bool tada_grid_check(const tada_grid *g)
+bool grid_check(const grid_shape *g)
 {
     bool token = g->axis == TADA_AXIS_TOKEN;
-    if (g->width < 16 || g->width > TADA_GRID_WIDTH || g->width % 16 != 0 ||
+    if (g->width < 16 || g->width > GRID_WIDTH || g->width % 16 != 0 ||
         (!token && (g->axis != TADA_AXIS_CHANNEL || g->group != 0 || g->doubled))) {
         return false;
     }
-    if (g->rotation != 1 && (g->rotation < 16 || g->rotation > TADA_GRID_BLOCK ||
+    if (g->rotation != 1 && (g->rotation < 16 || g->rotation > GRID_BLOCK ||
                              (g->rotation & (g->rotation - 1)) || g->width % g->rotation)) {
         return false;
     }
     return !token ||
-           (g->group >= 16 && g->group <= TADA_GRID_GROUP && g->group % 16 == 0 && g->width % g->group == 0);
+           (g->group >= 16 && g->group <= GRID_GROUP && g->group % 16 == 0 && g->width % g->group == 0);
 }
 
 /* ---- rows ---- */
@@ -59,11 +59,11 @@ static void factors(const uint16_t *words, size_t n, float *scale, float *offset
 }
 
 /* n rows from codes and words. */
-void tada_grid_decode(const tada_grid *g, int n, const tada_grid_work *w, uint16_t *rows)
+void grid_decode(const grid_shape *g, int n, const grid_work *w, uint16_t *rows)
 {
     const tada_kernels *k = tada_kernels_get();
     int width = g->width, group = g->axis == TADA_AXIS_TOKEN ? g->group : width;
-    float *row = w->turned; /* free by then */
+    float *row = w->columns; /* free by then */
     if (g->axis == TADA_AXIS_CHANNEL) {
         factors(w->words, (size_t)width, w->scale, w->offset);
     }
@@ -127,38 +127,38 @@ static const uint8_t *get_span(const uint8_t *from, int bits, uint8_t *codes)
     return from;
 }
 
-size_t tada_grid_head_bytes(const tada_grid *g)
+size_t grid_head_bytes(const grid_shape *g)
 {
     return g->axis == TADA_AXIS_CHANNEL ? (size_t)g->width / (2 * SPAN) : 1;
 }
 
-size_t tada_grid_most_bytes(const tada_grid *g)
+size_t grid_most_bytes(const grid_shape *g)
 {
-    return tada_grid_head_bytes(g) + 2 * words_of(g, CELLS) + (size_t)CELLS * (size_t)g->width;
+    return grid_head_bytes(g) + 2 * words_of(g, CELLS) + (size_t)CELLS * (size_t)g->width;
 }
 
-static int width_of(const tada_grid *g, const uint8_t *head, int span)
+static int width_of(const grid_shape *g, const uint8_t *head, int span)
 {
     return g->axis == TADA_AXIS_CHANNEL ? head[span / 2] >> span % 2 * 4 & 15 : head[0];
 }
 
-size_t tada_grid_run_bytes(const tada_grid *g, int n, const uint8_t *head)
+size_t grid_run_bytes(const grid_shape *g, int n, const uint8_t *head)
 {
     size_t bits = 0;
     for (int s = 0; s < g->width / SPAN; s++) {
-        if (width_of(g, head, s) > TADA_GRID_CODE_BITS) {
+        if (width_of(g, head, s) > GRID_CODE_BITS) {
             return 0;
         }
         bits += (size_t)width_of(g, head, s);
     }
     /* 8 codes to a span: its bits of all of them are as many bytes. */
-    return tada_grid_head_bytes(g) + 2 * words_of(g, n) + (size_t)n * bits;
+    return grid_head_bytes(g) + 2 * words_of(g, n) + (size_t)n * bits;
 }
 
 /* The head of a run: the least widths that its codes need. */
-static void make_head(const tada_grid *g, const uint8_t *codes, int n, uint8_t *head)
+static void make_head(const grid_shape *g, const uint8_t *codes, int n, uint8_t *head)
 {
-    memset(head, 0, tada_grid_head_bytes(g));
+    memset(head, 0, grid_head_bytes(g));
     for (int s = 0; s < g->width / SPAN; s++) {
         unsigned all = 0;
         for (int t = 0; t < n; t++) {
@@ -176,24 +176,24 @@ static void make_head(const tada_grid *g, const uint8_t *codes, int n, uint8_t *
     }
 }
 
-static const uint8_t *codes_from(const tada_grid *g, const tada_grid_work *w, int first)
+static const uint8_t *codes_from(const grid_shape *g, const grid_work *w, int first)
 {
     return w->codes + (size_t)first * (size_t)g->width;
 }
 
-size_t tada_grid_bytes(const tada_grid *g, int first, int n, float *scratch)
+size_t grid_bytes(const grid_shape *g, int first, int n, float *scratch)
 {
-    tada_grid_work w = tada_grid_work_make(g, scratch);
+    grid_work w = grid_work_make(g, scratch);
     make_head(g, codes_from(g, &w, first), n, w.lane_codes);
-    return tada_grid_run_bytes(g, n, w.lane_codes);
+    return grid_run_bytes(g, n, w.lane_codes);
 }
 
-size_t tada_grid_put(const tada_grid *g, int first, int n, float *scratch, uint8_t *bytes)
+size_t grid_put(const grid_shape *g, int first, int n, float *scratch, uint8_t *bytes)
 {
-    tada_grid_work w = tada_grid_work_make(g, scratch);
+    grid_work w = grid_work_make(g, scratch);
     const uint8_t *codes = codes_from(g, &w, first);
     const uint16_t *words = w.words + (g->axis == TADA_AXIS_TOKEN ? words_of(g, first) : 0);
-    uint8_t *to = bytes + tada_grid_head_bytes(g);
+    uint8_t *to = bytes + grid_head_bytes(g);
     make_head(g, codes, n, bytes);
     memcpy(to, words, 2 * words_of(g, n));
     to += 2 * words_of(g, n);
@@ -206,10 +206,10 @@ size_t tada_grid_put(const tada_grid *g, int first, int n, float *scratch, uint8
     return (size_t)(to - bytes);
 }
 
-void tada_grid_get(const tada_grid *g, int n, const uint8_t *bytes, uint16_t *rows, float *scratch)
+void grid_get(const grid_shape *g, int n, const uint8_t *bytes, uint16_t *rows, float *scratch)
 {
-    tada_grid_work w = tada_grid_work_make(g, scratch);
-    const uint8_t *from = bytes + tada_grid_head_bytes(g);
+    grid_work w = grid_work_make(g, scratch);
+    const uint8_t *from = bytes + grid_head_bytes(g);
     uint8_t *codes = w.codes;
     memcpy(w.words, from, 2 * words_of(g, n));
     from += 2 * words_of(g, n);
@@ -219,5 +219,5 @@ void tada_grid_get(const tada_grid *g, int n, const uint8_t *bytes, uint16_t *ro
             codes += SPAN;
         }
     }
-    tada_grid_decode(g, n, &w, rows);
+    grid_decode(g, n, &w, rows);
 }

@@ -38,7 +38,7 @@ void preload_log(const char *format, ...)
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     char clean[4 * sizeof line];
-    dprintf(STDERR_FILENO, "TADA: %s\n", tada_printable(line, clean, sizeof clean));
+    dprintf(STDERR_FILENO, "TADA: %s\n", printable(line, clean, sizeof clean));
 }
 
 /* The function that we stand before. Sets a pointer to a function, as ISO C has no cast to one. */

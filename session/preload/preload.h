@@ -6,7 +6,7 @@
 #ifndef TADA_PRELOAD_H
 #define TADA_PRELOAD_H
 
-#include "whole.h"
+#include "new_file.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ void preload_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 struct saving {
     FILE *stream; /* of the plain file, which is locked as long as it is open */
     char *final;
-    tada_whole plain;
+    new_file plain;
     struct saving *next; /* the caller's */
 };
 

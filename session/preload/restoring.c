@@ -63,7 +63,7 @@ void restoring_forget(void)
 /* The file, unpacked into `file`, which is closed on an error. */
 static int unpack_into(int file, const char *path, tada_error *error)
 {
-    if (file >= 0 && tada_session_unpack(path, file, error) != TADA_OK) {
+    if (file >= 0 && session_unpack(path, file, error) != TADA_OK) {
         close(file);
         return -1;
     }
@@ -97,7 +97,7 @@ bool restoring_open(const char *folder, const char *path, FILE **stream)
 {
     struct stat source;
     *stream = NULL;
-    if (!tada_session_is_packed(path) || stat(path, &source) != 0) {
+    if (!session_is_packed(path) || stat(path, &source) != 0) {
         return false;
     }
     int file = take_kept(&source);

@@ -29,19 +29,19 @@ static bool is_replaceable(const char *path)
 }
 
 /* Begins a file that is locked. */
-static enum tada_status begin_locked(const char *path, tada_whole *whole, tada_error *error)
+static enum tada_status begin_locked(const char *path, new_file *whole, tada_error *error)
 {
-    const tada_whole_rules rules = {.replaces = true, .prefix = PREFIX};
+    const new_file_rules rules = {.replaces = true, .prefix = PREFIX};
     enum tada_status status = TADA_E_FILE;
     for (int attempt = 0; attempt < 100; attempt++) {
         struct stat there;
-        status = tada_whole_open(path, &rules, whole, error);
+        status = new_file_open(path, &rules, whole, error);
         /* Until it was locked it may have been taken for a leftover. */
         if (status != TADA_OK || (flock(whole->fd, LOCK_EX | LOCK_NB) == 0 && fstat(whole->fd, &there) == 0 &&
                                   there.st_nlink == 1)) {
             return status;
         }
-        tada_whole_close(whole, false, NULL);
+        new_file_close(whole, false, NULL);
         snprintf(error->text, sizeof error->text, "a temporary file cannot be locked");
         status = TADA_E_FILE;
     }
@@ -72,7 +72,7 @@ struct saving *saving_begin(const char *folder, const char *name)
             if (file >= 0) {
                 close(file);
             }
-            tada_whole_close(&saving->plain, false, NULL);
+            new_file_close(&saving->plain, false, NULL);
         }
     }
     if (!saving->stream) {
@@ -85,12 +85,12 @@ struct saving *saving_begin(const char *folder, const char *name)
 /* Puts the packed file in place. */
 static bool pack(const struct saving *saving)
 {
-    tada_whole packed;
+    new_file packed;
     tada_error error = {""};
     enum tada_status status = begin_locked(saving->final, &packed, &error);
     if (status == TADA_OK) {
-        status = tada_session_pack(saving->plain.part, packed.fd, &error);
-        enum tada_status closed = tada_whole_close(&packed, status == TADA_OK, &error);
+        status = session_pack(saving->plain.part, packed.fd, &error);
+        enum tada_status closed = new_file_close(&packed, status == TADA_OK, &error);
         status = status == TADA_OK ? closed : status;
     }
     if (status != TADA_OK) {
@@ -108,7 +108,7 @@ bool saving_end(struct saving *saving, bool packs)
                     strerror(errno));
     }
     bool packed = written && packs && pack(saving);
-    if (tada_whole_close(&saving->plain, written && !packed, &error) != TADA_OK) {
+    if (new_file_close(&saving->plain, written && !packed, &error) != TADA_OK) {
         preload_log("%s", error.text);
         written = false;
     }

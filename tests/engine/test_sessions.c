@@ -105,11 +105,11 @@ static bool same_files(const char *a, const char *b)
 static double round_trip(const char *what, const char *saved, const char *back)
 {
     tada_error error = {"the files differ"};
-    tada_session_sizes sizes = {0};
-    bool good = tada_session_pack_file(saved, path_of("packed"), true, NULL, &sizes, &error) == TADA_OK &&
-                tada_session_unpack_file(path_of("packed"), back, true, NULL, NULL, &error) == TADA_OK &&
+    session_sizes sizes = {0};
+    bool good = session_pack_file(saved, path_of("packed"), true, NULL, &sizes, &error) == TADA_OK &&
+                session_unpack_file(path_of("packed"), back, true, NULL, NULL, &error) == TADA_OK &&
                 same_files(saved, back);
-    double part = (double)sizes.packed / (double)sizes.stock;
+    double part = (double)sizes.packed / (double)sizes.plain;
     report(good, "%s: comes back byte for byte from %.1f %% (%.1f %% of its rows raw)%s%s", what, 100 * part,
            100 * (double)sizes.raw_rows / (double)sizes.rows, good ? "" : ": ", good ? "" : error.text);
     return part;

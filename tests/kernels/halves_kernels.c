@@ -104,7 +104,7 @@ void test_hadamard(void **state)
                     int n = block * blocks;
                     guard_start(side);
                     float *x = guard_take((size_t)n, sizeof *x), *y = guard_take((size_t)n, sizeof *y);
-                    double *turned = guard_take((size_t)n, sizeof *turned);
+                    double *rotated = guard_take((size_t)n, sizeof *rotated);
                     numbers_fill(x, 1, 0, n, kind);
                     memcpy(y, x, (size_t)n * sizeof *y);
                     case_is("hadamard of %d blocks of %d, input %d", blocks, block, kind);
@@ -112,12 +112,12 @@ void test_hadamard(void **state)
                     guard_check();
                     for (int i = 0; i < n && kind == NUMBERS_NORMAL && block <= 64; i++) {
                         const float *from = y + i / block * block;
-                        turned[i] = 0;
+                        rotated[i] = 0;
                         for (int j = 0; j < block; j++) {
-                            turned[i] +=
+                            rotated[i] +=
                                 (double)(__builtin_parity((unsigned)(i % block & j)) ? -from[j] : from[j]);
                         }
-                        assert_true(fabs(turned[i] / sqrt(block) - (double)x[i]) < 1e-5);
+                        assert_true(fabs(rotated[i] / sqrt(block) - (double)x[i]) < 1e-5);
                     }
                     tada_kernels_scalar.hadamard(y, n, block);
                     int64_t at = first_difference(x, y, n);

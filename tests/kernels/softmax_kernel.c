@@ -10,7 +10,7 @@
 
 typedef struct step {
     tada_softmax s;
-    float *x, *mask, *max, *sum, *out, *turned; /* as they were before, rows without gaps */
+    float *x, *mask, *max, *sum, *out, *rotated; /* as they were before, rows without gaps */
 } step;
 
 enum masks { MASK_NONE, MASK_CAUSAL, MASK_BIAS, MASK_ALL_HIDDEN, MASKS };
@@ -32,7 +32,7 @@ static void step_make(step *c, int group, int queries, int n, int masks, float s
     float *scores = guard_take(rows_size(m, lds, n), sizeof *scores), *mask = NULL;
     float *slope = guard_take((size_t)group, sizeof *slope), *max = guard_take((size_t)m, sizeof *max);
     float *sum = guard_take((size_t)m, sizeof *sum), *cells_sum = guard_take((size_t)m, sizeof *sum);
-    float *out = guard_take(rows_size(m, (size_t)ldo, dim), sizeof *out), *turned = NULL;
+    float *out = guard_take(rows_size(m, (size_t)ldo, dim), sizeof *out), *rotated = NULL;
     numbers_fill(scores, m, lds, n, NUMBERS_NORMAL);
     for (int r = 0; r < m; r++) {
         for (int t = 0; t < n; t++) {
@@ -45,8 +45,8 @@ static void step_make(step *c, int group, int queries, int n, int masks, float s
     }
     numbers_fill(out, m, (size_t)ldo, dim, NUMBERS_NORMAL);
     if (random_below(2)) {
-        turned = guard_take(rows_size(m, (size_t)ldo, dim), sizeof *turned);
-        numbers_fill(turned, m, (size_t)ldo, dim, NUMBERS_NORMAL);
+        rotated = guard_take(rows_size(m, (size_t)ldo, dim), sizeof *rotated);
+        numbers_fill(rotated, m, (size_t)ldo, dim, NUMBERS_NORMAL);
     }
     for (int g = 0; g < group; g++) {
         slope[g] = exp2f(-0.5f * (float)g);
@@ -77,7 +77,7 @@ static void step_make(step *c, int group, int queries, int n, int masks, float s
                           .sum = sum,
                           .cells_sum = cells_sum,
                           .out = out,
-                          .turned = turned,
+                          .turned = rotated,
                           .ldo = ldo,
                           .dim = dim};
     c->x = copy_of(scores, m, lds, n);
@@ -85,7 +85,7 @@ static void step_make(step *c, int group, int queries, int n, int masks, float s
     c->max = copy_of(max, 1, 0, m);
     c->sum = copy_of(sum, 1, 0, m);
     c->out = copy_of(out, m, (size_t)ldo, dim);
-    c->turned = turned ? copy_of(turned, m, (size_t)ldo, dim) : NULL;
+    c->rotated = rotated ? copy_of(rotated, m, (size_t)ldo, dim) : NULL;
 }
 
 static void expect(const char *what, int row, int at, double got, double want, double bound)
@@ -154,8 +154,8 @@ static void check_row(const step *c, int r)
     expect("sum", r, 0, (double)s->sum[r], sum, bound);
     check_scaled("sum of values", r, s->out + (size_t)r * (size_t)s->ldo, c->out + r * s->dim, shrink, s);
     if (s->turned) {
-        check_scaled("rotated sum", r, s->turned + (size_t)r * (size_t)s->ldo, c->turned + r * s->dim, shrink,
-                     s);
+        check_scaled("rotated sum", r, s->turned + (size_t)r * (size_t)s->ldo, c->rotated + r * s->dim,
+                     shrink, s);
     }
     for (size_t t = (size_t)s->n; t < s->lds && r + 1 < s->m; t++) {
         assert_true(isnan(s->scores[(size_t)r * s->lds + t]));

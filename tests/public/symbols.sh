@@ -25,7 +25,7 @@ check() {
 # What coverage and sanitizers add is not ours.
 tools='__asan_.*|__ubsan_.*|__tsan_.*|__odr_asan.*|__gcov_.*|__llvm_.*|mangle_path|___asan.*'
 check "$build/libtada.a" "tada_[a-z0-9_]+|$tools" --extern-only
-check "$build/libtada_session.a" "tada_[a-z0-9_]+|$tools" --extern-only
+check "$build/libtada_session.a" "(session|grid|crc|source|target|llama_state)_[a-z0-9_]+|$tools" --extern-only
 check "$build/bin/libggml-tada.so" "tada_[a-z0-9_]+|ggml_backend_(init|score)|$tools" --dynamic
 check "$build/bin/libtada-sessions.so" "fopen|fopen64|fclose|$tools" --dynamic
 exit $failed

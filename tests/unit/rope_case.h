@@ -4,7 +4,7 @@
 
 #include "support.h"
 
-/* For rows of heads of `dim` values, of which `n_dims` from `offset` on are turned. */
+/* For rows of heads of `dim` values, of which rope rotates `n_dims` from `offset` on. */
 static inline tada_rope rope_of(int dim, int n_heads, int offset, int n_dims)
 {
     return (tada_rope){.column = offset,
@@ -33,9 +33,9 @@ static inline double stretch_of(const tada_rope *r)
     return (double)r->attn_factor * (r->ext_factor != 0 ? 1 + 0.1 * log(1 / (double)r->freq_scale) : 1);
 }
 
-static inline double yarn_pair(const tada_rope *r, double turns)
+static inline double yarn_pair(const tada_rope *r, double rotations)
 {
-    return r->n_dims * log(r->n_ctx_orig / (turns * 2 * 3.14159265358979323846)) /
+    return r->n_dims * log(r->n_ctx_orig / (rotations * 2 * 3.14159265358979323846)) /
            (2 * log((double)r->freq_base));
 }
 
@@ -55,7 +55,7 @@ static inline double angle_of(const tada_rope *r, int pair, double distance)
 }
 
 /* A row, in place. */
-static inline void turn_row(const tada_rope *r, double distance, double *row)
+static inline void rope_row(const tada_rope *r, double distance, double *row)
 {
     int half = r->n_dims / 2;
     for (int h = 0; h < r->n_heads; h++) {

@@ -106,8 +106,9 @@ static inline void put_rows(bytes *b, const session_shape *s, enum tada_kind kin
     free(rows);
 }
 
-/* A stream of a cache. extra: bytes of each cell that only some models have. turned: V without rows. */
-static inline void put_stream(bytes *b, const session_shape *s, size_t extra, bool turned, bool has_v)
+/* A stream of a cache. extra: bytes of each cell that only some models have. transposed: V by channel,
+ * without rows. */
+static inline void put_stream(bytes *b, const session_shape *s, size_t extra, bool transposed, bool has_v)
 {
     uint32_t n = count_cells(s);
     put_u32(b, n);
@@ -117,13 +118,13 @@ static inline void put_stream(bytes *b, const session_shape *s, size_t extra, bo
         put(b, "extra bytes.", extra);
         put_u32(b, 0);
     }
-    put_u32(b, turned);
+    put_u32(b, transposed);
     put_u32(b, (uint32_t)s->n_layers);
     for (int i = 0; i < s->n_layers; i++) {
         put_rows(b, s, TADA_K);
     }
     for (int i = 0; has_v && i < s->n_layers; i++) {
-        if (!turned) {
+        if (!transposed) {
             put_rows(b, s, TADA_V);
             continue;
         }

@@ -106,16 +106,16 @@ static inline uint16_t half_round(double x)
 /* So many threads, from 1 (the caller's own) to 100; they stay until the program ends. */
 static inline const tada_threads *threads_of(int n)
 {
-    static tada_team *teams[101];
+    static thread_team *teams[101];
     if (n == 1) {
         return NULL;
     }
     if (!teams[n]) {
-        teams[n] = tada_team_create(n);
+        teams[n] = team_create(n);
         assert_non_null(teams[n]);
-        assert_int_equal(tada_team_lend(teams[n])->n, n);
+        assert_int_equal(team_lend(teams[n])->n, n);
     }
-    return tada_team_lend(teams[n]);
+    return team_lend(teams[n]);
 }
 
 typedef struct test_plane {

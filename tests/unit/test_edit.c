@@ -109,9 +109,9 @@ static void check_flip(const char *spec, enum tada_kind kind)
     uint16_t *after = rows_of(&p), *wanted = malloc((size_t)TOTAL * WIDTH * 2);
     memcpy(wanted, before, (size_t)TOTAL * WIDTH * 2);
     for (int64_t i = 0; i < TOTAL; i++) {
-        bool turned = chosen[i] && is_written(before, i);
-        assert_int_equal(f.seen[i], turned);
-        if (turned) {
+        bool edited = chosen[i] && is_written(before, i);
+        assert_int_equal(f.seen[i], edited);
+        if (edited) {
             flip_row(wanted + i * WIDTH);
         }
         if (!changed[tile_of(i)]) {

@@ -92,7 +92,7 @@ typedef struct outcome {
     size_t bytes[2];
 } outcome;
 
-static bool turn_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
+static bool rope_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
 {
     (void)context;
     (void)thread;
@@ -224,7 +224,7 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     watch(plane, TOTAL);
     TRY(tada_plane_settle(plane, threads_of(1), NULL));
     watch(plane, TOTAL);
-    TRY(tada_plane_edit(plane, chosen, turn_rows, NULL, threads_of(2), &error));
+    TRY(tada_plane_edit(plane, chosen, rope_rows, NULL, threads_of(2), &error));
     watch(plane, TOTAL);
     TRY(tada_plane_shift(plane, &rope, deltas, threads_of(2), &error));
     watch(plane, CELLS);
@@ -320,16 +320,16 @@ static void sessions(void **state)
     (void)state;
     const session_shape shape = {"tada", WIDTH, HEAD, 2, 190, CELLS_ALL};
     assert_true(make_folder());
-    const char *stock = path_of("stock"), *packed = path_of("packed"), *back = path_of("back");
+    const char *plain = path_of("plain"), *packed = path_of("packed"), *back = path_of("back");
     bytes file = sequence_file(&shape);
-    write_file(stock, file.data, file.size);
+    write_file(plain, file.data, file.size);
     long before = faults_live, n = 0;
     watch(NULL, 0);
     do {
         faults_start(++n);
         faults_armed = true;
         tada_error why = {""};
-        enum tada_status status = tada_session_pack_file(stock, packed, false, NULL, NULL, &why);
+        enum tada_status status = session_pack_file(plain, packed, false, NULL, NULL, &why);
         faults_armed = false;
         if (status != TADA_OK) {
             assert_int_equal(status, TADA_E_MEMORY);
@@ -337,9 +337,9 @@ static void sessions(void **state)
             /* Nothing of it is left. */
             assert_int_equal(n_files(), 1);
         }
-        assert_int_equal(tada_session_pack_file(stock, packed, true, NULL, NULL, NULL), TADA_OK);
-        assert_true(tada_session_is_packed(packed));
-        TRY(tada_session_unpack_file(packed, back, false, NULL, NULL, &error));
+        assert_int_equal(session_pack_file(plain, packed, true, NULL, NULL, NULL), TADA_OK);
+        assert_true(session_is_packed(packed));
+        TRY(session_unpack_file(packed, back, false, NULL, NULL, &error));
         bytes again = read_file(back);
         assert_int_equal(again.size, file.size);
         assert_memory_equal(again.data, file.data, file.size);

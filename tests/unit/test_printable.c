@@ -27,7 +27,7 @@ static void test_texts(void **state)
     char shown[64];
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_string_equal(tada_printable(cases[i].text, shown, sizeof shown), cases[i].shown);
+        assert_string_equal(printable(cases[i].text, shown, sizeof shown), cases[i].shown);
     }
 }
 
@@ -50,7 +50,7 @@ static void test_cuts(void **state)
     (void)state;
     for (size_t size = 1; size <= sizeof cut / sizeof *cut; size++) {
         char *shown = malloc(size); /* so that a byte more is noticed */
-        assert_string_equal(tada_printable(text, shown, size), cut[size - 1]);
+        assert_string_equal(printable(text, shown, size), cut[size - 1]);
         free(shown);
     }
 }
@@ -61,7 +61,7 @@ static void test_json(void **state)
     size_t size;
     FILE *file = open_memstream(&text, &size);
     (void)state;
-    tada_printable_json("{\n \"\xc2\x9b\x7f\xe2\x80\xae\xff\xc3\xa4\": 1}", file);
+    printable_json("{\n \"\xc2\x9b\x7f\xe2\x80\xae\xff\xc3\xa4\": 1}", file);
     assert_int_equal(fclose(file), 0);
     assert_string_equal(text, "{\n \"\\u009b\\u007f\\u202e\\ufffd\xc3\xa4\": 1}");
     free(text);

@@ -161,16 +161,16 @@ static void compare_counts(const tada_plane *plane, tada_plane_stats *last)
 }
 
 /* Some of the rows turn their signs, some go. */
-typedef struct turned {
+typedef struct edit {
     const char *spec;
     enum tada_kind kind;
     model *m;
     bool go;
-} turned;
+} edit;
 
 static bool turn(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
 {
-    const turned *t = context;
+    const edit *t = context;
     (void)thread;
     for (int i = 0; i < n; i++, rows += WIDTH) {
         check_row(t->spec, t->kind, t->m, cells[i], rows);
@@ -185,7 +185,7 @@ static bool turn(void *context, int thread, const int64_t *cells, int n, uint16_
 static void random_edit(const char *spec, enum tada_kind kind, tada_plane *plane, model *m)
 {
     static uint8_t chosen[TOTAL];
-    turned t = {spec, kind, m, random_below(3) == 0};
+    edit t = {spec, kind, m, random_below(3) == 0};
     int64_t first = random_below(TOTAL), n = random_below(TOTAL);
     memset(chosen, 0, sizeof chosen);
     for (int64_t c = first; c < first + n && c < TOTAL; c++) {
@@ -299,7 +299,8 @@ static void against_model(void **state)
     }
 }
 
-/* Refined, 3 bits are 6: of normal values, which are within 5 of zero, a step is 0.16 or less, turned or not.
+/* Refined, 3 bits are 6: of normal values, which are within 5 of zero, a step is 0.16 or less, rotated or
+ * not.
  */
 static void check_near(const uint16_t *got, const uint16_t *want, int64_t n)
 {

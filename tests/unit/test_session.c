@@ -7,30 +7,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Packs, unpacks, compares; returns packed bytes over stock bytes. */
-static double round_trip(const char *what, const bytes *b, tada_session_sizes *sizes)
+/* Packs, unpacks, compares; returns packed bytes over plain bytes. */
+static double round_trip(const char *what, const bytes *b, session_sizes *sizes)
 {
     tada_error error = {""};
-    write_file(path_of("stock"), b->data, b->size);
-    if (tada_session_pack_file(path_of("stock"), path_of("packed"), true, NULL, sizes, &error) != TADA_OK) {
+    write_file(path_of("plain"), b->data, b->size);
+    if (session_pack_file(path_of("plain"), path_of("packed"), true, NULL, sizes, &error) != TADA_OK) {
         fail_msg("%s: %s", what, error.text);
     }
-    assert_true(tada_session_is_packed(path_of("packed")));
-    assert_false(tada_session_is_packed(path_of("stock")));
-    if (tada_session_unpack_file(path_of("packed"), path_of("back"), true, NULL, NULL, &error) != TADA_OK) {
+    assert_true(session_is_packed(path_of("packed")));
+    assert_false(session_is_packed(path_of("plain")));
+    if (session_unpack_file(path_of("packed"), path_of("back"), true, NULL, NULL, &error) != TADA_OK) {
         fail_msg("%s: %s", what, error.text);
     }
     bytes back = read_file(path_of("back"));
     assert_int_equal(back.size, b->size);
     assert_memory_equal(back.data, b->data, b->size);
     free(back.data);
-    assert_int_equal(sizes->stock, b->size);
-    return (double)sizes->packed / (double)sizes->stock;
+    assert_int_equal(sizes->plain, b->size);
+    return (double)sizes->packed / (double)sizes->plain;
 }
 
 static void of_shape(const session_shape *s, double most)
 {
-    tada_session_sizes sizes;
+    session_sizes sizes;
     char what[160];
     snprintf(what, sizeof what, "%s, %d of %d values, cells %s", s->spec, s->width, s->head_dim,
              cells_names[s->cells]);
@@ -100,7 +100,7 @@ static void test_cells(void **state)
 static void test_files(void **state)
 {
     session_shape s = {"tada:window=0", 128, 64, 2, 384, CELLS_ALL}, small = s, other = s;
-    tada_session_sizes sizes;
+    session_sizes sizes;
     const uint64_t all = 4 * 384;
     (void)state;
     small.n_cells = 128;
@@ -170,7 +170,7 @@ static void test_odd_rows(void **state)
 {
     static const uint16_t odd[] = {0x7c00, 0xfc00, 0x7e01, 0x8000, 0x7bff, 0xfbff, 0x0001, 0x8001, 0x03ff, 0};
     session_shape s = {"tada:window=0", 64, 64, 1, 512, CELLS_ALL};
-    tada_session_sizes sizes;
+    session_sizes sizes;
     (void)state;
     bytes b = sequence_file(&s);
     for (int i = 0; i < 40; i++) {
@@ -191,7 +191,7 @@ static void test_odd_rows(void **state)
 static void test_damage(void **state)
 {
     session_shape s = {"tada", 64, 64, 2, 320, CELLS_LATER};
-    tada_session_sizes sizes;
+    session_sizes sizes;
     tada_error error;
     (void)state;
     bytes b = sequence_file(&s);
@@ -209,7 +209,7 @@ static void test_damage(void **state)
         write_file(path_of("damaged"), packed.data, size);
         packed.data[at] ^= bit;
         error.text[0] = '\0';
-        assert_int_not_equal(tada_session_unpack(path_of("damaged"), fd, &error), TADA_OK);
+        assert_int_not_equal(session_unpack(path_of("damaged"), fd, &error), TADA_OK);
         assert_true(strlen(error.text) > 20);
     }
     /* Believed by its checksum: then the parts have to be checked. */
@@ -234,7 +234,7 @@ static void test_damage(void **state)
         write_file(path_of("damaged"), c.data, c.size);
         assert_int_equal(ftruncate(fd, 0), 0);
         assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-        if (tada_session_unpack(path_of("damaged"), fd, &error) == TADA_OK) {
+        if (session_unpack(path_of("damaged"), fd, &error) == TADA_OK) {
             bytes back = read_file(path_of("out"));
             assert_int_equal(back.size, b.size);
             assert_memory_equal(back.data, b.data, b.size);
@@ -253,7 +253,7 @@ static void test_damage(void **state)
 
 static enum tada_status pack(const char *from, const char *to, tada_error *error)
 {
-    return tada_session_pack_file(from, to, true, NULL, NULL, error);
+    return session_pack_file(from, to, true, NULL, NULL, error);
 }
 
 static void test_refused(void **state)
@@ -267,19 +267,19 @@ static void test_refused(void **state)
     assert_int_equal(pack(path_of("empty"), path_of("new"), &error), TADA_E_FILE);
     assert_int_equal(pack(path_of("none"), path_of("new"), &error), TADA_E_FILE);
     assert_int_equal(pack(folder, path_of("new"), &error), TADA_E_FILE);
-    assert_int_equal(tada_session_unpack(path_of("foreign"), -1, &error), TADA_E_FILE);
-    assert_int_equal(tada_session_unpack(path_of("empty"), -1, &error), TADA_E_FILE);
-    assert_int_equal(tada_session_unpack(path_of("none"), -1, &error), TADA_E_FILE);
+    assert_int_equal(session_unpack(path_of("foreign"), -1, &error), TADA_E_FILE);
+    assert_int_equal(session_unpack(path_of("empty"), -1, &error), TADA_E_FILE);
+    assert_int_equal(session_unpack(path_of("none"), -1, &error), TADA_E_FILE);
     assert_int_equal(access(path_of("new"), F_OK), -1);
-    assert_int_equal(pack(path_of("stock"), path_of("no/folder"), &error), TADA_E_FILE);
-    assert_int_equal(pack(path_of("stock"), "/dev/full", &error), TADA_E_FILE);
-    assert_int_equal(pack(path_of("stock"), folder, &error), TADA_E_FILE);
-    assert_false(tada_session_is_packed(path_of("none")));
-    assert_false(tada_session_is_packed(folder));
+    assert_int_equal(pack(path_of("plain"), path_of("no/folder"), &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("plain"), "/dev/full", &error), TADA_E_FILE);
+    assert_int_equal(pack(path_of("plain"), folder, &error), TADA_E_FILE);
+    assert_false(session_is_packed(path_of("none")));
+    assert_false(session_is_packed(folder));
     /* A disk that is full. */
     int full = open("/dev/full", O_WRONLY);
     if (full >= 0) {
-        assert_int_equal(tada_session_unpack(path_of("packed"), full, &error), TADA_E_FILE);
+        assert_int_equal(session_unpack(path_of("packed"), full, &error), TADA_E_FILE);
         close(full);
     }
 }
@@ -297,17 +297,16 @@ static void test_stopped(void **state)
     tada_error error;
     bytes b = sequence_file(&s);
     (void)state;
-    write_file(path_of("stock"), b.data, b.size);
-    assert_int_equal(pack(path_of("stock"), path_of("packed"), &error), TADA_OK);
+    write_file(path_of("plain"), b.data, b.size);
+    assert_int_equal(pack(path_of("plain"), path_of("packed"), &error), TADA_OK);
     for (int left = 0; left < 3; left++) {
         int n = left;
-        tada_session_watch watch = {stop, &n};
-        assert_int_not_equal(
-            tada_session_pack_file(path_of("stock"), path_of("new"), false, &watch, NULL, &error), TADA_OK);
+        session_watch watch = {stop, &n};
+        assert_int_not_equal(session_pack_file(path_of("plain"), path_of("new"), false, &watch, NULL, &error),
+                             TADA_OK);
         n = left;
         assert_int_not_equal(
-            tada_session_unpack_file(path_of("packed"), path_of("new"), false, &watch, NULL, &error),
-            TADA_OK);
+            session_unpack_file(path_of("packed"), path_of("new"), false, &watch, NULL, &error), TADA_OK);
         assert_int_equal(access(path_of("new"), F_OK), -1);
     }
     free(b.data);
@@ -317,7 +316,7 @@ static void test_stopped(void **state)
 static void test_kernels(void **state)
 {
     session_shape s = {"tada", 96, 48, 1, 320, CELLS_ALL};
-    tada_session_sizes sizes;
+    session_sizes sizes;
     bytes b = sequence_file(&s), first = {0};
     const char *usual = tada_kernels_name();
     (void)state;

@@ -171,7 +171,7 @@ static void one_pool(void **state)
 {
     (void)state;
     fill(rows, TOTAL, WIDTH, 0);
-    tada_team *team = tada_team_create(4);
+    thread_team *team = team_create(4);
     user users[2] = {{.pool = tada_pool_create()}, {.pool = tada_pool_create()}};
     test_plane planes[2][4];
     for (int side = 0; side < 2; side++) {
@@ -181,7 +181,7 @@ static void one_pool(void **state)
             users[side].planes[i] = planes[side][i].plane;
         }
     }
-    tada_team_each(team, 4, use_plane, &users[0]);
+    team_each(team, 4, use_plane, &users[0]);
     for (int i = 0; i < 4; i++) {
         use_plane(&users[1], 0, i);
         same_planes(users[0].planes[i], users[1].planes[i], "one pool");
@@ -203,7 +203,7 @@ static void one_pool(void **state)
         }
         tada_pool_free(users[side].pool);
     }
-    tada_team_free(team);
+    team_free(team);
 }
 
 static uint16_t read[4][TOTAL * WIDTH];
@@ -218,20 +218,20 @@ static void readers(void **state)
 {
     (void)state;
     fill(rows, TOTAL, WIDTH, 0);
-    tada_team *team = tada_team_create(4);
+    thread_team *team = team_create(4);
     tada_pool *pool = tada_pool_create();
     test_plane p = plane_of("tada", TADA_K, WIDTH, CELLS, STREAMS, HEAD);
     write_cells(p.plane, pool, 0, TOTAL);
-    assert_int_equal(tada_plane_settle(p.plane, tada_team_lend(team), NULL), TADA_OK);
-    tada_team_each(team, 4, read_all, p.plane);
+    assert_int_equal(tada_plane_settle(p.plane, team_lend(team), NULL), TADA_OK);
+    team_each(team, 4, read_all, p.plane);
     for (int i = 1; i < 4; i++) {
         assert_memory_equal(read[i], read[0], sizeof read[0]);
     }
-    assert_int_equal(tada_plane_read(p.plane, 0, TOTAL, read[1], tada_team_lend(team), NULL), TADA_OK);
+    assert_int_equal(tada_plane_read(p.plane, 0, TOTAL, read[1], team_lend(team), NULL), TADA_OK);
     assert_memory_equal(read[1], read[0], sizeof read[0]);
     plane_done(&p);
     tada_pool_free(pool);
-    tada_team_free(team);
+    team_free(team);
 }
 
 /* ---- threads ---- */
@@ -254,8 +254,8 @@ static void bad_threads(void **state)
     static uint8_t chosen[TOTAL];
     static float x[HEAD], out[HEAD];
     memset(chosen, 1, sizeof chosen);
-    tada_team *team = tada_team_create(2);
-    const tada_threads good = *tada_team_lend(team);
+    thread_team *team = team_create(2);
+    const tada_threads good = *team_lend(team);
     const tada_threads bad[] = {
         {0, good.run, good.pool}, {-1, good.run, good.pool}, {INT32_MIN, good.run, NULL}, {2, NULL, NULL}};
     tada_pool *pool = tada_pool_create();
@@ -297,7 +297,7 @@ static void bad_threads(void **state)
     plane_done(&p);
     plane_done(&v);
     tada_pool_free(pool);
-    tada_team_free(team);
+    team_free(team);
 }
 
 /* Each thread of a team once, and each piece of work once, again and again. */
@@ -323,19 +323,19 @@ static void count_piece(void *context, int thread, int64_t i)
 static void teams(void **state)
 {
     (void)state;
-    assert_true(tada_team_cpus() >= 1);
+    assert_true(team_cpus() >= 1);
     for (int n = -1; n <= 9; n++) {
-        tada_team *team = tada_team_create(n);
+        thread_team *team = team_create(n);
         assert_non_null(team);
-        const tada_threads *threads = tada_team_lend(team);
+        const tada_threads *threads = team_lend(team);
         tally t = {.n = threads->n};
         assert_int_equal(t.n, n < 1 ? 1 : n);
         if (n % 2) {
-            tada_team_stay_awake(team);
+            team_stay_awake(team);
         }
         for (int turn = 0; turn < 200; turn++) {
             threads->run(threads->pool, count_thread, &t);
-            tada_team_each(team, turn % 50, count_piece, &t);
+            team_each(team, turn % 50, count_piece, &t);
         }
         for (int i = 0; i < t.n; i++) {
             assert_int_equal(t.threads[i], 200);
@@ -343,9 +343,9 @@ static void teams(void **state)
         for (int i = 0; i < 50; i++) {
             assert_int_equal(t.pieces[i], 4 * (49 - i));
         }
-        tada_team_free(team);
+        team_free(team);
     }
-    tada_team_free(NULL);
+    team_free(NULL);
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* Shifts of positions: what is turned, and what keeps its codes. */
+/* Shifts of positions: what RoPE rotates, and what keeps its codes. */
 #include "rope_case.h"
 
 enum { DIM = 64, HEADS = 2, WIDTH = DIM * HEADS, CELLS = 600, STREAMS = 2, TOTAL = CELLS * STREAMS };
@@ -46,9 +46,10 @@ static tada_plane_stats stats_of(const tada_plane *p)
     return stats;
 }
 
-/* The largest error of `got` against `from`, turned, in the size of a row; `roundings` of f16 are allowed. */
-static void compare_turned(const tada_rope *rope, const uint16_t *from, const int32_t *deltas,
-                           const uint16_t *got, int width, int roundings)
+/* The largest error of `got` against `from` with RoPE applied, in the size of a row; `roundings` of f16 are
+ * allowed. */
+static void compare_shifted(const tada_rope *rope, const uint16_t *from, const int32_t *deltas,
+                            const uint16_t *got, int width, int roundings)
 {
     double row[1200];
     for (int64_t i = 0; i < TOTAL; i++) {
@@ -61,7 +62,7 @@ static void compare_turned(const tada_rope *rope, const uint16_t *from, const in
         /* Of a pair. */
         most *= sqrt(2);
         if (written_row && (deltas[i] != 0 || fabs(stretch_of(rope) - 1) > 1e-4)) {
-            turn_row(rope, deltas[i], row);
+            rope_row(rope, deltas[i], row);
         }
         for (int d = 0; d < width; d++) {
             double error = fabs(half_value(got[i * width + d]) - row[d]);
@@ -101,7 +102,7 @@ static void test_ropes(void **state)
         uint16_t *before = rows_of(p.plane, WIDTH);
         assert_int_equal(tada_plane_shift(p.plane, &rope, deltas, threads_of(1 + turn % 3), NULL), TADA_OK);
         uint16_t *after = rows_of(p.plane, WIDTH);
-        compare_turned(&rope, before, deltas, after, WIDTH, 1);
+        compare_shifted(&rope, before, deltas, after, WIDTH, 1);
         free(before);
         free(after);
         plane_done(&p);
@@ -142,7 +143,7 @@ static void test_there_and_back(void **state)
         }
         uint16_t *there = rows_of(p.plane, WIDTH);
         /* Of exact rows each shift is one. */
-        compare_turned(&rope, before, deltas, there, WIDTH, 20);
+        compare_shifted(&rope, before, deltas, there, WIDTH, 20);
         shift_all(p.plane, &rope, -sum);
         uint16_t *back = rows_of(p.plane, WIDTH);
         tada_plane_stats now = stats_of(p.plane);
@@ -179,7 +180,7 @@ static double distance_of(const float *a, const float *b, size_t n)
 }
 
 /*
- * A plane that was shifted, against its twin that was not, for queries that are turned back: over all cells
+ * A plane that was shifted, against its twin that was not, for queries that are rotated back: over all cells
  * after one shift, over those in codes after fifty, as each of these rounds what is exact.
  */
 static void check_attention(const char *spec, int dim, int heads, int v_dim, const tada_rope *rope,
@@ -212,7 +213,7 @@ static void check_attention(const char *spec, int dim, int heads, int v_dim, con
             row[d] = (double)(q[i + (size_t)d] = random_normal());
         }
         if (head >= 0 && head < rope->n_heads) {
-            turn_row(&one, -sum, row);
+            rope_row(&one, -sum, row);
         }
         for (int d = 0; d < dim; d++) {
             q_back[i + (size_t)d] = (float)row[d];
@@ -278,7 +279,7 @@ static void test_attention(void **state)
             }
         }
     }
-    /* Heads that are turned in part, or not at all. */
+    /* Heads that RoPE rotates in part, or not at all. */
     tada_rope part = rope_of(DIM, HEADS, 8, 32), part_of_one = rope_of(DIM, 1, 32, 32),
               second = rope_of(DIM, 1, DIM, DIM);
     check_attention("tada", DIM, HEADS, DIM, &part, 2, true);
@@ -286,7 +287,7 @@ static void test_attention(void **state)
     check_attention("tada", DIM, 3, DIM, &second, 3, true);
 }
 
-/* One KV head, whose values are a part of it: rows end in what is turned. */
+/* One KV head, whose values are a part of it: rows end in what RoPE rotates. */
 static void test_latent(void **state)
 {
     (void)state;
@@ -317,7 +318,7 @@ static void test_mixed(void **state)
     tada_plane_stats then = stats_of(p.plane);
     assert_int_equal(tada_plane_shift(p.plane, &rope, deltas, threads_of(2), NULL), TADA_OK);
     uint16_t *after = rows_of(p.plane, WIDTH);
-    compare_turned(&rope, before, deltas, after, WIDTH, 1);
+    compare_shifted(&rope, before, deltas, after, WIDTH, 1);
     for (int64_t i = 0; i < TOTAL; i++) {
         assert_true(i == 1 || memcmp(before + i * WIDTH, after + i * WIDTH, WIDTH * 2) == 0);
     }
@@ -334,7 +335,7 @@ static void test_mixed(void **state)
         assert_int_equal(stats_of(p.plane).compressions, then.compressions + (turn ? 0 : 1));
         after = rows_of(p.plane, WIDTH);
         /* Codes of 8 bits. */
-        compare_turned(&rope, before, deltas, after, WIDTH, turn ? 2 : 64);
+        compare_shifted(&rope, before, deltas, after, WIDTH, turn ? 2 : 64);
     }
     free(before);
     free(after);
@@ -422,7 +423,7 @@ static void test_not_remembered(void **state)
         shift_all(p.plane, &other, -12);
         uint16_t *after = rows_of(p.plane, WIDTH);
         assert_int_equal(stats_of(p.plane).compressions, then.compressions + then.cold);
-        compare_turned(&other, before, deltas, after, WIDTH, 64);
+        compare_shifted(&other, before, deltas, after, WIDTH, 64);
         /* The first one goes on. */
         then = stats_of(p.plane);
         shift_all(p.plane, &rope, 5);
@@ -434,7 +435,7 @@ static void test_not_remembered(void **state)
     }
 }
 
-/* What is turned beyond f16 is infinite where it is exact, and finite where it comes from codes. */
+/* What RoPE rotates beyond f16 is infinite where it is exact, and finite where it comes from codes. */
 static void test_large(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-#include "whole.h"
+#include "new_file.h"
 
 #include "common/error.h"
 
@@ -21,10 +21,10 @@ static bool is_same(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-static bool is_input(const tada_whole_rules *rules, const struct stat *status)
+static bool is_input(const new_file_rules *rules, const struct stat *status)
 {
     struct stat input;
-    for (int i = 0; i < WHOLE_INPUTS; i++) {
+    for (int i = 0; i < NEW_FILE_INPUTS; i++) {
         if (rules->inputs[i] && stat(rules->inputs[i], &input) == 0 && is_same(&input, status)) {
             return true;
         }
@@ -53,7 +53,7 @@ static int descriptor_of(const char *path)
     return -1;
 }
 
-bool tada_whole_is_stdout(const char *path)
+bool new_file_is_stdout(const char *path)
 {
     return descriptor_of(path) == STDOUT_FILENO;
 }
@@ -61,7 +61,7 @@ bool tada_whole_is_stdout(const char *path)
 /* What a path is, as far as it matters. */
 enum kind { NEW, PLAIN, LINK, STREAM, REFUSED };
 
-static enum kind kind_of(const char *path, const tada_whole_rules *rules, struct stat *status,
+static enum kind kind_of(const char *path, const new_file_rules *rules, struct stat *status,
                          tada_error *error)
 {
     size_t length = strlen(path);
@@ -103,12 +103,12 @@ static enum kind kind_of(const char *path, const tada_whole_rules *rules, struct
     return S_ISLNK(status->st_mode) ? LINK : PLAIN;
 }
 
-static enum tada_status open_stream(tada_whole *whole, tada_error *error)
+static enum tada_status open_stream(new_file *file, tada_error *error)
 {
-    int fd = descriptor_of(whole->path);
-    whole->streams = true;
-    whole->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : open(whole->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    return whole->fd >= 0 ? TADA_OK : cannot_write(whole->path, strerror(errno), error);
+    int fd = descriptor_of(file->path);
+    file->streams = true;
+    file->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : open(file->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    return file->fd >= 0 ? TADA_OK : cannot_write(file->path, strerror(errno), error);
 }
 
 /* ---- plain files ---- */
@@ -121,18 +121,18 @@ static size_t folder_length(const char *path)
 }
 
 /* A name that no other file of this process has. False: it is too long. */
-static bool name_part(tada_whole *whole, const char *prefix)
+static bool name_part(new_file *file, const char *prefix)
 {
     static atomic_uint number; /* threads of one process may write the same file */
-    size_t folder = folder_length(whole->path);
-    size_t name = strlen(whole->path) - folder, most = NAME_MAX - ENDING;
-    int length = snprintf(whole->part, sizeof whole->part, "%.*s%.*s%s%ld-%u", (int)folder, whole->path,
+    size_t folder = folder_length(file->path);
+    size_t name = strlen(file->path) - folder, most = NAME_MAX - ENDING;
+    int length = snprintf(file->part, sizeof file->part, "%.*s%.*s%s%ld-%u", (int)folder, file->path,
                           (int)(prefix        ? 0
                                 : name < most ? name
                                               : most),
-                          whole->path + folder, prefix ? prefix : ".part", (long)getpid(),
+                          file->path + folder, prefix ? prefix : ".part", (long)getpid(),
                           atomic_fetch_add(&number, 1));
-    return length > 0 && (size_t)length < sizeof whole->part;
+    return length > 0 && (size_t)length < sizeof file->part;
 }
 
 /* What a group could read must not be for another group. The file is ours: where its mode cannot be set, the
@@ -153,42 +153,42 @@ static void hand_on(int fd, const struct stat *from)
 }
 
 /* A name that is taken, be it by a link that somebody has put there, is passed over. */
-static int open_part(tada_whole *whole, const char *prefix, mode_t mode)
+static int open_part(new_file *file, const char *prefix, mode_t mode)
 {
     int fd = -1;
     errno = EEXIST;
     for (int i = 0; i < TRIES && fd < 0 && errno == EEXIST; i++) {
-        if (!name_part(whole, prefix)) {
+        if (!name_part(file, prefix)) {
             errno = ENAMETOOLONG;
             return -1;
         }
-        fd = open(whole->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        fd = open(file->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     }
     return fd;
 }
 
-enum tada_status tada_whole_open(const char *path, const tada_whole_rules *rules, tada_whole *whole,
-                                 tada_error *error)
+enum tada_status new_file_open(const char *path, const new_file_rules *rules, new_file *file,
+                               tada_error *error)
 {
     struct stat status;
-    *whole = (tada_whole){.path = path, .fd = -1, .replaces = rules->replaces, .syncs = !rules->passing};
+    *file = (new_file){.path = path, .fd = -1, .replaces = rules->replaces, .syncs = !rules->passing};
     enum kind kind = kind_of(path, rules, &status, error);
     if (kind == REFUSED) {
         return TADA_E_FILE;
     }
     if (kind == STREAM) {
-        return open_stream(whole, error);
+        return open_stream(file, error);
     }
     if (strlen(path) >= PATH_MAX || strlen(path) - folder_length(path) > NAME_MAX) {
         return cannot_write(path, strerror(ENAMETOOLONG), error);
     }
     bool follows_umask = kind != PLAIN && !rules->like;
-    whole->fd = open_part(whole, rules->prefix, follows_umask ? 0666 : 0600);
-    if (whole->fd < 0) {
+    file->fd = open_part(file, rules->prefix, follows_umask ? 0666 : 0600);
+    if (file->fd < 0) {
         return cannot_write(path, strerror(errno), error);
     }
     if (!follows_umask) {
-        hand_on(whole->fd, kind == PLAIN ? &status : rules->like);
+        hand_on(file->fd, kind == PLAIN ? &status : rules->like);
     }
     return TADA_OK;
 }
@@ -209,58 +209,58 @@ static void sync_folder(const char *path)
 }
 
 /* What came to the place since it was looked at is not replaced, if it may not be. */
-static bool move(const tada_whole *whole)
+static bool move(const new_file *file)
 {
-    if (whole->replaces) {
-        return rename(whole->part, whole->path) == 0;
+    if (file->replaces) {
+        return rename(file->part, file->path) == 0;
     }
-    if (renameat2(AT_FDCWD, whole->part, AT_FDCWD, whole->path, RENAME_NOREPLACE) == 0) {
+    if (renameat2(AT_FDCWD, file->part, AT_FDCWD, file->path, RENAME_NOREPLACE) == 0) {
         return true;
     }
     if (errno != EINVAL && errno != ENOSYS) {
         return false;
     }
     /* Some file systems have no such rename, fewer have no second names either. */
-    if (link(whole->part, whole->path) == 0) {
-        unlink(whole->part);
+    if (link(file->part, file->path) == 0) {
+        unlink(file->part);
         return true;
     }
     struct stat status;
-    if (errno == EEXIST || lstat(whole->path, &status) == 0) {
+    if (errno == EEXIST || lstat(file->path, &status) == 0) {
         errno = EEXIST;
         return false;
     }
-    return rename(whole->part, whole->path) == 0;
+    return rename(file->part, file->path) == 0;
 }
 
-enum tada_status tada_whole_close(tada_whole *whole, bool good, tada_error *error)
+enum tada_status new_file_close(new_file *file, bool good, tada_error *error)
 {
-    bool done = good && (whole->streams || !whole->syncs || fsync(whole->fd) == 0);
+    bool done = good && (file->streams || !file->syncs || fsync(file->fd) == 0);
     int reason = errno;
-    if (close(whole->fd) != 0 && done) {
+    if (close(file->fd) != 0 && done) {
         done = false;
         reason = errno;
     }
-    if (done && !whole->streams) {
-        done = move(whole);
+    if (done && !file->streams) {
+        done = move(file);
         reason = errno;
     }
-    if (done && !whole->streams && whole->syncs) {
-        sync_folder(whole->path);
+    if (done && !file->streams && file->syncs) {
+        sync_folder(file->path);
     }
-    if (!done && !whole->streams) {
-        unlink(whole->part);
+    if (!done && !file->streams) {
+        unlink(file->part);
     }
     return good && !done ? tada_fail(error, TADA_E_FILE,
                                      "%.150s could not be written (%s): make room or choose another file.",
-                                     whole->path, strerror(reason))
+                                     file->path, strerror(reason))
                          : TADA_OK;
 }
 
-enum tada_status tada_whole_check(const char *path, const tada_whole_rules *rules, tada_error *error)
+enum tada_status new_file_check(const char *path, const new_file_rules *rules, tada_error *error)
 {
     struct stat status;
-    tada_whole whole;
+    new_file file;
     enum kind kind = kind_of(path, rules, &status, error);
     if (kind == STREAM && descriptor_of(path) < 0 && access(path, W_OK) != 0) {
         return cannot_write(path, strerror(errno), error);
@@ -268,6 +268,6 @@ enum tada_status tada_whole_check(const char *path, const tada_whole_rules *rule
     if (kind == REFUSED || kind == STREAM) {
         return kind == STREAM ? TADA_OK : TADA_E_FILE; /* opening a pipe could wait, and closing it tells */
     }
-    enum tada_status opened = tada_whole_open(path, rules, &whole, error);
-    return opened == TADA_OK ? tada_whole_close(&whole, false, NULL) : opened;
+    enum tada_status opened = new_file_open(path, rules, &file, error);
+    return opened == TADA_OK ? new_file_close(&file, false, NULL) : opened;
 }

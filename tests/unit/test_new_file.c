@@ -1,5 +1,5 @@
 /* The writer of files: what is there stays until the new one is whole, and no link is followed. */
-#include "whole.h"
+#include "new_file.h"
 
 #include "folder.h"
 #include "support.h"
@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-static const tada_whole_rules plain, replaces = {.replaces = true};
+static const new_file_rules plain, replaces = {.replaces = true};
 static tada_error error;
 
 static void put(const char *name, const char *text, mode_t mode)
@@ -49,13 +49,13 @@ static int n_files(void)
     return n;
 }
 
-static enum tada_status write_new(const char *name, const tada_whole_rules *rules)
+static enum tada_status write_new(const char *name, const new_file_rules *rules)
 {
-    tada_whole whole;
-    enum tada_status status = tada_whole_open(path_of(name), rules, &whole, &error);
+    new_file file;
+    enum tada_status status = new_file_open(path_of(name), rules, &file, &error);
     if (status == TADA_OK) {
-        assert_int_equal(write(whole.fd, "new", 3), 3);
-        status = tada_whole_close(&whole, true, &error);
+        assert_int_equal(write(file.fd, "new", 3), 3);
+        status = new_file_close(&file, true, &error);
     }
     return status;
 }
@@ -87,7 +87,7 @@ static void test_modes(void **state)
     umask(022);
     put("b", "older", 0640);
     assert_int_equal(stat(path_of("b"), &like), 0);
-    tada_whole_rules from = {.like = &like};
+    new_file_rules from = {.like = &like};
     assert_int_equal(write_new("c", &from), TADA_OK);
     assert_int_equal(mode_of("c"), 0640);
     /* What is replaced comes first, and nothing but permissions is handed on. */
@@ -97,37 +97,37 @@ static void test_modes(void **state)
     assert_int_equal(mode_of("c"), 0600);
     assert_true(holds("c", "new"));
     /* It is as private while it is written. */
-    tada_whole whole;
-    assert_int_equal(tada_whole_open(path_of("c"), &replaces, &whole, &error), TADA_OK);
+    new_file file;
+    assert_int_equal(new_file_open(path_of("c"), &replaces, &file, &error), TADA_OK);
     struct stat part;
-    assert_int_equal(fstat(whole.fd, &part), 0);
+    assert_int_equal(fstat(file.fd, &part), 0);
     assert_int_equal(part.st_mode & 07777, 0600);
-    assert_int_equal(tada_whole_close(&whole, false, &error), TADA_OK);
+    assert_int_equal(new_file_close(&file, false, &error), TADA_OK);
     assert_int_equal(n_files(), 3);
 }
 
 static void test_what_is_there(void **state)
 {
-    tada_whole whole;
+    new_file file;
     (void)state;
     put("old", "old", 0644);
     assert_int_equal(write_new("old", &plain), TADA_E_FILE);
     assert_non_null(strstr(error.text, "--force"));
-    assert_int_equal(tada_whole_check(path_of("old"), &plain, &error), TADA_E_FILE);
-    assert_int_equal(tada_whole_check(path_of("old"), &replaces, &error), TADA_OK);
-    assert_int_equal(tada_whole_check(path_of("new"), &plain, &error), TADA_OK);
+    assert_int_equal(new_file_check(path_of("old"), &plain, &error), TADA_E_FILE);
+    assert_int_equal(new_file_check(path_of("old"), &replaces, &error), TADA_OK);
+    assert_int_equal(new_file_check(path_of("new"), &plain, &error), TADA_OK);
     assert_int_equal(n_files(), 1);
     /* What comes later is not replaced, either. */
-    assert_int_equal(tada_whole_open(path_of("new"), &plain, &whole, &error), TADA_OK);
+    assert_int_equal(new_file_open(path_of("new"), &plain, &file, &error), TADA_OK);
     put("new", "of another", 0644);
-    assert_int_equal(tada_whole_close(&whole, true, &error), TADA_E_FILE);
+    assert_int_equal(new_file_close(&file, true, &error), TADA_E_FILE);
     assert_true(holds("new", "of another"));
     assert_int_equal(n_files(), 2);
     /* Given up. */
-    assert_int_equal(tada_whole_open(path_of("old"), &replaces, &whole, &error), TADA_OK);
-    assert_int_equal(write(whole.fd, "half", 4), 4);
+    assert_int_equal(new_file_open(path_of("old"), &replaces, &file, &error), TADA_OK);
+    assert_int_equal(write(file.fd, "half", 4), 4);
     assert_true(holds("old", "old"));
-    assert_int_equal(tada_whole_close(&whole, false, &error), TADA_OK);
+    assert_int_equal(new_file_close(&file, false, &error), TADA_OK);
     assert_true(holds("old", "old"));
     assert_int_equal(n_files(), 2);
     /* A file that is read, by any of its names. */
@@ -135,7 +135,7 @@ static void test_what_is_there(void **state)
     assert_int_equal(symlink("old", path_of("link")), 0);
     static const char *const names[] = {"old", "second", "link"};
     for (int i = 0; i < 3; i++) {
-        tada_whole_rules rules = {.replaces = true, .inputs = {path_of("none"), path_of(names[i])}};
+        new_file_rules rules = {.replaces = true, .inputs = {path_of("none"), path_of(names[i])}};
         for (int j = 0; j < 3; j++) {
             assert_int_equal(write_new(names[j], &rules), TADA_E_FILE);
             assert_non_null(strstr(error.text, "is read"));
@@ -146,7 +146,7 @@ static void test_what_is_there(void **state)
 
 static void test_links(void **state)
 {
-    tada_whole whole;
+    new_file file;
     (void)state;
     put("target", "target", 0600);
     assert_int_equal(symlink("target", path_of("link")), 0);
@@ -157,10 +157,10 @@ static void test_links(void **state)
     assert_int_equal(write_new("loose", &replaces), TADA_OK);
     assert_true(holds("target", "target") && holds("link", "new") && holds("loose", "new"));
     assert_int_equal(mode_of("link"), 0644);
-    /* Under the names that the next files have until they are whole. */
-    assert_int_equal(tada_whole_open(path_of("x"), &plain, &whole, &error), TADA_OK);
-    unsigned number = (unsigned)atoi(strrchr(whole.part, '-') + 1);
-    assert_int_equal(tada_whole_close(&whole, false, &error), TADA_OK);
+    /* Under the names that the next files have until they are file. */
+    assert_int_equal(new_file_open(path_of("x"), &plain, &file, &error), TADA_OK);
+    unsigned number = (unsigned)atoi(strrchr(file.part, '-') + 1);
+    assert_int_equal(new_file_close(&file, false, &error), TADA_OK);
     for (unsigned i = 1; i <= 3; i++) {
         char name[48];
         snprintf(name, sizeof name, "x.part%ld-%u", (long)getpid(), number + i);
@@ -180,26 +180,26 @@ static void test_refused(void **state)
                  {"none/x", "No such file"},
                  {"none/", "no file name"},
                  {"/dev/full/x", "Not a directory"}};
-    tada_whole whole;
+    new_file file;
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(tada_whole_open(cases[i].path, &replaces, &whole, &error), TADA_E_FILE);
+        assert_int_equal(new_file_open(cases[i].path, &replaces, &file, &error), TADA_E_FILE);
         if (!strstr(error.text, cases[i].says)) {
             fail_msg("'%s': %s", cases[i].path, error.text);
         }
-        assert_int_equal(tada_whole_check(cases[i].path, &replaces, &error), TADA_E_FILE);
+        assert_int_equal(new_file_check(cases[i].path, &replaces, &error), TADA_E_FILE);
     }
     char long_name[PATH_MAX + 10] = "";
     memset(long_name, 'x', 300);
-    assert_int_equal(tada_whole_open(long_name, &plain, &whole, &error), TADA_E_FILE);
+    assert_int_equal(new_file_open(long_name, &plain, &file, &error), TADA_E_FILE);
     memset(long_name, '/', PATH_MAX + 9);
     long_name[PATH_MAX + 8] = 'x';
-    assert_int_equal(tada_whole_open(long_name, &plain, &whole, &error), TADA_E_FILE);
+    assert_int_equal(new_file_open(long_name, &plain, &file, &error), TADA_E_FILE);
     /* A device takes what is written, and stays. */
-    assert_int_equal(tada_whole_open("/dev/null", &plain, &whole, &error), TADA_OK);
-    assert_true(whole.streams);
-    assert_int_equal(tada_whole_close(&whole, true, &error), TADA_OK);
-    assert_int_equal(tada_whole_check("/dev/null", &plain, &error), TADA_OK);
+    assert_int_equal(new_file_open("/dev/null", &plain, &file, &error), TADA_OK);
+    assert_true(file.streams);
+    assert_int_equal(new_file_close(&file, true, &error), TADA_OK);
+    assert_int_equal(new_file_check("/dev/null", &plain, &error), TADA_OK);
     struct stat status;
     assert_int_equal(stat("/dev/null", &status), 0);
     assert_true(S_ISCHR(status.st_mode));
@@ -210,9 +210,9 @@ static void *write_many(void *path)
 {
     tada_error why;
     for (int i = 0; i < 50; i++) {
-        tada_whole whole;
-        if (tada_whole_open(path, &replaces, &whole, &why) != TADA_OK || write(whole.fd, "new", 3) != 3 ||
-            tada_whole_close(&whole, true, &why) != TADA_OK) {
+        new_file file;
+        if (new_file_open(path, &replaces, &file, &why) != TADA_OK || write(file.fd, "new", 3) != 3 ||
+            new_file_close(&file, true, &why) != TADA_OK) {
             return path;
         }
     }
