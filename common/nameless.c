@@ -21,7 +21,7 @@ int nameless_open(const char *folder)
 }
 
 /* A signal ends it. */
-static bool copy(int from, int to)
+static bool copy_to_end(int from, int to)
 {
     char bytes[1 << 16];
     ssize_t got;
@@ -44,7 +44,7 @@ int nameless_input(void)
         return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
     }
     int file = nameless_open(NULL);
-    if (file >= 0 && !copy(STDIN_FILENO, file)) {
+    if (file >= 0 && !copy_to_end(STDIN_FILENO, file)) {
         int why = errno;
         close(file);
         errno = why;

@@ -16,7 +16,7 @@ static enum tada_status cannot_write(const char *path, const char *why, tada_err
     return tada_fail(error, TADA_E_FILE, "%.150s cannot be written (%s): choose another file.", path, why);
 }
 
-static bool is_same(const struct stat *a, const struct stat *b)
+static bool is_same_file(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
@@ -25,7 +25,7 @@ static bool is_input(const new_file_rules *rules, const struct stat *status)
 {
     struct stat input;
     for (int i = 0; i < NEW_FILE_INPUTS; i++) {
-        if (rules->inputs[i] && stat(rules->inputs[i], &input) == 0 && is_same(&input, status)) {
+        if (rules->inputs[i] && stat(rules->inputs[i], &input) == 0 && is_same_file(&input, status)) {
             return true;
         }
     }
@@ -46,7 +46,7 @@ static int descriptor_of(const char *path)
         return -1;
     }
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fstat(fd, &open) == 0 && is_same(&open, &status)) {
+        if (fstat(fd, &open) == 0 && is_same_file(&open, &status)) {
             return fd;
         }
     }
@@ -61,8 +61,8 @@ bool new_file_is_stdout(const char *path)
 /* What a path is, as far as it matters. */
 enum kind { NEW, PLAIN, LINK, STREAM, REFUSED };
 
-static enum kind kind_of(const char *path, const new_file_rules *rules, struct stat *status,
-                         tada_error *error)
+static enum kind place_kind(const char *path, const new_file_rules *rules, struct stat *status,
+                            tada_error *error)
 {
     size_t length = strlen(path);
     if (length == 0) {
@@ -172,7 +172,7 @@ enum tada_status new_file_open(const char *path, const new_file_rules *rules, ne
 {
     struct stat status;
     *file = (new_file){.path = path, .fd = -1, .replaces = rules->replaces, .syncs = !rules->passing};
-    enum kind kind = kind_of(path, rules, &status, error);
+    enum kind kind = place_kind(path, rules, &status, error);
     if (kind == REFUSED) {
         return TADA_E_FILE;
     }
@@ -209,7 +209,7 @@ static void sync_folder(const char *path)
 }
 
 /* What came to the place since it was looked at is not replaced, if it may not be. */
-static bool move(const new_file *file)
+static bool move_to_place(const new_file *file)
 {
     if (file->replaces) {
         return rename(file->part, file->path) == 0;
@@ -242,7 +242,7 @@ enum tada_status new_file_close(new_file *file, bool good, tada_error *error)
         reason = errno;
     }
     if (done && !file->streams) {
-        done = move(file);
+        done = move_to_place(file);
         reason = errno;
     }
     if (done && !file->streams && file->syncs) {
@@ -261,7 +261,7 @@ enum tada_status new_file_check(const char *path, const new_file_rules *rules, t
 {
     struct stat status;
     new_file file;
-    enum kind kind = kind_of(path, rules, &status, error);
+    enum kind kind = place_kind(path, rules, &status, error);
     if (kind == STREAM && descriptor_of(path) < 0 && access(path, W_OK) != 0) {
         return cannot_write(path, strerror(errno), error);
     }

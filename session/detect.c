@@ -46,8 +46,8 @@ static double cost_of(const grid_shape *grid, const sample *samples, float *scra
     return cost;
 }
 
-static void consider(const grid_shape *grid, const sample *samples, float *scratch, grid_shape *best,
-                     double *least)
+static void consider_grid(const grid_shape *grid, const sample *samples, float *scratch, grid_shape *best,
+                          double *least)
 {
     double cost = grid_check(grid) ? cost_of(grid, samples, scratch) : 1;
     if (cost < *least) {
@@ -57,7 +57,7 @@ static void consider(const grid_shape *grid, const sample *samples, float *scrat
 }
 
 /* The grid that makes the samples smallest. Returns its cost; 1: there is none that does. */
-static double search(grid_shape *grid, const sample *samples, float *scratch)
+static double search_grid(grid_shape *grid, const sample *samples, float *scratch)
 {
     grid_shape best = *grid, next = *grid;
     double least = 1;
@@ -67,14 +67,14 @@ static double search(grid_shape *grid, const sample *samples, float *scratch)
         next.doubled = token == 2;
         for (next.rotation = 1; next.rotation <= GRID_BLOCK;
              next.rotation = next.rotation == 1 ? 16 : 2 * next.rotation) {
-            consider(&next, samples, scratch, &best, &least);
+            consider_grid(&next, samples, scratch, &best, &least);
         }
     }
     next = best;
     if (least < 1 && best.axis == TADA_AXIS_TOKEN) {
         /* Rows that lie on grids in groups of 16 may do so in wider ones, which need fewer scales. */
         for (next.group = 32; next.group <= GRID_GROUP; next.group += 16) {
-            consider(&next, samples, scratch, &best, &least);
+            consider_grid(&next, samples, scratch, &best, &least);
         }
     }
     *grid = best;
@@ -103,8 +103,8 @@ enum tada_status session_detect(const source_file *source, uint64_t at, uint64_t
         /* Planes are mostly like the one before. */
         double cost =
             guess->cost < 1 && grid_check(&guess->grid) ? cost_of(&guess->grid, samples, scratch) : 1;
-        guess->cost =
-            cost <= guess->cost * 1.25 && cost < 1 ? guess->cost : search(&guess->grid, samples, scratch);
+        guess->cost = cost <= guess->cost * 1.25 && cost < 1 ? guess->cost
+                                                             : search_grid(&guess->grid, samples, scratch);
     }
     free(all);
     free(scratch);

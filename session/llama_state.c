@@ -32,7 +32,7 @@ typedef struct scan {
 
 /* ---- pieces; false: this is something else, or status tells more ---- */
 
-static bool take(scan *s, void *value, size_t n)
+static bool scan_value(scan *s, void *value, size_t n)
 {
     if (s->status != TADA_OK || n > s->source->size - s->at) {
         return false;
@@ -42,19 +42,19 @@ static bool take(scan *s, void *value, size_t n)
     return s->status == TADA_OK;
 }
 
-static bool skip(scan *s, uint64_t n)
+static bool scan_skip(scan *s, uint64_t n)
 {
     bool there = n <= s->source->size - s->at;
     s->at += there ? n : 0;
     return there;
 }
 
-static bool take_number(scan *s, uint32_t least, uint32_t most, uint32_t *value)
+static bool scan_number(scan *s, uint32_t least, uint32_t most, uint32_t *value)
 {
-    return take(s, value, sizeof *value) && *value >= least && *value <= most;
+    return scan_value(s, value, sizeof *value) && *value >= least && *value <= most;
 }
 
-static bool add_plane(scan *s, uint32_t rows, uint32_t width, bool is_v)
+static bool add_saved_plane(scan *s, uint32_t rows, uint32_t width, bool is_v)
 {
     if (s->n == s->capacity) {
         size_t capacity = s->capacity ? 2 * s->capacity : 64;
@@ -78,8 +78,9 @@ static bool scan_cells(scan *s, uint32_t n_cells, uint64_t extra)
     for (uint32_t i = 0; i < n_cells; i++) {
         int32_t position;
         uint32_t n_sequences;
-        if (!take(s, &position, sizeof position) || position < 0 ||
-            !take_number(s, 0, MOST_SEQUENCES, &n_sequences) || !skip(s, extra + 4 * (uint64_t)n_sequences)) {
+        if (!scan_value(s, &position, sizeof position) || position < 0 ||
+            !scan_number(s, 0, MOST_SEQUENCES, &n_sequences) ||
+            !scan_skip(s, extra + 4 * (uint64_t)n_sequences)) {
             return false;
         }
     }
@@ -91,30 +92,30 @@ static bool scan_rows(scan *s, uint32_t n_cells, bool is_v)
 {
     uint32_t type;
     uint64_t row_bytes;
-    if (!take_number(s, 0, 255, &type) || !take(s, &row_bytes, sizeof row_bytes) || row_bytes == 0 ||
+    if (!scan_number(s, 0, 255, &type) || !scan_value(s, &row_bytes, sizeof row_bytes) || row_bytes == 0 ||
         row_bytes > (s->source->size - s->at) / n_cells) {
         return false;
     }
     bool packable = type == TYPE_F16 && row_bytes % 32 == 0 && row_bytes / 2 <= MOST_WIDTH;
-    if (packable && !add_plane(s, n_cells, (uint32_t)(row_bytes / 2), is_v)) {
+    if (packable && !add_saved_plane(s, n_cells, (uint32_t)(row_bytes / 2), is_v)) {
         return false;
     }
-    return skip(s, row_bytes * n_cells);
+    return scan_skip(s, row_bytes * n_cells);
 }
 
 /* One layer's V where it is stored by channel, without flash attention: no rows. */
 static bool scan_transposed(scan *s, uint32_t n_cells)
 {
     uint32_t type, value_bytes, width;
-    return take_number(s, 0, 255, &type) && take_number(s, 1, 8, &value_bytes) &&
-           take_number(s, 1, 1 << 24, &width) && skip(s, (uint64_t)value_bytes * width * n_cells);
+    return scan_number(s, 0, 255, &type) && scan_number(s, 1, 8, &value_bytes) &&
+           scan_number(s, 1, 1 << 24, &width) && scan_skip(s, (uint64_t)value_bytes * width * n_cells);
 }
 
 static bool scan_stream(scan *s, uint32_t n_cells, uint64_t extra)
 {
     uint32_t transposed, n_layers;
-    if (!scan_cells(s, n_cells, extra) || !take_number(s, 0, 1, &transposed) ||
-        !take_number(s, 1, MOST_LAYERS, &n_layers)) {
+    if (!scan_cells(s, n_cells, extra) || !scan_number(s, 0, 1, &transposed) ||
+        !scan_number(s, 1, MOST_LAYERS, &n_layers)) {
         return false;
     }
     for (uint32_t i = 0; i < n_layers; i++) {
@@ -141,9 +142,9 @@ static bool scan_cache(scan *s, uint64_t extra)
     uint64_t at = s->at;
     size_t n = s->n;
     uint32_t n_streams, n_cells, before = s->n_streams;
-    bool good = take_number(s, 1, MOST_SEQUENCES, &n_streams);
+    bool good = scan_number(s, 1, MOST_SEQUENCES, &n_streams);
     for (uint32_t i = 0; good && i < n_streams; i++) {
-        good = take_number(s, 0, INT32_MAX, &n_cells);
+        good = scan_number(s, 0, INT32_MAX, &n_cells);
         if (good && n_cells > 0) {
             good = scan_stream(s, n_cells, extra);
             s->n_streams++;
@@ -163,17 +164,18 @@ enum tada_status llama_state_scan(source_file *source, llama_plane **planes, siz
     uint32_t magic = 0, version = 0, n_tokens, length;
     *planes = NULL;
     *n = 0;
-    if (!take(&s, &magic, sizeof magic) || (magic != SESSION_MAGIC && magic != SEQUENCE_MAGIC)) {
+    if (!scan_value(&s, &magic, sizeof magic) || (magic != SESSION_MAGIC && magic != SEQUENCE_MAGIC)) {
         return s.status != TADA_OK
                    ? s.status
                    : tada_fail(error, TADA_E_FILE,
                                "%.150s is not a file that llama.cpp saved a sequence or a session in.",
                                source->path);
     }
-    bool whole = magic == SESSION_MAGIC;
-    if (take(&s, &version, sizeof version) && version == (whole ? SESSION_VERSION : SEQUENCE_VERSION) &&
-        take(&s, &n_tokens, sizeof n_tokens) && skip(&s, 4 * (uint64_t)n_tokens) &&
-        (!whole || (take_number(&s, 0, 256, &length) && skip(&s, length)))) {
+    bool is_session = magic == SESSION_MAGIC;
+    if (scan_value(&s, &version, sizeof version) &&
+        version == (is_session ? SESSION_VERSION : SEQUENCE_VERSION) &&
+        scan_value(&s, &n_tokens, sizeof n_tokens) && scan_skip(&s, 4 * (uint64_t)n_tokens) &&
+        (!is_session || (scan_number(&s, 0, 256, &length) && scan_skip(&s, length)))) {
         /* Models may have several caches, such as one for sliding windows. */
         while (s.at < source->size && (scan_cache(&s, 0) || scan_cache(&s, CELL_EXTRA))) {
         }

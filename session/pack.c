@@ -51,7 +51,7 @@ typedef struct plane {
     run_cuts *cuts;
 } plane;
 
-static enum tada_status copy_bytes(packing *p, uint64_t at, uint64_t n)
+static enum tada_status pack_bytes(packing *p, uint64_t at, uint64_t n)
 {
     enum { CHUNK = 1 << 16 };
     uint8_t chunk[CHUNK];
@@ -70,7 +70,7 @@ static enum tada_status copy_bytes(packing *p, uint64_t at, uint64_t n)
 }
 
 /* A record of bytes of the file, as they are. */
-static enum tada_status put_bytes(packing *p, uint64_t at, uint64_t n)
+static enum tada_status put_bytes_record(packing *p, uint64_t at, uint64_t n)
 {
     uint8_t head[PACKED_BYTES_HEAD] = {PACKED_BYTES};
     if (n == 0) {
@@ -78,7 +78,7 @@ static enum tada_status put_bytes(packing *p, uint64_t at, uint64_t n)
     }
     memcpy(head + 1, &n, sizeof n);
     enum tada_status status = target_put(p->target, head, sizeof head, p->error);
-    return status == TADA_OK ? copy_bytes(p, at, n) : status;
+    return status == TADA_OK ? pack_bytes(p, at, n) : status;
 }
 
 /* ---- planes ---- */
@@ -99,7 +99,7 @@ static enum tada_status put_raw(packing *p, plane *pl)
     memcpy(head + 1, &n, sizeof n);
     enum tada_status status = target_put(p->target, head, sizeof head, p->error);
     if (status == TADA_OK) {
-        status = copy_bytes(p, pl->saved->at + pl->raw_from * row_bytes(pl), n * row_bytes(pl));
+        status = pack_bytes(p, pl->saved->at + pl->raw_from * row_bytes(pl), n * row_bytes(pl));
     }
     pl->raw_from = pl->row;
     p->sizes->raw_rows += n;
@@ -285,7 +285,7 @@ static bool plane_memory(plane *pl)
 }
 
 /* A record of a plane. guess: that of a plane before, and then its own. */
-static enum tada_status put_plane(packing *p, const llama_plane *saved, run_cuts *cuts, session_guess *guess)
+static enum tada_status pack_plane(packing *p, const llama_plane *saved, run_cuts *cuts, session_guess *guess)
 {
     plane pl = {.saved = saved, .cuts = cuts, .team = p->team};
     const grid_shape *grid = &pl.grid;
@@ -295,7 +295,8 @@ static enum tada_status put_plane(packing *p, const llama_plane *saved, run_cuts
     p->sizes->planes++;
     if (status != TADA_OK || guess->cost >= 1) {
         p->sizes->raw_rows += saved->rows;
-        return status != TADA_OK ? status : put_bytes(p, saved->at, 2 * (uint64_t)saved->width * saved->rows);
+        return status != TADA_OK ? status
+                                 : put_bytes_record(p, saved->at, 2 * (uint64_t)saved->width * saved->rows);
     }
     pl.grid = guess->grid;
     if (!plane_memory(&pl)) {
@@ -360,14 +361,14 @@ static enum tada_status put_records(packing *p)
     }
     status = put_header(p);
     for (size_t i = 0; i < n && status == TADA_OK; i++) {
-        status = put_bytes(p, at, planes[i].at - at);
+        status = put_bytes_record(p, at, planes[i].at - at);
         at = planes[i].at + 2 * (uint64_t)planes[i].width * planes[i].rows;
         status = status == TADA_OK ? cuts_for(p, &planes[i], &cuts) : status;
-        status = status == TADA_OK ? put_plane(p, &planes[i], &cuts, &guesses[planes[i].is_v]) : status;
+        status = status == TADA_OK ? pack_plane(p, &planes[i], &cuts, &guesses[planes[i].is_v]) : status;
     }
     free(planes);
     free(cuts.length);
-    return status == TADA_OK ? put_bytes(p, at, p->source->size - at) : status;
+    return status == TADA_OK ? put_bytes_record(p, at, p->source->size - at) : status;
 }
 
 /* With threads of its own. */

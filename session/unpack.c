@@ -43,39 +43,39 @@ enum tada_status session_step(const session_watch *watch, uint64_t done, uint64_
                : tada_fail(error, TADA_E_FILE, "Stopped: nothing was written.");
 }
 
-static enum tada_status damaged(const unpacking *u, const char *what)
+static enum tada_status fail_damaged(const unpacking *u, const char *what)
 {
     return tada_fail(u->error, TADA_E_FILE, "%.150s is damaged (%s): use another copy.", u->source->path,
                      what);
 }
 
 /* The next n bytes, which must be of records. */
-static enum tada_status take(const unpacking *u, size_t n, const uint8_t **bytes)
+static enum tada_status take_bytes(const unpacking *u, size_t n, const uint8_t **bytes)
 {
     if (n > u->end - u->source->at) {
-        return damaged(u, "a record is cut off");
+        return fail_damaged(u, "a record is cut off");
     }
     return source_take(u->source, n, bytes, u->error);
 }
 
-static enum tada_status put(const unpacking *u, const void *bytes, size_t n)
+static enum tada_status put_bytes(const unpacking *u, const void *bytes, size_t n)
 {
     if (n > u->plain_bytes - u->target->size) {
-        return damaged(u, "it holds more than it says");
+        return fail_damaged(u, "it holds more than it says");
     }
     enum tada_status status = target_put(u->target, bytes, n, u->error);
     return status == TADA_OK ? session_step(u->watch, u->target->size, u->plain_bytes, u->error) : status;
 }
 
-static enum tada_status copy_bytes(const unpacking *u, uint64_t n)
+static enum tada_status unpack_bytes(const unpacking *u, uint64_t n)
 {
     enum { CHUNK = 1 << 16 };
-    enum tada_status status = n <= u->end - u->source->at ? TADA_OK : damaged(u, "a record is cut off");
+    enum tada_status status = n <= u->end - u->source->at ? TADA_OK : fail_damaged(u, "a record is cut off");
     while (n > 0 && status == TADA_OK) {
         const uint8_t *bytes;
         size_t part = n < CHUNK ? (size_t)n : CHUNK;
-        status = take(u, part, &bytes);
-        status = status == TADA_OK ? put(u, bytes, part) : status;
+        status = take_bytes(u, part, &bytes);
+        status = status == TADA_OK ? put_bytes(u, bytes, part) : status;
         n -= part;
     }
     return status;
@@ -97,7 +97,7 @@ static enum tada_status batch_put(const unpacking *u, batch *b)
     team_each(u->team, b->n, get_run, b);
     enum tada_status status = TADA_OK;
     for (int i = 0; i < b->n && status == TADA_OK; i++) {
-        status = put(u, b->out + (size_t)i * CELLS * width, (size_t)b->rows[i] * width * 2);
+        status = put_bytes(u, b->out + (size_t)i * CELLS * width, (size_t)b->rows[i] * width * 2);
     }
     b->n = 0;
     return status;
@@ -107,16 +107,16 @@ static enum tada_status take_coded(const unpacking *u, batch *b, uint32_t left, 
 {
     const uint8_t *bytes;
     size_t head = grid_head_bytes(&b->grid);
-    enum tada_status status = take(u, 1, &bytes);
+    enum tada_status status = take_bytes(u, 1, &bytes);
     if (status != TADA_OK) {
         return status;
     }
     *rows = bytes[0];
     if (*rows < 1 || *rows > CELLS || *rows > left) {
-        return damaged(u, "a run has a wrong number of rows");
+        return fail_damaged(u, "a run has a wrong number of rows");
     }
     if (head > u->end - u->source->at) {
-        return damaged(u, "a record is cut off");
+        return fail_damaged(u, "a record is cut off");
     }
     status = source_peek(u->source, head, &bytes, u->error);
     if (status != TADA_OK) {
@@ -124,9 +124,9 @@ static enum tada_status take_coded(const unpacking *u, batch *b, uint32_t left, 
     }
     size_t size = grid_run_bytes(&b->grid, (int)*rows, bytes);
     if (size == 0) {
-        return damaged(u, "a run has codes of a width that does not exist");
+        return fail_damaged(u, "a run has codes of a width that does not exist");
     }
-    status = take(u, size, &bytes);
+    status = take_bytes(u, size, &bytes);
     if (status == TADA_OK) {
         memcpy(b->packed + (size_t)b->n * b->run_bytes, bytes, size);
         b->rows[b->n++] = (int)*rows;
@@ -139,16 +139,16 @@ static enum tada_status take_raw(const unpacking *u, batch *b, uint32_t left, ui
 {
     const uint8_t *bytes;
     enum tada_status status = batch_put(u, b);
-    status = status == TADA_OK ? take(u, PACKED_RAW_HEAD - 1, &bytes) : status;
+    status = status == TADA_OK ? take_bytes(u, PACKED_RAW_HEAD - 1, &bytes) : status;
     if (status != TADA_OK) {
         return status;
     }
     memcpy(rows, bytes, sizeof *rows);
     if (*rows < 1 || *rows > left) {
-        return damaged(u, "a run has a wrong number of rows");
+        return fail_damaged(u, "a run has a wrong number of rows");
     }
     u->sizes->raw_rows += *rows;
-    return copy_bytes(u, 2 * (uint64_t)b->grid.width * *rows);
+    return unpack_bytes(u, 2 * (uint64_t)b->grid.width * *rows);
 }
 
 static enum tada_status take_runs(const unpacking *u, batch *b, uint32_t rows)
@@ -157,11 +157,11 @@ static enum tada_status take_runs(const unpacking *u, batch *b, uint32_t rows)
     while (rows > 0 && status == TADA_OK) {
         const uint8_t *kind;
         uint32_t n = 0;
-        status = take(u, 1, &kind);
+        status = take_bytes(u, 1, &kind);
         if (status == TADA_OK) {
             status = *kind == PACKED_RAW     ? take_raw(u, b, rows, &n)
                      : *kind == PACKED_CODED ? take_coded(u, b, rows, &n)
-                                             : damaged(u, "a run is of an unknown kind");
+                                             : fail_damaged(u, "a run is of an unknown kind");
         }
         rows -= n;
     }
@@ -174,24 +174,24 @@ static enum tada_status take_plane(const unpacking *u)
     uint16_t shorts[2];
     uint32_t longs[2];
     batch b = {.n = 0};
-    enum tada_status status = take(u, PACKED_PLANE_HEAD - 1, &head);
+    enum tada_status status = take_bytes(u, PACKED_PLANE_HEAD - 1, &head);
     if (status != TADA_OK) {
         return status;
     }
     memcpy(shorts, head + 1, sizeof shorts);
     memcpy(longs, head + 5, sizeof longs);
     if (head[0] > 2 || longs[0] > GRID_WIDTH) {
-        return damaged(u, "a plane has an unknown shape");
+        return fail_damaged(u, "a plane has an unknown shape");
     }
     b.grid = (grid_shape){head[0] ? TADA_AXIS_TOKEN : TADA_AXIS_CHANNEL, (int)longs[0], shorts[0], shorts[1],
                           head[0] == 2};
     if (!grid_check(&b.grid)) {
-        return damaged(u, "a plane has an unknown shape");
+        return fail_damaged(u, "a plane has an unknown shape");
     }
     /* So that memory is taken only for what may really come. */
     if (longs[1] < 1 || 2 * (uint64_t)longs[0] * longs[1] > u->plain_bytes - u->target->size ||
         u->end - u->source->at < grid_head_bytes(&b.grid)) {
-        return damaged(u, "a plane has more rows than the file");
+        return fail_damaged(u, "a plane has more rows than the file");
     }
     uint32_t least = (longs[1] + CELLS - 1) / CELLS;
     b.most = packed_batch(&b.grid);
@@ -221,20 +221,20 @@ static enum tada_status take_records(const unpacking *u)
     while (u->source->at < u->end && status == TADA_OK) {
         const uint8_t *bytes;
         uint64_t n;
-        status = take(u, 1, &bytes);
+        status = take_bytes(u, 1, &bytes);
         if (status != TADA_OK) {
             break;
         }
         if (*bytes == PACKED_PLANE) {
             status = take_plane(u);
         } else if (*bytes == PACKED_BYTES) {
-            status = take(u, PACKED_BYTES_HEAD - 1, &bytes);
+            status = take_bytes(u, PACKED_BYTES_HEAD - 1, &bytes);
             if (status == TADA_OK) {
                 memcpy(&n, bytes, sizeof n);
-                status = copy_bytes(u, n);
+                status = unpack_bytes(u, n);
             }
         } else {
-            status = damaged(u, "a record is of an unknown kind");
+            status = fail_damaged(u, "a record is of an unknown kind");
         }
     }
     return status;
@@ -254,8 +254,8 @@ static enum tada_status take_all(unpacking *u)
 }
 
 /* Reads the header, and the whole file once: whether it is as it was written. */
-static enum tada_status check(source_file *source, uint64_t *plain_bytes, uint32_t *plain_sum,
-                              tada_error *error)
+static enum tada_status check_packed(source_file *source, uint64_t *plain_bytes, uint32_t *plain_sum,
+                                     tada_error *error)
 {
     enum { CHUNK = 1 << 16 };
     uint8_t header[PACKED_HEADER];
@@ -308,7 +308,7 @@ enum tada_status session_unpack_to(source_file *source, int to_fd, const char *t
     uint64_t plain_bytes = 0;
     memset(sizes, 0, sizeof *sizes);
     sizes->packed = source->size;
-    enum tada_status status = check(source, &plain_bytes, &plain_sum, error);
+    enum tada_status status = check_packed(source, &plain_bytes, &plain_sum, error);
     if (status != TADA_OK) {
         return status;
     }
@@ -326,7 +326,7 @@ enum tada_status session_unpack_to(source_file *source, int to_fd, const char *t
         status = status == TADA_OK ? take_all(&u) : status;
         status = status == TADA_OK ? target_flush(&target, error) : status;
         if (status == TADA_OK && (target.size != plain_bytes || target.sum != plain_sum)) {
-            status = damaged(&u, "what comes out is not what went in");
+            status = fail_damaged(&u, "what comes out is not what went in");
         }
         sizes->plain = target.size;
         *sum = target.sum;

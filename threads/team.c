@@ -29,7 +29,7 @@ struct thread_team {
     void *context;
 };
 
-static void breathe(void)
+static void pause_briefly(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -45,7 +45,7 @@ static void *worker_main(void *argument)
     unsigned long seen = 0;
     for (;;) {
         for (int i = 0; i < team->looks && atomic_load(&team->round) == seen; i++) {
-            breathe();
+            pause_briefly();
         }
         pthread_mutex_lock(&team->lock);
         while (team->round == seen) {
@@ -66,7 +66,7 @@ static void *worker_main(void *argument)
     }
 }
 
-static void begin(thread_team *team, tada_work work, void *context, bool stop)
+static void begin_work(thread_team *team, tada_work work, void *context, bool stop)
 {
     pthread_mutex_lock(&team->lock);
     team->work = work;
@@ -78,17 +78,17 @@ static void begin(thread_team *team, tada_work work, void *context, bool stop)
     pthread_mutex_unlock(&team->lock);
 }
 
-static void run(void *pool, tada_work work, void *context)
+static void team_run(void *pool, tada_work work, void *context)
 {
     thread_team *team = pool;
     if (team->lent.n == 1) {
         work(context, 0, 1);
         return;
     }
-    begin(team, work, context, false);
+    begin_work(team, work, context, false);
     work(context, 0, team->lent.n);
     for (int i = 0; i < team->looks && atomic_load(&team->busy) > 0; i++) {
-        breathe();
+        pause_briefly();
     }
     pthread_mutex_lock(&team->lock);
     while (team->busy > 0) {
@@ -109,7 +109,7 @@ thread_team *team_create(int n)
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->begun, NULL);
     pthread_cond_init(&team->ended, NULL);
-    team->lent = (tada_threads){1, run, team};
+    team->lent = (tada_threads){1, team_run, team};
     for (; team->lent.n < n; team->lent.n++) {
         worker *w = &team->workers[team->lent.n - 1];
         *w = (worker){.team = team, .number = team->lent.n};
@@ -125,7 +125,7 @@ void team_free(thread_team *team)
     if (!team) {
         return;
     }
-    begin(team, NULL, NULL, true);
+    begin_work(team, NULL, NULL, true);
     for (int i = 0; i < team->lent.n - 1; i++) {
         pthread_join(team->workers[i].thread, NULL);
     }

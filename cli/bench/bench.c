@@ -54,7 +54,7 @@ static void count_work(struct run *run)
 }
 
 /* Weighs the tokens of each kind with the time that they took so far. */
-static void show_progress(struct run *run, const char *detail)
+static void show_step(struct run *run, const char *detail)
 {
     const double guess = 8; /* a decoded token takes as long as so many prefilled ones */
     const struct work *decode = &run->work[BENCH_DECODE], *prefill = &run->work[BENCH_PREFILL];
@@ -67,7 +67,8 @@ static void show_progress(struct run *run, const char *detail)
 /* ---- steps ---- */
 
 /* Computes n tokens at positions first..., `step` at a time, with logits of the last of each step. */
-static int compute(struct run *run, struct cache *cache, enum bench_test test, int first, int n, int step)
+static int compute_tokens(struct run *run, struct cache *cache, enum bench_test test, int first, int n,
+                          int step)
 {
     struct work *work = &run->work[test];
     for (int i = 0; i < n; i += step) {
@@ -82,7 +83,7 @@ static int compute(struct run *run, struct cache *cache, enum bench_test test, i
         }
         work->seconds += clock_seconds() - start;
         work->done += part;
-        show_progress(run, cache->spec);
+        show_step(run, cache->spec);
     }
     return 0;
 }
@@ -98,7 +99,7 @@ static int time_test(struct run *run, struct cache *cache, enum bench_test test,
         return status;
     }
     double start = clock_seconds();
-    status = compute(run, cache, test, depth, n, batch_size(test));
+    status = compute_tokens(run, cache, test, depth, n, batch_size(test));
     *speed = n / (clock_seconds() - start);
     return status == 0 ? cache_rewind(cache, depth) : status;
 }
@@ -139,7 +140,7 @@ static int fill_caches(struct run *run, int from, int to)
     int status = 0;
     for (int i = 0; i < run->bench->options->n_caches && status == 0; i++) {
         begin_footprint(run, i);
-        status = compute(run, &run->caches[i], BENCH_PREFILL, from, to - from, N_FILL);
+        status = compute_tokens(run, &run->caches[i], BENCH_PREFILL, from, to - from, N_FILL);
         end_footprint(run, i);
     }
     return status;
@@ -211,7 +212,7 @@ static int open_caches(struct run *run)
     return status;
 }
 
-static bool allocate(struct run *run)
+static bool allocate_samples(struct run *run)
 {
     struct bench *bench = run->bench;
     const struct bench_options *options = bench->options;
@@ -234,7 +235,7 @@ static bool allocate(struct run *run)
     return true;
 }
 
-static int measure(struct run *run)
+static int measure_rounds(struct run *run)
 {
     int status = warm_up(run);
     status = status == 0 ? open_caches(run) : status;
@@ -257,7 +258,7 @@ int bench_run(const struct model *model, const struct bench_options *options, st
     if (run) {
         run->bench = bench;
     }
-    if (!run || !allocate(run)) {
+    if (!run || !allocate_samples(run)) {
         if (run) {
             free(run->tokens);
         }
@@ -267,7 +268,7 @@ int bench_run(const struct model *model, const struct bench_options *options, st
     make_tokens(run, bench->n_ctx);
     count_work(run);
     progress_start(&run->progress, "bench");
-    int status = measure(run);
+    int status = measure_rounds(run);
     progress_clear(&run->progress);
     for (int i = 0; i < options->n_caches; i++) {
         cache_close(&run->caches[i]);

@@ -11,7 +11,7 @@ static double allocation_bytes(const struct allocation_plane *planes, int n)
 }
 
 /* The best options when a byte costs `price`. */
-static void choose(struct allocation_plane *planes, int n, double price)
+static void choose_at_price(struct allocation_plane *planes, int n, double price)
 {
     for (int i = 0; i < n; i++) {
         struct allocation_plane *plane = &planes[i];
@@ -25,7 +25,7 @@ static void choose(struct allocation_plane *planes, int n, double price)
 }
 
 /* Takes the step up that saves the most error a byte, while one fits. */
-static void fill(struct allocation_plane *planes, int n, double budget)
+static void fill_budget(struct allocation_plane *planes, int n, double budget)
 {
     for (double left = budget - allocation_bytes(planes, n);;) {
         int best = -1, to = 0;
@@ -62,16 +62,17 @@ bool allocation_solve(struct allocation_plane *planes, int n, double budget)
         return false;
     }
     /* At this price of a byte everything that costs any stays small. */
-    for (choose(planes, n, high); allocation_bytes(planes, n) > budget; choose(planes, n, high)) {
+    for (choose_at_price(planes, n, high); allocation_bytes(planes, n) > budget;
+         choose_at_price(planes, n, high)) {
         high *= 1024;
     }
     double low = 0;
     for (int i = 0; i < HALVINGS; i++) {
         double middle = (low + high) / 2;
-        choose(planes, n, middle);
+        choose_at_price(planes, n, middle);
         *(allocation_bytes(planes, n) > budget ? &low : &high) = middle;
     }
-    choose(planes, n, high);
-    fill(planes, n, budget);
+    choose_at_price(planes, n, high);
+    fill_budget(planes, n, budget);
     return true;
 }

@@ -78,8 +78,8 @@ struct scene {
     const tada_threads *threads;
 };
 
-static tada_plane *make_plane(const struct scene *s, enum tada_kind kind, const tada_recipe *recipe,
-                              int window, void **memory)
+static tada_plane *make_candidate(const struct scene *s, enum tada_kind kind, const tada_recipe *recipe,
+                                  int window, void **memory)
 {
     enum { ROWS = 1024 };
     const tada_shape *shape = &s->shapes[kind];
@@ -112,7 +112,7 @@ static tada_plane *make_plane(const struct scene *s, enum tada_kind kind, const 
 }
 
 /* What attention gives with this plane in place of the exact one. */
-static bool attend(const struct scene *s, enum tada_kind kind, const tada_plane *plane, float *out)
+static bool attend_once(const struct scene *s, enum tada_kind kind, const tada_plane *plane, float *out)
 {
     tada_attention a = s->attention;
     *(kind == TADA_K ? &a.k : &a.v) = plane;
@@ -128,9 +128,9 @@ static double error_of(const struct scene *s, enum tada_kind kind, tada_recipe r
 {
     void *memory;
     recipe.weights = kind == TADA_K && recipe.rotation == TADA_ROTATE_NONE ? s->weights : NULL;
-    tada_plane *plane = make_plane(s, kind, &recipe, window, &memory);
+    tada_plane *plane = make_candidate(s, kind, &recipe, window, &memory);
     double sum = 0;
-    if (plane && attend(s, kind, plane, s->out)) {
+    if (plane && attend_once(s, kind, plane, s->out)) {
         for (size_t i = 0; i < s->n_out; i++) {
             double d = (double)s->out[i] - s->exact[i];
             sum += d * d;
@@ -163,15 +163,15 @@ static void measure_plane(const struct scene *s, enum tada_kind kind, struct pla
 /* The planes that are not compressed; false: no memory, or nothing to see. */
 static bool measure_scene(struct scene *s, struct plane_choices *planes)
 {
-    tada_recipe whole = recipe_of_quarters(0, 64);
+    tada_recipe most = recipe_of_quarters(0, 64);
     void *memory[2] = {NULL, NULL};
     tada_plane *exact[2];
     for (int i = 0; i < 2; i++) {
-        exact[i] = make_plane(s, (enum tada_kind)i, &whole, 0, &memory[i]);
+        exact[i] = make_candidate(s, (enum tada_kind)i, &most, 0, &memory[i]);
     }
     s->attention.k = exact[0];
     s->attention.v = exact[1];
-    bool done = exact[0] && exact[1] && attend(s, TADA_K, exact[0], s->exact);
+    bool done = exact[0] && exact[1] && attend_once(s, TADA_K, exact[0], s->exact);
     if (done) {
         measure_plane(s, TADA_K, &planes[0]);
         measure_plane(s, TADA_V, &planes[1]);
@@ -250,7 +250,7 @@ int choices_measure(const struct engine *engine, int n_tokens, int n_threads, st
 /* ---- what follows ---- */
 
 /* Bytes of a plane without a window. */
-static double bytes_of(const tada_plan *plan, int plane, const tada_recipe *recipe)
+static double recipe_bytes(const tada_plan *plan, int plane, const tada_recipe *recipe)
 {
     tada_spec spec;
     tada_shape shape = {.kind = (enum tada_kind)(plane % 2),
@@ -271,13 +271,13 @@ static int best_candidate(const tada_plan *plan, int plane, const struct plane_c
     const double clearly = 0.95;
     int middle = points[plane % 2][MIDDLE], best = 0;
     tada_recipe recipe = recipe_of_quarters(plane, middle);
-    double least = clearly * c->candidates[0], usual = bytes_of(plan, plane, &recipe);
+    double least = clearly * c->candidates[0], usual = recipe_bytes(plan, plane, &recipe);
     for (int i = 1; i < CHOICES_MOST; i++) {
         if (c->candidates[i] == 0 || !candidate_recipe(plane, i, middle, &recipe)) {
             continue;
         }
         /* What bytes beyond the usual ones would be worth as bits: each quarters the error. */
-        double more = bytes_of(plan, plane, &recipe) - usual;
+        double more = recipe_bytes(plan, plane, &recipe) - usual;
         double bits = 8 * more / ((double)plan->planes[plane].width * plan->n_ctx);
         double error = c->candidates[i] * pow(4, bits);
         if (error < least) {
@@ -306,7 +306,7 @@ tada_recipe choices_recipe(const struct choices *choices, int plane, int quarter
 }
 
 /* Over that at the first point: straight lines between the points in logarithms, and 6 dB a bit beyond. */
-static double law(const struct plane_choices *c, int kind, int quarters)
+static double error_law(const struct plane_choices *c, int kind, int quarters)
 {
     int i = 0;
     while (i + 2 < CHOICES_POINTS && quarters > points[kind][i + 1]) {
@@ -333,7 +333,7 @@ double choices_error(const struct choices *choices, int plane, int quarters, int
     tada_recipe recipe;
     bool fits = candidate_recipe(plane, c->best, quarters, &recipe);
     double chosen = usual > 0 && fits ? c->candidates[c->best] / usual : 1;
-    return law(c, plane % 2, quarters) * windowed * chosen;
+    return error_law(c, plane % 2, quarters) * windowed * chosen;
 }
 
 void choices_print(const struct choices *choices, const tada_plan *plan)

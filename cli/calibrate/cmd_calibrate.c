@@ -261,7 +261,7 @@ static int measure_scratch(struct calibration *c)
     return status;
 }
 
-static int calibrate(struct calibration *c)
+static int calibrate_steps(struct calibration *c)
 {
     progress_start(&c->work.progress, "calibrate");
     c->work.total = expected_work(c); /* at most: it may turn out to be less */
@@ -302,7 +302,8 @@ static int check_from(const struct engine *engine, const struct calibrate_option
     return is_other ? EXIT_USAGE : 0;
 }
 
-static int run(struct engine *engine, const struct calibrate_options *options, const struct tasks *tasks)
+static int calibrate_model(struct engine *engine, const struct calibrate_options *options,
+                           const struct tasks *tasks)
 {
     struct model model;
     struct calibration c = {.model = &model, .options = options};
@@ -327,7 +328,7 @@ static int run(struct engine *engine, const struct calibrate_options *options, c
     int n;
     status = status ? status : text_tokens(&model, &text, c.n_tokens, &c.tokens, &n);
     if (status == 0) {
-        status = calibrate(&c);
+        status = calibrate_steps(&c);
     }
     if (status == EXIT_INTERRUPTED) {
         cli_note("interrupted; the same command goes on from here.");
@@ -361,7 +362,7 @@ static int calibrate_main(const struct command *self, int argc, char **argv)
     status = status == 0 ? check_from(&engine, &options) : status;
     if (status == 0) {
         interrupt_watch();
-        status = run(&engine, &options, &tasks);
+        status = calibrate_model(&engine, &options, &tasks);
     }
     tasks_free(&tasks);
     return status;

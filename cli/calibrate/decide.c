@@ -97,7 +97,7 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
     return 0;
 }
 
-static int decide(struct calibration *c, double budget, struct decision *d)
+static int decide_between(struct calibration *c, double budget, struct decision *d)
 {
     struct trial_text text = {.tokens = c->tokens + c->n_tokens / 2,
                               .n_windows = 1,
@@ -111,7 +111,7 @@ static int decide(struct calibration *c, double budget, struct decision *d)
     return status == 0 ? trials_run(c->model, &text, d->trials, d->n, &c->work, &d->f16_bytes) : status;
 }
 
-static void forget(struct decision *d)
+static void free_decision(struct decision *d)
 {
     for (int i = 0; i < d->n_plans; i++) {
         tada_plan_free(d->plans[i]);
@@ -137,7 +137,7 @@ static double memory_of(const struct calibration *c, const struct decision *d, c
 }
 
 /* The plan to write: the best candidate; when a simple spec is better, that spec. `d` keeps the others. */
-static tada_plan *conclude(struct calibration *c, struct decision *d, int *best)
+static tada_plan *conclude_decision(struct calibration *c, struct decision *d, int *best)
 {
     *best = 0;
     for (int i = 1; i < d->n_own; i++) {
@@ -194,7 +194,7 @@ static void print_result(const struct calibration *c, const tada_plan *plan, con
 static int write_plan(struct calibration *c, struct decision *d)
 {
     int best;
-    tada_plan *plan = conclude(c, d, &best);
+    tada_plan *plan = conclude_decision(c, d, &best);
     if (!plan) {
         return cli_fail("Memory is too short for the plan: close other programs.");
     }
@@ -234,12 +234,12 @@ static int find_budget(struct calibration *c, double *budget)
     for (int i = 0; i < BUDGETS && status == 0; i++) {
         struct decision d;
         double middle = (low + high) / 2, least = INFINITY;
-        status = decide(c, middle, &d);
+        status = decide_between(c, middle, &d);
         for (int j = 0; status == 0 && j < d.n_own; j++) {
             least = fmin(least, d.trials[j].kld.value);
         }
         *(least <= c->options->max_kld ? &high : &low) = middle;
-        forget(&d);
+        free_decision(&d);
     }
     *budget = high;
     return status;
@@ -257,12 +257,12 @@ int calibration_decide(struct calibration *c)
     double budget = c->options->budget;
     int status = c->options->max_kld > 0 ? find_budget(c, &budget) : 0;
     if (status == 0) {
-        status = decide(c, budget, &d);
+        status = decide_between(c, budget, &d);
     }
     progress_clear(&c->work.progress);
     if (status == 0) {
         status = write_plan(c, &d);
     }
-    forget(&d);
+    free_decision(&d);
     return status;
 }

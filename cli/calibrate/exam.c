@@ -16,15 +16,15 @@ enum { BATCH = 64, WORKED_TOKENS = 256, WORKED_BYTES = 8192 };
 static int make_text(const struct model *model, const char *prompt, const char *answer,
                      struct exam_text *text)
 {
-    char *whole = NULL;
+    char *full = NULL;
     llama_token *start = NULL;
     int n_start = 0;
-    if (asprintf(&whole, "%s%s", prompt, answer) < 0) {
+    if (asprintf(&full, "%s%s", prompt, answer) < 0) {
         return cli_fail("Memory is too short for the tasks: give fewer.");
     }
-    int status = model_tokenize(model, whole, strlen(whole), true, false, &text->tokens, &text->n);
+    int status = model_tokenize(model, full, strlen(full), true, false, &text->tokens, &text->n);
     status = status ? status : model_tokenize(model, prompt, strlen(prompt), true, false, &start, &n_start);
-    free(whole);
+    free(full);
     /* A token may span the end of the prompt. At least one is the answer's, and one comes before it. */
     while (status == 0 && text->n_prompt < n_start && text->n_prompt < text->n - 1 &&
            text->tokens[text->n_prompt] == start[text->n_prompt]) {

@@ -197,7 +197,7 @@ void calibration_forget_partial(const struct calibration *c)
 }
 
 /* What decides whether sensitivities that were saved are those that would be measured. */
-static void signature(const struct calibration *c, char *text, size_t size)
+static void write_signature(const struct calibration *c, char *text, size_t size)
 {
     uint32_t hash = 2166136261u;
     for (int i = 0; i < c->n_tokens; i++) {
@@ -236,11 +236,11 @@ static int take_from(struct calibration *c)
     return status;
 }
 
-static void resume(struct calibration *c)
+static void resume_partial(struct calibration *c)
 {
     char path[PATH_MAX], wanted[sizeof c->plan->method];
     tada_plan *saved;
-    signature(c, wanted, sizeof wanted);
+    write_signature(c, wanted, sizeof wanted);
     if (!partial_path(c, path) || c->model->engine->plan_read(path, &saved, NULL) != TADA_OK) {
         return;
     }
@@ -260,7 +260,7 @@ static void save_partial(const struct calibration *c)
     }
     rules.replaces = rules.replaces || is_partial(c, path);
     memcpy(method, c->plan->method, sizeof method);
-    signature(c, c->plan->method, sizeof c->plan->method);
+    write_signature(c, c->plan->method, sizeof c->plan->method);
     plan_save(c->model->engine, c->plan, path, &rules); /* it says why it could not */
     memcpy(c->plan->method, method, sizeof method);
 }
@@ -325,7 +325,7 @@ int calibration_measure(struct calibration *c)
     if (c->options->from_path) {
         status = take_from(c);
     } else {
-        resume(c);
+        resume_partial(c);
     }
     for (int i = 0; i < 2 * c->plan->n_layers; i++) {
         n_left += is_unmeasured(&c->plan->planes[i]);

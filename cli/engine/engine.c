@@ -88,7 +88,7 @@ bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, c
     return fits;
 }
 
-static void quiet(enum ggml_log_level level, const char *text, void *user)
+void engine_log_nothing(enum ggml_log_level level, const char *text, void *user)
 {
     (void)level;
     (void)text;
@@ -105,7 +105,7 @@ int engine_open_plugin(struct engine *engine, const char *tool, const char *plug
         return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
     }
     if (host_find_symbol(ggml, "ggml_log_set", &log_set)) {
-        log_set(quiet, NULL); /* without its back-ends it has nothing to compress, which is no news */
+        log_set(engine_log_nothing, NULL); /* without its back-ends it has nothing to compress, which is no news */
     }
     return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
@@ -162,8 +162,8 @@ int engine_open(struct engine *engine)
 
 /* ---- models ---- */
 
-static int load(struct engine *engine, const char *path, struct llama_model_params params,
-                struct model *model)
+static int load_model(struct engine *engine, const char *path, struct llama_model_params params,
+                      struct model *model)
 {
     memset(model, 0, sizeof *model);
     FILE *file = fopen(path, "rb");
@@ -194,7 +194,7 @@ static int load(struct engine *engine, const char *path, struct llama_model_para
 
 int model_open(struct engine *engine, const char *path, struct model *model)
 {
-    return load(engine, path, engine->llama_model_default_params(), model);
+    return load_model(engine, path, engine->llama_model_default_params(), model);
 }
 
 int model_open_sizes(struct engine *engine, const char *path, struct model *model)
@@ -203,7 +203,7 @@ int model_open_sizes(struct engine *engine, const char *path, struct model *mode
     params.no_alloc = true;
     params.load_mode = LLAMA_LOAD_MODE_NONE; /* mapping a file is no simulation */
     params.load_mtp = false; /* as llama-server without speculation by the model's own layers */
-    return load(engine, path, params, model);
+    return load_model(engine, path, params, model);
 }
 
 void model_close(struct model *model)

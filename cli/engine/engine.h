@@ -109,6 +109,8 @@ bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, c
 /* Loads only the plug-in, with ggml from beside a tool: what is used of it works, and nothing of llama.cpp.
  */
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin);
+/* For ggml_log_set and llama_log_set: drops what llama.cpp logs. */
+void engine_log_nothing(enum ggml_log_level level, const char *text, void *user);
 /* A file that cannot be loaded: EXIT_USAGE. */
 int model_open(struct engine *engine, const char *path, struct model *model);
 /* The same without weights: llama.cpp then only simulates its allocations, and a context of such a model is

@@ -1,5 +1,6 @@
 #include "model_file.h"
 
+#include "engine.h"
 #include "find/host.h"
 #include "ggml.h"
 #include "gguf.h"
@@ -40,13 +41,6 @@ struct gguf_file {
 };
 
 enum { MOST_NORM_BYTES = 4 << 20 };
-
-static void quiet(enum ggml_log_level level, const char *text, void *user)
-{
-    (void)level;
-    (void)text;
-    (void)user;
-}
 
 static bool find_functions(const char *tool, struct gguf_functions *ggml)
 {
@@ -142,7 +136,7 @@ bool model_file_read(const char *tool, const char *path, struct model_file *mode
     ggml_log_callback log;
     void *user;
     file.ggml.ggml_log_get(&log, &user);
-    file.ggml.ggml_log_set(quiet, NULL);
+    file.ggml.ggml_log_set(engine_log_nothing, NULL);
     file.keys = file.ggml.gguf_init_from_file(
         path, (struct gguf_init_params){.no_alloc = true, .ctx = &file.tensors});
     file.ggml.ggml_log_set(log, user);

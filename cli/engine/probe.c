@@ -36,13 +36,6 @@ struct ggml_functions {
 #undef X
 };
 
-static void quiet(enum ggml_log_level level, const char *text, void *user)
-{
-    (void)level;
-    (void)text;
-    (void)user;
-}
-
 /* The library of ggml with its back-ends loaded, once in a process; NULL: it is not what it should be. */
 static void *load_backends(const char *tool, struct ggml_functions *ggml)
 {
@@ -55,7 +48,7 @@ static void *load_backends(const char *tool, struct ggml_functions *ggml)
     }
     GGML_FUNCTIONS(X)
 #undef X
-    ggml->ggml_log_set(quiet, NULL);
+    ggml->ggml_log_set(engine_log_nothing, NULL);
     if (!loaded && realpath(tool, folder)) {
         const char *path = environment("GGML_BACKEND_PATH");
         char *kept = path ? strdup(path) : NULL;

@@ -27,7 +27,7 @@ static bool is_thousands_comma(const char *text)
 }
 
 /* Takes "1234.50" to "1234.5", "7.00" to "7" and "-0" to "0". */
-static void simplify(char *number)
+static void simplify_number(char *number)
 {
     char *point = strchr(number, '.');
     if (point) {
@@ -78,7 +78,7 @@ static const char *read_number(const char *text, size_t at, char number[MAX_NUMB
         }
     }
     number[used] = '\0';
-    simplify(number);
+    simplify_number(number);
     return next;
 }
 

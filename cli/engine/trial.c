@@ -74,7 +74,7 @@ static void score_row(void *context, int thread, int64_t i)
     g->kld[cache][g->n_scored + row] = divergence_of(g->base[row], g->rows[i], g->model->n_vocab, &same);
 }
 
-static void score(struct group *g, int n_rows)
+static void score_rows(struct group *g, int n_rows)
 {
     for (int row = 0; row < n_rows; row++) {
         g->base[row] = cache_logits(&g->reference, row);
@@ -98,7 +98,7 @@ static int run_step(struct group *g, const llama_token *tokens, int position, in
         progress_show(&work->progress, work->done, work->total, work->detail);
     }
     if (status == 0 && n_rows > 0) {
-        score(g, n_rows);
+        score_rows(g, n_rows);
     }
     return status;
 }

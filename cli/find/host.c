@@ -97,24 +97,26 @@ static void *open_near(const char *folder, const char *name, char *why, size_t s
 }
 
 /* "ggml 0.25.3 (abc)" -> version and commit. */
-static bool split(const char *text, char version[64], char commit[64])
+static bool split_version(const char *text, char version[64], char commit[64])
 {
     return sscanf(text, "ggml %63s (%63[^)])", version, commit) == 2;
 }
 
-static bool unknown(const char *commit)
+static bool is_unknown_commit(const char *commit)
 {
     return strcmp(commit, "unknown") == 0;
 }
 
-static void compare(struct host *host)
+static void compare_versions(struct host *host)
 {
     char version[2][64], commit[2][64];
-    if (split(host->ggml, version[0], commit[0]) && split(host->built_for, version[1], commit[1])) {
+    if (split_version(host->ggml, version[0], commit[0]) &&
+        split_version(host->built_for, version[1], commit[1])) {
         /* The rule of the plug-in itself: its vtables must be those of the host, to the commit if both know
          * theirs. */
         host->fits = strcmp(version[0], version[1]) == 0 &&
-                     (unknown(commit[0]) || unknown(commit[1]) || strcmp(commit[0], commit[1]) == 0);
+                     (is_unknown_commit(commit[0]) || is_unknown_commit(commit[1]) ||
+                      strcmp(commit[0], commit[1]) == 0);
     }
 }
 
@@ -161,6 +163,6 @@ void host_probe(const char *tool, const char *plugin, struct host *host)
         }
     }
     if (*host->ggml && *host->built_for) {
-        compare(host);
+        compare_versions(host);
     }
 }

@@ -31,7 +31,7 @@ void output_keep_plans(new_file_rules *rules, const char *const *specs, int n)
     }
 }
 
-static int fail(const tada_error *error)
+static int fail_output(const tada_error *error)
 {
     cli_fail("%s", error->text);
     return EXIT_USAGE;
@@ -40,7 +40,7 @@ static int fail(const tada_error *error)
 int output_check(const char *path, const new_file_rules *rules)
 {
     tada_error error;
-    return !path || new_file_check(path, rules, &error) == TADA_OK ? 0 : fail(&error);
+    return !path || new_file_check(path, rules, &error) == TADA_OK ? 0 : fail_output(&error);
 }
 
 int output_check_both(const char *path, const char *other, const new_file_rules *rules)
@@ -60,7 +60,7 @@ int output_open(const char *path, const new_file_rules *rules, struct output *ou
     signal(SIGXFSZ, SIG_IGN); /* a file that becomes too large is an error, and removed */
     fflush(stdout);           /* what follows may go to the same place */
     if (new_file_open(path, rules, &output->target, &error) != TADA_OK) {
-        return fail(&error);
+        return fail_output(&error);
     }
     int file = fcntl(output->target.fd, F_DUPFD_CLOEXEC, 3);
     output->file = file >= 0 ? fdopen(file, "w") : NULL;

@@ -136,7 +136,7 @@ static void print_script(FILE *script, const char *terminal, const struct plot_p
 }
 
 /* Draws into a file that is open; false: gnuplot did not do it. */
-static bool draw(FILE *file, const char *terminal, const struct plot_panel *panels, int n_panels)
+static bool draw_plot(FILE *file, const char *terminal, const struct plot_panel *panels, int n_panels)
 {
     int ends[2];
     pid_t child;
@@ -171,7 +171,7 @@ int plot_write(const char *path, const new_file_rules *rules, const struct plot_
     /* A gnuplot that ends early must not end us. */
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
     sigaction(SIGPIPE, &ignore, &before);
-    bool drawn = draw(output.file, terminal_of(path), panels, n_panels);
+    bool drawn = draw_plot(output.file, terminal_of(path), panels, n_panels);
     sigaction(SIGPIPE, &before, NULL);
     status = output_close(&output, drawn);
     return drawn ? status : cli_fail("gnuplot failed, and %s was not written: see what it says above.", path);

@@ -25,7 +25,7 @@ static bool is_lost(const lost_cells *l, int64_t cell)
     return l->bits[cell / 64] >> (cell % 64) & 1;
 }
 
-static void set(lost_cells *l, int64_t cell, bool lost)
+static void set_lost(lost_cells *l, int64_t cell, bool lost)
 {
     uint64_t bit = (uint64_t)1 << (cell % 64), word = l->bits[cell / 64];
     l->bits[cell / 64] = lost ? word | bit : word & ~bit;
@@ -34,7 +34,7 @@ static void set(lost_cells *l, int64_t cell, bool lost)
 void lost_add(lost_cells *l, int64_t first, int64_t n)
 {
     for (int64_t i = first; i < first + n; i++) {
-        set(l, i, true);
+        set_lost(l, i, true);
     }
     atomic_store(&l->any, true);
 }
@@ -42,7 +42,7 @@ void lost_add(lost_cells *l, int64_t first, int64_t n)
 void lost_remove(lost_cells *l, const int64_t *cells, int64_t n)
 {
     for (int64_t i = 0; i < n && atomic_load_explicit(&l->any, memory_order_relaxed); i++) {
-        set(l, cells[i], false);
+        set_lost(l, cells[i], false);
     }
 }
 
@@ -56,7 +56,7 @@ void lost_clear(lost_cells *l)
 void lost_copy(lost_cells *l, int64_t from, int64_t to, int64_t n)
 {
     for (int64_t i = 0; i < n && atomic_load_explicit(&l->any, memory_order_relaxed); i++) {
-        set(l, to + i, is_lost(l, from + i));
+        set_lost(l, to + i, is_lost(l, from + i));
     }
 }
 

@@ -21,7 +21,7 @@ void threads_note(int n)
 }
 
 /* ggml may start fewer threads than it was asked for. */
-static void node(struct ggml_tensor *tensor, int thread, int n_threads, void *context)
+static void run_node(struct ggml_tensor *tensor, int thread, int n_threads, void *context)
 {
     const call *c = context;
     (void)tensor;
@@ -30,16 +30,16 @@ static void node(struct ggml_tensor *tensor, int thread, int n_threads, void *co
     }
 }
 
-static void run(void *pool, tada_work work, void *context)
+static void run_on_host(void *pool, tada_work work, void *context)
 {
     call c = {work, context, (int)(intptr_t)pool};
     struct ggml_tensor tensor, *nodes[] = {&tensor};
     struct ggml_cgraph graph = {.size = 1, .n_nodes = 1, .nodes = nodes};
     ggml_backend_t backend = c.n > 1 ? cpu_backend_make(c.n) : NULL;
-    custom_make(&tensor, NULL, node, &c);
+    custom_make(&tensor, NULL, run_node, &c);
     if (!backend || cpu_compute(backend, &graph) != GGML_STATUS_SUCCESS) {
         /* Nothing ran: ggml fails before it begins, as nobody can abort this graph. */
-        node(NULL, 0, 1, &c);
+        run_node(NULL, 0, 1, &c);
     }
     if (backend) {
         cpu_backend_free(backend);
@@ -50,5 +50,5 @@ tada_threads threads_lend(void)
 {
     int n = atomic_load_explicit(&n_of_host, memory_order_relaxed);
     n = n > 1 ? n : 1;
-    return (tada_threads){n, run, (void *)(intptr_t)n};
+    return (tada_threads){n, run_on_host, (void *)(intptr_t)n};
 }

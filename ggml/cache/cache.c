@@ -298,21 +298,21 @@ void cache_warn_nonfinite(const cache_plane *c)
 
 /* ---- reading and writing from outside ---- */
 
-static size_t row_bytes(const cache_plane *c)
+static size_t cache_row_bytes(const cache_plane *c)
 {
     return (size_t)c->width * 2;
 }
 
 static int64_t rows_in(const cache_plane *c, size_t offset, size_t size)
 {
-    return size ? (int64_t)((offset + size - 1) / row_bytes(c) - offset / row_bytes(c)) + 1 : 0;
+    return size ? (int64_t)((offset + size - 1) / cache_row_bytes(c) - offset / cache_row_bytes(c)) + 1 : 0;
 }
 
 bool cache_read_ready(cache_plane *c)
 {
     read_tile *t = &c->buffer->last_read;
     t->cache = NULL;
-    return scratch_get(&t->rows, row_bytes(c) * CELLS) &&
+    return scratch_get(&t->rows, cache_row_bytes(c) * CELLS) &&
            scratch_get(&t->decoding, tada_plane_read_scratch(c->plane));
 }
 
@@ -344,15 +344,15 @@ void cache_get(cache_plane *c, size_t offset, void *data, size_t size)
     char *to = data;
     metrics_read(c->kind, rows_in(c, offset, size));
     while (size > 0) {
-        size_t within = offset % row_bytes(c), part;
-        int64_t cell = (int64_t)(offset / row_bytes(c)), n = (int64_t)(size / row_bytes(c));
+        size_t within = offset % cache_row_bytes(c), part;
+        int64_t cell = (int64_t)(offset / cache_row_bytes(c)), n = (int64_t)(size / cache_row_bytes(c));
         /* The caller's memory may have any alignment; the library's rows may not. Short of memory, it goes
          * tile by tile, too. */
         if (within == 0 && n > left_in_tile(c, cell) && (uintptr_t)to % 2 == 0 &&
             tada_plane_read(c->plane, cell, n, (uint16_t *)(void *)to, &threads, NULL) == TADA_OK) {
-            part = (size_t)n * row_bytes(c);
+            part = (size_t)n * cache_row_bytes(c);
         } else {
-            size_t most = (size_t)left_in_tile(c, cell) * row_bytes(c) - within;
+            size_t most = (size_t)left_in_tile(c, cell) * cache_row_bytes(c) - within;
             part = most < size ? most : size;
             memcpy(to, (const char *)read_tile_of(c, cell) + within, part);
         }
@@ -380,28 +380,29 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
     cache_touch(c->buffer);
     metrics_written(c->kind, rows_in(c, offset, size));
     while (size > 0 && done) {
-        size_t within = offset % row_bytes(c), part;
+        size_t within = offset % cache_row_bytes(c), part;
         int64_t n = 1;
-        cells[0] = (int64_t)(offset / row_bytes(c));
+        cells[0] = (int64_t)(offset / cache_row_bytes(c));
         const void *rows = from;
-        if (within == 0 && size >= row_bytes(c) && (uintptr_t)from % 2 == 0) {
-            n = (int64_t)(size / row_bytes(c)) < CHUNK_ROWS ? (int64_t)(size / row_bytes(c)) : CHUNK_ROWS;
-            part = (size_t)n * row_bytes(c);
+        if (within == 0 && size >= cache_row_bytes(c) && (uintptr_t)from % 2 == 0) {
+            n = (int64_t)(size / cache_row_bytes(c)) < CHUNK_ROWS ? (int64_t)(size / cache_row_bytes(c))
+                                                                  : CHUNK_ROWS;
+            part = (size_t)n * cache_row_bytes(c);
             for (int64_t i = 1; i < n; i++) {
                 cells[i] = cells[0] + i;
             }
         } else {
-            part = row_bytes(c) - within < size ? row_bytes(c) - within : size;
-            row = row ? row : malloc(row_bytes(c));
+            part = cache_row_bytes(c) - within < size ? cache_row_bytes(c) - within : size;
+            row = row ? row : malloc(cache_row_bytes(c));
             done = row != NULL;
             if (done) {
-                memcpy(row, read_tile_of(c, cells[0]), row_bytes(c));
+                memcpy(row, read_tile_of(c, cells[0]), cache_row_bytes(c));
                 memcpy((char *)row + within, from, part);
             }
             rows = row;
         }
-        done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, row_bytes(c), cells, n,
-                                        NULL) == TADA_OK;
+        done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, cache_row_bytes(c), cells,
+                                        n, NULL) == TADA_OK;
         cache_touch(c->buffer);
         if (!done) {
             break;
@@ -418,7 +419,7 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
         done = cache_settle(c);
     }
     if (size > 0) {
-        lost_add(&c->lost, (int64_t)(offset / row_bytes(c)), rows_in(c, offset, size));
+        lost_add(&c->lost, (int64_t)(offset / cache_row_bytes(c)), rows_in(c, offset, size));
     }
     free(row);
     return size == 0;
@@ -450,7 +451,7 @@ void cache_set_plain(cache_buffer *b, char *to, const void *data, size_t size)
 
 /* ---- tensors become planes ---- */
 
-static void tell_plain(cache_buffer *b, const char *name, const char *why)
+static void tell_left_plain(cache_buffer *b, const char *name, const char *why)
 {
     if (cache_buffer_plain(b)) {
         log_line(GGML_LOG_LEVEL_WARN, "%s and others stay as they are: %s", name, why);
@@ -483,15 +484,15 @@ static bool move_written(cache_plane *c)
 {
     bool done = true;
     for (int64_t cell = 0, total = c->n_cells * c->n_streams; cell < total && done; cell++) {
-        const char *raw = c->base + (size_t)cell * row_bytes(c);
+        const char *raw = c->base + (size_t)cell * cache_row_bytes(c);
         int64_t next = total - cell < CHUNK_ROWS ? total - cell : CHUNK_ROWS;
-        if (cell % CHUNK_ROWS == 0 && !pages_touched(raw, (size_t)next * row_bytes(c))) {
+        if (cell % CHUNK_ROWS == 0 && !pages_touched(raw, (size_t)next * cache_row_bytes(c))) {
             cell += next - 1; /* nor is it made to be, by looking at it */
-        } else if (!is_zero(raw, row_bytes(c)) &&
-                   is_zero((const char *)read_tile_of(c, cell), row_bytes(c))) {
+        } else if (!is_zero(raw, cache_row_bytes(c)) &&
+                   is_zero((const char *)read_tile_of(c, cell), cache_row_bytes(c))) {
             /* What was read of the tile is older, but only rows that are still to come are looked at. */
-            done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, row_bytes(c), &cell, 1, NULL) ==
-                   TADA_OK;
+            done = tada_plane_write(c->plane, c->buffer->pool, raw, TADA_F16, cache_row_bytes(c), &cell, 1,
+                                    NULL) == TADA_OK;
         }
     }
     cache_touch(c->buffer); /* what was read was read before this */
@@ -512,7 +513,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
         return NULL;
     }
     if (root->type != GGML_TYPE_F16) {
-        tell_plain(b, root->name, "only caches of type f16 are compressed");
+        tell_left_plain(b, root->name, "only caches of type f16 are compressed");
         return NULL;
     }
     cache_policy own = *b->policy;
@@ -520,7 +521,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
         own.plan = NULL;
     }
     if (!cache_shape(&own, root, &shape, &spec, &layer, &known)) {
-        tell_plain(b, root->name, "rows of this width cannot be compressed");
+        tell_left_plain(b, root->name, "rows of this width cannot be compressed");
         return NULL;
     }
     if (shape.head_dim == 0 && head_dim % 16 == 0 && shape.width % head_dim == 0) {
@@ -534,7 +535,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
         c->bytes = bytes;
     }
     if (!memory || tada_plane_create(&spec, &shape, memory, bytes, &c->plane, &error) != TADA_OK) {
-        tell_plain(b, root->name, error.text);
+        tell_left_plain(b, root->name, error.text);
         free_plane(c);
         return NULL;
     }
@@ -549,7 +550,7 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     c->bytes_f16 = ggml_nbytes(root);
     if (!cache_read_ready(c) ||
         (pages_touched(c->base, c->bytes_f16) && !(move_restored(c) && move_written(c)))) {
-        tell_plain(b, root->name, "memory is short");
+        tell_left_plain(b, root->name, "memory is short");
         free_plane(c);
         return NULL;
     }

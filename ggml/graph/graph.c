@@ -32,7 +32,7 @@ struct graph {
 };
 
 /* The list is right for this graph when it comes again. */
-static void keep(graph *g, const struct ggml_cgraph *cgraph)
+static void keep_list(graph *g, const struct ggml_cgraph *cgraph)
 {
     g->uid = cgraph->uid;
     g->uid_nodes = cgraph->nodes;
@@ -45,7 +45,7 @@ static bool is_kept(const graph *g, const struct ggml_cgraph *cgraph)
            g->uid_planes == cache_planes_made();
 }
 
-static void forget(graph *g)
+static void forget_list(graph *g)
 {
     list_forget(&g->list);
     g->uid = 0;
@@ -54,7 +54,7 @@ static void forget(graph *g)
 /* ---- settling ---- */
 
 /* A plane of which this graph has written rows that it has not attended to. */
-static bool waits(const cache_plane *c)
+static bool plane_waits(const cache_plane *c)
 {
     return c->written_at > c->attended_at;
 }
@@ -76,7 +76,7 @@ static bool writes_other_layer(const graph *g, const cache_plane *c)
 static bool may_settle(const graph *g, cache_plane *c)
 {
     if (c->written_at >= 0 || c->attended_at >= 0) {
-        c->awaited = waits(c);
+        c->awaited = plane_waits(c);
     } else if (c->awaited && writes_other_layer(g, c)) {
         c->awaited = false; /* nobody attends to it */
     }
@@ -153,7 +153,7 @@ static bool note_buffer(graph *g, cache_buffer *b)
 }
 
 /* Which planes the graph touches, and where it does so last. */
-static bool survey(graph *g, const struct ggml_cgraph *cgraph)
+static bool survey_graph(graph *g, const struct ggml_cgraph *cgraph)
 {
     g->n_buffers = 0;
     model_make_planes(cgraph);
@@ -206,14 +206,14 @@ static enum ggml_status compute_alone(graph *g, struct ggml_tensor *op)
 }
 
 /* What was gathered is computed, then the operation that cuts the graph. */
-static enum ggml_status cut(graph *g, const struct ggml_cgraph *cgraph, struct ggml_tensor *op)
+static enum ggml_status cut_graph(graph *g, const struct ggml_cgraph *cgraph, struct ggml_tensor *op)
 {
     enum ggml_status status = list_run(&g->list, g->backend, g->original, cgraph);
-    forget(g);
+    forget_list(g);
     return status == GGML_STATUS_SUCCESS ? compute_alone(g, op) : status;
 }
 
-static bool append(graph *g, int at, struct ggml_tensor *op, enum way way)
+static bool append_node(graph *g, int at, struct ggml_tensor *op, enum way way)
 {
     list *l = &g->list;
     if (way == ROWS) {
@@ -232,12 +232,12 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
 {
     enum ggml_status status = GGML_STATUS_SUCCESS;
     bool is_cut = false;
-    forget(g);
-    if (!survey(g, cgraph)) {
+    forget_list(g);
+    if (!survey_graph(g, cgraph)) {
         return GGML_STATUS_FAILED;
     }
     if (g->n_buffers == 0) {
-        keep(g, cgraph);
+        keep_list(g, cgraph);
         return g->original(g->backend, cgraph);
     }
     for (int i = 0; i < cgraph->n_nodes && status == GGML_STATUS_SUCCESS; i++) {
@@ -246,9 +246,9 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
         if (g->remote && way != AS_IT_IS && way != VIEW && !remote_allows(op)) {
             status = GGML_STATUS_FAILED;
         } else if (way == ALONE) {
-            status = cut(g, cgraph, op);
+            status = cut_graph(g, cgraph, op);
             is_cut = true;
-        } else if (!append(g, i, op, way)) {
+        } else if (!append_node(g, i, op, way)) {
             workspace_fail_memory(&g->workspace, "a graph");
             status = GGML_STATUS_FAILED;
         }
@@ -258,9 +258,9 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
     }
     settle_rest(g, cgraph);
     if (is_cut || status != GGML_STATUS_SUCCESS) {
-        forget(g);
+        forget_list(g);
     } else {
-        keep(g, cgraph);
+        keep_list(g, cgraph);
     }
     return status;
 }
@@ -273,7 +273,7 @@ static enum ggml_status compute_again(graph *g, struct ggml_cgraph *cgraph)
     enum ggml_status status = list_run(&g->list, g->backend, g->original, cgraph);
     settle_rest(g, cgraph);
     if (status != GGML_STATUS_SUCCESS) {
-        forget(g);
+        forget_list(g);
     }
     return status;
 }

@@ -46,8 +46,8 @@ static bool plan_fits(const cache_buffer *b, uint64_t fingerprint)
 }
 
 /* A tensor of a cache that stays as it is. *told: another buffer of the same graph has said so. */
-static void tell_plain(const struct ggml_tensor *reader, const struct ggml_tensor *tensor, bool has_attention,
-                       bool *told)
+static void tell_read_plain(const struct ggml_tensor *reader, const struct ggml_tensor *tensor,
+                            bool has_attention, bool *told)
 {
     enum tada_kind kind;
     int layer;
@@ -87,7 +87,7 @@ typedef struct attended {
     bool made;
 } attended;
 
-static void note(attended *a, cache_buffer *b)
+static void note_attended(attended *a, cache_buffer *b)
 {
     for (int i = 0; i < a->n; i++) {
         if (a->buffers[i] == b) {
@@ -109,7 +109,7 @@ static void tell_other_model(cache_buffer *b)
     }
 }
 
-static void make_plane(const struct ggml_tensor *view, uint64_t fingerprint, attended *a)
+static void make_attended_plane(const struct ggml_tensor *view, uint64_t fingerprint, attended *a)
 {
     const struct ggml_tensor *root = cache_root(view);
     cache_buffer *b = cache_buffer_of(root);
@@ -127,7 +127,7 @@ static void make_plane(const struct ggml_tensor *view, uint64_t fingerprint, att
 
 /* Says what a cache takes when all of its planes are there. A host that computes layer by layer makes them
  * one after the other, and may have tensors that never become one: then the next graph tells. */
-static void report(cache_buffer *b, bool made)
+static void report_model(cache_buffer *b, bool made)
 {
     size_t bytes = 0, f16 = 0;
     int n = 0, first = b->planes->layer, last = first;
@@ -188,13 +188,13 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
         } else if (!cache_plane_of(cache_root(op->src[1])) || !cache_plane_of(cache_root(op->src[2]))) {
             fingerprint = known ? fingerprint : find_model(cgraph);
             known = true;
-            make_plane(op->src[1], fingerprint, &a);
-            make_plane(op->src[2], fingerprint, &a);
+            make_attended_plane(op->src[1], fingerprint, &a);
+            make_attended_plane(op->src[2], fingerprint, &a);
         }
         for (int s = 1; s <= 2; s++) {
             const cache_plane *c = op->src[s] ? cache_plane_of(op->src[s]) : NULL;
             if (c) {
-                note(&a, c->buffer);
+                note_attended(&a, c->buffer);
             }
         }
     }
@@ -202,11 +202,11 @@ void model_make_planes(const struct ggml_cgraph *cgraph)
         const struct ggml_tensor *op = cgraph->nodes[i];
         for (int s = 0; is_reader(op) && s < GGML_MAX_SRC; s++) {
             if (op->src[s]) {
-                tell_plain(op, cache_root(op->src[s]), has_attention, &told);
+                tell_read_plain(op, cache_root(op->src[s]), has_attention, &told);
             }
         }
     }
     for (int i = 0; i < a.n; i++) {
-        report(a.buffers[i], a.made);
+        report_model(a.buffers[i], a.made);
     }
 }

@@ -25,14 +25,14 @@ static bool rows_are_sound(const struct ggml_tensor *op)
 static bool attention_is_sound(const struct ggml_tensor *op)
 {
     const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3],
-                             *sinks = op->src[4];
+                             *sink_logits = op->src[4];
     return q && k && v && q->data && k->data && v->data && op->data && q->ne[0] == k->ne[0] &&
            k->ne[1] == v->ne[1] && k->ne[2] > 0 && v->ne[2] > 0 && op->type == GGML_TYPE_F32 &&
            is_dense(op) && op->ne[0] == v->ne[0] && op->ne[1] == q->ne[2] && op->ne[2] == q->ne[1] &&
            op->ne[3] == q->ne[3] &&
            (!mask || (mask->data && is_dense(mask) && mask->ne[0] >= k->ne[1] && mask->ne[1] >= q->ne[1])) &&
-           (!sinks ||
-            (sinks->data && sinks->type == GGML_TYPE_F32 && is_dense(sinks) && sinks->ne[0] >= q->ne[2]));
+           (!sink_logits || (sink_logits->data && sink_logits->type == GGML_TYPE_F32 &&
+                             is_dense(sink_logits) && sink_logits->ne[0] >= q->ne[2]));
 }
 
 /* A view of the tensor that the plane stands for, as it says, or that tensor. */

@@ -34,7 +34,7 @@ static char labels[LABELS];
 
 /* ---- where to ---- */
 
-static enum tada_status fail(tada_error *error, const char *value, const char *problem)
+static enum tada_status fail_value(tada_error *error, const char *value, const char *problem)
 {
     snprintf(error->text, sizeof error->text, "TADA_METRICS=%.80s: %s; going on without metrics", value,
              problem);
@@ -56,11 +56,11 @@ static enum tada_status set_port(const char *value, const char *digits, tada_err
         known = known || (strlen(hosts[i]) == host && strncmp(value, hosts[i], host) == 0);
     }
     if (!known) {
-        return fail(error, value,
-                    "metrics are for this machine only: give 127.0.0.1:PORT, or ./NAME for a file");
+        return fail_value(error, value,
+                          "metrics are for this machine only: give 127.0.0.1:PORT, or ./NAME for a file");
     }
     if (strlen(digits) > 5 || port < 1 || port > 65535) {
-        return fail(error, value, "a port is a number from 1 to 65535");
+        return fail_value(error, value, "a port is a number from 1 to 65535");
     }
     target.port = (int)port;
     return TADA_OK;
@@ -72,15 +72,15 @@ static enum tada_status set_path(const char *value, tada_error *error)
     char path[PATH_MAX], folder[PATH_MAX] = "";
     struct stat info;
     if (*value != '/' && !getcwd(folder, sizeof folder)) {
-        return fail(error, value, "the current folder is gone: give an absolute path");
+        return fail_value(error, value, "the current folder is gone: give an absolute path");
     }
     int length = snprintf(path, sizeof path, "%s%s%s", folder, *folder ? "/" : "", value);
     if (length + 32 >= (int)sizeof path) {
-        return fail(error, value, "the path is too long: give a shorter one");
+        return fail_value(error, value, "the path is too long: give a shorter one");
     }
     /* Replacing a device by a file would do harm. */
     if (path[length - 1] == '/' || (stat(path, &info) == 0 && !S_ISREG(info.st_mode))) {
-        return fail(error, value, "this is no file: give the path of one");
+        return fail_value(error, value, "this is no file: give the path of one");
     }
     memcpy(target.path, path, (size_t)length + 1);
     return TADA_OK;
@@ -96,7 +96,7 @@ enum tada_status exporter_set(const char *value, tada_error *error)
         return set_port(value, colon + 1, error);
     }
     if (is_number(value)) {
-        return fail(error, value, "write :NUMBER for a port, or ./NUMBER for a file");
+        return fail_value(error, value, "write :NUMBER for a port, or ./NUMBER for a file");
     }
     return set_path(value, error);
 }
@@ -107,7 +107,7 @@ static bool is_wanted(void)
 }
 
 /* Once, as it may happen each second or with each context. */
-static void complain(const char *why)
+static void complain_once(const char *why)
 {
     static bool told;
     if (!told) {
@@ -120,13 +120,13 @@ static void complain_of_port(int why)
 {
     char text[160];
     snprintf(text, sizeof text, "Port %d cannot be used (%s): take another.", target.port, strerror(why));
-    complain(text);
+    complain_once(text);
 }
 
 /* ---- the text ---- */
 
 /* The caller frees it; NULL when memory is short. */
-static char *make_text(size_t *size)
+static char *make_exposition(size_t *size)
 {
     metrics_counts counts;
     char *text = NULL;
@@ -136,8 +136,8 @@ static char *make_text(size_t *size)
     }
     metrics_collect(&counts);
     exposition_print(out, &counts, labels);
-    bool whole = !ferror(out);
-    if (fclose(out) != 0 || !whole) {
+    bool complete = !ferror(out);
+    if (fclose(out) != 0 || !complete) {
         free(text);
         return NULL;
     }
@@ -168,11 +168,11 @@ static bool try_file(void)
     if (is_foreign()) {
         snprintf(error.text, sizeof error.text,
                  "%.150s is there already and no file of metrics: choose another place.", target.path);
-        complain(error.text);
+        complain_once(error.text);
         return false;
     }
     if (new_file_check(target.path, &rules, &error) != TADA_OK) {
-        complain(error.text);
+        complain_once(error.text);
     }
     return true;
 }
@@ -206,14 +206,14 @@ static void *write_run(void *argument)
         stop = stopped_within(last ? WRITE_MS : 0);
         size_t size;
         tada_error error = {"Memory is short."};
-        char *text = make_text(&size);
+        char *text = make_exposition(&size);
         if (text && last && strcmp(text, last) == 0) {
             free(text);
         } else if (text && replace_file(text, size, &error)) {
             free(last);
             last = text;
         } else {
-            complain(error.text);
+            complain_once(error.text);
             free(text);
             stop = stop || stopped_within(WRITE_MS);
         }
@@ -236,7 +236,7 @@ static void *serve_run(void *argument)
         int client = exporter_accept(listener);
         if (client >= 0) {
             size_t size;
-            char *text = make_text(&size);
+            char *text = make_exposition(&size);
             exporter_answer(client, stop_event, text, size);
             free(text);
             close(client);
@@ -260,7 +260,7 @@ static void close_all(void)
     listener = stop_event = -1;
 }
 
-static void start(void)
+static void exporter_start(void)
 {
     if (running || !is_wanted()) {
         return;
@@ -286,14 +286,14 @@ static void start(void)
     int why = pthread_create(&thread, NULL, target.port ? serve_run : write_run, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (why != 0) {
-        complain(strerror(why));
+        complain_once(strerror(why));
         close_all();
         return;
     }
     running = true;
 }
 
-static void stop(void)
+static void exporter_stop(void)
 {
     if (!running) {
         return;
@@ -304,7 +304,7 @@ static void stop(void)
     close_all();
 }
 
-static void forget(void)
+static void exporter_after_fork(void)
 {
     running = false;
     close_all();
@@ -312,6 +312,6 @@ static void forget(void)
 
 const metrics_reader *exporter_reader(void)
 {
-    static const metrics_reader reader = {start, stop, forget};
+    static const metrics_reader reader = {exporter_start, exporter_stop, exporter_after_fork};
     return is_wanted() ? &reader : NULL;
 }

@@ -6,28 +6,28 @@
 
 static const char *const kind_names[] = {"k", "v"};
 
-static void head(FILE *out, const char *name, const char *type, const char *help)
+static void print_head(FILE *out, const char *name, const char *type, const char *help)
 {
     fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void one(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
+static void print_one(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
 {
-    head(out, name, type, help);
+    print_head(out, name, type, help);
     fprintf(out, "%s %" PRIu64 "\n", name, value);
 }
 
 /* Without floating point, whose decimal sign depends on the host's locale. */
-static void seconds(FILE *out, const char *name, const char *help, uint64_t ns)
+static void print_seconds(FILE *out, const char *name, const char *help, uint64_t ns)
 {
-    head(out, name, "counter", help);
+    print_head(out, name, "counter", help);
     fprintf(out, "%s %" PRIu64 ".%09" PRIu64 "\n", name, ns / 1000000000u, ns % 1000000000u);
 }
 
 /* One sample for K and one for V. */
 static void by_kind(FILE *out, const char *name, const char *type, const char *help, uint64_t k, uint64_t v)
 {
-    head(out, name, type, help);
+    print_head(out, name, type, help);
     fprintf(out, "%s{kind=\"k\"} %" PRIu64 "\n%s{kind=\"v\"} %" PRIu64 "\n", name, k, name, v);
 }
 
@@ -36,30 +36,31 @@ typedef struct labelled {
     uint64_t value;
 } labelled;
 
-static void split(FILE *out, const char *name, const char *label, int kind, const labelled *parts, size_t n)
+static void print_parts(FILE *out, const char *name, const char *label, int kind, const labelled *parts,
+                        size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        fprintf(out, "%s{kind=\"%s\",%s=\"%s\"} %" PRIu64 "\n", name, kind_names[kind], label, parts[i].label,
-                parts[i].value);
+        fprintf(out, "%s{kind=\"%s\",%s=\"%s\"} %" PRIu64 "\n", name, kind_names[kind], label,
+                parts[i].label, parts[i].value);
     }
 }
 
 static void print_caches(FILE *out, const metrics_counts *c)
 {
-    head(out, "tada_cells", "gauge", "Cells of a cache, over all its streams.");
+    print_head(out, "tada_cells", "gauge", "Cells of a cache, over all its streams.");
     for (int i = 0; i < METRICS_CACHES; i++) {
         if (c->caches[i].there) {
             fprintf(out, "tada_cells{cache=\"%d\"} %" PRId64 "\n", i, c->caches[i].cells);
         }
     }
-    head(out, "tada_cells_used", "gauge",
-         "Cells that hold a row; those of removed tokens do until they are written again.");
+    print_head(out, "tada_cells_used", "gauge",
+               "Cells that hold a row; those of removed tokens do until they are written again.");
     for (int i = 0; i < METRICS_CACHES; i++) {
         if (c->caches[i].there) {
             fprintf(out, "tada_cells_used{cache=\"%d\"} %" PRId64 "\n", i, c->caches[i].used);
         }
     }
-    head(out, "tada_tokens_written_total", "counter", "Tokens that graphs have written to a cache.");
+    print_head(out, "tada_tokens_written_total", "counter", "Tokens that graphs have written to a cache.");
     for (int i = 0; i < METRICS_CACHES; i++) {
         if (c->caches[i].seen) {
             fprintf(out, "tada_tokens_written_total{cache=\"%d\"} %" PRIu64 "\n", i, c->caches[i].tokens);
@@ -72,7 +73,7 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
     const metrics_kind *kinds[] = {k, v};
     by_kind(out, "tada_planes", "gauge", "Caches of K or V of one layer.", (uint64_t)k->planes,
             (uint64_t)v->planes);
-    head(out, "tada_tiles", "gauge", "Tiles of 64 cells: hot (f16), cold (compressed), empty.");
+    print_head(out, "tada_tiles", "gauge", "Tiles of 64 cells: hot (f16), cold (compressed), empty.");
     for (int i = 0; i < 2; i++) {
         const tada_plane_stats *s = &kinds[i]->stats;
         int64_t empty = s->tiles - s->hot - s->cold;
@@ -80,21 +81,21 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
                                    {"cold", (uint64_t)s->cold},
                                    /* The numbers may be of different moments. */
                                    {"empty", (uint64_t)(empty > 0 ? empty : 0)}};
-        split(out, "tada_tiles", "state", i, states, sizeof states / sizeof *states);
+        print_parts(out, "tada_tiles", "state", i, states, sizeof states / sizeof *states);
     }
     by_kind(out, "tada_refined_tiles", "gauge", "Cold tiles that have a refinement.",
             (uint64_t)k->stats.refined, (uint64_t)v->stats.refined);
     by_kind(out, "tada_layered_tiles", "gauge", "Cold tiles with rows that were encoded at two times.",
             (uint64_t)k->stats.layered, (uint64_t)v->stats.layered);
-    head(out, "tada_cache_bytes", "gauge",
-         "Bytes of all planes: compressed tiles and refinements, hot tiles, sinks, tile tables.");
+    print_head(out, "tada_cache_bytes", "gauge",
+               "Bytes of all planes: compressed tiles and refinements, hot tiles, sinks, tile tables.");
     for (int i = 0; i < 2; i++) {
         const tada_plane_stats *s = &kinds[i]->stats;
         const labelled parts[] = {{"cold", s->bytes_cold},
                                   {"hot", s->bytes_hot},
                                   {"sinks", s->bytes_sinks},
                                   {"table", s->bytes_table}};
-        split(out, "tada_cache_bytes", "part", i, parts, sizeof parts / sizeof *parts);
+        print_parts(out, "tada_cache_bytes", "part", i, parts, sizeof parts / sizeof *parts);
     }
     by_kind(out, "tada_resident_bytes", "gauge",
             "Bytes of planes that are in memory now: pages come as cells are written.", k->resident,
@@ -118,36 +119,36 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
 
 /* Those that the plug-in has a way of its own for are there from the beginning, so that a first fall is seen
  * as a step. */
-static bool is_shown(enum ggml_op op, uint64_t falls)
+static bool is_operation_shown(enum ggml_op op, uint64_t falls)
 {
     return falls > 0 || op == GGML_OP_SET_ROWS || op == GGML_OP_FLASH_ATTN_EXT || op == GGML_OP_ROPE;
 }
 
 void exposition_print(FILE *out, const metrics_counts *c, const char *labels)
 {
-    head(out, "tada_build_info", "gauge", "What runs: always 1.");
+    print_head(out, "tada_build_info", "gauge", "What runs: always 1.");
     fprintf(out, "tada_build_info{%s} 1\n", labels);
     print_caches(out, c);
     print_planes(out, &c->kinds[TADA_K], &c->kinds[TADA_V]);
-    one(out, "tada_scratch_bytes", "gauge",
-        "Bytes of scratch: tiles of batches and workspaces of the attention.", c->scratch);
-    head(out, "tada_generic_ops_total", "counter",
-         "Operations on decoded rows, for want of a way of our own: each is slow.");
+    print_one(out, "tada_scratch_bytes", "gauge",
+              "Bytes of scratch: tiles of batches and workspaces of the attention.", c->scratch);
+    print_head(out, "tada_generic_ops_total", "counter",
+               "Operations on decoded rows, for want of a way of our own: each is slow.");
     for (int op = 0; op < GGML_OP_COUNT; op++) {
-        if (is_shown((enum ggml_op)op, c->generic[op])) {
+        if (is_operation_shown((enum ggml_op)op, c->generic[op])) {
             fprintf(out, "tada_generic_ops_total{op=\"%s\"} %" PRIu64 "\n", ggml_op_name((enum ggml_op)op),
                     c->generic[op]);
         }
     }
-    one(out, "tada_attention_calls_total", "counter", "Attention operations: one a layer and batch.",
-        c->attention_calls);
-    seconds(out, "tada_attention_seconds_total", "Time in attention.", c->attention_ns);
-    seconds(out, "tada_encoding_seconds_total", "Time in compressing tiles.", c->encoding_ns);
+    print_one(out, "tada_attention_calls_total", "counter", "Attention operations: one a layer and batch.",
+              c->attention_calls);
+    print_seconds(out, "tada_attention_seconds_total", "Time in attention.", c->attention_ns);
+    print_seconds(out, "tada_encoding_seconds_total", "Time in compressing tiles.", c->encoding_ns);
 }
 
 /* Appends name="value" with the value's quotes escaped; nothing when there is no room. Bytes beyond ASCII
  * become question marks, as a path need not be UTF-8 and the whole text must be; so do control characters. */
-static void label(char *text, size_t size, const char *name, const char *value)
+static void escape_label(char *text, size_t size, const char *name, const char *value)
 {
     size_t at = strlen(text), before = at;
     at += (size_t)snprintf(text + at, size - at, "%s%s=\"", at ? "," : "", name);
@@ -167,8 +168,8 @@ static void label(char *text, size_t size, const char *name, const char *value)
 void exposition_labels(char *text, size_t size, const char *spec)
 {
     *text = '\0';
-    label(text, size, "version", tada_version());
-    label(text, size, "kernels", tada_kernels_name());
-    label(text, size, "ggml", ggml_version());
-    label(text, size, "spec", spec);
+    escape_label(text, size, "version", tada_version());
+    escape_label(text, size, "kernels", tada_kernels_name());
+    escape_label(text, size, "ggml", ggml_version());
+    escape_label(text, size, "spec", spec);
 }

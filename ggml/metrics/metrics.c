@@ -32,12 +32,12 @@ static atomic_uint_fast64_t generic[GGML_OP_COUNT];
 static atomic_uint_fast64_t rows_read[2], rows_written[2];
 static atomic_uint_fast64_t attention_calls, attention_ns, encoding_ns;
 
-static void add(atomic_uint_fast64_t *counter, uint64_t n)
+static void count_up(atomic_uint_fast64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-static uint64_t value(atomic_uint_fast64_t *counter)
+static uint64_t count_of(atomic_uint_fast64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
@@ -162,18 +162,18 @@ bool metrics_generic(enum ggml_op op)
 void metrics_tokens(const counted_plane *c, int64_t rows)
 {
     if (c->in && c->in->first == c) {
-        add(&c->in->tokens, (uint64_t)rows);
+        count_up(&c->in->tokens, (uint64_t)rows);
     }
 }
 
 void metrics_read(enum tada_kind kind, int64_t rows)
 {
-    add(&rows_read[kind], (uint64_t)rows);
+    count_up(&rows_read[kind], (uint64_t)rows);
 }
 
 void metrics_written(enum tada_kind kind, int64_t rows)
 {
-    add(&rows_written[kind], (uint64_t)rows);
+    count_up(&rows_written[kind], (uint64_t)rows);
 }
 
 uint64_t metrics_clock(void)
@@ -188,15 +188,15 @@ uint64_t metrics_clock(void)
 void metrics_attention(uint64_t since)
 {
     if (since) {
-        add(&attention_calls, 1);
-        add(&attention_ns, metrics_clock() - since);
+        count_up(&attention_calls, 1);
+        count_up(&attention_ns, metrics_clock() - since);
     }
 }
 
 void metrics_encoding(uint64_t since)
 {
     if (since) {
-        add(&encoding_ns, metrics_clock() - since);
+        count_up(&encoding_ns, metrics_clock() - since);
     }
 }
 
@@ -233,7 +233,7 @@ void metrics_collect(metrics_counts *counts)
         metrics_cache *cache = &counts->caches[i];
         cache->seen = caches[i].seen;
         cache->there = caches[i].planes != NULL;
-        cache->tokens = value(&caches[i].tokens);
+        cache->tokens = count_of(&caches[i].tokens);
         counts->scratch += caches[i].pool ? tada_pool_bytes(caches[i].pool) : 0;
         for (const counted_plane *c = caches[i].planes; c; c = c->next) {
             tada_plane_stats stats;
@@ -247,15 +247,15 @@ void metrics_collect(metrics_counts *counts)
         counts->kinds[kind].stats.reopens += gone_reopens[kind];
         counts->kinds[kind].stats.merges += gone_merges[kind];
         counts->kinds[kind].stats.nonfinite += gone_nonfinite[kind];
-        counts->kinds[kind].rows_read = value(&rows_read[kind]);
-        counts->kinds[kind].rows_written = value(&rows_written[kind]);
+        counts->kinds[kind].rows_read = count_of(&rows_read[kind]);
+        counts->kinds[kind].rows_written = count_of(&rows_written[kind]);
     }
     counts->scratch += scratch_total();
     pthread_mutex_unlock(&planes_lock);
     for (int op = 0; op < GGML_OP_COUNT; op++) {
-        counts->generic[op] = value(&generic[op]);
+        counts->generic[op] = count_of(&generic[op]);
     }
-    counts->attention_calls = value(&attention_calls);
-    counts->attention_ns = value(&attention_ns);
-    counts->encoding_ns = value(&encoding_ns);
+    counts->attention_calls = count_of(&attention_calls);
+    counts->attention_ns = count_of(&attention_ns);
+    counts->encoding_ns = count_of(&encoding_ns);
 }

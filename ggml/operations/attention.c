@@ -26,7 +26,7 @@ static bool view_of(const struct ggml_tensor *t, plane_view *view)
 bool attention_describe(const struct ggml_tensor *op, tada_attention *a)
 {
     const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3],
-                             *sinks = op->src[4];
+                             *sink_logits = op->src[4];
     plane_view kv, vv;
     if (!view_of(k, &kv) || !view_of(v, &vv) || q->type != GGML_TYPE_F32 || q->nb[0] != 4 ||
         k->ne[2] != v->ne[2] || k->ne[1] != v->ne[1] || k->ne[3] != q->ne[3] || v->ne[3] != q->ne[3] ||
@@ -52,7 +52,7 @@ bool attention_describe(const struct ggml_tensor *op, tada_attention *a)
         .q_query = q->nb[1],
         .q_head = q->nb[2],
         .q_stream = q->nb[3],
-        .sinks = sinks ? sinks->data : NULL,
+        .sinks = sink_logits ? sink_logits->data : NULL,
         .out = op->data,
         .out_head = op->nb[1],
         .out_query = op->nb[2],

@@ -15,7 +15,7 @@ typedef struct decoded_list {
     int n;
 } decoded_list;
 
-static size_t row_bytes(const cache_plane *c)
+static size_t decoded_row_bytes(const cache_plane *c)
 {
     return (size_t)c->width * 2;
 }
@@ -24,8 +24,8 @@ void generic_cover(decoded *d, const struct ggml_tensor *tensor)
 {
     const cache_plane *c = d->cache;
     size_t offset = cache_plane_offset(c, tensor);
-    int64_t first = (int64_t)(offset / row_bytes(c));
-    int64_t end = (int64_t)((offset + ggml_nbytes(tensor) + row_bytes(c) - 1) / row_bytes(c));
+    int64_t first = (int64_t)(offset / decoded_row_bytes(c));
+    int64_t end = (int64_t)((offset + ggml_nbytes(tensor) + decoded_row_bytes(c) - 1) / decoded_row_bytes(c));
     bool none = d->end == d->first;
     d->first = none || first < d->first ? first : d->first;
     d->end = none || end > d->end ? end : d->end;
@@ -33,7 +33,7 @@ void generic_cover(decoded *d, const struct ggml_tensor *tensor)
 
 size_t generic_bytes(const decoded *d)
 {
-    return (size_t)(d->end - d->first) * row_bytes(d->cache);
+    return (size_t)(d->end - d->first) * decoded_row_bytes(d->cache);
 }
 
 void generic_shadow(struct ggml_tensor *shadow, const struct ggml_tensor *tensor, const decoded *d)
@@ -45,7 +45,7 @@ void generic_shadow(struct ggml_tensor *shadow, const struct ggml_tensor *tensor
     memset(shadow->src, 0, sizeof shadow->src);
     if (d) {
         shadow->data =
-            d->rows + (cache_plane_offset(d->cache, tensor) - (size_t)d->first * row_bytes(d->cache));
+            d->rows + (cache_plane_offset(d->cache, tensor) - (size_t)d->first * decoded_row_bytes(d->cache));
     }
     if (cache_buffer_of(tensor)) {
         /* The CPU looks for a layout of its own behind these; tensors of others keep theirs. */
@@ -64,7 +64,7 @@ void generic_tell(const struct ggml_tensor *op)
 
 /* ---- one operation by itself ---- */
 
-static decoded *find(decoded_list *list, const cache_plane *c)
+static decoded *find_decoded(decoded_list *list, const cache_plane *c)
 {
     for (int i = 0; c && i < list->n; i++) {
         if (list->items[i].cache == c) {
@@ -75,10 +75,10 @@ static decoded *find(decoded_list *list, const cache_plane *c)
 }
 
 /* Views of one plane share their rows, so that an operation in place works in place. */
-static void cover(decoded_list *list, const struct ggml_tensor *tensor)
+static void cover_rows(decoded_list *list, const struct ggml_tensor *tensor)
 {
     cache_plane *c = cache_plane_of(tensor);
-    decoded *d = find(list, c);
+    decoded *d = find_decoded(list, c);
     if (c && !d) {
         d = &list->items[list->n++];
         *d = (decoded){.cache = c};
@@ -88,12 +88,12 @@ static void cover(decoded_list *list, const struct ggml_tensor *tensor)
     }
 }
 
-static bool decode(decoded *d)
+static bool decode_rows(decoded *d)
 {
     size_t bytes = generic_bytes(d);
     d->rows = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (d->rows) {
-        cache_get(d->cache, (size_t)d->first * row_bytes(d->cache), d->rows, bytes);
+        cache_get(d->cache, (size_t)d->first * decoded_row_bytes(d->cache), d->rows, bytes);
     }
     return d->rows != NULL;
 }
@@ -113,7 +113,7 @@ static bool rows_differ(const uint16_t *a, const uint16_t *b, int64_t width)
 static bool encode_changes(const decoded *d)
 {
     cache_plane *c = d->cache;
-    size_t bytes = row_bytes(c);
+    size_t bytes = decoded_row_bytes(c);
     char *before = malloc(COMPARE_ROWS * bytes);
     bool done = before != NULL;
     for (int64_t at = d->first; at < d->end && done; at += COMPARE_ROWS) {
@@ -143,18 +143,18 @@ static bool encode_changes(const decoded *d)
     return done;
 }
 
-static enum ggml_status run(struct ggml_tensor *op, decoded_list *list, int n_threads)
+static enum ggml_status run_decoded(struct ggml_tensor *op, decoded_list *list, int n_threads)
 {
     struct ggml_tensor target, sources[GGML_MAX_SRC], *nodes[] = {&target};
     struct ggml_cgraph graph = {.size = 1, .n_nodes = 1, .nodes = nodes};
-    cover(list, op);
+    cover_rows(list, op);
     for (int i = 0; i < GGML_MAX_SRC; i++) {
         if (op->src[i]) {
-            cover(list, op->src[i]);
+            cover_rows(list, op->src[i]);
         }
     }
     for (int i = 0; i < list->n; i++) {
-        if (!decode(&list->items[i])) {
+        if (!decode_rows(&list->items[i])) {
             return GGML_STATUS_ALLOC_FAILED;
         }
     }
@@ -162,12 +162,12 @@ static enum ggml_status run(struct ggml_tensor *op, decoded_list *list, int n_th
     if (!cpu) {
         return GGML_STATUS_ALLOC_FAILED;
     }
-    decoded *written = find(list, cache_plane_of(op));
+    decoded *written = find_decoded(list, cache_plane_of(op));
     generic_shadow(&target, op, written);
     target.op = op->op;
     for (int i = 0; i < GGML_MAX_SRC; i++) {
         if (op->src[i]) {
-            generic_shadow(&sources[i], op->src[i], find(list, cache_plane_of(op->src[i])));
+            generic_shadow(&sources[i], op->src[i], find_decoded(list, cache_plane_of(op->src[i])));
             target.src[i] = &sources[i];
         }
     }
@@ -182,7 +182,7 @@ static enum ggml_status run(struct ggml_tensor *op, decoded_list *list, int n_th
 enum ggml_status generic_compute(struct ggml_tensor *op, int n_threads)
 {
     decoded_list list = {.n = 0};
-    enum ggml_status status = run(op, &list, n_threads);
+    enum ggml_status status = run_decoded(op, &list, n_threads);
     for (int i = 0; i < list.n; i++) {
         free(list.items[i].rows);
     }

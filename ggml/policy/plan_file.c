@@ -14,10 +14,10 @@
 
 enum { VERSION = 1, MOST_BYTES = 64 << 20, MOST_KEYS = 1000 };
 
-static enum tada_status fail(tada_error *error, const char *format, ...)
+static enum tada_status fail_plan(tada_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-static enum tada_status fail(tada_error *error, const char *format, ...)
+static enum tada_status fail_plan(tada_error *error, const char *format, ...)
 {
     if (error) {
         va_list arguments;
@@ -131,8 +131,9 @@ static enum tada_status write_file(struct gguf_context *file, int to, tada_error
     if (!stream && again >= 0) {
         close(again);
     }
-    return written ? TADA_OK
-                   : fail(error, "The plan cannot be written (%s): choose another place.", strerror(why));
+    return written
+               ? TADA_OK
+               : fail_plan(error, "The plan cannot be written (%s): choose another place.", strerror(why));
 }
 
 enum tada_status plan_file_write(const tada_plan *plan, int to, tada_error *error)
@@ -146,7 +147,7 @@ enum tada_status plan_file_write(const tada_plan *plan, int to, tada_error *erro
     int32_t *numbers = malloc(n * N_FIELDS * sizeof *numbers);
     float *sensitivity = malloc(n * sizeof *sensitivity);
     struct ggml_context *tensors = NULL;
-    status = fail(error, "Memory is too short for the plan: close other programs.");
+    status = fail_plan(error, "Memory is too short for the plan: close other programs.");
     if (file && numbers && sensitivity) {
         gguf_set_val_str(file, "general.architecture", "tada");
         gguf_set_val_str(file, "general.type", "plan");
@@ -318,18 +319,18 @@ static bool get_weights(const struct gguf_context *file, FILE *bytes, size_t siz
     return true;
 }
 
-static enum tada_status parse(const struct gguf_context *file, FILE *bytes, size_t size, const char *path,
-                              tada_plan **result, tada_error *error)
+static enum tada_status parse_plan(const struct gguf_context *file, FILE *bytes, size_t size,
+                                   const char *path, tada_plan **result, tada_error *error)
 {
     char text[32];
     int version, n_layers;
     if (!get_text(file, "general.architecture", text, sizeof text) || strcmp(text, "tada") != 0 ||
         !get_text(file, "general.type", text, sizeof text) || strcmp(text, "plan") != 0) {
-        return fail(error, "%.120s is not a plan: make one with 'tada calibrate'.", path);
+        return fail_plan(error, "%.120s is not a plan: make one with 'tada calibrate'.", path);
     }
     if (!get_number(file, "tada.plan.version", UINT16_MAX, &version) || version != VERSION) {
-        return fail(error, "The plan %.120s is of another version: make it again with 'tada calibrate'.",
-                    path);
+        return fail_plan(error, "The plan %.120s is of another version: make it again with 'tada calibrate'.",
+                         path);
     }
     int64_t print = gguf_find_key(file, "tada.plan.fingerprint");
     tada_plan *plan = NULL;
@@ -345,8 +346,8 @@ static enum tada_status parse(const struct gguf_context *file, FILE *bytes, size
         !get_points(file, plan) || !get_weights(file, bytes, size, plan) ||
         tada_plan_check(plan, &why) != TADA_OK) {
         tada_plan_free(plan);
-        return fail(error, "The plan %.80s is damaged (%.100s): make it again with 'tada calibrate'.", path,
-                    why.text);
+        return fail_plan(error, "The plan %.80s is damaged (%.100s): make it again with 'tada calibrate'.",
+                         path, why.text);
     }
     plan->fingerprint = gguf_get_val_u64(file, print);
     *result = plan;
@@ -377,15 +378,15 @@ enum tada_status plan_file_read(const char *path, tada_plan **plan, tada_error *
         if (bytes) {
             fclose(bytes);
         }
-        return fail(error, "The plan %.120s cannot be read (%s): give the path of a plan file.", path,
-                    strerror(why));
+        return fail_plan(error, "The plan %.120s cannot be read (%s): give the path of a plan file.", path,
+                         strerror(why));
     }
     struct gguf_context *file = status.st_size <= MOST_BYTES && begins_well(bytes)
                                     ? gguf_init_from_file(path, (struct gguf_init_params){.no_alloc = true})
                                     : NULL;
     enum tada_status result =
-        file ? parse(file, bytes, (size_t)status.st_size, path, plan, error)
-             : fail(error, "%.120s is damaged or not a plan: make one with 'tada calibrate'.", path);
+        file ? parse_plan(file, bytes, (size_t)status.st_size, path, plan, error)
+             : fail_plan(error, "%.120s is damaged or not a plan: make one with 'tada calibrate'.", path);
     if (file) {
         gguf_free(file);
     }

@@ -16,7 +16,7 @@ const cache_policy *policy_now(void)
     return atomic_load(&in_force);
 }
 
-static enum tada_status fail(tada_error *error, enum tada_status status, const char *text)
+static enum tada_status fail_spec(tada_error *error, enum tada_status status, const char *text)
 {
     if (error) {
         snprintf(error->text, sizeof error->text, "%s", text);
@@ -25,7 +25,7 @@ static enum tada_status fail(tada_error *error, enum tada_status status, const c
 }
 
 /* A policy of that text, with a plan that is read when it names one. */
-static enum tada_status make(const char *text, cache_policy **made, tada_error *error)
+static enum tada_status policy_make(const char *text, cache_policy **made, tada_error *error)
 {
     tada_plan *plan = NULL;
     tada_spec spec;
@@ -42,7 +42,7 @@ static enum tada_status make(const char *text, cache_policy **made, tada_error *
         free(p);
         free(copy);
         tada_plan_free(plan);
-        return fail(error, TADA_E_MEMORY, "Out of memory for a cache spec: free some and try again.");
+        return fail_spec(error, TADA_E_MEMORY, "Out of memory for a cache spec: free some and try again.");
     }
     *p = (cache_policy){.spec = spec, .plan = plan, .text = copy};
     *made = p;
@@ -58,7 +58,7 @@ static void put_in_force(cache_policy *p)
 }
 
 /* One of that text that there was before; NULL: none. A plan's file may have changed since. */
-static const cache_policy *find(const char *text)
+static const cache_policy *policy_find(const char *text)
 {
     const cache_policy *p = atomic_load(&policies);
     while (p && (p->plan || p->problem[0] || strcmp(p->text, text) != 0)) {
@@ -73,9 +73,9 @@ bool policy_init(void)
     tada_error error;
     cache_policy *p = NULL;
     /* An empty variable counts as none. */
-    if (make(text && *text ? text : "tada", &p, &error) != TADA_OK) {
+    if (policy_make(text && *text ? text : "tada", &p, &error) != TADA_OK) {
         log_line(GGML_LOG_LEVEL_ERROR, "%s", error.text);
-        if (make("tada", &p, NULL) != TADA_OK) {
+        if (policy_make("tada", &p, NULL) != TADA_OK) {
             return false;
         }
         snprintf(p->problem, sizeof p->problem, "%s", error.text);
@@ -86,13 +86,13 @@ bool policy_init(void)
 
 bool policy_set_cache(const char *text, tada_error *error)
 {
-    const cache_policy *same = find(text);
+    const cache_policy *same = policy_find(text);
     cache_policy *p;
     if (same) {
         atomic_store(&in_force, same);
         return true;
     }
-    bool done = make(text, &p, error) == TADA_OK;
+    bool done = policy_make(text, &p, error) == TADA_OK;
     if (done) {
         put_in_force(p);
     }
@@ -102,7 +102,7 @@ bool policy_set_cache(const char *text, tada_error *error)
 bool policy_set_plan(const tada_plan *plan)
 {
     cache_policy *p;
-    bool done = tada_plan_check(plan, NULL) == TADA_OK && make("tada", &p, NULL) == TADA_OK;
+    bool done = tada_plan_check(plan, NULL) == TADA_OK && policy_make("tada", &p, NULL) == TADA_OK;
     if (done) {
         p->plan = plan;
         put_in_force(p);

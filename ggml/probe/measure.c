@@ -26,7 +26,7 @@ static struct {
     } caches[MOST_CACHES];        /* each has a pool of its own */
 } sums;
 
-static void add_plane(const tada_spec *spec, const tada_shape *shape)
+static void measure_plane(const tada_spec *spec, const tada_shape *shape)
 {
     tada_plane_parts parts;
     if (tada_plane_measure(spec, shape, &parts)) {
@@ -81,7 +81,7 @@ static size_t reading_bytes(const tada_spec *spec, const tada_shape *shape)
 
 /* What one plane after the other borrows in a batch of many rows, or several of them in one of few (nodes.h).
  */
-static size_t borrowed(const tada_spec *spec, const tada_shape *shape, int64_t rows)
+static size_t borrowed_bytes(const tada_spec *spec, const tada_shape *shape, int64_t rows)
 {
     size_t many = tada_plane_batch_bytes(spec, shape, rows),
            few = tada_plane_batch_bytes(spec, shape, shape->n_streams);
@@ -109,8 +109,8 @@ static void add_operation(const struct ggml_tensor *op)
     sums.n_layers = layer >= sums.n_layers ? layer + 1 : sums.n_layers;
     int64_t rows = a.n_queries * a.n_streams;
     int cache = cache_number(k->buffer);
-    keep_most(&sums.caches[cache].borrowed,
-              borrowed(&k_spec, &k_shape, rows) + (v == k ? 0 : borrowed(&v_spec, &v_shape, rows)));
+    keep_most(&sums.caches[cache].borrowed, borrowed_bytes(&k_spec, &k_shape, rows) +
+                                                (v == k ? 0 : borrowed_bytes(&v_spec, &v_shape, rows)));
     learn_head_dim(&k_spec, &k_shape, a.k_dim);
     learn_head_dim(&v_spec, &v_shape, v == k ? a.k_dim : a.v_dim);
     keep_most(&sums.caches[cache].reading, reading_bytes(&k_spec, &k_shape));
@@ -120,7 +120,7 @@ static void add_operation(const struct ggml_tensor *op)
               tada_attention_bytes(&a, &k_spec, &k_shape, &v_spec, &v_shape, sums.n_threads));
 }
 
-static const probe measuring = {.plane = add_plane, .operation = add_operation};
+static const probe measuring = {.plane = measure_plane, .operation = add_operation};
 
 void measure_begin(int n_threads)
 {

@@ -21,10 +21,10 @@ typedef struct layer {
 
 static layer *layers[TADA_PLAN_LAYERS];
 
-static void add(cache_plane *k, cache_plane *v, const tada_attention *a);
-static void forget(const cache_plane *c);
+static void add_attention(cache_plane *k, cache_plane *v, const tada_attention *a);
+static void forget_plane(const cache_plane *c);
 
-static const probe watcher = {.attention = add, .forget = forget};
+static const probe watcher = {.attention = add_attention, .forget = forget_plane};
 
 void statistics_watch(bool on)
 {
@@ -61,7 +61,7 @@ bool statistics_rows(int number, enum tada_kind kind, int64_t first, int64_t n, 
     return c && tada_plane_read(c->plane, first, n, rows, NULL, NULL) == TADA_OK;
 }
 
-static void forget(const cache_plane *c)
+static void forget_plane(const cache_plane *c)
 {
     layer *l = layer_at(c->layer);
     for (int i = 0; l && i < 2; i++) {
@@ -119,7 +119,7 @@ static void keep_attention(layer *l, const tada_attention *a)
     l->seen.attention.out = NULL;
 }
 
-static void add(cache_plane *k, cache_plane *v, const tada_attention *a)
+static void add_attention(cache_plane *k, cache_plane *v, const tada_attention *a)
 {
     if (k->layer < 0 || k->layer >= TADA_PLAN_LAYERS) {
         return;

@@ -30,7 +30,7 @@ static void block_noise(const grid_shape *g, const float *row, float *noise)
 }
 
 /* Values of the rows, rotated back. The rest of the 64 becomes zeros. */
-static void load(const grid_shape *g, const uint16_t *rows, int n, float *x)
+static void load_rows(const grid_shape *g, const uint16_t *rows, int n, float *x)
 {
     const tada_kernels *k = tada_kernels_get();
     k->half_to_float(rows, x, (int64_t)n * g->width);
@@ -119,7 +119,7 @@ static bool fit_channels(const grid_shape *g, const uint16_t *rows, int n, const
 {
     size_t width = (size_t)g->width;
     float *most = w->scale, *noise = w->offset; /* free until the end */
-    load(g, rows, n, w->x);
+    load_rows(g, rows, n, w->x);
     memset(most, 0, width * sizeof *most);
     for (int t = 0; t < n && g->rotation > 1; t++) {
         block_noise(g, w->x + (size_t)t * width, noise);
@@ -171,7 +171,7 @@ static void fit_tokens(const grid_shape *g, const uint16_t *rows, int n, const g
     const tada_kernels *k = tada_kernels_get();
     size_t width = (size_t)g->width;
     int groups = g->width / g->group;
-    load(g, rows, n, w->x);
+    load_rows(g, rows, n, w->x);
     k->turn(w->x, CELLS, g->width, w->columns);
     for (int t = 0; t < n && g->rotation > 1; t++) {
         /* A row takes its noise, block by block, over its values: those are in `columns` now. */

@@ -53,7 +53,7 @@ bool grid_check(const grid_shape *g)
 
 /* ---- rows ---- */
 
-static void factors(const uint16_t *words, size_t n, float *scale, float *offset)
+static void factors_of_words(const uint16_t *words, size_t n, float *scale, float *offset)
 {
     tada_kernels_get()->factors((const uint8_t *)words, (int)n, scale, offset);
 }
@@ -65,7 +65,7 @@ void grid_decode(const grid_shape *g, int n, const grid_work *w, uint16_t *rows)
     int width = g->width, group = g->axis == TADA_AXIS_TOKEN ? g->group : width;
     float *row = w->columns; /* free by then */
     if (g->axis == TADA_AXIS_CHANNEL) {
-        factors(w->words, (size_t)width, w->scale, w->offset);
+        factors_of_words(w->words, (size_t)width, w->scale, w->offset);
     }
     for (int t = 0; t < n; t++) {
         const uint8_t *codes = w->codes + (size_t)t * (size_t)width;
@@ -76,7 +76,7 @@ void grid_decode(const grid_shape *g, int n, const grid_work *w, uint16_t *rows)
             }
         } else {
             int groups = width / group;
-            factors(w->words + (size_t)t * (size_t)groups, (size_t)groups, w->scale, w->offset);
+            factors_of_words(w->words + (size_t)t * (size_t)groups, (size_t)groups, w->scale, w->offset);
             for (int i = 0; i < groups; i++) {
                 float scale = g->doubled ? 2 * w->scale[i] : w->scale[i], offset = w->offset[i];
                 for (int d = i * group; d < (i + 1) * group; d++) {
