@@ -1,3 +1,4 @@
+/* Arenas: a list of chunks, which is walked again after each reset. */
 #include "arena.h"
 
 #include <stdlib.h>

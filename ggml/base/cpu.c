@@ -1,3 +1,4 @@
+/* The functions that the CPU device of the host had before hooks.c replaced them. */
 #include "cpu.h"
 
 static ggml_backend_dev_t device;

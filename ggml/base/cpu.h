@@ -5,17 +5,19 @@
 #include "ggml-backend-impl.h"
 #include "ggml-backend.h"
 
-/* Finds the device and keeps its functions. False: the host has loaded none yet, or one that lacks a function
- * that we need. Once, before it is hooked. */
+/* Finds the device and copies its tables of functions. Must be called before the device is hooked, and not
+ * again once it has returned true. False: the host has loaded no CPU device yet, or it lacks a function that
+ * the plug-in needs. */
 bool cpu_find(void);
 ggml_backend_dev_t cpu_device(void);
+/* The functions of the device and of its buffer type as they were before they were hooked. */
 const struct ggml_backend_device_i *cpu_device_functions(void);
 const struct ggml_backend_buffer_type_i *cpu_buffer_functions(void);
 
-/* A backend that is not hooked; NULL: memory is short. cpu_backend_free frees it. */
+/* Makes a backend whose functions are ggml's own. NULL: memory is short. cpu_backend_free frees it. */
 ggml_backend_t cpu_backend_make(int n_threads);
 void cpu_backend_free(ggml_backend_t backend);
-/* Computes a graph as the device would without us. */
+/* Computes a graph with that backend. */
 enum ggml_status cpu_compute(ggml_backend_t backend, struct ggml_cgraph *graph);
 
 #endif

@@ -1,3 +1,4 @@
+/* How a node of ggml is made to call a function of the plug-in. */
 #include "custom.h"
 
 #include "ggml-impl.h"

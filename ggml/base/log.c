@@ -1,3 +1,4 @@
+/* One line of the log, escaped and handed to ggml. */
 #include "log.h"
 
 #include "ggml-impl.h"

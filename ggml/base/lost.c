@@ -1,3 +1,4 @@
+/* Lost cells: a bit for each cell, and the search for a query that attends to one of them. */
 #include "lost.h"
 
 #include "pages.h"

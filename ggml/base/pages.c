@@ -1,3 +1,4 @@
+/* Address space and pages: mmap, madvise, and what /proc and mincore tell of them. */
 #include "pages.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* The pointer to the probe that is set. */
 #include "probe.h"
 
 #include <stdatomic.h>

@@ -1,3 +1,4 @@
+/* Ranges, without those that another one with the same offset makes needless. */
 #include "ranges.h"
 
 #include <stdlib.h>

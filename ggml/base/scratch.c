@@ -1,3 +1,4 @@
+/* Scratch memory, and the sum of all of it. */
 #include "scratch.h"
 
 #include <stdatomic.h>

@@ -1,3 +1,4 @@
+/* Borrowing ggml's threads: a graph of one custom node, whose function does the work of the library. */
 #include "threads.h"
 
 #include "cpu.h"

@@ -1,3 +1,5 @@
+/* The functions of ggml's buffer interface for cache buffers. Each finds the plane and hands on to cache.c.
+ */
 #include "buffer.h"
 
 #include "base/cpu.h"

@@ -1,3 +1,7 @@
+/*
+ * Caches: the list of cache buffers, how a tensor becomes a plane, and reading and writing its rows from
+ * outside of graphs. Graphs write and read planes through operations/.
+ */
 #include "cache.h"
 
 #include "base/log.h"

@@ -1,3 +1,5 @@
+/* What becomes of a graph of the host: which way each node takes, when a list is kept, what is compressed
+ * after it. graph.h names the steps. */
 #include "graph.h"
 
 #include "operations/attention.h"
@@ -21,17 +23,17 @@ struct graph {
     bool remote;
     workspace workspace;
     list list;
-    uint64_t uid; /* of the graph that the list is for; 0: none is kept */
-    struct ggml_tensor **uid_nodes;
-    uint64_t uid_planes;                 /* made by then in the process */
-    cache_buffer *buffers[MOST_BUFFERS]; /* whose planes it touches */
+    uint64_t uid;                   /* ggml's number of the graph that the list is for; 0: no list is kept */
+    struct ggml_tensor **uid_nodes; /* the nodes of that graph */
+    uint64_t uid_planes;            /* cache_planes_made() when the list was made */
+    cache_buffer *buffers[MOST_BUFFERS]; /* the buffers whose planes the graph touches */
     int n_buffers;
     tada_plane **settle_planes;
     int settle_room;
-    size_t most_scratch;
+    size_t most_scratch; /* bytes, for the log */
 };
 
-/* The list is right for this graph when it comes again. */
+/* Keeps the list for when the host computes this graph again. */
 static void keep_list(graph *g, const struct ggml_cgraph *cgraph)
 {
     g->uid = cgraph->uid;
@@ -53,13 +55,13 @@ static void forget_list(graph *g)
 
 /* ---- settling ---- */
 
-/* A plane of which this graph has written rows that it has not attended to. */
+/* Whether the graph has written rows of the plane and has not attended to them. */
 static bool plane_waits(const cache_plane *c)
 {
     return c->written_at > c->attended_at;
 }
 
-/* Layers of which a graph writes rows are followed by others, whose attention is still to come when the host
+/* Whether the graph writes rows of another layer. Then the host has gone on from this layer, also where it
  * computes a graph piece by piece. */
 static bool writes_other_layer(const graph *g, const cache_plane *c)
 {
@@ -83,7 +85,8 @@ static bool may_settle(const graph *g, cache_plane *c)
     return !c->awaited && tada_plane_unsettled(c->plane);
 }
 
-/* Compresses what the graph has left, all planes at once. */
+/* Compresses the tiles that have left their windows and were not compressed in the list, of all planes at
+ * once. */
 static void settle_rest(graph *g, const struct ggml_cgraph *like)
 {
     int n = 0;
@@ -110,7 +113,15 @@ static void settle_rest(graph *g, const struct ggml_cgraph *like)
 
 /* ---- preparing ---- */
 
-enum way { AS_IT_IS, VIEW, ROWS, ATTEND, READ, ALONE };
+/* What becomes of a node. */
+enum way {
+    AS_IT_IS, /* touches no plane */
+    VIEW,     /* computes nothing */
+    ROWS,     /* SET_ROWS into a plane: tada_plane_write */
+    ATTEND,   /* FLASH_ATTN_EXT over planes: tada_attention_work */
+    READ,     /* reads a plane in another way: on decoded rows */
+    ALONE     /* writes a plane in another way: cuts the graph */
+};
 
 static enum way way_of(const struct ggml_tensor *op)
 {
@@ -152,7 +163,8 @@ static bool note_buffer(graph *g, cache_buffer *b)
     return true;
 }
 
-/* Which planes the graph touches, and where it does so last. */
+/* Finds which planes the graph touches, and which of its nodes do so last. False: the workspace says why not.
+ */
 static bool survey_graph(graph *g, const struct ggml_cgraph *cgraph)
 {
     g->n_buffers = 0;
@@ -205,7 +217,7 @@ static enum ggml_status compute_alone(graph *g, struct ggml_tensor *op)
     return generic_compute(op, g->workspace.n_threads);
 }
 
-/* What was gathered is computed, then the operation that cuts the graph. */
+/* Computes the list so far, then the operation that cuts the graph. */
 static enum ggml_status cut_graph(graph *g, const struct ggml_cgraph *cgraph, struct ggml_tensor *op)
 {
     enum ggml_status status = list_run(&g->list, g->backend, g->original, cgraph);

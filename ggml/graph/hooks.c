@@ -1,3 +1,4 @@
+/* The functions that replace those of the host. hooks.h lists them. */
 #include "hooks.h"
 
 #include "cache/buffer.h"

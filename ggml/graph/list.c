@@ -1,3 +1,7 @@
+/*
+ * The list: how nodes of a graph become nodes of the plug-in, which of them share decoded rows, a look at the
+ * mask or a step of compressing, and how the list is run.
+ */
 #include "list.h"
 
 #include "operations/attention.h"
@@ -7,7 +11,9 @@
 
 #include <stdlib.h>
 
-enum { MANY_ROWS = 32 /* rows of a batch from which on each layer is compressed by itself */ };
+/* A batch of at least so many rows compresses each layer right after its attention. Smaller ones compress
+ * NODES_SETTLE layers at a time. */
+enum { MANY_ROWS = 32 };
 
 /* ---- making it ---- */
 
@@ -72,7 +78,7 @@ bool list_append_write(list *l, const struct ggml_tensor *op, cache_plane *c)
     return append_custom(l, op, nodes_write, w);
 }
 
-/* The node that looks at a mask, before the first attention that has it. */
+/* Adds the node that looks at a mask, before the first attention that has this mask. */
 static bool append_look(list *l, attend *a)
 {
     look *group = l->looks;
@@ -93,7 +99,7 @@ static bool append_look(list *l, attend *a)
     return append_custom(l, NULL, nodes_look, group);
 }
 
-/* The planes of the last layers are compressed here. */
+/* Adds the nodes that compress the planes of all attention since the last such nodes. */
 static bool append_settle(list *l)
 {
     settle *s = arena_take(&l->arena, sizeof *s);

@@ -1,3 +1,5 @@
+/* Tensors become planes when a graph attends to them for the first time. What stays uncompressed is logged,
+ * once for each buffer. */
 #include "model.h"
 
 #include "operations/attention.h"

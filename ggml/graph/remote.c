@@ -1,5 +1,5 @@
-/* What a client of an RPC server asks for is checked before it is done: its tensors are what it says they
- * are. */
+/* Checks of what a client of an RPC server asks for, before it is done. The client chooses the sizes, strides
+ * and addresses of its tensors. */
 #include "remote.h"
 
 #include "base/log.h"

@@ -1,4 +1,4 @@
-/* Metrics as text, in the form of Prometheus. */
+/* Metrics as text, in the exposition format of Prometheus. */
 #ifndef PLUGIN_METRICS_EXPOSITION_H
 #define PLUGIN_METRICS_EXPOSITION_H
 
@@ -6,8 +6,9 @@
 
 #include <stdio.h>
 
-/* The labels of tada_build_info as they are now; spec: the cache in force. */
+/* Writes the labels of tada_build_info into `text` of `size` bytes. spec: the cache in force. */
 void exposition_labels(char *text, size_t size, const char *spec);
+/* Prints all metrics. labels: from exposition_labels. */
 void exposition_print(FILE *out, const metrics_counts *counts, const char *labels);
 
 #endif

@@ -1,3 +1,4 @@
+/* A listening socket on 127.0.0.1, and the answer to GET /metrics. */
 #define _GNU_SOURCE /* accept4, memmem */
 #include "http.h"
 

@@ -1,4 +1,4 @@
-/* As much of HTTP as a scrape needs; on the loopback interface only. */
+/* The part of HTTP that a scrape needs, on the loopback interface only. */
 #ifndef PLUGIN_METRICS_HTTP_H
 #define PLUGIN_METRICS_HTTP_H
 
@@ -7,14 +7,15 @@
 
 /* A socket that listens on 127.0.0.1, or -1 with errno. */
 int exporter_listen(int port);
-/* The next client, or -1 with errno. Neither call waits, and what they open is not handed on to other
- * programs. */
+/* The next client, or -1 with errno. Neither of the two calls blocks, and their descriptors are closed on
+ * exec. */
 int exporter_accept(int listener);
-/* Reads the request of a client (a socket that does not block) and answers it with the text, or an error when
- * it asks for something else; text NULL: memory is short. Gives up after 2 seconds, or when stop_event
- * becomes readable. */
+/* Reads the request of a client (a non-blocking socket) and answers with the text, or with an error when it
+ * asks for something else. text NULL: memory was short, which is an error, too. Gives up after 2 seconds, or
+ * when stop_event becomes readable. */
 void exporter_answer(int client, int stop_event, const char *text, size_t size);
-/* Writes all of it to a file or a socket; false: not all, with errno. Signals must be blocked. */
+/* Writes all bytes to a file or a socket. SIGPIPE must be blocked. False: not all were written; errno says
+ * why. */
 bool exporter_send(int file, const char *data, size_t size);
 
 #endif

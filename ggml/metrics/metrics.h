@@ -1,5 +1,5 @@
-/* What the plug-in counts (doc/guide/metrics.md): without a reader only falls to the generic path. Functions
- * may be called from any thread unless they say otherwise. */
+/* The plug-in's counters (doc/guide/metrics.md). Without a reader only operations on the generic path are
+ * counted. Functions may be called from any thread unless they say otherwise. */
 #ifndef PLUGIN_METRICS_METRICS_H
 #define PLUGIN_METRICS_METRICS_H
 
@@ -7,38 +7,39 @@
 
 #include "ggml.h"
 
-/* Who hands them out: told one at a time. */
+/* Who hands the metrics out. Its functions are called one at a time. */
 typedef struct metrics_reader {
-    void (*start)(void);  /* the first plane is there */
-    void (*stop)(void);   /* the last one is gone, or the process ends */
-    void (*forget)(void); /* in the child of a fork, which has no other thread */
+    void (*start)(void);  /* the first plane has been made */
+    void (*stop)(void);   /* the last plane is gone, or the process ends */
+    void (*forget)(void); /* called in the child of a fork, which has no other thread */
 } metrics_reader;
 
-/* Planes are counted from now on. Once, before all else. */
+/* Planes are counted from now on. Must be called once, before all else. NULL: nobody hands metrics out. */
 void metrics_init(const metrics_reader *reader);
-/* A plane as it is counted; part of what stands for it. All zeros: not counted. */
+/* A counted plane. The plane's owner keeps it. All zeros: the plane is not counted. */
 typedef struct counted_plane {
     const tada_plane *plane;
     enum tada_kind kind;
     const void *memory; /* of the plane */
     size_t bytes;
-    struct counted_cache *in; /* NULL without metrics */
+    struct counted_cache *in; /* the cache that the plane belongs to; NULL without metrics */
     struct counted_plane *next;
 } counted_plane;
 
-/* A plane is there, of which the first four members are set, or is about to go. Planes of one pool make up a
- * cache. */
+/* Counts a plane, of which the caller has set the first four members. Planes of one pool form a cache. */
 void metrics_add(counted_plane *counted, const tada_pool *pool);
+/* The plane is about to be freed. */
 void metrics_remove(counted_plane *counted);
-/* An operation takes the generic path. True the first time for its kind. */
+/* Counts an operation on the generic path. True: it is the first one of its kind. */
 bool metrics_generic(enum ggml_op op);
-/* Rows that a graph writes to a plane. */
+/* Counts rows that a graph writes to a plane. */
 void metrics_tokens(const counted_plane *counted, int64_t rows);
-/* Rows that are read, or written, from outside a graph. */
+/* Count rows that are read, or written, from outside of graphs. */
 void metrics_read(enum tada_kind kind, int64_t rows);
 void metrics_written(enum tada_kind kind, int64_t rows);
-/* Nanoseconds on a clock of its own; 0 without metrics. What took from `since` until now was: */
+/* Nanoseconds on a monotonic clock; 0 without metrics. */
 uint64_t metrics_clock(void);
+/* Add the time from `since`, a value of metrics_clock, until now to that of attention, or of encoding. */
 void metrics_attention(uint64_t since);
 void metrics_encoding(uint64_t since);
 
@@ -48,13 +49,14 @@ enum { METRICS_CACHES = 64 };
 
 typedef struct metrics_kind {
     int64_t planes;
-    tada_plane_stats stats; /* sums over planes; the counters over those that are gone, too */
-    size_t resident;        /* bytes of planes that are in memory */
+    tada_plane_stats stats; /* sums over planes; its counters also over planes that are gone */
+    size_t resident;        /* bytes of planes that are in memory now */
     uint64_t rows_read, rows_written;
 } metrics_kind;
 
 typedef struct metrics_cache {
-    bool seen, there; /* at some time; now */
+    bool seen;  /* the cache has been there at some time */
+    bool there; /* it is there now */
     int64_t cells, used;
     uint64_t tokens;
 } metrics_cache;
@@ -67,6 +69,7 @@ typedef struct metrics_counts {
     uint64_t attention_calls, attention_ns, encoding_ns;
 } metrics_counts;
 
+/* Adds everything up. */
 void metrics_collect(metrics_counts *counts);
 
 #endif

@@ -1,3 +1,4 @@
+/* Translates the tensors and parameters of FLASH_ATTN_EXT into a tada_attention. */
 #include "attention.h"
 
 #include <string.h>

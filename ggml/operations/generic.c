@@ -1,3 +1,4 @@
+/* Decoded rows for the host's own operations: shadows for readers, and writers computed by themselves. */
 #include "generic.h"
 
 #include "base/cpu.h"

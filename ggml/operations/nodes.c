@@ -1,3 +1,4 @@
+/* What the plug-in's nodes do on each thread: write rows, look at masks, attend, settle, decode rows. */
 #include "nodes.h"
 
 #include "base/probe.h"

@@ -1,3 +1,4 @@
+/* SET_ROWS becomes tada_plane_write, 1024 rows at a time. */
 #include "rows.h"
 
 bool rows_fit(const struct ggml_tensor *op, const cache_plane *c)

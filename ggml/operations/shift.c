@@ -1,6 +1,6 @@
 /*
- * K-shift: llama.cpp turns the keys of a cache to new positions by a ROPE in place on a view of all of K. The
- * library does it, as it knows tiles that can remember by how much they moved.
+ * K-shift: llama.cpp moves the keys of a cache to new positions by a ROPE in place on a view of all of K. The
+ * library does it: a tile keeps its codes and remembers by how much it has moved.
  */
 #include "shift.h"
 

@@ -4,8 +4,9 @@
 
 #include "cache/cache.h"
 
+/* Whether the operation is a K-shift that tada_plane_shift can do. */
 bool shift_fits(const struct ggml_tensor *op);
-/* The plane must be settled. */
+/* Does it. The plane must be settled. */
 enum tada_status shift_run(const struct ggml_tensor *op, tada_error *error);
 
 #endif

@@ -1,3 +1,4 @@
+/* Version, commit and operation numbers of the host are compared with those of the headers. */
 #include "host.h"
 
 #include "base/log.h"

@@ -1,3 +1,4 @@
+/* The policy in force, and all those before it: they are found again when the same spec is asked for. */
 #include "policy.h"
 
 #include "base/log.h"

@@ -1,6 +1,7 @@
 /*
- * The policy: which cache contexts get. One is in force at a time; a cache buffer keeps the one that was in
- * force when it was sized. Policies live until the process ends, since planes point into their plans.
+ * The policy: which kind of cache new contexts get. One policy is in force at a time. A cache buffer keeps
+ * the one that was in force when it was sized. Policies are never freed, as planes point into their plans.
+ * All functions but policy_init may be called from any thread.
  */
 #ifndef PLUGIN_POLICY_POLICY_H
 #define PLUGIN_POLICY_POLICY_H
@@ -8,22 +9,25 @@
 #include "tada.h"
 
 typedef struct cache_policy {
-    tada_spec spec;        /* with `stock`, the host does as if we were not there */
-    const tada_plan *plan; /* NULL: all planes follow the spec */
-    char problem[256];     /* why the cache that was asked for cannot be used, or "" */
-    char *text;            /* the spec as it was given */
-    struct cache_policy *before;
+    tada_spec spec;              /* `stock`: the host makes its own cache, as if the plug-in were not there */
+    const tada_plan *plan;       /* NULL: all planes follow the spec */
+    char problem[256];           /* why the cache that was asked for cannot be used, or "" */
+    char *text;                  /* the spec as it was given, owned */
+    struct cache_policy *before; /* the policy that was made before this one */
 } cache_policy;
 
-/* Reads TADA_CACHE. False: memory is short. Once, before all else. */
+/* Puts the policy that TADA_CACHE names in force. Must be called once, before all else. False: memory is
+ * short. */
 bool policy_init(void);
+/* The policy in force; never NULL after policy_init. */
 const cache_policy *policy_now(void);
-/* For programs: the policy from now on. See tada_plugin.h. */
+/* Puts another policy in force, for programs (tada_plugin.h). The plan is the caller's and must outlive the
+ * contexts that follow. */
 bool policy_set_cache(const char *spec, tada_error *error);
 bool policy_set_plan(const tada_plan *plan);
 
-/* The spec that a plane follows; sets the head size when the plan knows it. *fits: false, the plan has no
- * such plane, and the spec is that of "tada". */
+/* The spec of a plane. Sets shape->head_dim to what the plan says; 0: unknown. *fits is false when the plan
+ * has no plane of this layer, kind and width; the result is then the spec "tada". */
 tada_spec policy_spec(const cache_policy *policy, int layer, tada_shape *shape, bool *fits);
 
 #endif

@@ -1,4 +1,4 @@
-/* Sizes before anything is allocated. See tada_plugin.h. */
+/* Sizes of caches before anything is allocated. tada_plugin.h says what each function does. */
 #ifndef PLUGIN_PROBE_MEASURE_H
 #define PLUGIN_PROBE_MEASURE_H
 

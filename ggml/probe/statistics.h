@@ -1,4 +1,4 @@
-/* What calibration learns from the host's own graphs. See tada_plugin.h. */
+/* What calibration learns from the host's own graphs. tada_plugin.h says what each function does. */
 #ifndef PLUGIN_PROBE_STATISTICS_H
 #define PLUGIN_PROBE_STATISTICS_H
 
