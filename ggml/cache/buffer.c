@@ -81,7 +81,7 @@ static bool buffer_copy(ggml_backend_buffer_t buffer, const struct ggml_tensor *
     if (!c || c != cache_plane_of(to)) {
         return false;
     }
-    size_t stream = (size_t)(c->n_cells * c->width) * 2;
+    size_t stream = (size_t)c->n_cells * cache_row_bytes(c);
     size_t offset = cache_plane_offset(c, from), offset_to = cache_plane_offset(c, to);
     if (ggml_nbytes(from) != stream || offset % stream != 0 || offset_to % stream != 0) {
         return false;

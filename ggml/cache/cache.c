@@ -302,11 +302,6 @@ void cache_warn_nonfinite(const cache_plane *c)
 
 /* ---- reading and writing from outside ---- */
 
-static size_t cache_row_bytes(const cache_plane *c)
-{
-    return (size_t)c->width * 2;
-}
-
 static int64_t rows_in(const cache_plane *c, size_t offset, size_t size)
 {
     return size ? (int64_t)((offset + size - 1) / cache_row_bytes(c) - offset / cache_row_bytes(c)) + 1 : 0;
@@ -375,47 +370,61 @@ static void mark_restored(const cache_plane *c, const int64_t *cells, int64_t n)
     }
 }
 
-bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
+/* Writes n rows to cells from `first` on. */
+static bool set_rows(cache_plane *c, int64_t first, const void *rows, int64_t n, bool begins)
 {
-    const char *from = data;
     int64_t cells[CHUNK_ROWS];
-    uint16_t *row = NULL;
-    bool done = cache_settle(c), begins = true;
+    for (int64_t i = 0; i < n; i++) {
+        cells[i] = first + i;
+    }
+    bool done = tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, cache_row_bytes(c), cells, n,
+                                 NULL) == TADA_OK;
     cache_touch(c->buffer);
-    metrics_written(c->kind, rows_in(c, offset, size));
-    while (size > 0 && done) {
-        size_t within = offset % cache_row_bytes(c), part;
-        int64_t n = 1;
-        cells[0] = (int64_t)(offset / cache_row_bytes(c));
-        const void *rows = from;
-        if (within == 0 && size >= cache_row_bytes(c) && (uintptr_t)from % 2 == 0) {
-            n = (int64_t)(size / cache_row_bytes(c)) < CHUNK_ROWS ? (int64_t)(size / cache_row_bytes(c))
-                                                                  : CHUNK_ROWS;
-            part = (size_t)n * cache_row_bytes(c);
-            for (int64_t i = 1; i < n; i++) {
-                cells[i] = cells[0] + i;
-            }
-        } else {
-            part = cache_row_bytes(c) - within < size ? cache_row_bytes(c) - within : size;
-            row = row ? row : malloc(cache_row_bytes(c));
-            done = row != NULL;
-            if (done) {
-                memcpy(row, read_tile_of(c, cells[0]), cache_row_bytes(c));
-                memcpy((char *)row + within, from, part);
-            }
-            rows = row;
-        }
-        done = done && tada_plane_write(c->plane, c->buffer->pool, rows, TADA_F16, cache_row_bytes(c), cells,
-                                        n, NULL) == TADA_OK;
-        cache_touch(c->buffer);
-        if (!done) {
-            break;
-        }
+    if (done) {
         lost_remove(&c->lost, cells, n);
         if (begins) {
             mark_restored(c, cells, n);
         }
         cache_warn_nonfinite(c);
+    }
+    return done;
+}
+
+/* Writes `size` bytes from `within` on in the row of a cell; the rest of the row stays as it is. */
+static bool set_part(cache_plane *c, int64_t cell, size_t within, const void *from, size_t size, bool begins)
+{
+    uint16_t *row = malloc(cache_row_bytes(c));
+    if (!row) {
+        return false;
+    }
+    memcpy(row, read_tile_of(c, cell), cache_row_bytes(c));
+    memcpy((char *)row + within, from, size);
+    bool done = set_rows(c, cell, row, 1, begins);
+    free(row);
+    return done;
+}
+
+bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
+{
+    const size_t row_bytes = cache_row_bytes(c);
+    const char *from = data;
+    bool done = cache_settle(c), begins = true;
+    cache_touch(c->buffer);
+    metrics_written(c->kind, rows_in(c, offset, size));
+    while (size > 0 && done) {
+        size_t within = offset % row_bytes, part;
+        int64_t cell = (int64_t)(offset / row_bytes), n = (int64_t)(size / row_bytes);
+        if (within == 0 && n > 0 && (uintptr_t)from % 2 == 0) {
+            n = n < CHUNK_ROWS ? n : CHUNK_ROWS;
+            part = (size_t)n * row_bytes;
+            done = set_rows(c, cell, from, n, begins);
+        } else {
+            part = row_bytes - within < size ? row_bytes - within : size;
+            done = set_part(c, cell, within, from, part, begins);
+        }
+        if (!done) {
+            break;
+        }
         begins = false;
         from += part;
         offset += part;
@@ -423,9 +432,8 @@ bool cache_set(cache_plane *c, size_t offset, const void *data, size_t size)
         done = cache_settle(c);
     }
     if (size > 0) {
-        lost_add(&c->lost, (int64_t)(offset / cache_row_bytes(c)), rows_in(c, offset, size));
+        lost_add(&c->lost, (int64_t)(offset / row_bytes), rows_in(c, offset, size));
     }
-    free(row);
     return size == 0;
 }
 
@@ -503,12 +511,63 @@ static bool move_written(cache_plane *c)
     return done;
 }
 
+/* A plane with its memory, in no buffer's list yet. NULL: the error says why not. */
+static cache_plane *plane_alloc(const struct ggml_tensor *root, const tada_spec *spec,
+                                const tada_shape *shape, int layer, tada_error *error)
+{
+    cache_plane *c = calloc(1, sizeof *c);
+    snprintf(error->text, sizeof error->text, "out of memory");
+    if (!c) {
+        return NULL;
+    }
+    *c = (cache_plane){.buffer = cache_buffer_of(root),
+                       .kind = shape->kind,
+                       .layer = layer,
+                       .width = shape->width,
+                       .n_cells = shape->n_cells,
+                       .n_streams = shape->n_streams,
+                       .n_sinks = spec->sinks,
+                       .base = root->data,
+                       .bytes_f16 = ggml_nbytes(root),
+                       .bytes = tada_plane_bytes(spec, shape)};
+    if (lost_make(&c->lost, shape->n_cells * shape->n_streams)) {
+        c->memory = pages_reserve(c->bytes);
+    }
+    if (!c->memory || tada_plane_create(spec, shape, c->memory, c->bytes, &c->plane, error) != TADA_OK) {
+        free_plane(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* Takes over the rows that the tensor holds already. */
+static bool take_over_rows(cache_plane *c)
+{
+    return cache_read_ready(c) &&
+           (!pages_touched(c->base, c->bytes_f16) || (move_restored(c) && move_written(c)));
+}
+
+/* Puts the plane into the list of its buffer: from now on it stands for its tensor. */
+static void enter_plane(cache_plane *c)
+{
+    cache_buffer *b = c->buffer;
+    /* Whoever touches the address space of the tensor from now on is wrong, and stops there. */
+    pages_close(c->base, c->bytes_f16);
+    pthread_mutex_lock(&buffers_lock);
+    c->next = b->planes;
+    b->planes = c;
+    planes_made++;
+    pthread_mutex_unlock(&buffers_lock);
+    c->counted = (counted_plane){.plane = c->plane, .kind = c->kind, .memory = c->memory, .bytes = c->bytes};
+    metrics_add(&c->counted, b->pool);
+}
+
 cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits)
 {
     cache_buffer *b = cache_buffer_of(root);
     tada_shape shape;
     tada_spec spec;
-    tada_error error = {"out of memory"};
+    tada_error error;
     enum tada_kind kind;
     int layer;
     bool known;
@@ -531,41 +590,16 @@ cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, 
     if (shape.head_dim == 0 && head_dim % 16 == 0 && shape.width % head_dim == 0) {
         shape.head_dim = (int)head_dim;
     }
-    size_t bytes = tada_plane_bytes(&spec, &shape);
-    cache_plane *c = calloc(1, sizeof *c);
-    void *memory = c && lost_make(&c->lost, shape.n_cells * shape.n_streams) ? pages_reserve(bytes) : NULL;
-    if (c) {
-        c->memory = memory;
-        c->bytes = bytes;
-    }
-    if (!memory || tada_plane_create(&spec, &shape, memory, bytes, &c->plane, &error) != TADA_OK) {
+    cache_plane *c = plane_alloc(root, &spec, &shape, layer, &error);
+    if (!c) {
         tell_left_plain(b, root->name, error.text);
-        free_plane(c);
         return NULL;
     }
-    c->buffer = b;
-    c->kind = kind;
-    c->layer = layer;
-    c->width = shape.width;
-    c->n_cells = shape.n_cells;
-    c->n_streams = shape.n_streams;
-    c->n_sinks = spec.sinks;
-    c->base = root->data;
-    c->bytes_f16 = ggml_nbytes(root);
-    if (!cache_read_ready(c) ||
-        (pages_touched(c->base, c->bytes_f16) && !(move_restored(c) && move_written(c)))) {
+    if (!take_over_rows(c)) {
         tell_left_plain(b, root->name, "memory is short");
         free_plane(c);
         return NULL;
     }
-    /* From now on whoever touches the address space of the tensor is wrong, and stops there. */
-    pages_close(c->base, c->bytes_f16);
-    pthread_mutex_lock(&buffers_lock);
-    c->next = b->planes;
-    b->planes = c;
-    planes_made++;
-    pthread_mutex_unlock(&buffers_lock);
-    c->counted = (counted_plane){.plane = c->plane, .kind = kind, .memory = memory, .bytes = bytes};
-    metrics_add(&c->counted, b->pool);
+    enter_plane(c);
     return c;
 }

@@ -139,6 +139,11 @@ size_t cache_shape_bytes(const cache_policy *policy, const struct ggml_tensor *t
 cache_plane *cache_plane_make(const struct ggml_tensor *root, int64_t head_dim, bool fits);
 /* The plane that stands for any byte of [from, from + size); NULL: none does. */
 cache_plane *cache_plane_at(const cache_buffer *buffer, const char *from, size_t size);
+/* Bytes of a row of the f16 tensor. */
+static inline size_t cache_row_bytes(const cache_plane *cache)
+{
+    return (size_t)cache->width * 2;
+}
 /* How many planes this process has made. A list that was prepared for a graph is stale when it has changed.
  */
 uint64_t cache_planes_made(void);

@@ -24,15 +24,31 @@ static bool view_of(const struct ggml_tensor *t, plane_view *view)
            (t->ne[3] == 1 || t->nb[3] == row * (size_t)root->ne[1]);
 }
 
+/* Whether q, K, V and mask are of the types and sizes that the library attends to; their views then. */
+static bool attention_fits(const struct ggml_tensor *op, plane_view *kv, plane_view *vv)
+{
+    const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
+    return view_of(k, kv) && view_of(v, vv) && q->type == GGML_TYPE_F32 && q->nb[0] == 4 &&
+           k->ne[2] == v->ne[2] && k->ne[1] == v->ne[1] && k->ne[3] == q->ne[3] && v->ne[3] == q->ne[3] &&
+           kv->stream == vv->stream && kv->cell == vv->cell && cache_root(k)->ne[1] == cache_root(v)->ne[1] &&
+           q->ne[2] % k->ne[2] == 0 && (!mask || mask->type == GGML_TYPE_F16);
+}
+
+static void describe_mask(const struct ggml_tensor *mask, tada_attention *a)
+{
+    a->mask = mask->data;
+    a->mask_query = mask->nb[1];
+    a->mask_head = mask->nb[2];
+    a->mask_stream = mask->nb[3];
+    a->mask_heads = (int)mask->ne[2];
+    a->mask_streams = (int)mask->ne[3];
+}
+
 bool attention_describe(const struct ggml_tensor *op, tada_attention *a)
 {
-    const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3],
-                             *sink_logits = op->src[4];
+    const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *sink_logits = op->src[4];
     plane_view kv, vv;
-    if (!view_of(k, &kv) || !view_of(v, &vv) || q->type != GGML_TYPE_F32 || q->nb[0] != 4 ||
-        k->ne[2] != v->ne[2] || k->ne[1] != v->ne[1] || k->ne[3] != q->ne[3] || v->ne[3] != q->ne[3] ||
-        kv.stream != vv.stream || kv.cell != vv.cell || cache_root(k)->ne[1] != cache_root(v)->ne[1] ||
-        q->ne[2] % k->ne[2] != 0 || (mask && mask->type != GGML_TYPE_F16)) {
+    if (!attention_fits(op, &kv, &vv)) {
         return false;
     }
     *a = (tada_attention){
@@ -62,13 +78,8 @@ bool attention_describe(const struct ggml_tensor *op, tada_attention *a)
     if (a->n_heads_kv == 1) {
         a->k_head_stride = a->v_head_stride = 0;
     }
-    if (mask) {
-        a->mask = mask->data;
-        a->mask_query = mask->nb[1];
-        a->mask_head = mask->nb[2];
-        a->mask_stream = mask->nb[3];
-        a->mask_heads = (int)mask->ne[2];
-        a->mask_streams = (int)mask->ne[3];
+    if (op->src[3]) {
+        describe_mask(op->src[3], a);
     }
     memcpy(&a->scale, (const char *)op->op_params, sizeof a->scale);
     memcpy(&a->max_bias, (const char *)op->op_params + 4, sizeof a->max_bias);

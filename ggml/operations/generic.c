@@ -16,17 +16,12 @@ typedef struct decoded_list {
     int n;
 } decoded_list;
 
-static size_t decoded_row_bytes(const cache_plane *c)
-{
-    return (size_t)c->width * 2;
-}
-
 void generic_cover(decoded *d, const struct ggml_tensor *tensor)
 {
     const cache_plane *c = d->cache;
     size_t offset = cache_plane_offset(c, tensor);
-    int64_t first = (int64_t)(offset / decoded_row_bytes(c));
-    int64_t end = (int64_t)((offset + ggml_nbytes(tensor) + decoded_row_bytes(c) - 1) / decoded_row_bytes(c));
+    int64_t first = (int64_t)(offset / cache_row_bytes(c));
+    int64_t end = (int64_t)((offset + ggml_nbytes(tensor) + cache_row_bytes(c) - 1) / cache_row_bytes(c));
     bool none = d->end == d->first;
     d->first = none || first < d->first ? first : d->first;
     d->end = none || end > d->end ? end : d->end;
@@ -34,7 +29,7 @@ void generic_cover(decoded *d, const struct ggml_tensor *tensor)
 
 size_t generic_bytes(const decoded *d)
 {
-    return (size_t)(d->end - d->first) * decoded_row_bytes(d->cache);
+    return (size_t)(d->end - d->first) * cache_row_bytes(d->cache);
 }
 
 void generic_shadow(struct ggml_tensor *shadow, const struct ggml_tensor *tensor, const decoded *d)
@@ -46,7 +41,7 @@ void generic_shadow(struct ggml_tensor *shadow, const struct ggml_tensor *tensor
     memset(shadow->src, 0, sizeof shadow->src);
     if (d) {
         shadow->data =
-            d->rows + (cache_plane_offset(d->cache, tensor) - (size_t)d->first * decoded_row_bytes(d->cache));
+            d->rows + (cache_plane_offset(d->cache, tensor) - (size_t)d->first * cache_row_bytes(d->cache));
     }
     if (cache_buffer_of(tensor)) {
         /* The CPU looks for a layout of its own behind these; tensors of others keep theirs. */
@@ -94,7 +89,7 @@ static bool decode_rows(decoded *d)
     size_t bytes = generic_bytes(d);
     d->rows = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (d->rows) {
-        cache_get(d->cache, (size_t)d->first * decoded_row_bytes(d->cache), d->rows, bytes);
+        cache_get(d->cache, (size_t)d->first * cache_row_bytes(d->cache), d->rows, bytes);
     }
     return d->rows != NULL;
 }
@@ -114,7 +109,7 @@ static bool rows_differ(const uint16_t *a, const uint16_t *b, int64_t width)
 static bool encode_changes(const decoded *d)
 {
     cache_plane *c = d->cache;
-    size_t bytes = decoded_row_bytes(c);
+    size_t bytes = cache_row_bytes(c);
     char *before = malloc(COMPARE_ROWS * bytes);
     bool done = before != NULL;
     for (int64_t at = d->first; at < d->end && done; at += COMPARE_ROWS) {

@@ -4,18 +4,17 @@
 bool rows_fit(const struct ggml_tensor *op, const cache_plane *c)
 {
     const struct ggml_tensor *rows = op->src[0];
-    size_t row_bytes = (size_t)c->width * 2;
     return rows->ne[0] == c->width && rows->ne[2] == 1 && rows->ne[3] == 1 &&
            (rows->type == GGML_TYPE_F32 || rows->type == GGML_TYPE_F16) &&
-           rows->nb[0] == ggml_type_size(rows->type) && cache_plane_offset(c, op) % row_bytes == 0 &&
-           op->nb[1] == row_bytes;
+           rows->nb[0] == ggml_type_size(rows->type) && cache_plane_offset(c, op) % cache_row_bytes(c) == 0 &&
+           op->nb[1] == cache_row_bytes(c);
 }
 
 enum tada_status rows_write(const struct ggml_tensor *op, cache_plane *c, tada_error *error)
 {
     enum { CHUNK = 1024 };
     const struct ggml_tensor *rows = op->src[0], *index = op->src[1];
-    int64_t cells[CHUNK], first = (int64_t)(cache_plane_offset(c, op) / ((size_t)c->width * 2));
+    int64_t cells[CHUNK], first = (int64_t)(cache_plane_offset(c, op) / cache_row_bytes(c));
     for (int64_t i = 0; i < rows->ne[1]; i += CHUNK) {
         int64_t n = rows->ne[1] - i < CHUNK ? rows->ne[1] - i : CHUNK;
         for (int64_t j = 0; j < n; j++) {

@@ -10,7 +10,7 @@
 
 static bool covers_rows(const struct ggml_tensor *t, const cache_plane *c)
 {
-    size_t row = (size_t)c->width * 2, offset = t->view_src ? t->view_offs : 0;
+    size_t row = cache_row_bytes(c), offset = t->view_src ? t->view_offs : 0;
     return t->type == GGML_TYPE_F16 && t->nb[0] == 2 && t->nb[2] == row &&
            t->nb[1] * (size_t)t->ne[1] == row && t->ne[2] == c->n_cells * c->n_streams && t->ne[3] == 1 &&
            offset + (size_t)t->ne[0] * 2 <= t->nb[1];
