@@ -1,3 +1,4 @@
+/* Files without a name: O_TMPFILE where the file system has it, else memfd_create. */
 #include "nameless.h"
 
 #include <errno.h>

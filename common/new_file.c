@@ -1,3 +1,5 @@
+/* New files: what may be written where, names and modes of files in the making, and their move to their
+ * place. */
 #include "new_file.h"
 
 #include "common/error.h"

@@ -1,3 +1,4 @@
+/* Which characters a terminal may get, and how the others are escaped. */
 #include "printable.h"
 
 #include <stdbool.h>

@@ -5,14 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of byte `i` that has `row` bytes behind it: table[row][i]. */
+/* table[k][i]: the checksum's change by a byte i that k more bytes follow. */
 typedef struct crc_table {
     uint32_t table[8][256];
 } crc_table;
 
 void crc_init(crc_table *crc);
 
-/* The checksum of what had the checksum `before` (nothing: 0) and `size` bytes more. */
+/* The checksum of data that had the checksum `before` (0 for no data) and has `size` bytes more. */
 uint32_t crc_add(const crc_table *crc, uint32_t before, const void *data, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* Reading and writing from front to back. */
+/* Sources and targets: read and write with a buffer of a mebibyte, and errors in sentences. */
 #include "files.h"
 
 #include "nameless.h"

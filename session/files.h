@@ -5,32 +5,35 @@
 #include "crc.h"
 #include "common/error.h"
 
-/* A plain file, read through a buffer. Its size is that of when it was opened. "-": standard input. */
+/* A plain file that is read through a buffer. One thread at a time uses it, but for source_read. */
 typedef struct source_file {
-    const char *path;
+    const char *path; /* the caller's, for errors */
     int fd;
-    uint64_t size, at; /* at: of the next byte */
+    uint64_t size; /* bytes when it was opened */
+    uint64_t at;   /* offset of the next byte */
     uint8_t *buffer;
-    size_t capacity, begin, end; /* what of the buffer is still to come */
+    size_t capacity, begin, end; /* bytes [begin, end) of the buffer are still to come */
 } source_file;
 
+/* Opens a file; "-" is standard input. source_close closes it. */
 enum tada_status source_open(const char *path, source_file *source, tada_error *error);
-/* The same of a descriptor, which is closed with it; -1: it could not be opened, says errno. */
+/* Makes a source of an open descriptor, which source_close closes. fd -1: it could not be opened, and errno
+ * says why. */
 enum tada_status source_take_over(const char *path, int fd, source_file *source, tada_error *error);
 void source_close(source_file *source);
-/* The next n bytes in one piece, valid until the next call. TADA_E_FILE when fewer are left. */
+/* Sets *bytes to the next n bytes, valid until the next call. Fewer are left: TADA_E_FILE. */
 enum tada_status source_peek(source_file *source, size_t n, const uint8_t **bytes, tada_error *error);
-/* The same, and goes on behind them. */
+/* The same; the bytes after these are the next ones then. */
 enum tada_status source_take(source_file *source, size_t n, const uint8_t **bytes, tada_error *error);
-/* n bytes from any place, past the buffer. */
+/* Reads n bytes at offset `at` into `bytes`, without the buffer. May be called from several threads. */
 enum tada_status source_read(const source_file *source, uint64_t at, void *bytes, size_t n,
                              tada_error *error);
 
-/* An open descriptor, written through a buffer. Descriptor -1: what is written is only counted and summed. */
+/* An open descriptor that is written through a buffer. fd -1: nothing is written, only counted and summed. */
 typedef struct target_file {
-    const char *name; /* for errors */
+    const char *name; /* the caller's, for errors */
     int fd;
-    uint64_t size; /* bytes written */
+    uint64_t size; /* bytes that were put */
     uint32_t sum;  /* their checksum */
     crc_table crc;
     uint8_t *buffer;
@@ -38,8 +41,10 @@ typedef struct target_file {
 } target_file;
 
 enum tada_status target_open(int fd, const char *name, target_file *target, tada_error *error);
-void target_free(target_file *target); /* leaves the descriptor open */
+/* Frees the buffer. The descriptor stays open, and what was not flushed is lost. */
+void target_free(target_file *target);
 enum tada_status target_put(target_file *target, const void *bytes, size_t n, tada_error *error);
+/* Writes what the buffer still holds. */
 enum tada_status target_flush(target_file *target, tada_error *error);
 
 #endif

@@ -1,4 +1,4 @@
-/* The files in which llama.cpp saves its state: where in them the rows of the caches are. */
+/* The files in which llama.cpp saves its state, and where in them the rows of K and V are. */
 #ifndef TADA_SESSION_LLAMA_STATE_H
 #define TADA_SESSION_LLAMA_STATE_H
 
@@ -6,16 +6,17 @@
 
 /* K or V of one layer: rows of f16, in the order of their cells. */
 typedef struct llama_plane {
-    uint64_t at; /* of the first row in the file */
+    uint64_t at; /* offset of the first row in the file */
     uint32_t rows;
     uint32_t width;  /* values of a row */
-    bool is_v;       /* by its place in the file */
-    uint32_t stream; /* number of the stream of a cache that it is in, over the whole file */
+    bool is_v;       /* V, as its place in the file says */
+    uint32_t stream; /* number of its stream, counted over all caches of the file */
 } llama_plane;
 
 /*
- * Finds the planes of a file, in ascending order. What is not understood has none, which is no error: only a
- * file that does not begin as llama.cpp's do is refused. *planes: to be freed; NULL when there are none.
+ * Finds the n planes of a file, in the order of their offsets. Parts of the file that are not understood have
+ * no planes, which is no error; only a file that does not begin as llama.cpp's files do is refused
+ * (TADA_E_FILE). The caller frees *planes with free; it is NULL when there are none.
  */
 enum tada_status llama_state_scan(source_file *source, llama_plane **planes, size_t *n, tada_error *error);
 

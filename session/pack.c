@@ -1,4 +1,4 @@
-/* Packing: the planes of a file in runs of rows, everything else as it is. */
+/* Packing: the planes of a file become runs of rows, and everything else is copied. */
 #include "nameless.h"
 #include "format.h"
 #include "llama_state.h"
@@ -10,11 +10,11 @@
 
 enum { CELLS = TADA_TILE_CELLS, FEW_ROWS = 16, UNKNOWN = 255 };
 
-/* The runs of the axis channel, as far as the planes before have shown them: all layers have the same cells.
- */
+/* The runs of the axis channel that earlier planes of a stream have shown. All layers have the same cells,
+ * and so the same runs. */
 typedef struct run_cuts {
     uint32_t stream;
-    uint8_t *length; /* of the run that begins with a row; 0: the row stays as it is; or UNKNOWN */
+    uint8_t *length; /* of each row: rows of the run that begins with it; 0: the row is copied; or UNKNOWN */
 } run_cuts;
 
 /* One file being packed. */
@@ -29,23 +29,24 @@ typedef struct packing {
 
 /* What became of up to 64 rows of a batch. */
 typedef struct run {
-    size_t first;  /* row of the batch */
-    int n;         /* rows */
-    uint64_t fits; /* bit i: row i is coded */
-    size_t size;   /* of all of its runs in `bytes`, heads included */
-    uint8_t *bytes;
+    size_t first;   /* row of the batch */
+    int n;          /* how many rows */
+    uint64_t fits;  /* bit i: row i lies on a grid, and is coded */
+    size_t size;    /* bytes of its coded runs, with their heads */
+    uint8_t *bytes; /* these runs */
 } run;
 
 /* One plane being packed. */
 typedef struct plane {
     const llama_plane *saved;
     grid_shape grid;
-    uint64_t raw_from, row; /* rows from raw_from on are still to be written, as they are; next row */
+    uint64_t raw_from; /* rows [raw_from, row) are still to be written, as they are */
+    uint64_t row;      /* the next row */
     const thread_team *team;
-    size_t scratch_floats, run_bytes;
-    float *scratch; /* of each thread */
-    uint16_t *rows; /* of a batch */
-    uint8_t *bytes; /* of a batch's runs */
+    size_t scratch_floats, run_bytes; /* of a thread; of a run at most */
+    float *scratch;                   /* [threads][scratch_floats] */
+    uint16_t *rows;                   /* the f16 rows of a batch */
+    uint8_t *bytes;                   /* [PACKED_BATCH_RUNS][run_bytes], what `runs` point into */
     int n_runs;
     run runs[PACKED_BATCH_RUNS];
     run_cuts *cuts;
@@ -133,7 +134,7 @@ static void make_one(void *context, int thread, int64_t i)
     make_run(pl, pl->scratch + pl->scratch_floats * (size_t)thread, &pl->runs[i]);
 }
 
-/* Those of a batch, whose rows are in memory. */
+/* Makes the runs of a batch, whose rows are in memory. */
 static void make_runs(plane *pl)
 {
     team_each(pl->team, pl->n_runs, make_one, pl);
@@ -172,7 +173,7 @@ static enum tada_status read_rows(const packing *p, const plane *pl, size_t n)
                        p->error);
 }
 
-/* Each row stands for itself. */
+/* Axis token: each row has scales of its own, so that a run may begin anywhere. */
 static enum tada_status pack_tokens(packing *p, plane *pl)
 {
     enum tada_status status = TADA_OK;
@@ -196,7 +197,7 @@ static enum tada_status pack_tokens(packing *p, plane *pl)
 
 /* ---- axis channel ---- */
 
-/* Up to `most` runs of the next n rows, as far as can be foreseen. */
+/* Plans up to `most` runs of the next n rows: as earlier planes had them, else of 64 rows. */
 static void plan_runs(plane *pl, size_t n, int most)
 {
     size_t first = 0;
@@ -213,57 +214,84 @@ static void plan_runs(plane *pl, size_t n, int most)
     }
 }
 
-/* Whether a run is one that is known to be, or as small as the last one for which the best end was looked
- * for. */
+/* What the search for runs has learnt on its way through a plane. */
+typedef struct run_search {
+    int batch;    /* runs that are tried at once */
+    int without;  /* rows since the last run */
+    double usual; /* bytes of a row in the run that was searched for last */
+} run_search;
+
+/* Whether a run is one that is known to be, or as small as the last one that was searched for. */
 static bool is_good(const plane *pl, const run *r, double usual)
 {
     return r->fits && (pl->cuts->length[pl->row] == r->n || (double)r->size <= 1.2 * usual * r->n);
 }
 
+/* Writes the planned runs up to the first one that is not good. *done: how many they were. */
+static enum tada_status put_good_runs(packing *p, plane *pl, run_search *s, int *done)
+{
+    enum tada_status status = TADA_OK;
+    for (*done = 0; *done < pl->n_runs && is_good(pl, &pl->runs[*done], s->usual) && status == TADA_OK;
+         ++*done) {
+        pl->cuts->length[pl->row] = (uint8_t)pl->runs[*done].n;
+        status = put_run(p, pl, &pl->runs[*done]);
+        s->without = 0;
+    }
+    return status;
+}
+
+/* Leaves a row as it is; the longer there was no run, the more of them. */
+static void skip_rows(plane *pl, run_search *s, size_t n)
+{
+    size_t skip = s->without < FEW_ROWS ? 1 : (size_t)(s->without - FEW_ROWS + 2);
+    skip = skip < CELLS ? skip : CELLS;
+    pl->row += skip < n ? skip : n;
+    s->without += (int)skip;
+}
+
+/* Searches for the run that begins with row `first` of the batch, of which n are left, and writes it. Without
+ * one, rows are skipped. */
+static enum tada_status search_run(packing *p, plane *pl, run_search *s, size_t first, size_t n)
+{
+    size_t size;
+    run *r = &pl->runs[0];
+    *r = (run){.first = first, .bytes = r->bytes};
+    r->n = grid_cut(&pl->grid, pl->rows + first * (size_t)pl->grid.width, (int)n, pl->scratch, &size);
+    pl->cuts->length[pl->row] = (uint8_t)r->n;
+    if (r->n == 0) {
+        skip_rows(pl, s, n);
+        return TADA_OK;
+    }
+    make_run(pl, pl->scratch, r);
+    s->usual = (double)r->size / r->n;
+    s->without = 0;
+    return put_run(p, pl, r);
+}
+
 /*
- * Runs end where tiles do, and go on to the next one. Where none begins, one row after the other goes as it
- * is, and the longer there is none, the more of them at once.
+ * Runs end where tiles do. Batches of runs are tried as they are expected, twice as many each time that all
+ * of them were good. Where one is not, the run is searched for.
  */
 static enum tada_status pack_channels(packing *p, plane *pl)
 {
+    run_search s = {.batch = 1};
     enum tada_status status = TADA_OK;
-    int batch = 1, most = packed_batch(&pl->grid), without = 0;
-    double usual = 0; /* bytes of a row */
+    int most = packed_batch(&pl->grid), done;
     while (pl->row < pl->saved->rows && status == TADA_OK) {
-        size_t n = rows_left(pl, (size_t)batch * CELLS);
+        size_t n = rows_left(pl, (size_t)s.batch * CELLS);
         uint64_t start = pl->row;
         status = read_rows(p, pl, n);
         if (status != TADA_OK) {
             break;
         }
-        plan_runs(pl, n, batch);
+        plan_runs(pl, n, s.batch);
         make_runs(pl);
-        int done = 0;
-        while (done < pl->n_runs && is_good(pl, &pl->runs[done], usual) && status == TADA_OK) {
-            pl->cuts->length[pl->row] = (uint8_t)pl->runs[done].n;
-            status = put_run(p, pl, &pl->runs[done++]);
-        }
-        size_t first = (size_t)(pl->row - start), size;
-        without = done > 0 ? 0 : without;
-        batch = done < pl->n_runs || done == 0 ? 1 : 2 * batch < most ? 2 * batch : most;
-        if (first == n || (done > 0 && done == pl->n_runs) || status != TADA_OK) {
-            continue;
-        }
-        run *r = &pl->runs[0];
-        *r = (run){.first = first, .bytes = r->bytes};
-        r->n = grid_cut(&pl->grid, pl->rows + first * (size_t)pl->grid.width, (int)(n - first), pl->scratch,
-                        &size);
-        pl->cuts->length[pl->row] = (uint8_t)r->n;
-        if (r->n > 0) {
-            make_run(pl, pl->scratch, r);
-            status = put_run(p, pl, r);
-            usual = (double)r->size / r->n;
-            without = 0;
-        } else {
-            size_t skip = without < FEW_ROWS ? 1 : (size_t)(without - FEW_ROWS + 2);
-            skip = skip < CELLS ? skip : CELLS;
-            pl->row += skip < n - first ? skip : n - first;
-            without += (int)skip;
+        status = put_good_runs(p, pl, &s, &done);
+        size_t first = (size_t)(pl->row - start);
+        bool all = done > 0 && done == pl->n_runs;
+        s.batch = !all ? 1 : 2 * s.batch < most ? 2 * s.batch : most;
+        if (first < n && !all && status == TADA_OK) {
+            status = search_run(p, pl, &s, first, n - first);
         }
     }
     return status;
@@ -274,7 +302,7 @@ static bool plane_memory(plane *pl)
     int runs = packed_batch(&pl->grid);
     /* Every second row of a run may be one of its own, with a head each. */
     pl->run_bytes = grid_most_bytes(&pl->grid) + CELLS * (PACKED_CODED_HEAD + grid_head_bytes(&pl->grid));
-    pl->scratch_floats = (grid_scratch(&pl->grid) + 15) / 16 * 16;
+    pl->scratch_floats = grid_scratch(&pl->grid);
     pl->scratch = malloc(pl->scratch_floats * (size_t)team_lend(pl->team)->n * sizeof *pl->scratch);
     pl->rows = malloc((size_t)runs * CELLS * row_bytes(pl));
     pl->bytes = malloc((size_t)runs * pl->run_bytes);
@@ -284,7 +312,7 @@ static bool plane_memory(plane *pl)
     return pl->scratch && pl->rows && pl->bytes;
 }
 
-/* A record of a plane. guess: that of a plane before, and then its own. */
+/* Writes the record of a plane. *guess: first the grid of an earlier plane, then its own. */
 static enum tada_status pack_plane(packing *p, const llama_plane *saved, run_cuts *cuts, session_guess *guess)
 {
     plane pl = {.saved = saved, .cuts = cuts, .team = p->team};
@@ -332,7 +360,7 @@ static enum tada_status put_header(packing *p)
     return target_put(p->target, header, sizeof header, p->error);
 }
 
-/* Those of the plane's stream; unknown ones when it is a new one. */
+/* Makes *cuts those of the plane's stream. In a new stream all of them are unknown. */
 static enum tada_status cuts_for(const packing *p, const llama_plane *saved, run_cuts *cuts)
 {
     if (cuts->length && cuts->stream == saved->stream) {
@@ -428,7 +456,7 @@ static enum tada_status check_packed(packing *p, uint32_t sum)
                      p->source->path);
 }
 
-/* Into an empty file that can be read, too. */
+/* Packs into a descriptor of an empty file that is open for reading and writing. */
 static enum tada_status pack_to(source_file *source, int fd, const char *name, const session_watch *watch,
                                 session_sizes *sizes, tada_error *error)
 {

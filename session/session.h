@@ -3,7 +3,7 @@
  * saves of llama-server, llama_state_seq_save_file) or of a context (llama_state_save_file), without loss.
  * doc/reference/session.md describes the packed file.
  *
- * All of it may be used from several threads at once. No pointer may be NULL unless it says so.
+ * All functions may be called from several threads at once. Pointers must not be NULL unless it says so.
  */
 #ifndef TADA_SESSION_H
 #define TADA_SESSION_H
@@ -26,25 +26,26 @@ enum tada_status session_unpack(const char *from, int to_fd, tada_error *error);
 /* Whether a file begins as packed files do; false also for what cannot be read. */
 bool session_is_packed(const char *path);
 
-/* ---- from file to file, with more to tell ---- */
+/* ---- from file to file ---- */
 
 /* What became of a file. */
 typedef struct session_sizes {
-    uint64_t plain, packed;  /* bytes of the file of llama.cpp, of the packed one */
-    uint64_t rows, raw_rows; /* rows of f16 caches; those of them that are stored as they are */
-    uint64_t planes;         /* K or V of a layer that they are from */
+    uint64_t plain, packed; /* bytes of llama.cpp's file, and of the packed file */
+    uint64_t rows;          /* rows of f16 caches */
+    uint64_t raw_rows;      /* those of them that are stored as they are */
+    uint64_t planes;        /* planes (K or V of a layer) that they are from */
 } session_sizes;
 
-/* Called now and then; false: give up. */
+/* How a caller watches long work. */
 typedef struct session_watch {
-    bool (*step)(void *context, uint64_t done, uint64_t total);
+    bool (*step)(void *context, uint64_t done, uint64_t total); /* in bytes; false: stop. May be NULL */
     void *context;
 } session_watch;
 
 /*
- * `to` appears whole or not at all, with the mode and the owner of what it replaces, else of `from`. What is
- * there already is an error unless it may be replaced; `from` never is. "-": standard input, and output.
- * watch, sizes: may be NULL.
+ * Pack or unpack the file `from` into the file `to`. `to` appears only when it is complete, with the mode and
+ * the owner of the file that it replaces, else of `from`. replaces: `to` may be there already, but never be
+ * `from`. "-" stands for standard input and standard output. watch and sizes may be NULL.
  */
 enum tada_status session_pack_file(const char *from, const char *to, bool replaces,
                                    const session_watch *watch, session_sizes *sizes, tada_error *error);

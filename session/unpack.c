@@ -1,4 +1,4 @@
-/* Unpacking: nothing in the file is believed, not even after its checksum was right. */
+/* Unpacking. Every number in the file is checked before it is used, also where the checksum was right. */
 #include "format.h"
 
 #include <stdlib.h>
@@ -14,8 +14,8 @@ typedef struct unpacking {
     const session_watch *watch;
     session_sizes *sizes;
     tada_error *error;
-    uint64_t plain_bytes; /* that are to come out */
-    uint64_t end;         /* of the records */
+    uint64_t plain_bytes; /* size of llama.cpp's file, which is to come out */
+    uint64_t end;         /* offset in the packed file at which its records end */
     thread_team *team;
 } unpacking;
 
@@ -24,10 +24,10 @@ typedef struct batch {
     grid_shape grid;
     int n, most;
     int rows[PACKED_BATCH_RUNS];      /* of each run */
-    size_t run_bytes, scratch_floats; /* that each has room for */
-    uint8_t *packed;
-    uint16_t *out;
-    float *scratch; /* of each thread */
+    size_t run_bytes, scratch_floats; /* of a run at most; of a thread */
+    uint8_t *packed;                  /* [most][run_bytes] */
+    uint16_t *out;                    /* [most][64][width] */
+    float *scratch;                   /* [threads][scratch_floats] */
 } batch;
 
 thread_team *session_team(void)
@@ -197,7 +197,7 @@ static enum tada_status take_plane(const unpacking *u)
     b.most = packed_batch(&b.grid);
     b.most = (uint32_t)b.most < least ? b.most : (int)least;
     b.run_bytes = grid_most_bytes(&b.grid);
-    b.scratch_floats = (grid_scratch(&b.grid) + 15) / 16 * 16;
+    b.scratch_floats = grid_scratch(&b.grid);
     b.packed = malloc((size_t)b.most * b.run_bytes);
     b.out = malloc((size_t)b.most * CELLS * 2 * (size_t)b.grid.width);
     b.scratch = malloc((size_t)team_lend(u->team)->n * b.scratch_floats * sizeof *b.scratch);

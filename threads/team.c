@@ -1,3 +1,4 @@
+/* Teams: workers that wait for the next round of work, for a while spinning and then asleep. */
 #define _GNU_SOURCE
 #include "team.h"
 

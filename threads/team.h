@@ -1,9 +1,8 @@
 /*
- * Teams: threads for programs that use libtada, which starts none of its own. A team lends them to the
- * library (tada_threads); between two pieces of work they sleep.
+ * Teams of threads, for programs that use libtada: the library starts no threads. A team lends its threads to
+ * the library as a tada_threads. Between two pieces of work they sleep.
  *
- * One piece of work at a time: a team is used by one thread at a time, which takes part in the work as number
- * 0, and work may not use its own team.
+ * One thread at a time uses a team. It takes part in the work as thread 0. Work must not use its own team.
  */
 #ifndef TADA_TEAM_H
 #define TADA_TEAM_H
@@ -12,23 +11,24 @@
 
 typedef struct thread_team thread_team;
 
-/* n threads, the caller's among them. Where the system gives fewer, the team has fewer: team_lend tells
- * how many. NULL: memory is short. */
+/* Makes a team of n threads, of which the caller's is one. Where the system gives fewer, the team has fewer,
+ * as team_lend tells. NULL: memory is short. */
 thread_team *team_create(int n);
-void team_free(thread_team *team); /* NULL is fine */
+void team_free(thread_team *team); /* NULL: nothing to do */
 
-/* Has threads look for new work for some 100 microseconds before they sleep: for measurements, as to wake one
- * takes longer than attention over a short context. On a busy machine it costs more than it gives. */
+/* Makes threads spin for about 100 microseconds before they sleep. For measurements: waking a thread takes
+ * longer than attention over a short context. On a busy machine spinning costs more than it saves. */
 void team_stay_awake(thread_team *team);
 
-/* What to hand to the library; it lives as long as the team. */
+/* The threads as the library takes them; valid as long as the team. */
 const tada_threads *team_lend(const thread_team *team);
 
-/* Calls one(context, thread, i) for each i from 0 to n - 1, by whichever thread is free. */
+/* Calls one(context, thread, i) for each i from 0 to n - 1, on whichever thread is free. Returns when all
+ * calls are done. */
 typedef void (*team_work)(void *context, int thread, int64_t i);
 void team_each(const thread_team *team, int64_t n, team_work one, void *context);
 
-/* CPUs that this process may use, 1 at least. */
+/* The number of CPUs that this process may use, at least 1. */
 int team_cpus(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* Rows on grids: finding the integers behind them. */
+/* Grids: finding the codes and words behind f16 rows. */
 #include "work.h"
 
 #include "common/half.h"

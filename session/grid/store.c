@@ -1,4 +1,4 @@
-/* Rows on grids: from integers to rows, and how integers are stored. */
+/* Grids: how codes and words become rows, and how they are stored as bytes. */
 #include "work.h"
 
 #include <string.h>
@@ -30,10 +30,11 @@ grid_work grid_work_make(const grid_shape *g, float *scratch)
 
 size_t grid_scratch(const grid_shape *g)
 {
-    /* What work_make hands out, in floats. */
+    /* What grid_work_make hands out, in floats, rounded up to a cache line. */
     size_t width = (size_t)g->width, values = CELLS * width;
-    return 2 * values + 2 * width + values / 4 + (words_of(g, CELLS) + 1) / 2 + GRID_GROUP * TADA_LANES / 4 +
-           values / 2 + 16;
+    size_t floats = 2 * values + 2 * width + values / 4 + (words_of(g, CELLS) + 1) / 2 +
+                    GRID_GROUP * TADA_LANES / 4 + values / 2 + 16;
+    return (floats + 15) / 16 * 16;
 }
 
 bool grid_check(const grid_shape *g)
@@ -58,7 +59,6 @@ static void factors_of_words(const uint16_t *words, size_t n, float *scale, floa
     tada_kernels_get()->factors((const uint8_t *)words, (int)n, scale, offset);
 }
 
-/* n rows from codes and words. */
 void grid_decode(const grid_shape *g, int n, const grid_work *w, uint16_t *rows)
 {
     const tada_kernels *k = tada_kernels_get();
@@ -102,7 +102,8 @@ static int bit_length(unsigned value)
     return value ? 32 - __builtin_clz(value) : 0;
 }
 
-/* 8 codes of so many bits, the first one lowest; as many bytes as bits. */
+/* Writes SPAN codes of `bits` bits each, the first one in the lowest bits: `bits` bytes. Returns what
+ * follows. */
 static uint8_t *put_span(const uint8_t *codes, int bits, uint8_t *to)
 {
     uint64_t all = 0;
@@ -151,7 +152,7 @@ size_t grid_run_bytes(const grid_shape *g, int n, const uint8_t *head)
         }
         bits += (size_t)width_of(g, head, s);
     }
-    /* 8 codes to a span: its bits of all of them are as many bytes. */
+    /* A span has 8 codes, so that codes of n bits take n bytes. */
     return grid_head_bytes(g) + 2 * words_of(g, n) + (size_t)n * bits;
 }
 

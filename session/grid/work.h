@@ -1,4 +1,4 @@
-/* What the two halves of the grids share: the parts of the scratch. */
+/* The parts of the scratch of a grid, which fit.c and store.c share. */
 #ifndef TADA_SESSION_GRID_WORK_H
 #define TADA_SESSION_GRID_WORK_H
 
@@ -8,8 +8,8 @@
 enum { GRID_CODE_BITS = 8 };
 
 typedef struct grid_work {
-    float *x;              /* [64][width] */
-    float *columns;        /* [width][64] */
+    float *x;              /* [64][width], the rows in float */
+    float *columns;        /* [width][64], their transpose */
     float *scale, *offset; /* [width] */
     uint8_t *codes;        /* [64][width] */
     uint16_t *words;       /* axis channel [width], axis token [64][width / group] */
@@ -17,9 +17,10 @@ typedef struct grid_work {
     uint16_t *rows;        /* [64][width] */
 } grid_work;
 
+/* Divides the scratch, of grid_scratch floats, into its parts. */
 grid_work grid_work_make(const grid_shape *grid, float *scratch);
 
-/* The n rows that codes and words stand for. Overwrites scale, offset and columns. */
+/* Makes the n f16 rows that codes and words stand for. Overwrites scale, offset and columns. */
 void grid_decode(const grid_shape *grid, int n, const grid_work *w, uint16_t *rows);
 
 #endif
