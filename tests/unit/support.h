@@ -62,6 +62,13 @@ static inline int quick(void)
     return n > 1 ? n : 1;
 }
 
+/* Where a loop over n cases begins that goes on by quick(): it then does an N-th of them, and one at least.
+ */
+static inline int first_case(int n)
+{
+    return random_below(quick() < n ? quick() : n);
+}
+
 /* Whether to leave out this case, since time is short. */
 static inline bool in_haste(void)
 {

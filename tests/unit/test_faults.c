@@ -85,6 +85,12 @@ static void after_failure(const char *call)
 
 /* ---- what is done with failing allocations ---- */
 
+/* The allocation to fail after number n: the next one, or under TADA_QUICK=N one of the next 2 N - 1. */
+static long next_fault(long n)
+{
+    return n + 1 + random_below(2 * quick() - 1);
+}
+
 /* What came out, to compare. */
 typedef struct outcome {
     uint16_t rows[2][TOTAL * WIDTH];
@@ -92,7 +98,7 @@ typedef struct outcome {
     size_t bytes[2];
 } outcome;
 
-static bool rope_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
+static bool negate_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
 {
     (void)context;
     (void)thread;
@@ -224,7 +230,7 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     watch(plane, TOTAL);
     TRY(tada_plane_settle(plane, threads_of(1), NULL));
     watch(plane, TOTAL);
-    TRY(tada_plane_edit(plane, chosen, rope_rows, NULL, threads_of(2), &error));
+    TRY(tada_plane_edit(plane, chosen, negate_rows, NULL, threads_of(2), &error));
     watch(plane, TOTAL);
     TRY(tada_plane_shift(plane, &rope, deltas, threads_of(2), &error));
     watch(plane, CELLS);
@@ -272,17 +278,18 @@ static void planes(void **state)
     static const char *const specs[] = {"tada", "tada:4/3:window=0:centre=heads8", "tada:16",
                                         "kivi:2:window=64:sinks=2"};
     static outcome want, got;
-    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+    enum { N_SPECS = sizeof specs / sizeof *specs };
+    for (int i = first_case(N_SPECS); i < N_SPECS; i += quick()) {
         long before = faults_live, n = 0;
         faults_start(-1);
         use_planes(specs[i], &want);
         do {
-            faults_start(++n);
+            faults_start(n = next_fault(n));
             use_planes(specs[i], &got);
             assert_memory_equal(&got, &want, sizeof got);
             assert_int_equal(faults_live, before);
         } while (faults_hit);
-        print_message("%s: %ld allocations\n", specs[i], n - 1);
+        print_message("%s: allocations 1 to %ld\n", specs[i], n - 1);
         assert_true(n > 10);
     }
 }
@@ -293,7 +300,7 @@ static void plans(void **state)
     long before = faults_live, n = 0;
     do {
         tada_plan *plan;
-        faults_start(++n);
+        faults_start(n = next_fault(n));
         TRY_POINTER(plan, tada_plan_create(3));
         watch(NULL, 0);
         TRY(tada_plan_check(plan, &error));
@@ -326,7 +333,7 @@ static void sessions(void **state)
     long before = faults_live, n = 0;
     watch(NULL, 0);
     do {
-        faults_start(++n);
+        faults_start(n = next_fault(n));
         faults_armed = true;
         tada_error why = {""};
         enum tada_status status = session_pack_file(plain, packed, false, NULL, NULL, &why);
@@ -348,7 +355,7 @@ static void sessions(void **state)
         unlink(back);
         assert_int_equal(faults_live, before);
     } while (faults_hit);
-    print_message("%ld allocations\n", n - 1);
+    print_message("allocations 1 to %ld\n", n - 1);
     assert_true(n > 20);
     free(file.data);
     assert_true(remove_folder());

@@ -156,7 +156,7 @@ static void fills(void **state)
     (void)state;
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int run = 0; run < 2 * N_SPECS; run++) {
+    for (int run = first_case(2 * N_SPECS); run < 2 * N_SPECS; run += quick()) {
         test_plane p = plane_for(specs[run / 2], (enum tada_kind)(run % 2), pool);
         int64_t written = 0;
         for (int percent = 25; percent <= 100; percent += percent == 50 || percent == 90 ? 10 : 15) {
@@ -189,7 +189,7 @@ static void written_longest_ago(void **state)
     (void)state;
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int run = 0; run < 6; run++) {
+    for (int run = first_case(6); run < 6; run += quick()) {
         test_plane p = plane_for(specs[run % N_SPECS], (enum tada_kind)(run % 2), pool);
         int64_t order[TILES], n = TILES * (5 + random_below(6)) / 10;
         for (int64_t i = 0; i < TILES; i++) {
@@ -221,7 +221,7 @@ static void written_again(void **state)
     (void)state;
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = first_case(2); kind < 2; kind += quick()) {
         test_plane p = plane_for("tada:4/4:sinks=0", (enum tada_kind)kind, pool);
         char wanted[2 * TILES + 1];
         write_tiles(&p, pool, 0, TILES, 512);
@@ -255,7 +255,7 @@ static void one_state(void **state)
     static const int batches[] = {64, 512, 7};
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int run = 0; run < 2 * N_SPECS; run++) {
+    for (int run = first_case(2 * N_SPECS); run < 2 * N_SPECS; run += quick()) {
         for (int64_t n = CELLS * 4 / 10 + 30; n <= CELLS; n += CELLS * 3 / 10 - 10) {
             test_plane p[3];
             for (int i = 0; i < 3; i++) {
@@ -290,7 +290,7 @@ static void off(void **state)
     (void)state;
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int window = 0; window <= 192; window += 64) {
+    for (int window = 64 * first_case(4); window <= 192; window += 64 * quick()) {
         char spec[80], wanted[2 * TILES + 1];
         snprintf(spec, sizeof spec, "tada:4/3:sinks=0:refine=off:window=%d", window);
         tada_spec with = spec_of(spec), without = with;
@@ -326,7 +326,8 @@ static void windows_in_f16(void **state)
                                          "kivi:4"};
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    enum { N_OTHERS = sizeof others / sizeof *others };
+    for (int i = first_case(N_OTHERS); i < N_OTHERS; i += quick()) {
         tada_spec spec = spec_of(others[i]), other = spec;
         const tada_shape shape = {TADA_K, WIDTH, CELLS, STREAMS, HEAD};
         other.window_bits = 16;
@@ -348,7 +349,7 @@ static void copies_and_clears(void **state)
     (void)state;
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = first_case(2); kind < 2; kind += quick()) {
         test_plane p = plane_of("tada", (enum tada_kind)kind, WIDTH, CELLS, STREAMS, 0);
         tada_plane_set_head_dim(p.plane, HEAD);
         for (int turn = 0; turn < 3; turn++) {
@@ -392,7 +393,7 @@ static void edits(void **state)
     static uint16_t changed[TOTAL * WIDTH];
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = first_case(2); kind < 2; kind += quick()) {
         bool turn = true;
         char wanted[2 * TILES + 1];
         test_plane p = plane_for("tada:4/3:sinks=0", (enum tada_kind)kind, pool);
@@ -420,7 +421,7 @@ static void comes_back(void **state)
     (void)state;
     random_rows();
     tada_pool *pool = tada_pool_create();
-    for (int run = 0; run < 2 * N_SPECS; run++) {
+    for (int run = first_case(2 * N_SPECS); run < 2 * N_SPECS; run += quick()) {
         test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, STREAMS, HEAD);
         write_tiles(&p, pool, 0, TILES * 3 / 4, 512);
         write_tiles(&p, pool, TILES, TILES, 512);
