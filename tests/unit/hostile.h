@@ -203,9 +203,29 @@ static inline void planes_done(some_planes *s)
     free(s->out);
 }
 
-/* All tests, or the one that is named. */
-#define RUN_TESTS(argc, argv, tests)                                                                         \
-    (random_init(), (argc) > 1 ? cmocka_set_test_filter((argv)[1]) : (void)0,                                \
-     cmocka_run_group_tests(tests, NULL, NULL))
+/* Attention over these planes. q and out: [heads][3 queries][DIM]. */
+static inline tada_attention attention_over(const some_planes *s, float *out)
+{
+    return (tada_attention){.k = s->k.plane,
+                            .v = s->v.plane,
+                            .k_dim = DIM,
+                            .v_dim = DIM,
+                            .k_head_stride = DIM,
+                            .v_head_stride = DIM,
+                            .n_heads = HEADS,
+                            .n_heads_kv = WIDTH / DIM,
+                            .n_streams = STREAMS,
+                            .n_cells = CELLS,
+                            .n_queries = 3,
+                            .q = s->rows,
+                            .q_query = DIM * 4,
+                            .q_head = DIM * 12,
+                            .q_stream = DIM * 12 * HEADS,
+                            .scale = 0.2f,
+                            .out = out,
+                            .out_query = DIM * 4,
+                            .out_head = DIM * 12,
+                            .out_stream = DIM * 12 * HEADS};
+}
 
 #endif

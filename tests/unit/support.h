@@ -218,4 +218,63 @@ static inline void fill(float *x, int64_t n, int width, int kind)
     }
 }
 
+/* What a plane tells of itself. */
+static inline tada_plane_stats stats_of(const tada_plane *plane)
+{
+    tada_plane_stats stats;
+    tada_plane_get_stats(plane, &stats);
+    return stats;
+}
+
+/* Attention of one stream over cells from the first on, without a mask. q and out: [n_queries][n_heads][dim].
+ */
+static inline tada_attention attention_of(const tada_plane *k, const tada_plane *v, int dim, int n_heads,
+                                          int n_heads_kv, int64_t n_cells, int64_t n_queries, const float *q,
+                                          float *out)
+{
+    size_t head = (size_t)dim * sizeof(float), query = (size_t)n_heads * head;
+    return (tada_attention){.k = k,
+                            .v = v,
+                            .k_dim = dim,
+                            .v_dim = dim,
+                            .k_head_stride = dim,
+                            .v_head_stride = dim,
+                            .n_heads = n_heads,
+                            .n_heads_kv = n_heads_kv,
+                            .n_streams = 1,
+                            .n_cells = n_cells,
+                            .n_queries = n_queries,
+                            .q = q,
+                            .q_query = query,
+                            .q_head = head,
+                            .q_stream = (size_t)n_queries * query,
+                            .scale = 1,
+                            .out = out,
+                            .out_query = query,
+                            .out_head = head,
+                            .out_stream = (size_t)n_queries * query};
+}
+
+/* Gives it a mask [n_streams][n_queries][n_cells]. */
+static inline void add_mask(tada_attention *a, const uint16_t *mask)
+{
+    a->mask = mask;
+    a->mask_query = (size_t)a->n_cells * sizeof *mask;
+    a->mask_stream = (size_t)a->n_queries * a->mask_query;
+    a->mask_heads = 1;
+    a->mask_streams = (int)a->n_streams;
+}
+
+/* The main function of a program: runs its tests, or those whose names fit its argument. */
+#define TEST_MAIN(...)                                                                                       \
+    int main(int argc, char **argv)                                                                          \
+    {                                                                                                        \
+        const struct CMUnitTest tests[] = {__VA_ARGS__};                                                     \
+        random_init();                                                                                       \
+        if (argc > 1) {                                                                                      \
+            cmocka_set_test_filter(argv[1]);                                                                 \
+        }                                                                                                    \
+        return cmocka_run_group_tests(tests, NULL, NULL);                                                    \
+    }
+
 #endif

@@ -73,9 +73,4 @@ static void unsound_plans(void **state)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(unsound_plans)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(names), cmocka_unit_test(unsound_plans))

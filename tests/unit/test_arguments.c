@@ -411,11 +411,6 @@ static void names(void **state)
     assert_true(tada_model_fingerprint("", 0) != 0);
 }
 
-int main(int argc, char **argv)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names),          cmocka_unit_test(shapes),
-                                       cmocka_unit_test(pairs_of_sizes), cmocka_unit_test(specs),
-                                       cmocka_unit_test(contradictions), cmocka_unit_test(head_sizes),
-                                       cmocka_unit_test(plans)};
-    return RUN_TESTS(argc, argv, tests);
-}
+TEST_MAIN(cmocka_unit_test(names), cmocka_unit_test(shapes), cmocka_unit_test(pairs_of_sizes),
+          cmocka_unit_test(specs), cmocka_unit_test(contradictions), cmocka_unit_test(head_sizes),
+          cmocka_unit_test(plans))

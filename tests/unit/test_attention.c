@@ -208,29 +208,8 @@ static void refuses(void **state)
     tada_pool *pool = tada_pool_create();
     float q[128] = {1}, out[128];
     uint16_t mask[100] = {0};
-    const tada_attention good = {.k = k.plane,
-                                 .v = v.plane,
-                                 .k_dim = 64,
-                                 .v_dim = 64,
-                                 .k_head_stride = 64,
-                                 .v_head_stride = 64,
-                                 .n_heads = 2,
-                                 .n_heads_kv = 2,
-                                 .n_streams = 1,
-                                 .n_cells = 100,
-                                 .n_queries = 1,
-                                 .q = q,
-                                 .q_query = 512,
-                                 .q_head = 256,
-                                 .q_stream = 512,
-                                 .scale = 1,
-                                 .mask = mask,
-                                 .mask_heads = 1,
-                                 .mask_streams = 1,
-                                 .out = out,
-                                 .out_query = 512,
-                                 .out_head = 256,
-                                 .out_stream = 512};
+    tada_attention good = attention_of(k.plane, v.plane, 64, 2, 2, 100, 1, q, out);
+    add_mask(&good, mask);
     assert_int_equal(tada_attention_run(&good, pool, threads_of(1), NULL), TADA_OK);
     for (int i = 0; i < 128; i++) {
         /* Nothing was written yet. */
@@ -271,10 +250,4 @@ static void refuses(void **state)
     tada_pool_free(pool);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(refuses), cmocka_unit_test(against_plain),
-                                       cmocka_unit_test(with_sinks)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(refuses), cmocka_unit_test(against_plain), cmocka_unit_test(with_sinks))

@@ -1,30 +1,6 @@
 /* Attention that is given any numbers: an error, or the memory that it takes, and never a signal. */
 #include "hostile.h"
 
-static tada_attention attention_of(const some_planes *s, float *out)
-{
-    return (tada_attention){.k = s->k.plane,
-                            .v = s->v.plane,
-                            .k_dim = DIM,
-                            .v_dim = DIM,
-                            .k_head_stride = DIM,
-                            .v_head_stride = DIM,
-                            .n_heads = HEADS,
-                            .n_heads_kv = WIDTH / DIM,
-                            .n_streams = STREAMS,
-                            .n_cells = CELLS,
-                            .n_queries = 3,
-                            .q = s->rows,
-                            .q_query = DIM * 4,
-                            .q_head = DIM * 12,
-                            .q_stream = DIM * 12 * HEADS,
-                            .scale = 0.2f,
-                            .out = out,
-                            .out_query = DIM * 4,
-                            .out_head = DIM * 12,
-                            .out_stream = DIM * 12 * HEADS};
-}
-
 static const number attention_numbers[] = {
     NUMBER(tada_attention, k_column, INT),       NUMBER(tada_attention, v_column, INT),
     NUMBER(tada_attention, k_dim, INT),          NUMBER(tada_attention, v_dim, INT),
@@ -157,7 +133,7 @@ static void attention(void **state)
                     if (in_haste()) {
                         continue;
                     }
-                    tada_attention a = attention_of(&s, out);
+                    tada_attention a = attention_over(&s, out);
                     a.q = q;
                     a.n_queries = queries;
                     a.mask = with_mask ? mask : NULL;
@@ -236,8 +212,4 @@ static void sizes_of_attention(void **state)
     }
 }
 
-int main(int argc, char **argv)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(attention), cmocka_unit_test(sizes_of_attention)};
-    return RUN_TESTS(argc, argv, tests);
-}
+TEST_MAIN(cmocka_unit_test(attention), cmocka_unit_test(sizes_of_attention))

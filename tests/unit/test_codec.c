@@ -363,12 +363,6 @@ static void narrow_words(void **state)
     free(z);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(error_bound),  cmocka_unit_test(every_recipe),
-                                       cmocka_unit_test(reencoding),   cmocka_unit_test(not_finite),
-                                       cmocka_unit_test(end_of_range), cmocka_unit_test(adaptive_widths),
-                                       cmocka_unit_test(narrow_words)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(error_bound), cmocka_unit_test(every_recipe), cmocka_unit_test(reencoding),
+          cmocka_unit_test(not_finite), cmocka_unit_test(end_of_range), cmocka_unit_test(adaptive_widths),
+          cmocka_unit_test(narrow_words))

@@ -215,10 +215,5 @@ static void test_refusal(void **state)
     tada_pool_free(pool);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_flip), cmocka_unit_test(test_threads),
-                                       cmocka_unit_test(test_zeros), cmocka_unit_test(test_refusal)};
-    random_init();
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(test_flip), cmocka_unit_test(test_threads), cmocka_unit_test(test_zeros),
+          cmocka_unit_test(test_refusal))

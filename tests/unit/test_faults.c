@@ -134,32 +134,10 @@ static void attend(const tada_plane *k, const tada_plane *v, tada_pool *pool, fl
     for (size_t i = 0; i < sizeof mask / sizeof *mask; i++) {
         mask[i] = i % 7 == 0 ? 0xfc00 : 0;
     }
-    tada_attention a = {.k = k,
-                        .v = v,
-                        .k_dim = HEAD,
-                        .v_dim = HEAD,
-                        .k_head_stride = HEAD,
-                        .v_head_stride = HEAD,
-                        .n_heads = 4,
-                        .n_heads_kv = 2,
-                        .n_streams = STREAMS,
-                        .n_cells = CELLS,
-                        .n_queries = QUERIES,
-                        .q = q,
-                        .q_query = 16 * HEAD,
-                        .q_head = 4 * HEAD,
-                        .q_stream = 16 * HEAD * QUERIES,
-                        .mask = mask,
-                        .mask_query = 2 * CELLS,
-                        .mask_head = 2 * CELLS * QUERIES,
-                        .mask_stream = 2 * CELLS * QUERIES,
-                        .mask_heads = 1,
-                        .mask_streams = STREAMS,
-                        .scale = 0.2f,
-                        .out = out,
-                        .out_query = 16 * HEAD,
-                        .out_head = 4 * HEAD,
-                        .out_stream = 16 * HEAD * QUERIES};
+    tada_attention a = attention_of(k, v, HEAD, 4, 2, CELLS, QUERIES, q, out);
+    a.n_streams = STREAMS;
+    add_mask(&a, mask);
+    a.scale = 0.2f;
     TRY(tada_attention_run(&a, pool, threads_of(1), &error));
     attend_job(&a);
 }

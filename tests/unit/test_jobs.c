@@ -171,31 +171,9 @@ static void small_case(test_case *c, const char *spec, int64_t n_queries, int64_
     for (int64_t i = 0; i < n_queries * HEADS * DIM; i++) {
         c->q[i] = random_normal();
     }
-    size_t head = DIM * sizeof(float), query = HEADS * head, all = query * (size_t)n_queries;
-    c->a = (tada_attention){.k = c->k.plane,
-                            .v = c->v.plane,
-                            .k_dim = DIM,
-                            .v_dim = DIM,
-                            .k_head_stride = DIM,
-                            .v_head_stride = DIM,
-                            .n_heads = HEADS,
-                            .n_heads_kv = HEADS_KV,
-                            .n_streams = 1,
-                            .n_cells = n_cells,
-                            .n_queries = n_queries,
-                            .q = c->q,
-                            .q_query = query,
-                            .q_head = head,
-                            .q_stream = all,
-                            .mask = c->mask,
-                            .mask_query = (size_t)n_cells * 2,
-                            .mask_heads = 1,
-                            .mask_streams = 1,
-                            .scale = 0.2f,
-                            .out = c->out,
-                            .out_query = query,
-                            .out_head = head,
-                            .out_stream = all};
+    c->a = attention_of(c->k.plane, c->v.plane, DIM, HEADS, HEADS_KV, n_cells, n_queries, c->q, c->out);
+    add_mask(&c->a, c->mask);
+    c->a.scale = 0.2f;
 }
 
 /* How many queries are attended to together changes with the mask; the job and its memory stay. */
@@ -338,11 +316,5 @@ static void refuses(void **state)
     case_done(&c);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(as_run), cmocka_unit_test(kept),
-                                       cmocka_unit_test(alike), cmocka_unit_test(nobody),
-                                       cmocka_unit_test(refuses)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(as_run), cmocka_unit_test(kept), cmocka_unit_test(alike), cmocka_unit_test(nobody),
+          cmocka_unit_test(refuses))

@@ -14,13 +14,6 @@ enum { N_SPECS = sizeof specs / sizeof *specs };
 static float x[CELLS * WIDTH];
 static uint16_t was[CELLS * WIDTH], is[CELLS * WIDTH];
 
-static tada_plane_stats stats_of(const test_plane *p)
-{
-    tada_plane_stats stats;
-    tada_plane_get_stats(p->plane, &stats);
-    return stats;
-}
-
 static void read_all(const test_plane *p, uint16_t *rows)
 {
     assert_int_equal(tada_plane_read(p->plane, 0, CELLS, rows, threads_of(1), NULL), TADA_OK);
@@ -64,7 +57,7 @@ static void rows_stay(void **state)
             write_cells(&p, pool, x, OTHER, 1);
             read_all(&p, is);
             same_but(specs[run / 2], lowest, END);
-            assert_int_equal(stats_of(&p).layered, 1);
+            assert_int_equal(stats_of(p.plane).layered, 1);
         }
         plane_done(&p);
         tada_pool_free(pool);
@@ -81,14 +74,14 @@ static void nothing_new(void **state)
         fill(x, CELLS, WIDTH, 0);
         write_cells(&p, pool, x, 0, 5 * 64);
         read_all(&p, was);
-        int64_t compressions = stats_of(&p).compressions, cell = 64 + random_below(64);
+        int64_t compressions = stats_of(p.plane).compressions, cell = 64 + random_below(64);
         write_rows(p.plane, pool, was + cell * WIDTH, TADA_F16, WIDTH, cell, 1, 1);
         write_rows(p.plane, pool, was + 4 * 64 * WIDTH, TADA_F16, WIDTH, 4 * 64, 1, 1);
         read_all(&p, is);
         /* The tile that was hot has been encoded meanwhile. */
         same_but(specs[run / 2], 4 * 64, CELLS);
         /* What had been hot meanwhile may have been encoded. */
-        assert_in_range(stats_of(&p).compressions, compressions, compressions + 1);
+        assert_in_range(stats_of(p.plane).compressions, compressions, compressions + 1);
         plane_done(&p);
         tada_pool_free(pool);
     }
@@ -107,7 +100,7 @@ static void full(void **state)
             int64_t first = random_below(CELLS - 30), n = 1 + random_below(30);
             fill(x + first * WIDTH, n, WIDTH, 0);
             write_cells(&p, pool, x, first, n);
-            tada_plane_stats stats = stats_of(&p);
+            tada_plane_stats stats = stats_of(p.plane);
             assert_int_equal(stats.written, CELLS);
             assert_int_equal(stats.hot + stats.cold, TILES);
         }
@@ -119,7 +112,7 @@ static void full(void **state)
         }
         /* Of rows of variance 1, with 3 bits at least: what a step of a fifth of their range gives, twice. */
         assert_true(sqrt(squares / (CELLS * WIDTH)) < 0.5);
-        assert_true(stats_of(&p).merges > 0);
+        assert_true(stats_of(p.plane).merges > 0);
         plane_done(&p);
         tada_pool_free(pool);
     }
@@ -168,10 +161,5 @@ static void neighbours(void **state)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_stay), cmocka_unit_test(nothing_new),
-                                       cmocka_unit_test(full), cmocka_unit_test(neighbours)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(rows_stay), cmocka_unit_test(nothing_new), cmocka_unit_test(full),
+          cmocka_unit_test(neighbours))

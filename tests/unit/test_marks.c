@@ -246,28 +246,9 @@ static void attention(void **state)
         for (int j = 0; j < n * HEADS * DIM; j++) {
             q[j] = random_normal();
         }
-        tada_attention a = {.k = k.plane,
-                            .v = v.plane,
-                            .k_dim = DIM,
-                            .v_dim = DIM,
-                            .k_head_stride = DIM,
-                            .v_head_stride = DIM,
-                            .n_heads = HEADS,
-                            .n_heads_kv = HEADS_KV,
-                            .n_streams = 1,
-                            .n_cells = SEEN,
-                            .n_queries = n,
-                            .q = q,
-                            .q_query = HEADS * DIM * sizeof *q,
-                            .q_head = DIM * sizeof *q,
-                            .mask = mask,
-                            .mask_query = SEEN * sizeof *mask,
-                            .mask_heads = 1,
-                            .mask_streams = 1,
-                            .scale = 0.02f,
-                            .out = out,
-                            .out_query = HEADS * DIM * sizeof *out,
-                            .out_head = DIM * sizeof *out};
+        tada_attention a = attention_of(k.plane, v.plane, DIM, HEADS, HEADS_KV, SEEN, n, q, out);
+        add_mask(&a, mask);
+        a.scale = 0.02f;
         int64_t cells[64 * MOST_QUERIES], found = tada_attention_sinks(&a, cells, 64 * MOST_QUERIES);
         int64_t longest = n - 1 < most ? n - 1 : most;
         assert_int_equal(found, longest * (longest + 1) / 2);
@@ -304,10 +285,5 @@ static void attention(void **state)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(stay_apart), cmocka_unit_test(come_and_go),
-                                       cmocka_unit_test(streams), cmocka_unit_test(attention)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(stay_apart), cmocka_unit_test(come_and_go), cmocka_unit_test(streams),
+          cmocka_unit_test(attention))

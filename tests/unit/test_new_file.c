@@ -237,10 +237,6 @@ static void test_threads(void **state)
     assert_int_equal(n_files(), 1);
 }
 
-int main(void)
-{
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-    const struct CMUnitTest tests[] = {TEST(test_modes), TEST(test_what_is_there), TEST(test_links),
-                                       TEST(test_refused), TEST(test_threads)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(TEST(test_modes), TEST(test_what_is_there), TEST(test_links), TEST(test_refused),
+          TEST(test_threads))

@@ -358,32 +358,15 @@ static bool reference(const scene *s, int64_t query, int head, double *out)
 
 static void check_attention(scene *s, const char *tier, int *judged)
 {
-    tada_attention a = {.k = s->k.plane,
-                        .v = s->v.plane,
-                        .k_dim = DIM,
-                        .v_dim = DIM,
-                        .k_head_stride = DIM,
-                        .v_head_stride = DIM,
-                        .n_heads = HEADS,
-                        .n_heads_kv = HEADS_KV,
-                        .n_streams = 1,
-                        .n_cells = CELLS,
-                        .n_queries = s->n_queries,
-                        .q = s->q,
-                        .q_query = HEADS * DIM * 4,
-                        .q_head = DIM * 4,
-                        .mask = s->mask,
-                        .mask_query = CELLS * 2,
-                        .mask_head = (size_t)s->n_queries * CELLS * 2,
-                        .mask_heads = (int)s->mask_heads,
-                        .mask_streams = 1,
-                        .sinks = s->sinks,
-                        .scale = 0.125f,
-                        .max_bias = s->max_bias,
-                        .softcap = s->softcap,
-                        .out = s->out,
-                        .out_query = HEADS * DIM * 4,
-                        .out_head = DIM * 4};
+    tada_attention a =
+        attention_of(s->k.plane, s->v.plane, DIM, HEADS, HEADS_KV, CELLS, s->n_queries, s->q, s->out);
+    add_mask(&a, s->mask);
+    a.mask_head = (size_t)s->n_queries * CELLS * 2;
+    a.mask_heads = (int)s->mask_heads;
+    a.sinks = s->sinks;
+    a.scale = 0.125f;
+    a.max_bias = s->max_bias;
+    a.softcap = s->softcap;
     assert_int_equal(tada_kernels_select(tier), TADA_OK);
     assert_int_equal(tada_attention_run(&a, s->pool, threads_of(2), NULL), TADA_OK);
     for (int64_t i = 0; i < s->n_queries; i++) {
@@ -550,11 +533,5 @@ static void reuse(void **unused)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(encoding), cmocka_unit_test(largest),
-                                       cmocka_unit_test(attention), cmocka_unit_test(counting),
-                                       cmocka_unit_test(reuse)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(encoding), cmocka_unit_test(largest), cmocka_unit_test(attention),
+          cmocka_unit_test(counting), cmocka_unit_test(reuse))

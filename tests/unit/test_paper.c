@@ -347,10 +347,5 @@ static void centring(void **state)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(formulas), cmocka_unit_test(memory),
-                                       cmocka_unit_test(head_sizes), cmocka_unit_test(centring)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(formulas), cmocka_unit_test(memory), cmocka_unit_test(head_sizes),
+          cmocka_unit_test(centring))

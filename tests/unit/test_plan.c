@@ -173,13 +173,5 @@ static void weights_say_where_errors_count(void **state)
     tada_plan_free(plan);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers_have_their_own_specs),
-        cmocka_unit_test(what_is_not_sound_is_refused),
-        cmocka_unit_test(a_plan_is_named_by_its_file),
-        cmocka_unit_test(weights_say_where_errors_count),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(layers_have_their_own_specs), cmocka_unit_test(what_is_not_sound_is_refused),
+          cmocka_unit_test(a_plan_is_named_by_its_file), cmocka_unit_test(weights_say_where_errors_count))

@@ -125,30 +125,6 @@ static void streams(void **state)
     planes_done(&s);
 }
 
-static tada_attention attention_of(const some_planes *s, float *out)
-{
-    return (tada_attention){.k = s->k.plane,
-                            .v = s->v.plane,
-                            .k_dim = DIM,
-                            .v_dim = DIM,
-                            .k_head_stride = DIM,
-                            .v_head_stride = DIM,
-                            .n_heads = HEADS,
-                            .n_heads_kv = WIDTH / DIM,
-                            .n_streams = STREAMS,
-                            .n_cells = CELLS,
-                            .n_queries = 3,
-                            .q = s->rows,
-                            .q_query = DIM * 4,
-                            .q_head = DIM * 12,
-                            .q_stream = DIM * 12 * HEADS,
-                            .scale = 0.2f,
-                            .out = out,
-                            .out_query = DIM * 4,
-                            .out_head = DIM * 12,
-                            .out_stream = DIM * 12 * HEADS};
-}
-
 /* Threads that are none, and more than there is anything to do for. */
 static void threads(void **state)
 {
@@ -163,7 +139,7 @@ static void threads(void **state)
         int n = counts[i / 2];
         tada_threads lent = {n, i % 2 ? run_two : NULL, &n};
         bool sound = n >= 1 && i % 2;
-        tada_attention a = attention_of(&s, out);
+        tada_attention a = attention_over(&s, out);
         tada_error errors[5] = {{""}};
         enum tada_status status[5];
         snprintf(now, sizeof now, "%d threads, %s function", n, i % 2 ? "a" : "no");
@@ -280,11 +256,6 @@ static void memory_of_planes(void **state)
     free(memory);
 }
 
-int main(int argc, char **argv)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(writing),         cmocka_unit_test(reading),
-                                       cmocka_unit_test(streams),         cmocka_unit_test(threads),
-                                       cmocka_unit_test(settling),        cmocka_unit_test(shifting),
-                                       cmocka_unit_test(memory_of_planes)};
-    return RUN_TESTS(argc, argv, tests);
-}
+TEST_MAIN(cmocka_unit_test(writing), cmocka_unit_test(reading), cmocka_unit_test(streams),
+          cmocka_unit_test(threads), cmocka_unit_test(settling), cmocka_unit_test(shifting),
+          cmocka_unit_test(memory_of_planes))

@@ -67,9 +67,4 @@ static void test_json(void **state)
     free(text);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_texts), cmocka_unit_test(test_cuts),
-                                       cmocka_unit_test(test_json)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(test_texts), cmocka_unit_test(test_cuts), cmocka_unit_test(test_json))

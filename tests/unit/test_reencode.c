@@ -263,10 +263,4 @@ static void same_on_every_set(void **state)
     assert_int_equal(complaints, 0);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_on_every_set), cmocka_unit_test(reopened),
-                                       cmocka_unit_test(restored)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(same_on_every_set), cmocka_unit_test(reopened), cmocka_unit_test(restored))

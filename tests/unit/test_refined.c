@@ -23,13 +23,6 @@ static void random_rows(void)
     }
 }
 
-static tada_plane_stats stats_of(const test_plane *p)
-{
-    tada_plane_stats stats;
-    tada_plane_get_stats(p->plane, &stats);
-    return stats;
-}
-
 static uint16_t *rows_of(const test_plane *p)
 {
     uint16_t *rows = malloc(sizeof exact);
@@ -76,8 +69,8 @@ static double limit_of(const char *text, enum tada_kind kind, tada_pool *pool)
     snprintf(spec, sizeof spec, "%.*s:sinks=0:window=0:refine=off", (int)n, text);
     test_plane p = plane_of(spec, kind, WIDTH, CELLS, STREAMS, HEAD);
     write_tiles(&p, pool, 0, 2, 128);
-    assert_int_equal(stats_of(&p).cold, 1);
-    assert_int_equal(stats_of(&p).refined, 0);
+    assert_int_equal(stats_of(p.plane).cold, 1);
+    assert_int_equal(stats_of(p.plane).refined, 0);
     uint16_t *rows = rows_of(&p);
     double half = tile_error(rows, exact, 0) / 2;
     free(rows);
@@ -120,7 +113,7 @@ static int64_t count(const char *text, char what)
 static void expect_of(const test_plane *p, const uint16_t *rows, const char *wanted)
 {
     char is[TOTAL / 64 + 1];
-    tada_plane_stats stats = stats_of(p);
+    tada_plane_stats stats = stats_of(p->plane);
     look(p, rows, is);
     if (strcmp(is, wanted) != 0) {
         fail_msg("tiles are\n%s instead of\n%s", is, wanted);
@@ -171,7 +164,7 @@ static void fills(void **state)
         }
         assert_int_equal(written, TILES);
         /* Only the window is refined then. */
-        assert_int_equal(stats_of(&p).refined, 1);
+        assert_int_equal(stats_of(p.plane).refined, 1);
         /* Of the other stream, all are that were. */
         write_tiles(&p, pool, TILES, TILES / 2, 100);
         char all[2 * TILES + 1];
@@ -274,8 +267,8 @@ static void one_state(void **state)
                     at[s] += part;
                 }
                 same_rows(&p[i], &p[0]);
-                assert_int_equal(stats_of(&p[i]).refined, stats_of(&p[0]).refined);
-                assert_int_equal(stats_of(&p[i]).compressions, stats_of(&p[0]).compressions);
+                assert_int_equal(stats_of(p[i].plane).refined, stats_of(p[0].plane).refined);
+                assert_int_equal(stats_of(p[i].plane).compressions, stats_of(p[0].plane).compressions);
             }
             for (int i = 0; i < 3; i++) {
                 plane_done(&p[i]);
@@ -334,7 +327,7 @@ static void windows_in_f16(void **state)
         assert_int_equal(tada_plane_bytes(&spec, &shape), tada_plane_bytes(&other, &shape));
         test_plane p = plane_of(others[i], TADA_K, WIDTH, CELLS, STREAMS, HEAD);
         write_tiles(&p, pool, 0, 13, 100);
-        tada_plane_stats stats = stats_of(&p);
+        tada_plane_stats stats = stats_of(p.plane);
         assert_int_equal(stats.hot, 3);
         assert_int_equal(stats.cold, 10);
         /* There is room for the refinement of what is not in the window. */
@@ -356,11 +349,11 @@ static void copies_and_clears(void **state)
             int64_t n = turn == 0 ? TILES * 3 / 4 : turn == 1 ? TILES / 4 : TILES;
             write_tiles(&p, pool, TILES, TILES / 2, 512);
             write_tiles(&p, pool, 0, n, 512);
-            tada_plane_stats before = stats_of(&p);
+            tada_plane_stats before = stats_of(p.plane);
             int64_t refined = before.refined - (TILES / 2 - 1);
             assert_true(refined > 0);
             assert_int_equal(tada_plane_copy_stream(p.plane, pool, 0, 1, threads_of(2), NULL), TADA_OK);
-            tada_plane_stats after = stats_of(&p);
+            tada_plane_stats after = stats_of(p.plane);
             assert_int_equal(after.refined, 2 * refined);
             assert_int_equal(after.cold, 2 * (n - 1));
             assert_int_equal(after.compressions, before.compressions);
@@ -368,7 +361,7 @@ static void copies_and_clears(void **state)
             assert_memory_equal(rows, rows + CELLS * WIDTH, CELLS * WIDTH * 2);
             free(rows);
             tada_plane_clear(p.plane);
-            assert_int_equal(stats_of(&p).refined + stats_of(&p).cold, 0);
+            assert_int_equal(stats_of(p.plane).refined + stats_of(p.plane).cold, 0);
         }
         plane_done(&p);
     }
@@ -406,10 +399,10 @@ static void edits(void **state)
             chosen[i / WIDTH] = i / WIDTH / 64 % 3 != 1;
             changed[i] = exact[i] ^ (chosen[i / WIDTH] ? 0x8000 : 0);
         }
-        tada_plane_stats before = stats_of(&p);
+        tada_plane_stats before = stats_of(p.plane);
         assert_int_equal(tada_plane_edit(p.plane, chosen, negate, &turn, threads_of(2), NULL), TADA_OK);
         expect_of(&p, changed, wanted);
-        assert_int_equal(stats_of(&p).reopens, before.reopens);
+        assert_int_equal(stats_of(p.plane).reopens, before.reopens);
         plane_done(&p);
     }
     tada_pool_free(pool);
@@ -426,13 +419,13 @@ static void comes_back(void **state)
         write_tiles(&p, pool, 0, TILES * 3 / 4, 512);
         write_tiles(&p, pool, TILES, TILES, 512);
         uint16_t *was = rows_of(&p);
-        tada_plane_stats before = stats_of(&p);
+        tada_plane_stats before = stats_of(p.plane);
         tada_plane_clear(p.plane);
         write_rows(p.plane, pool, was, TADA_F16, WIDTH, 0, TILES * 3 / 4 * 64, 100);
         write_rows(p.plane, pool, was + CELLS * WIDTH, TADA_F16, WIDTH, CELLS, CELLS, CELLS);
         uint16_t *is = rows_of(&p);
         assert_memory_equal(was, is, sizeof exact);
-        assert_int_equal(stats_of(&p).refined, before.refined);
+        assert_int_equal(stats_of(p.plane).refined, before.refined);
         free(was);
         free(is);
         plane_done(&p);
@@ -440,17 +433,6 @@ static void comes_back(void **state)
     tada_pool_free(pool);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(fills),
-                                       cmocka_unit_test(written_longest_ago),
-                                       cmocka_unit_test(written_again),
-                                       cmocka_unit_test(one_state),
-                                       cmocka_unit_test(off),
-                                       cmocka_unit_test(windows_in_f16),
-                                       cmocka_unit_test(copies_and_clears),
-                                       cmocka_unit_test(edits),
-                                       cmocka_unit_test(comes_back)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(fills), cmocka_unit_test(written_longest_ago), cmocka_unit_test(written_again),
+          cmocka_unit_test(one_state), cmocka_unit_test(off), cmocka_unit_test(windows_in_f16),
+          cmocka_unit_test(copies_and_clears), cmocka_unit_test(edits), cmocka_unit_test(comes_back))

@@ -554,11 +554,5 @@ static void streams_apart(void **state)
     tada_pool_free(pool);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(against_model), cmocka_unit_test(window_and_sinks),
-                                       cmocka_unit_test(stale_rows),    cmocka_unit_test(copies_and_threads),
-                                       cmocka_unit_test(refuses),       cmocka_unit_test(streams_apart)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(against_model), cmocka_unit_test(window_and_sinks), cmocka_unit_test(stale_rows),
+          cmocka_unit_test(copies_and_threads), cmocka_unit_test(refuses), cmocka_unit_test(streams_apart))

@@ -262,18 +262,7 @@ static void bad_threads(void **state)
     test_plane p = plane_of("tada", TADA_K, WIDTH, CELLS, STREAMS, HEAD),
                v = plane_of("tada", TADA_V, WIDTH, CELLS, STREAMS, HEAD);
     write_cells(p.plane, pool, 0, CELLS);
-    const tada_attention a = {.k = p.plane,
-                              .v = v.plane,
-                              .k_dim = HEAD,
-                              .v_dim = HEAD,
-                              .n_heads = 1,
-                              .n_heads_kv = 1,
-                              .n_streams = 1,
-                              .n_cells = CELLS,
-                              .n_queries = 1,
-                              .q = x,
-                              .scale = 1,
-                              .out = out};
+    const tada_attention a = attention_of(p.plane, v.plane, HEAD, 1, 1, CELLS, 1, x, out);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tada_error errors[5] = {{""}};
         bool edited = false;
@@ -348,11 +337,5 @@ static void teams(void **state)
     team_free(NULL);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(together), cmocka_unit_test(one_pool),
-                                       cmocka_unit_test(readers), cmocka_unit_test(bad_threads),
-                                       cmocka_unit_test(teams)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(together), cmocka_unit_test(one_pool), cmocka_unit_test(readers),
+          cmocka_unit_test(bad_threads), cmocka_unit_test(teams))

@@ -39,13 +39,6 @@ static void shift_all(tada_plane *p, const tada_rope *rope, int32_t distance)
     assert_int_equal(tada_plane_shift(p, rope, deltas, threads_of(2), NULL), TADA_OK);
 }
 
-static tada_plane_stats stats_of(const tada_plane *p)
-{
-    tada_plane_stats stats;
-    tada_plane_get_stats(p, &stats);
-    return stats;
-}
-
 /* The largest error of `got` against `from` with RoPE applied, in the size of a row; `roundings` of f16 are
  * allowed. */
 static void compare_shifted(const tada_rope *rope, const uint16_t *from, const int32_t *deltas,
@@ -219,25 +212,15 @@ static void check_attention(const char *spec, int dim, int heads, int v_dim, con
             q_back[i + (size_t)d] = (float)row[d];
         }
     }
-    tada_attention a = {.k = k.plane,
-                        .v = v_dim == dim ? v.plane : k.plane,
-                        .k_dim = dim,
-                        .v_dim = v_dim,
-                        .k_head_stride = dim,
-                        .v_head_stride = dim,
-                        .n_heads = n_heads,
-                        .n_heads_kv = heads,
-                        .n_streams = 1,
-                        .first_cell = often ? FIRST_CODED : 0,
-                        .n_cells = often ? CODED : CELLS,
-                        .n_queries = queries,
-                        .q = q,
-                        .q_head = (size_t)dim * 4,
-                        .q_query = (size_t)(dim * n_heads) * 4,
-                        .scale = 1 / sqrtf((float)dim),
-                        .out = out,
-                        .out_head = (size_t)v_dim * 4,
-                        .out_query = (size_t)(v_dim * n_heads) * 4};
+    tada_attention a = attention_of(k.plane, v.plane, dim, n_heads, heads, CELLS, queries, q, out);
+    if (often) {
+        a.first_cell = FIRST_CODED;
+        a.n_cells = CODED;
+    }
+    a.v_dim = v_dim;
+    a.out_head = (size_t)v_dim * 4;
+    a.out_query = (size_t)(v_dim * n_heads) * 4;
+    a.scale = 1 / sqrtf((float)dim);
     for (int threads = 1; threads <= 2; threads++) {
         a.k = k.plane;
         a.v = v_dim == dim ? v.plane : twin.plane;
@@ -491,14 +474,7 @@ static void test_refusals(void **state)
     tada_pool_free(pool);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ropes),          cmocka_unit_test(test_there_and_back),
-        cmocka_unit_test(test_attention),      cmocka_unit_test(test_latent),
-        cmocka_unit_test(test_mixed),          cmocka_unit_test(test_written_and_copied),
-        cmocka_unit_test(test_not_remembered), cmocka_unit_test(test_large),
-        cmocka_unit_test(test_refusals)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(test_ropes), cmocka_unit_test(test_there_and_back),
+          cmocka_unit_test(test_attention), cmocka_unit_test(test_latent), cmocka_unit_test(test_mixed),
+          cmocka_unit_test(test_written_and_copied), cmocka_unit_test(test_not_remembered),
+          cmocka_unit_test(test_large), cmocka_unit_test(test_refusals))

@@ -259,11 +259,5 @@ static void memory(void **state)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(stay_apart), cmocka_unit_test(encode_again),
-                                       cmocka_unit_test(rewrite), cmocka_unit_test(streams),
-                                       cmocka_unit_test(memory)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(stay_apart), cmocka_unit_test(encode_again), cmocka_unit_test(rewrite),
+          cmocka_unit_test(streams), cmocka_unit_test(memory))

@@ -64,15 +64,7 @@ static void bad_shapes(void **state)
     tada_spec spec = spec_of("tada"), stock = spec_of("f16");
     tada_shape good = {.kind = TADA_K, .width = 128, .n_cells = 4096, .n_streams = 1, .head_dim = 64},
                bad = good;
-    tada_attention a = {.k_dim = 64,
-                        .v_dim = 64,
-                        .n_heads = 4,
-                        .n_heads_kv = 2,
-                        .k_head_stride = 64,
-                        .v_head_stride = 64,
-                        .n_streams = 1,
-                        .n_cells = 4096,
-                        .n_queries = 8};
+    tada_attention a = attention_of(NULL, NULL, 64, 4, 2, 4096, 8, NULL, NULL);
     tada_plane_parts parts = {.codes = 1};
     bad.width = 0;
     assert_false(tada_plane_measure(&spec, &bad, &parts));
@@ -143,31 +135,11 @@ static void attention(void **state)
         test_plane k = plane_of(text, TADA_K, shape.width, CELLS, streams, DIM);
         test_plane v = plane_of(text, TADA_V, shape.width, CELLS, streams, DIM);
         tada_pool *pool = tada_pool_create();
-        tada_attention a = {.k = k.plane,
-                            .v = v.plane,
-                            .k_dim = DIM,
-                            .v_dim = DIM,
-                            .k_head_stride = DIM,
-                            .v_head_stride = DIM,
-                            .n_heads = HEADS,
-                            .n_heads_kv = heads_kv,
-                            .n_streams = streams,
-                            .n_cells = CELLS,
-                            .n_queries = most,
-                            .scale = 1,
-                            .q = q,
-                            .q_head = DIM * 4,
-                            .q_query = HEADS * DIM * 4,
-                            .q_stream = MOST * HEADS * DIM * 4,
-                            .out = out,
-                            .out_head = DIM * 4,
-                            .out_query = HEADS * DIM * 4,
-                            .out_stream = MOST * HEADS * DIM * 4,
-                            .mask = random_below(2) ? mask : NULL,
-                            .mask_query = CELLS * 2,
-                            .mask_stream = MOST * CELLS * 2,
-                            .mask_heads = 1,
-                            .mask_streams = streams};
+        tada_attention a = attention_of(k.plane, v.plane, DIM, HEADS, heads_kv, CELLS, MOST, q, out);
+        a.n_streams = streams;
+        add_mask(&a, mask);
+        a.mask = random_below(2) ? mask : NULL;
+        a.n_queries = most;
         size_t said = tada_attention_bytes(&a, &spec, &shape, &spec, &v_shape, threads);
         for (int n = most; n > 0; n = n > 16 ? 16 : n - 1) {
             for (int64_t cells = CELLS; cells > 0; cells -= 64) {
@@ -188,10 +160,5 @@ static void attention(void **state)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(parts_add_up), cmocka_unit_test(bad_shapes),
-                                       cmocka_unit_test(batches), cmocka_unit_test(attention)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(parts_add_up), cmocka_unit_test(bad_shapes), cmocka_unit_test(batches),
+          cmocka_unit_test(attention))

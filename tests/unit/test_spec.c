@@ -279,12 +279,7 @@ static void plans(void **state)
     assert_null(tada_spec_plan_path("tada:@"));
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(accepts),   cmocka_unit_test(refuses),
-                                       cmocka_unit_test(numbers),   cmocka_unit_test(other_locales),
-                                       cmocka_unit_test(one_plane), cmocka_unit_test(given_once),
-                                       cmocka_unit_test(defaults),  cmocka_unit_test(adaptive_widths),
-                                       cmocka_unit_test(names),     cmocka_unit_test(plans)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(numbers),
+          cmocka_unit_test(other_locales), cmocka_unit_test(one_plane), cmocka_unit_test(given_once),
+          cmocka_unit_test(defaults), cmocka_unit_test(adaptive_widths), cmocka_unit_test(names),
+          cmocka_unit_test(plans))

@@ -6,13 +6,6 @@
 
 enum { WIDTH = 64, TILES = 20, CELLS = TILES * TADA_TILE_CELLS - 10 };
 
-static tada_plane_stats stats_of(const tada_plane *plane)
-{
-    tada_plane_stats stats;
-    tada_plane_get_stats(plane, &stats);
-    return stats;
-}
-
 static void expect(const tada_plane *plane, int64_t written, int64_t hot, int64_t cold, int64_t compressions,
                    int64_t reopens)
 {
@@ -171,10 +164,5 @@ static void looks_on(void **state)
     tada_pool_free(pool);
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(life), cmocka_unit_test(copies),
-                                       cmocka_unit_test(bytes), cmocka_unit_test(looks_on)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(life), cmocka_unit_test(copies), cmocka_unit_test(bytes),
+          cmocka_unit_test(looks_on))

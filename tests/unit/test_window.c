@@ -265,10 +265,5 @@ static void short_of_memory(void **state)
     }
 }
 
-int main(void)
-{
-    random_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(restored), cmocka_unit_test(opened),
-                                       cmocka_unit_test(memory), cmocka_unit_test(short_of_memory)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test(restored), cmocka_unit_test(opened), cmocka_unit_test(memory),
+          cmocka_unit_test(short_of_memory))
