@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 
+from metrics_text import Metrics
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATIENCE_S = 7200  # for what hangs: no machine is so loaded that what goes on needs them
 failures = 0
@@ -121,8 +123,18 @@ class Server:
 
 
 class PluggedServer(Server):
-    """llama-server with the plug-in of bin_dir and a cache spec."""
+    """llama-server with the plug-in of bin_dir, whose metrics are asked for, and a cache spec."""
 
     def __init__(self, bin_dir, spec, log, *arguments, **environment):
-        environment = dict(os.environ, GGML_BACKEND_PATH=f"{bin_dir}/libggml-tada.so", TADA_CACHE=spec, **environment)
+        self.metrics = f"127.0.0.1:{free_port()}"
+        environment = dict(os.environ, GGML_BACKEND_PATH=f"{bin_dir}/libggml-tada.so", TADA_CACHE=spec,
+                           TADA_METRICS=self.metrics, **environment)
         super().__init__([tool(bin_dir, "llama-server"), *arguments], environment, log)
+
+    def is_compressed(self):
+        """Whether the plug-in has planes now. Without any, nobody answers for its metrics."""
+        try:
+            with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=PATIENCE_S) as answer:
+                return Metrics(answer.read().decode()).total("planes") > 0
+        except urllib.error.URLError:
+            return False

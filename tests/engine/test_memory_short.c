@@ -38,6 +38,7 @@ static double bound;
 static struct progress {
     long allocation; /* that fails now */
     long told;       /* how often llama.cpp heard of it */
+    double most;     /* the largest relative error of logits */
     char wrong[512]; /* what was wrong first; "": nothing */
 } * progress;
 
@@ -112,6 +113,7 @@ static bool step(run *r, int seq, int first, int n, int salt, bool may_be_lost)
         memcpy(r->want[r->n_decodes], llama_get_logits_ith(r->c, -1), sizeof *r->want);
     } else if (done && !r->excused) {
         double error = relative_error(llama_get_logits_ith(r->c, -1), r->want[r->n_decodes], MODEL_VOCAB);
+        progress->most = error > progress->most ? error : progress->most;
         if (!(error <= bound)) {
             char text[80];
             snprintf(text, sizeof text, "decode has worked, with other logits (%.3g)", error);
@@ -404,9 +406,10 @@ static long run_series(const char *const *arguments, const char *path, const ser
     }
     long tried = progress->allocation - 1;
     bool good = !progress->wrong[0] && WIFEXITED(status) && WEXITSTATUS(status) == 0 && tried > 0;
-    report(good, "%s: %ld failures of %s, then %s; told of %ld%s%s%s%s", s->subject->name, tried,
+    report(good, "%s: %ld failures of %s, then %s; told of %ld (error %.4f)%s%s%s%s", s->subject->name, tried,
            s->onwards ? "all from one on" : "a single one", s->goes_on ? "used on" : "freed at once",
-           progress->told, progress->wrong[0] ? ": " : "", progress->wrong, *end ? ": " : "", end);
+           progress->told, progress->most, progress->wrong[0] ? ": " : "", progress->wrong, *end ? ": " : "",
+           end);
     return tried;
 }
 
