@@ -1,4 +1,4 @@
-/* tada bench: what its files share. */
+/* tada bench: options and results, which its files share. */
 #ifndef TADA_CLI_BENCH_BENCH_H
 #define TADA_CLI_BENCH_BENCH_H
 
@@ -18,17 +18,17 @@ struct bench_options {
     new_file_rules rules;                           /* of these files */
     const char *caches[BENCH_MAX_CACHES];           /* specs, checked, all different; the first is "f16" */
     int n_caches;
-    struct impossible impossible; /* those that were among them */
-    int depths[BENCH_MAX_DEPTHS]; /* ascending */
+    struct impossible impossible; /* caches that the model cannot have, taken out of `caches` */
+    int depths[BENCH_MAX_DEPTHS]; /* cells that are filled before a test; ascending */
     int n_depths;
-    int n_tokens[BENCH_N_TESTS];
-    int n_threads, n_repeat; /* n_repeat <= SAMPLES_MAX */
+    int n_tokens[BENCH_N_TESTS]; /* of each test */
+    int n_threads, n_repeat;     /* n_repeat <= SAMPLES_MAX */
 };
 
-/* Of one cache at one depth. */
+/* What was measured of one cache at one depth. */
 struct bench_result {
     size_t kv_bytes;
-    int64_t peak_bytes;            /* -1: this system does not tell */
+    int64_t peak_bytes;            /* of resident memory; -1: this system does not tell */
     double *speeds[BENCH_N_TESTS]; /* tokens/s of each repetition */
 };
 
@@ -39,16 +39,16 @@ struct bench {
     struct bench_result results[BENCH_MAX_DEPTHS][BENCH_MAX_CACHES];
     int n_done[BENCH_MAX_DEPTHS]; /* complete repetitions */
     bool complete;                /* false: Ctrl-C came */
-    double *samples;              /* what `speeds` points into */
+    double *samples;              /* what `speeds` point into, owned */
 };
 
-/* bench.c: measures, and prints what is wrong. Returns an exit status; after Ctrl-C 0 as well, with what is
- * done until then. The model must stay open; free with bench_free, whatever was returned. */
+/* bench.c: measures. Prints what is wrong and returns an exit status. After Ctrl-C it returns 0, with what
+ * was done until then. The model must stay open. bench_free frees *bench, whatever was returned. */
 int bench_run(const struct model *model, const struct bench_options *options, struct bench *bench);
 void bench_free(struct bench *bench);
 
-/* bench_report.c */
-/* All that was asked for: the JSON file, the plot, and the table or the JSON on stdout. An exit status. */
+/* report.c: writes the JSON file and the plot that were asked for, and prints the table. Returns an exit
+ * status. */
 int bench_report(const struct bench *bench);
 
 #endif

@@ -1,3 +1,4 @@
+/* Lagrangian relaxation: a price for a byte is searched at which the cheapest options just fit the budget. */
 #include "allocation.h"
 
 /* Of the present choices. */

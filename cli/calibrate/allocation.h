@@ -1,5 +1,5 @@
-/* Sharing out memory: which option each of several planes gets, so that errors add up to the least within a
- * budget. */
+/* Allocation of memory: chooses an option for each plane, so that the sum of errors is least within a budget.
+ */
 #ifndef TADA_CLI_CALIBRATE_ALLOCATION_H
 #define TADA_CLI_CALIBRATE_ALLOCATION_H
 
@@ -7,18 +7,17 @@
 
 enum { ALLOCATION_OPTIONS = 64 };
 
-/* What one plane can have, in the order of rising bytes. */
+/* The options of one plane, in the order of rising bytes. */
 struct allocation_plane {
     int n;
     double bytes[ALLOCATION_OPTIONS];
-    double error[ALLOCATION_OPTIONS]; /* expected share of the KL divergence */
-    int choice;                       /* the result */
+    double error[ALLOCATION_OPTIONS]; /* expected part of the KL divergence, nats */
+    int choice;                       /* result: which option */
 };
 
 /*
- * Chooses for n planes the options whose errors add up to the least while their bytes stay within `budget`:
- * by Lagrangian relaxation, then by single steps that still fit. False: even the smallest options are too
- * large; they are the choice then.
+ * Chooses options for n planes: first by Lagrangian relaxation, then by single steps that still fit. budget:
+ * bytes of all planes. False: even the smallest options are too large, and they are chosen.
  */
 bool allocation_solve(struct allocation_plane *planes, int n, double budget);
 

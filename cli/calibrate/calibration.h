@@ -1,4 +1,12 @@
-/* Calibration: finding the plan of a model. What its steps share. */
+/*
+ * Calibration: finding the plan of a model. cmd_calibrate.c takes the steps, of which each has a function
+ * here:
+ *
+ *   observe   measure.c   runs the model once, for widths, weights and what recipes do to attention
+ * (choices.h) measure   measure.c   the sensitivity of each plane allocate  allocate.c  plans for a budget,
+ * out of these; or search.c, the paper's random search decide    decide.c    compares plans on text that was
+ * not learnt from, and writes the best
+ */
 #ifndef TADA_CLI_CALIBRATE_CALIBRATION_H
 #define TADA_CLI_CALIBRATE_CALIBRATION_H
 
@@ -13,10 +21,10 @@
 struct calibrate_options {
     const char *model_path, *text_path, *plan_path, *from_path, *report_path; /* NULL: not given */
     new_file_rules rules;                                                     /* of the plan and the report */
-    const char *tasks_path; /* that the random search is scored on; NULL: by KL divergence */
-    double budget;          /* of f16's bytes, 0 to 1; 0: not given */
+    const char *tasks_path; /* tasks that the random search is scored on; NULL: by KL divergence */
+    double budget;          /* share of f16's bytes, 0 to 1; 0: not given */
     double max_kld;         /* nats; 0: not given */
-    int n_ctx;              /* that the budget is meant for */
+    int n_ctx;              /* cells that the budget is meant for */
     int n_threads, n_trials;
     int n_sample; /* tokens that each plane is measured on; 0: by the size of the model */
     uint32_t seed;
@@ -28,65 +36,67 @@ struct calibration {
     const struct model *model;
     const struct calibrate_options *options;
     llama_token *tokens;
-    int n_tokens;            /* the first half is calibrated on, the second half decides */
-    tada_plan *plan;         /* the one that is being made: widths, weights and sensitivities of all planes */
-    int n_heads_kv;          /* the fewest of any layer */
-    struct choices *choices; /* of its planes; NULL with the random search */
-    double scratch;          /* bytes beside the planes */
-    int sample, check;       /* tokens of a window to learn from, and of one to decide on */
-    struct exam exam;        /* without tasks: zeros */
+    int n_tokens;                /* the first half is learnt from, the second half decides */
+    tada_plan *plan;             /* the plan in the making: widths, weights and sensitivities of all planes */
+    int n_heads_kv;              /* KV heads of the layer that has the fewest */
+    struct choices *choices;     /* of its planes; NULL with the random search */
+    double scratch;              /* bytes beside the planes */
+    int sample, check;           /* tokens of the window to learn from, and of the one to decide on */
+    struct exam exam;            /* of the tasks; without tasks zeros */
     struct exam_score scores[2]; /* of the best plan of the random search, and of f16 */
     struct work work;
 };
 
 /* All print what is wrong and return an exit status, 0 when all is well. */
 
-/* Widths and weights of the planes, from the engine's own graphs. */
+/* Finds widths and weights of the planes in the engine's own graphs. */
 int calibration_observe(struct calibration *calibration);
-/* Tokens that measuring the sensitivity of so many planes takes: eight at once share the reference. */
+/* The tokens that measuring the sensitivity of n_planes planes decodes. AT_ONCE planes share a reference. */
 double calibration_tokens(const struct calibration *calibration, int n_planes);
-/* K and V of each layer: at most so many have a sensitivity. */
+/* How many planes have a sensitivity, at most. */
 int calibration_planes(const struct calibration *calibration);
-/* Sensitivities: what a plane alone adds to the KL divergence with few bits. Saved after every few planes, so
- * that an interrupted calibration goes on where it was. */
+/* Measures sensitivities: what a plane adds to the KL divergence when it alone has few bits. They are saved
+ * after every few planes, so that an interrupted calibration goes on where it was. */
 int calibration_measure(struct calibration *calibration);
-/* What allocations of one budget differ in. */
+/* In what the allocations of one budget differ. */
 struct way {
-    double damping; /* the power to which measured sensitivities count */
+    double damping; /* sensitivities are raised to this power */
     int window;
     enum tada_centring centring;
     bool choices; /* recipe and window of each plane by its own errors; the two above do not count then */
 };
 
-/* The allocation for a budget. plan: a copy that gets recipes and windows. False: the budget is too small. */
+/* Allocates a budget. plan: a copy of the plan in the making; gets recipes and windows. False: the budget is
+ * too small. */
 bool calibration_allocate(const struct calibration *calibration, double budget, const struct way *way,
                           tada_plan *plan);
-/* The best spec with equal bits in all layers within the budget; "" when there is none. */
+/* Writes the best spec with equal bits in all layers within the budget; "": there is none. */
 void calibration_equal_spec(const struct calibration *calibration, double budget, char *spec, size_t size);
-/* The paper's: random search over bits per layer; on tasks it fills in the scores. */
+/* The paper's random search over bits per layer. *best: gets the plan. With tasks it sets
+ * calibration->scores. */
 int calibration_search(struct calibration *calibration, double budget, tada_plan *best);
-/* Whether anything of the tasks' prompts would be compressed; else EXIT_USAGE. */
+/* Checks that some of the tasks' prompts would be compressed. EXIT_USAGE: none would. */
 int calibration_search_check(const struct calibration *calibration);
-/* Tokens that it takes. */
+/* The tokens that the search decodes. */
 double calibration_search_tokens(const struct calibration *calibration);
 
-/* Decides, writes the plan and its report, and prints what it is worth. */
+/* Decides, writes the plan and its page, and prints its memory and its KL divergence. */
 int calibration_decide(struct calibration *calibration);
-/* Tokens that deciding takes. */
+/* The tokens that deciding decodes. */
 double calibration_decision_tokens(const struct calibration *calibration);
 
 /* Runs trials on the sample that sensitivities are measured on. */
 int calibration_try(struct calibration *calibration, struct trial *trials, int n);
 /* Trials that share a reference. */
 enum { AT_ONCE = 8 };
-/* Removes what was saved of what is measured. */
+/* Removes the file of sensitivities that were saved. */
 void calibration_forget_partial(const struct calibration *calibration);
 
-/* All planes as the spec says, without weights. */
+/* Gives all planes the recipes and windows of a spec, without weights. */
 void plan_follow(tada_plan *plan, const tada_spec *spec);
 /* A plan with the planes, weights and sensitivities of another; NULL: memory is short. */
 tada_plan *plan_copy(const tada_plan *plan);
-/* Bytes of all planes at n_ctx cells, and of the same in f16. */
+/* The bytes of all planes at n_ctx cells. *f16_bytes: of the same rows in f16. */
 double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes);
 
 #endif

@@ -1,3 +1,5 @@
+/* Attention of one layer is computed again and again, each time with one plane of another recipe or window.
+ */
 #include "choices.h"
 
 #include "output/progress.h"

@@ -41,7 +41,8 @@ static void add_others(const struct calibration *c, struct decision *d)
     }
 }
 
-static int add_candidates(struct calibration *c, double budget, struct decision *d)
+/* Adds allocations of the budget in several ways. */
+static int add_ways(const struct calibration *c, double budget, struct decision *d)
 {
     /* For fewer heads a mean of 8 bits costs more than a bit a value, which is more than it can save. */
     enum { FEWEST_HEADS = 8 };
@@ -55,7 +56,7 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
                 {"plan, choices, even", {0.5, .choices = true}},
                 {"plan, head means", {0.75, 64, TADA_CENTRE_HEADS8, false}},
                 {"plan, head means, even", {0.5, 0, TADA_CENTRE_HEADS8, false}}};
-    for (size_t i = 0; i < sizeof ways / sizeof *ways && !c->options->paper; i++) {
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         if (ways[i].way.centring != TADA_CENTRE_NONE && c->n_heads_kv < FEWEST_HEADS) {
             continue;
         }
@@ -69,15 +70,29 @@ static int add_candidates(struct calibration *c, double budget, struct decision 
             tada_plan_free(plan);
         }
     }
-    if (c->options->paper) {
-        tada_plan *plan = plan_copy(c->plan);
-        int status = plan ? calibration_search(c, budget, plan)
-                          : cli_fail("Memory is too short for the plan: close other programs.");
-        if (status != 0) {
-            tada_plan_free(plan);
-            return status;
-        }
-        add_plan(d, "plan", plan);
+    return 0;
+}
+
+/* Adds what the paper's random search finds. */
+static int add_search(struct calibration *c, double budget, struct decision *d)
+{
+    tada_plan *plan = plan_copy(c->plan);
+    int status = plan ? calibration_search(c, budget, plan)
+                      : cli_fail("Memory is too short for the plan: close other programs.");
+    if (status != 0) {
+        tada_plan_free(plan);
+        return status;
+    }
+    add_plan(d, "plan", plan);
+    return 0;
+}
+
+/* All that is decided between, and what is only compared with. */
+static int add_candidates(struct calibration *c, double budget, struct decision *d)
+{
+    int status = c->options->paper ? add_search(c, budget, d) : add_ways(c, budget, d);
+    if (status != 0) {
+        return status;
     }
     if (d->n_plans == 0) {
         cli_fail("No cache of this model comes to %.1f %% at a context of %d: use a larger --budget.",

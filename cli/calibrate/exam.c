@@ -1,3 +1,4 @@
+/* Tasks are asked of one cache: likelihoods of offered answers, and answers that the model writes. */
 #include "exam.h"
 
 #include "engine/lineup.h"

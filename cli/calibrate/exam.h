@@ -9,7 +9,8 @@
 /* A prompt with an answer to it, as tokens. */
 struct exam_text {
     llama_token *tokens;
-    int n, n_prompt; /* the answer begins at token n_prompt */
+    int n;        /* how many */
+    int n_prompt; /* how many of them are the prompt: the answer follows */
 };
 
 struct exam {
@@ -17,8 +18,8 @@ struct exam {
     const struct tasks *tasks;
     struct exam_text *texts; /* of all tasks in order: one for each choice, else one with the answer */
     int n_texts;
-    int n_cells;        /* that the longest text needs, with what the model may write */
-    int longest_prompt; /* tokens */
+    int n_cells;        /* cells that the longest text needs, with what the model may write */
+    int longest_prompt; /* in tokens */
 };
 
 struct exam_score {
@@ -28,22 +29,22 @@ struct exam_score {
 
 /* All print what is wrong and return an exit status, 0 when all is well. */
 
-/* The texts of a task set, which must live on. exam_close frees them, also after an error. */
+/* Tokenizes a task set, which must outlive the exam. exam_close frees it, also after an error. */
 int exam_open(struct exam *exam, const struct model *model, const struct tasks *tasks);
 void exam_close(struct exam *exam); /* of zeros: fine */
 
 /*
- * Examines a cache, given by its spec or its plan (see struct cache_options). Offered answers are chosen from
- * by their log-likelihood. An answer that ends in "#### NUMBER" is worked out by the model, greedily, and the
- * last number that it writes counts. Any other one is right when the model would write it, greedily. `work`
- * goes on by exam_tokens. After Ctrl-C EXIT_INTERRUPTED, and no score.
+ * Examines a cache, given by its spec or its plan (struct cache_options). Of offered answers, the one with
+ * the largest log-likelihood is taken. Where the answer ends in "#### NUMBER", the model writes one,
+ * greedily, and its last number counts. Any other answer is right when the model would write it, greedily.
+ * `work` advances by exam_tokens. After Ctrl-C: EXIT_INTERRUPTED, and no score.
  */
 int exam_take(const struct exam *exam, const char *spec, const tada_plan *plan, int n_threads,
               struct work *work, struct exam_score *score);
-/* Tokens that examining a cache decodes at most, with windows of so many cells. */
+/* The tokens that examining a cache decodes, at most. window: cells of its window. */
 double exam_tokens(const struct exam *exam, int window);
 
-/* Whether a is the better score: more right answers, then likelier ones. */
+/* Whether a is better than b: more right answers, or as many and likelier ones. */
 bool exam_is_better(const struct exam_score *a, const struct exam_score *b);
 
 #endif

@@ -71,14 +71,40 @@ double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes)
 
 /* ---- statistics ---- */
 
+/* How many layers there are up to the last one that the plug-in saw. */
+static int count_layers(const struct engine *engine)
+{
+    tada_layer_statistics statistics;
+    int n = 0;
+    for (int layer = 0; layer < TADA_PLAN_LAYERS; layer++) {
+        n = engine->statistics_get(layer, &statistics) ? layer + 1 : n;
+    }
+    return n;
+}
+
+/* Widths, head sizes and weights of a layer. False: memory is short. */
+static bool fill_layer(struct calibration *c, int layer, const tada_layer_statistics *statistics)
+{
+    tada_plan_plane *k = &c->plan->planes[2 * layer], *v = k + 1;
+    int dim = statistics->head_dim, heads = statistics->k_width / dim;
+    k->width = statistics->k_width;
+    v->width = statistics->v_width;
+    c->n_heads_kv = c->n_heads_kv && c->n_heads_kv < heads ? c->n_heads_kv : heads;
+    /* Heads of other sizes count as not known. */
+    k->head_dim = dim % 16 == 0 && k->width % dim == 0 ? dim : 0;
+    v->head_dim = v->width == k->width ? k->head_dim : 0;
+    k->recipe = recipe_of_quarters(0, 64);
+    v->recipe = recipe_of_quarters(1, 64);
+    k->weights = calibration_weights(statistics);
+    return k->weights != NULL;
+}
+
+/* Makes the plan of what the plug-in has seen. */
 static int take_statistics(struct calibration *c)
 {
     const struct engine *engine = c->model->engine;
     tada_layer_statistics statistics;
-    int n_layers = 0;
-    for (int layer = 0; layer < TADA_PLAN_LAYERS; layer++) {
-        n_layers = engine->statistics_get(layer, &statistics) ? layer + 1 : n_layers;
-    }
+    int n_layers = count_layers(engine);
     if (n_layers == 0) {
         cli_fail("%s has no KV cache that can be compressed: choose another model.", c->model->name);
         return EXIT_USAGE;
@@ -91,22 +117,7 @@ static int take_statistics(struct calibration *c)
         plan_follow(c->plan, &usual);
     }
     for (int layer = 0; layer < n_layers && c->plan; layer++) {
-        if (!engine->statistics_get(layer, &statistics)) {
-            continue;
-        }
-        tada_plan_plane *k = &c->plan->planes[2 * layer], *v = k + 1;
-        k->width = statistics.k_width;
-        v->width = statistics.v_width;
-        int heads = statistics.k_width / statistics.head_dim;
-        c->n_heads_kv = c->n_heads_kv && c->n_heads_kv < heads ? c->n_heads_kv : heads;
-        /* Heads of other sizes count as not known. */
-        bool sound = statistics.head_dim % 16 == 0 && k->width % statistics.head_dim == 0;
-        k->head_dim = sound ? statistics.head_dim : 0;
-        v->head_dim = v->width == k->width ? k->head_dim : 0;
-        k->recipe = recipe_of_quarters(0, 64);
-        v->recipe = recipe_of_quarters(1, 64);
-        k->weights = calibration_weights(&statistics);
-        if (!k->weights) {
+        if (engine->statistics_get(layer, &statistics) && !fill_layer(c, layer, &statistics)) {
             tada_plan_free(c->plan);
             c->plan = NULL;
         }

@@ -1,3 +1,4 @@
+/* Recipes by their bits, and weights from the statistics of queries. */
 #include "recipes.h"
 
 #include <math.h>

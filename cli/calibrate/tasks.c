@@ -1,3 +1,4 @@
+/* Reading and checking a task set. */
 #include "tasks.h"
 
 #include "output/json_lines.h"

@@ -1,4 +1,4 @@
-/* A task set of the user's: prompts with their right answers. */
+/* A task set: prompts with their right answers, from a file of the user's. */
 #ifndef TADA_CLI_CALIBRATE_TASKS_H
 #define TADA_CLI_CALIBRATE_TASKS_H
 
@@ -9,7 +9,7 @@ struct task {
     char **choices; /* NULL: the model answers freely */
     int n_choices;
     int right;               /* which of them is the answer */
-    char number[MAX_NUMBER]; /* that an answer which is worked out ends in, after "####"; "": it is none */
+    char number[MAX_NUMBER]; /* the number after "####" at the end of the answer; "": there is none */
 };
 
 struct tasks {
@@ -18,9 +18,9 @@ struct tasks {
 };
 
 /*
- * Reads a file with a {"prompt", "answer"} on each line, and where several answers are offered their list
- * "choices", of which `answer` must be one. A line that is none, or a file without any: prints an error,
- * EXIT_USAGE. tasks_free frees them, also after an error.
+ * Reads a file with an object {"prompt", "answer"} on each line. Where several answers are offered, it has a
+ * list "choices", of which "answer" must be one. A line that is no such object, or an empty file: prints an
+ * error and returns EXIT_USAGE. tasks_free frees them, also after an error.
  */
 int tasks_read(const char *path, struct tasks *tasks);
 void tasks_free(struct tasks *tasks); /* of zeros, or freed already: fine */

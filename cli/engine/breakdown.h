@@ -1,5 +1,4 @@
-/* What llama.cpp says that a context takes, or would take: its only function for it is of C++, hence this
- * file. */
+/* The memory of a context as llama.cpp counts it. Its only function for that is C++, hence breakdown.cpp. */
 #ifndef TADA_CLI_ENGINE_BREAKDOWN_H
 #define TADA_CLI_ENGINE_BREAKDOWN_H
 
@@ -10,8 +9,8 @@ struct llama_context;
 
 /* Bytes of buffers. */
 struct breakdown {
-    size_t weights;  /* all of them */
-    size_t repacked; /* of these, in a layout of their own, copied from the file */
+    size_t weights;  /* all weights */
+    size_t repacked; /* those of them that were copied from the file into another layout */
     size_t cache, compute;
 };
 
@@ -19,7 +18,7 @@ struct breakdown {
 extern "C" {
 #endif
 
-/* library: libllama, open. False: it has no such function, or memory is short. */
+/* library: libllama, from dlopen. False: it has no such function, or memory is short. */
 bool breakdown_get(void *library, const struct llama_context *context, struct breakdown *breakdown);
 
 #ifdef __cplusplus

@@ -1,3 +1,4 @@
+/* Loading of llama.cpp and the plug-in, models, and contexts with caches of one kind. */
 #include "engine.h"
 
 #include "find/host.h"
@@ -105,7 +106,8 @@ int engine_open_plugin(struct engine *engine, const char *tool, const char *plug
         return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
     }
     if (host_find_symbol(ggml, "ggml_log_set", &log_set)) {
-        log_set(engine_log_nothing, NULL); /* without its back-ends it has nothing to compress, which is no news */
+        log_set(engine_log_nothing,
+                NULL); /* without its back-ends it has nothing to compress, which is no news */
     }
     return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }

@@ -1,6 +1,9 @@
 /*
- * The engine: llama.cpp's library, found beside its tools and loaded when a command needs it, so that the
- * others work without. Models, and contexts that differ in nothing but their cache.
+ * The engine: llama.cpp's library and the plug-in, found beside llama.cpp's tools and loaded when a command
+ * needs them, so that other commands work without. Models, and contexts that differ in nothing but their
+ * cache.
+ *
+ * One thread at a time uses an engine.
  */
 #ifndef TADA_CLI_ENGINE_ENGINE_H
 #define TADA_CLI_ENGINE_ENGINE_H
@@ -14,7 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What is used of it. engine->llama_decode(...) is llama_decode(...). */
+/* The functions of libllama that are used: engine->llama_decode(...) is llama_decode(...). */
 #define ENGINE_FUNCTIONS(X)                                                                                  \
     X(llama_backend_init)                                                                                    \
     X(llama_log_set)                                                                                         \
@@ -50,7 +53,7 @@
     X(llama_tokenize)                                                                                        \
     X(llama_token_to_piece)
 
-/* ... and of the plug-in: all that it has. engine->set_cache(...) is tada_plugin_set_cache. */
+/* ... and all functions of the plug-in: engine->set_cache(...) is tada_plugin_set_cache(...). */
 struct engine {
 #define X(name) __typeof__(name) *name;
     ENGINE_FUNCTIONS(X)
@@ -59,12 +62,12 @@ struct engine {
     TADA_PLUGIN_FUNCTIONS(X)
 #undef X
     char tool[PATH_MAX]; /* a file of llama.cpp, beside which its libraries are */
-    void *library;       /* libllama */
-    /* What llama.cpp logged since this was last cleared: */
+    void *library;       /* libllama, from dlopen */
+    /* What llama.cpp has logged since these were cleared: */
     char complaint[512]; /* its first error, one line */
-    double kv_mib;       /* of K and V in its own types, sum of "size" */
-    double rs_mib;       /* of recurrent states, sum of "RS buffer size" */
-    double output_mib;   /* sum of "output buffer size" */
+    double kv_mib;       /* K and V in its own types, sum of "size", MiB */
+    double rs_mib;       /* recurrent states, sum of "RS buffer size", MiB */
+    double output_mib;   /* sum of "output buffer size", MiB */
 };
 
 struct model {
@@ -77,11 +80,11 @@ struct model {
 
 /* How a context is made. */
 struct cache_options {
-    const char *spec;      /* "tada:4", "q8_0/q4_0"; checked already with tada_spec_parse */
-    const tada_plan *plan; /* NULL: what the spec says; else this, and the spec is what to call it */
+    const char *spec;      /* "tada:4", "q8_0/q4_0"; tada_spec_parse has accepted it */
+    const tada_plan *plan; /* not NULL: the cache follows this plan, and the spec is only its name */
     int n_ctx;             /* cells; llama.cpp may round it up */
-    int n_batch;           /* most tokens of one cache_decode */
-    int n_ubatch;          /* tokens that are computed at once */
+    int n_batch;           /* tokens of one cache_decode, at most */
+    int n_ubatch;          /* tokens that are computed at once, at most */
     int n_threads;
 };
 
@@ -91,64 +94,68 @@ struct cache {
     struct llama_context *context;
     struct llama_batch batch;
     int n_batch;
-    bool stock;
+    bool stock; /* a cache of llama.cpp's own types */
     char spec[256];
-    size_t rows_bytes; /* of K and V in the types of llama.cpp, as it reports them (to 0.01 MiB) */
-    /* Of compressed planes, and of what they stand for: known for good when attention has first read them. */
+    size_t rows_bytes; /* K and V in llama.cpp's own types, as it reports them (to 0.01 MiB) */
+    /* Compressed planes, and the f16 tensors that they stand for. Final when attention has read them once. */
     size_t planes_bytes, planes_f16;
-    size_t scratch_bytes; /* of the plug-in for this cache; grows with use */
+    size_t scratch_bytes; /* scratch of the plug-in for this cache; grows with use */
 };
 
 /* All of these print what is wrong and return an exit status, 0 when all is well. */
 
-/* Loads the library and the plug-in. Once in a process: neither can be unloaded. */
+/* Loads the library and the plug-in. Called once in a process, as neither can be unloaded. */
 int engine_open(struct engine *engine);
-/* Loads the plug-in into ggml, whose library is open, and finds what is used of it. False: `why` says why
- * not, and nothing is printed. */
+/* Loads the plug-in into ggml, a library from dlopen, and finds its functions. Prints nothing. False: `why`
+ * says why it cannot be used. */
 bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, char *why, size_t size);
-/* Loads only the plug-in, with ggml from beside a tool: what is used of it works, and nothing of llama.cpp.
+/* Loads only ggml, from beside a tool, and the plug-in. The functions of the plug-in work then, and none of
+ * libllama.
  */
 int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin);
 /* For ggml_log_set and llama_log_set: drops what llama.cpp logs. */
 void engine_log_nothing(enum ggml_log_level level, const char *text, void *user);
-/* A file that cannot be loaded: EXIT_USAGE. */
+/* Loads a model. EXIT_USAGE: the file cannot be loaded. model_close frees it. */
 int model_open(struct engine *engine, const char *path, struct model *model);
-/* The same without weights: llama.cpp then only simulates its allocations, and a context of such a model is
- * good for sizes alone. */
+/* The same without weights: llama.cpp then only simulates its allocations, and contexts of the model only
+ * tell sizes.
+ */
 int model_open_sizes(struct engine *engine, const char *path, struct model *model);
 void model_close(struct model *model);
 /* The type of llama.cpp that a stock spec names. */
 enum ggml_type cache_stock_type(const char *name);
-/* Has the caches that are made from now on follow a spec, also a stock one, or `plan` when it is not NULL.
- * EXIT_USAGE: one that cannot be used. */
+/* Makes caches of contexts from now on follow a spec, also a stock one, or, unless it is NULL, a plan, which
+ * must outlive them. Sets *parsed. EXIT_USAGE: the spec cannot be used. */
 int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed);
-/* The most recent cells that such a cache keeps exact in any plane. 0: none, or a spec that cannot be read.
- */
+/* How many recent cells such a cache keeps exact, in the plane with the largest window. 0: none, or the spec
+ * cannot be read. */
 int cache_window(const struct engine *engine, const char *spec, const tada_plan *plan);
-/* False: this model cannot have such a cache, however small; `why` says why, and nothing is printed. */
+/* Whether a model can have such a cache at all. Prints nothing. False: `why` says why not. */
 bool cache_is_possible(const struct model *model, const char *spec, char *why, size_t size);
-/* A cache that this model cannot have: EXIT_USAGE. */
+/* Makes a context with a cache. EXIT_USAGE: this model cannot have such a cache. */
 int cache_open(const struct model *model, const struct cache_options *options, struct cache *cache);
-void cache_close(struct cache *cache); /* of zeros, or closed already: fine */
+/* Frees it. A struct of zeros, or one that was closed, is allowed. */
+void cache_close(struct cache *cache);
 
 /*
- * Computes n <= n_batch tokens at positions first... of sequence 0. Logits of the last `n_logits` of them can
- * then be had from cache_logits(cache, 0...n_logits - 1), valid until the next call.
+ * Computes n tokens, at most n_batch, at positions `first` and following of sequence 0. cache_logits(cache,
+ * i) then gives the logits of the last n_logits of them, i from 0 to n_logits - 1, until the next call.
  */
 int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits);
 const float *cache_logits(const struct cache *cache, int i);
-/* Forgets everything: the cache is then like a new one. */
+/* Forgets all tokens: the cache is as new. */
 void cache_clear(struct cache *cache);
-/* Forgets positions first... A model that cannot (recurrent ones): EXIT_USAGE. */
+/* Forgets positions `first` and following. EXIT_USAGE: the model cannot, as recurrent ones. */
 int cache_rewind(struct cache *cache, int first);
-/* Rows, planes and scratch, once it has computed. */
+/* Bytes of rows, planes and scratch, once the cache has computed. */
 size_t cache_bytes(const struct cache *cache);
 
-/* Tokens of a text of `length` bytes: *tokens is the caller's to free. special: "<|im_start|>" is one token.
+/* Tokenizes a text of `length` bytes. The caller frees *tokens. special: a text such as "<|im_start|>" is one
+ * token.
  */
 int model_tokenize(const struct model *model, const char *text, size_t length, bool add_bos, bool special,
                    llama_token **tokens, int *n);
-/* Appends the text of a token to `text` of `size` bytes, always terminated; what does not fit is cut. */
+/* Appends the text of a token to `text`, a string in `size` bytes. What does not fit is cut. */
 void model_append_piece(const struct model *model, llama_token token, char *text, size_t size);
 
 #endif

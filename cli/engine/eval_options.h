@@ -15,12 +15,12 @@ struct eval_options {
     new_file_rules rules;                           /* of the JSON file */
     const char *caches[EVAL_MAX_CACHES];            /* specs, checked; never empty; "f16" is not among them */
     int n_caches;
-    struct impossible impossible; /* those that were among them */
+    struct impossible impossible; /* caches that the model cannot have, taken out of `caches` */
     int n_ctx, n_chunks, n_ubatch, n_threads;
     uint32_t seed;
     const char *weights;    /* f16; NULL: those of the file */
-    bool passkey;           /* the tasks; without any of them: divergence */
-    int generate;           /* tokens; 0: not wanted */
+    bool passkey;           /* this and the next two are tasks; without any, divergence is measured */
+    int generate;           /* tokens to write; 0: not wanted */
     const char *gsm8k_path; /* NULL: not wanted */
     int limit;              /* questions of gsm8k; 0: all */
 };

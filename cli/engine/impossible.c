@@ -1,3 +1,4 @@
+/* Finding caches that a model cannot have, and showing why. */
 #include "impossible.h"
 
 #include "output/json.h"

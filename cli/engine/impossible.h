@@ -1,5 +1,5 @@
-/* Caches that a model cannot have, such as q8_0 where its heads have 40 values: they are left out of what is
- * measured, and each is a row that says why. */
+/* Caches that a model cannot have, such as q8_0 where its heads have 40 values. They are not measured, and
+ * each has a row that says why. */
 #ifndef TADA_CLI_ENGINE_IMPOSSIBLE_H
 #define TADA_CLI_ENGINE_IMPOSSIBLE_H
 
@@ -17,9 +17,9 @@ struct impossible {
     int n;
 };
 
-/* Takes them out of a list of specs. */
+/* Moves them out of a list of n specs. */
 void impossible_sift(const struct model *model, const char **specs, int *n, struct impossible *impossible);
-/* Rows of a table whose first column is so wide. */
+/* Prints a row for each. width: columns of the first column of the table. */
 void impossible_print(const struct impossible *impossible, int width);
 /* Adds "impossible": [{"cache", "why"}], if there are any. */
 void impossible_report(const struct impossible *impossible, cJSON *report);

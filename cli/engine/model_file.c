@@ -1,3 +1,4 @@
+/* Reading keys and one norm of a GGUF file with ggml's functions, which are loaded for that. */
 #include "model_file.h"
 
 #include "engine.h"

@@ -1,4 +1,4 @@
-/* What the file of a model says of it, without loading the model. */
+/* What a GGUF file says of its model, without loading the model. */
 #ifndef TADA_CLI_ENGINE_MODEL_FILE_H
 #define TADA_CLI_ENGINE_MODEL_FILE_H
 
@@ -12,8 +12,8 @@ struct model_file {
     bool windowed;        /* some layers may keep only a sliding window: their caches are smaller */
 };
 
-/* Reads a GGUF file with the library of ggml beside a tool of llama.cpp. False: there is no such library, or
- * it is no GGUF file that can be read. Without any message. Free it either way. */
+/* Reads a GGUF file with the ggml library beside a tool of llama.cpp. Prints nothing. False: there is no such
+ * library, or the file is no GGUF file that can be read. model_file_free frees *file in either case. */
 bool model_file_read(const char *tool, const char *path, struct model_file *file);
 void model_file_free(struct model_file *file);
 

@@ -1,3 +1,4 @@
+/* Finding, reading, checking and writing plans. */
 #include "plans.h"
 
 #include "engine.h"

@@ -1,4 +1,5 @@
-/* The folder of plans: $TADA_PLANS, else $XDG_DATA_HOME/tada/plans, else ~/.local/share/tada/plans. */
+/* Plan files, and the folder of plans: $TADA_PLANS, else $XDG_DATA_HOME/tada/plans, else
+ * ~/.local/share/tada/plans. */
 #ifndef TADA_CLI_ENGINE_PLANS_H
 #define TADA_CLI_ENGINE_PLANS_H
 
@@ -10,25 +11,25 @@
 struct engine;
 struct model_file;
 
-/* False: none of these variables is set. */
+/* The path of the folder. False: none of these variables is set, nor HOME. */
 bool plans_folder(char path[PATH_MAX]);
-/* The path in that folder for a plan of a model file and a budget such as "27%"; makes the folder. Prints
+/* The path in that folder for a plan of a model file and a budget such as "27%". Makes the folder. Prints
  * what is wrong and returns an exit status. */
 int plans_new_path(const char *model_path, const char *budget, char path[PATH_MAX]);
 
-/* What was measured of the plan itself: its share of f16's memory, and mean KL divergence; 0 and infinite: it
- * was not. */
+/* What calibration measured of the plan itself: its share of f16's memory, and its mean KL divergence in
+ * nats. 0 and INFINITY: it measured nothing. */
 void plan_measured(const tada_plan *plan, double *memory, double *kld);
 
-/* Prints what is wrong and returns EXIT_USAGE where a plan is not for this model, as far as its file tells.
- */
+/* Checks that a plan is for this model, as far as the model's file tells. EXIT_USAGE, with a message: it is
+ * not. */
 int plan_check(const tada_plan *plan, const char *path, const struct model_file *model);
-/* The same for each of n specs that names a plan, before the model is loaded; also when a plan cannot be
- * read. A model that cannot be read is left to llama.cpp. */
+/* The same for each of n specs that names a plan, before the model is loaded. A plan that cannot be read is
+ * an error, too; a model that cannot be read is left to llama.cpp. */
 int plans_check(const struct engine *engine, const char *model_path, const char *const *specs, int n);
-/* Reads a plan that was asked for, with a plug-in in the llama.cpp of a tool, and checks it; *plan is the
- * caller's to free. Prints what is wrong with it and returns an exit status; 0 and NULL: the plug-in does not
- * load, as the tool will say, too. */
+/* Reads a plan with a plug-in in the llama.cpp of a tool, and checks it. The caller frees *plan. Prints what
+ * is wrong with it and returns an exit status. 0 and *plan NULL: the plug-in does not load, which the tool
+ * will report. */
 int plan_read_for(const char *tool, const char *plugin, const char *path, const struct model_file *model,
                   tada_plan **plan);
 
@@ -44,9 +45,9 @@ struct found_plan {
 };
 
 /*
- * Of the plans of a model the one with the least measured KL divergence that keeps at most `budget` of f16's
- * bytes; of equal ones the first by name. Other files in the folder are passed over. The engine needs only
- * its plug-in.
+ * Finds, of the plans of a model in a folder, the one with the least KL divergence that takes at most
+ * `budget` of f16's bytes (0 to 1); of equal ones the first by name. Other files are skipped. The engine
+ * needs only its plug-in.
  */
 void plans_find(const struct engine *engine, const char *folder, uint64_t fingerprint, double budget,
                 struct found_plan *found);

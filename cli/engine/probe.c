@@ -1,3 +1,5 @@
+/* Cache tensors are allocated on the CPU device when the plug-in is loaded, and the name of their buffer
+ * tells. */
 #include "probe.h"
 
 #include "engine.h"

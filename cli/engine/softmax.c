@@ -1,3 +1,4 @@
+/* Softmax and KL divergence in double. */
 #include "softmax.h"
 
 #include <math.h>

@@ -9,13 +9,13 @@ struct softmax {
     int top;        /* the most likely token; the first of equals */
 };
 
-/* Over n >= 1 values, in double: the log-likelihood of token i is logits[i] - log_sum. */
+/* Of n >= 1 logits, computed in double. The log-likelihood of token i is logits[i] - log_sum. */
 struct softmax softmax_of(const float *logits, int n);
 
-/* KL divergence in nats of the softmax of `logits` from that of `base`, over n values, in double. */
+/* The KL divergence, in nats, of the softmax of n logits from that of `base`, computed in double. */
 double divergence_between(const float *base, const struct softmax *base_softmax, const float *logits,
                           const struct softmax *softmax, int n);
-/* The same; *same: both have the same most likely token. */
+/* The same, with both softmaxes computed here. *same: both have the same most likely token. */
 double divergence_of(const float *base, const float *logits, int n, bool *same);
 
 #endif

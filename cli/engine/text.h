@@ -5,8 +5,8 @@
 #include "engine.h"
 #include "eval_options.h"
 
-/* The tokens of the file, or, without one, of text that the model writes, the same for the same seed.
- * At least n_wanted, else EXIT_USAGE; *tokens is the caller's to free. */
+/* Gives the tokens of the text file or, without one, of text that the model writes, the same for the same
+ * seed. The caller frees *tokens. EXIT_USAGE: there are fewer than n_wanted. */
 int text_tokens(const struct model *model, const struct eval_options *options, int n_wanted,
                 llama_token **tokens, int *n);
 

@@ -1,3 +1,4 @@
+/* Groups of caches decode the same windows as the reference, and their logits are compared. */
 #include "trial.h"
 
 #include "output/note.h"

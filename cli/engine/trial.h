@@ -8,13 +8,13 @@
 #include "tada.h"
 
 struct trial {
-    const char *spec;      /* the cache; of a plan: what to call it */
-    const tada_plan *plan; /* NULL: the spec says it */
-    struct estimate kld;   /* result: mean KL divergence in nats */
-    size_t bytes, scratch; /* result: of the cache, the latter a part of it */
+    const char *spec;      /* of the cache; with a plan, its name */
+    const tada_plan *plan; /* NULL: the cache is as the spec says */
+    struct estimate kld;   /* result: mean KL divergence, nats */
+    size_t bytes, scratch; /* result: bytes of the cache, and the scratch among them */
 };
 
-/* What a progress line needs. */
+/* How far the work is, for a progress line. */
 struct work {
     struct progress progress;
     double done, total; /* tokens decoded */
@@ -28,9 +28,9 @@ struct trial_text {
 };
 
 /*
- * Runs n trials in groups; `work` goes on by the tokens that each cache decodes. reference_bytes: of the
- * reference (NULL: not wanted). Returns an exit status;
- * after Ctrl-C EXIT_INTERRUPTED, and then the trials of the last group have no result.
+ * Runs n trials in groups. `work` advances by the tokens that each cache decodes. *reference_bytes: bytes of
+ * the reference's cache; may be NULL. Returns an exit status. After Ctrl-C: EXIT_INTERRUPTED, and the trials
+ * of the last group have no result.
  */
 int trials_run(const struct model *model, const struct trial_text *text, struct trial *trials, int n,
                struct work *work, size_t *reference_bytes);

@@ -5,26 +5,26 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The version that `TOOL --version` tells; empty: it tells none. */
+/* Writes the version that `TOOL --version` prints to `version`; "": it prints none. */
 void host_ask_version(const char *tool, char *version, size_t size);
 
 struct host {
-    char ggml[160]; /* "ggml VERSION (COMMIT)"; empty: why_ggml */
+    char ggml[160]; /* "ggml VERSION (COMMIT)"; "": why_ggml says why it is not known */
     char why_ggml[1024];
-    char built_for[160]; /* what the plug-in says of itself; empty: why_plugin */
+    char built_for[160]; /* the same of the ggml that the plug-in was built for; "": why_plugin */
     char why_plugin[1024];
-    bool fits; /* only when ggml and built_for are known */
+    bool fits; /* both are known and equal */
 };
 
-/* Looks at the libraries beside a tool, and at a plug-in; either path may be NULL. */
+/* Fills in *host from the libraries beside a tool and from a plug-in. Either path may be NULL. */
 void host_probe(const char *tool, const char *plugin, struct host *host);
 
-/* Opens a library of llama.cpp that lies near a tool, for the rest of the process. NULL: `why` says why not.
- */
+/* Opens a library of llama.cpp that lies near a tool. It stays open until the process ends. NULL: `why` says
+ * why it does not open. */
 void *host_open_library(const char *tool, const char *name, char *why, size_t size);
 
-/* Sets *function, a pointer to a function, to what a library has under that name. False: NULL, it has none.
- */
+/* Sets *function, a pointer to a function pointer, to the function of that name. False: the library has none,
+ * and it is set to NULL. */
 bool host_find_symbol(void *library, const char *name, void *function);
 
 #endif

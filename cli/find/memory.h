@@ -2,11 +2,11 @@
 #ifndef TADA_CLI_FIND_MEMORY_H
 #define TADA_CLI_FIND_MEMORY_H
 
-/* The number in a file of one number, or after `key` in a file of lines "key number", as /proc has them; -1
- * when it is not there. */
+/* Reads a number from a file as /proc and /sys have them: after `key` in lines "key number", or, with key
+ * NULL, the first one. -1: there is none. */
 double system_number(const char *path, const char *key);
 
-/* Bytes of memory that can still be had, within what a container allows; -1: unknown. */
+/* Bytes of memory that this process can still get, within the limits of its container; -1: unknown. */
 double memory_available(void);
 
 #endif

@@ -1,3 +1,4 @@
+/* JSON files, printed by cJSON and escaped for terminals. */
 #include "json.h"
 
 #include "note.h"

@@ -1,3 +1,4 @@
+/* Reading files line by line, each a JSON value. */
 #include "json_lines.h"
 
 #include "note.h"

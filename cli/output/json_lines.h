@@ -4,13 +4,14 @@
 
 #include <cjson/cJSON.h>
 
-/* Takes what a line holds. NULL, or why it cannot, as what follows "line 3": "has no \"prompt\"". */
+/* Takes the value of a line. NULL: it did. Else what is wrong, as it follows "line 3": "has no \"prompt\"".
+ */
 typedef const char *(*json_lines_take)(const cJSON *json, void *context);
 
 /*
- * Gives the values of all lines to `take`, up to the first that is none or that it refuses; blank lines are
- * passed over. Prints what is wrong as a usage error of `command`, EXIT_USAGE; else 0. hint: what file to
- * give: "a file with a question and its answer a line".
+ * Gives the value of each line to `take`; blank lines are skipped. Returns 0. At the first line that is no
+ * JSON, or that `take` refuses, it prints a usage error of `command` and returns EXIT_USAGE. hint: which file
+ * to give instead, such as "a file with a question and its answer a line".
  */
 int json_lines_read(const char *command, const char *path, const char *hint, json_lines_take take,
                     void *context);

@@ -1,3 +1,4 @@
+/* Lines on stderr, escaped for a terminal. */
 #include "note.h"
 
 #include <stdarg.h>

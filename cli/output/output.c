@@ -1,3 +1,4 @@
+/* Output files: a stdio stream over a new_file, which takes its place when it is complete. */
 #include "output.h"
 
 #include "note.h"

@@ -1,4 +1,4 @@
-/* Files that commands write, and standard output where "-" stands for a file. */
+/* Files that commands write. "-" stands for standard output. */
 #ifndef TADA_CLI_OUTPUT_OUTPUT_H
 #define TADA_CLI_OUTPUT_OUTPUT_H
 
@@ -8,24 +8,25 @@
 
 struct output {
     new_file target;
-    FILE *file;
+    FILE *file; /* what to write to */
 };
 
-/* NULL, no file: false. */
+/* Whether a path stands for standard output. NULL, no file: false. */
 bool output_is_stdout(const char *path);
-/* A file that is read must not be replaced by what is written. NULL: there is none. */
+/* Adds a file that is read to those that must not be replaced. NULL: nothing to add. */
 void output_keep(new_file_rules *rules, const char *path);
-/* Adds the plans that specs name. */
+/* The same for the plans that n specs name. */
 void output_keep_plans(new_file_rules *rules, const char *const *specs, int n);
 
 /* These print what is wrong and return an exit status: EXIT_USAGE when the file cannot be written there. */
 
-/* For before long work; leaves no trace. NULL, no file: 0. */
+/* Whether the file can be written, to be asked before long work. Leaves no trace. NULL, no file: 0. */
 int output_check(const char *path, const new_file_rules *rules);
-/* Of two files of one command; either may be NULL. */
+/* The same of two files of one command, which must differ. Either may be NULL. */
 int output_check_both(const char *path, const char *other, const new_file_rules *rules);
+/* Opens output->file; output_close closes it. */
 int output_open(const char *path, const new_file_rules *rules, struct output *output);
-/* Moves the file to its place, or, unless it is good, removes it. */
+/* Closes the file and moves it to its place. Unless `good`, it is removed. */
 int output_close(struct output *output, bool good);
 
 #endif

@@ -1,3 +1,4 @@
+/* The page of a plan: tables and SVG charts in one HTML file. */
 #include "plan_page.h"
 
 #include "note.h"

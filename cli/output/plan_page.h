@@ -1,4 +1,4 @@
-/* A plan as a page for people. */
+/* A plan as an HTML page. */
 #ifndef TADA_CLI_OUTPUT_PLAN_PAGE_H
 #define TADA_CLI_OUTPUT_PLAN_PAGE_H
 
@@ -9,7 +9,7 @@
  * weights of the channels. Prints what is wrong and returns an exit status. */
 int plan_report_write(const tada_plan *plan, const char *path, const new_file_rules *rules);
 
-/* What a recipe has, as in a cache spec; static storage. */
+/* Names of members of a recipe as cache specs have them. The strings are static. */
 const char *plan_centring_name(const tada_recipe *recipe);
 const char *plan_rotation_name(const tada_recipe *recipe);
 const char *plan_axis_name(const tada_recipe *recipe);

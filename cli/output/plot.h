@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-/* Lines over the same points. */
+/* A chart with lines over the same points. */
 struct plot_panel {
     const char *title, *x_label, *y_label;
     int n_points, n_lines;
@@ -15,13 +15,11 @@ struct plot_panel {
     const double *y;          /* [n_lines][n_points], from 0 on */
 };
 
-/* All print what is wrong and return an exit status. */
-
-/* Whether the name of the file says what it is to be, .svg or .png; standard output is an SVG. */
+/* Whether the name of a file says its format, .svg or .png. Standard output is an SVG. */
 bool plot_is_known(const char *path);
-/* Whether gnuplot is there: for before long work. EXIT_USAGE when not. */
+/* Whether gnuplot is there, to be asked before long work. EXIT_USAGE: it is not, and a message says so. */
 int plot_check(void);
-/* Writes a file with the panels one below the other. */
+/* Writes a file with the panels, one below the other. Prints what is wrong and returns an exit status. */
 int plot_write(const char *path, const new_file_rules *rules, const struct plot_panel *panels, int n_panels);
 
 #endif

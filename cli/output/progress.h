@@ -1,29 +1,31 @@
-/* Long work: a line with the time left, and Ctrl-C. */
+/* Long work: a progress line with the time that is left, and Ctrl-C. */
 #ifndef TADA_CLI_OUTPUT_PROGRESS_H
 #define TADA_CLI_OUTPUT_PROGRESS_H
 
 #include <stdbool.h>
 
 struct progress {
-    const char *what; /* "eval" */
-    double started, shown;
-    double share; /* that was shown: it never becomes less, though what is left may become more */
-    bool terminal;
+    const char *what;      /* how the line begins: "eval" */
+    double started, shown; /* clock_seconds() when it began, and when the line was shown last */
+    double share;          /* the share that was shown, 0 to 1: it never becomes less */
+    bool terminal;         /* stderr is a terminal: without one, nothing is shown */
 };
 
-/* Starts the clock. Shows nothing unless stderr is a terminal. */
+/* Starts the clock. */
 void progress_start(struct progress *progress, const char *what);
-/* done of total (any unit) is done; `detail` may be empty. */
+/* Shows that `done` of `total`, in any unit, is done. detail: what is being done now; may be "". */
 void progress_show(struct progress *progress, double done, double total, const char *detail);
-/* Takes the line away, so that something else can be printed. */
+/* Removes the line, so that something else can be printed. */
 void progress_clear(struct progress *progress);
 
-/* Seconds of a clock that only goes forward. */
+/* Seconds on a monotonic clock. */
 double clock_seconds(void);
 
-/* From now on the first Ctrl-C (or SIGTERM, or the end of the terminal) only sets a flag; a second one ends
- * the process as usual. */
+/* From now on the first SIGINT, SIGTERM or SIGHUP (unless that is ignored) only sets a flag. A second one
+ * ends the process as usual.
+ */
 void interrupt_watch(void);
+/* Whether the flag is set. */
 bool interrupted(void);
 
 #endif

@@ -1,3 +1,4 @@
+/* splitmix64. */
 #include "random.h"
 
 uint64_t random_next(uint64_t *state)

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-/* All 64 bits are good; *state is any seed at first, zero included. */
+/* The next 64 random bits. *state: at first any seed, zero included. */
 uint64_t random_next(uint64_t *state);
-/* From 0 to 1, without 1. */
+/* A random number from 0 up to, but not including, 1. */
 double random_share(uint64_t *state);
 
 #endif

@@ -1,3 +1,4 @@
+/* Means, shares and quantiles. */
 #include "statistics.h"
 
 #include <math.h>

@@ -14,8 +14,8 @@ int exporter_accept(int listener);
  * asks for something else. text NULL: memory was short, which is an error, too. Gives up after 2 seconds, or
  * when stop_event becomes readable. */
 void exporter_answer(int client, int stop_event, const char *text, size_t size);
-/* Writes all bytes to a file or a socket. SIGPIPE must be blocked. False: not all were written; errno says
- * why. */
+/* Writes all bytes to a file or a socket. The thread must block SIGPIPE. False: not all were written; errno
+ * says why. */
 bool exporter_send(int file, const char *data, size_t size);
 
 #endif
