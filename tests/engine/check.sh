@@ -1,7 +1,21 @@
-# What the scripts of this folder share; they source it. Expects $work, and $bin for `tada`; counts in $failures.
+# What the scripts of this folder share. They source it first, and are given the folder with the tools: sets $bin to
+# that folder, $here to this one, and $work to one that is removed at the end; counts in $failures.
+set -uo pipefail
+bin=$(cd "$1" && pwd)
+# shellcheck disable=SC2034 # the scripts use it
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset TADA_CACHE TADA_PLUGIN TADA_PLANS TADA_LOG TADA_METRICS XDG_DATA_HOME GGML_BACKEND_PATH
 failures=0
 # Seconds, for what hangs: no machine is so loaded that what goes on needs them.
 patience=7200
+
+needs() { # PROGRAM of the tests
+    [ -x "$bin/../tests/$1" ] && return
+    echo "skipped: there is no $1, as llama.cpp's libraries were not there when this was built"
+    exit 77
+}
 
 check() { # NAME CONDITION...
     local name=$1

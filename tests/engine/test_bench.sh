@@ -1,15 +1,9 @@
 #!/usr/bin/env bash
 # tada bench, on the default model at small depths: that its results are whole and consistent, not how fast it is.
 #   test_bench.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/check.sh"
 model=$("$here/../../scripts/get_model.sh") || exit 1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG
 
-. "$here/check.sh"
 bench() { # ARGS...: a short run
     status=0
     timeout "$patience" "$bin/tada" bench -m "$model" -t 2 --decode 4 --prefill 80 "$@" > "$work/out" 2> "$work/err" || status=$?

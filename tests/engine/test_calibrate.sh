@@ -1,15 +1,8 @@
 #!/usr/bin/env bash
 # tada calibrate: the random search on a task set, with the default model.  test_calibrate.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/check.sh"
 exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH
 cd "$work" || exit 1
-
-. "$here/check.sh"
 
 # ---- task sets ----
 

@@ -1,19 +1,9 @@
 #!/usr/bin/env bash
 # tada calibrate with tiny models: goals, centring, recipes by plane, planes with windows of their own.
 #   test_calibrate_tiny.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-if [ ! -x "$bin/../tests/make_model" ]; then
-    echo "skipped: there is no make_model, as llama.cpp's libraries were not there when this was built"
-    exit 77
-fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH
+. "$(dirname "$0")/check.sh"
+needs make_model
 cd "$work" || exit 1
-
-. "$here/check.sh"
 
 # ---- goals and centring ----
 

@@ -1,17 +1,11 @@
 #!/usr/bin/env bash
 # tada eval on the default model, with small contexts.  test_eval.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/check.sh"
 quantised=$("$here/../../scripts/get_model.sh") || exit 1
 exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work/tmp
 mkdir "$TMPDIR"
-unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH
 
-. "$here/check.sh"
 json() { # FILE EXPRESSION: true in Python, with the report as r and its results by cache as c
     python3 -c 'import json, sys
 r = json.load(open(sys.argv[1]))

@@ -1,15 +1,9 @@
 #!/usr/bin/env bash
 # The tasks of tada eval, on the default model with f16 weights: --generate, --passkey, --gsm8k.  test_eval_tasks.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/check.sh"
 model=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 status=0
-unset TADA_CACHE GGML_BACKEND_PATH
 
-. "$here/check.sh"
 evaluate() { # ARGS...: a run of tada eval, without any JSON of the one before
     rm -f "$work/json"
     status=0

@@ -1,13 +1,8 @@
 #!/usr/bin/env bash
 # Hosts that the plug-in was not built for, played by a stub: it steps aside before it touches anything of theirs.
 #   test_host.sh BIN_DIR    (TADA_GGML_H: the ggml.h that it was built with)
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/check.sh"
 plugin=$bin/libggml-tada.so
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-. "$here/check.sh"
 command -v nm > /dev/null && [ -f "${TADA_GGML_H:-}" ] || { echo "skipped: needs nm, and TADA_GGML_H"; exit 77; }
 
 # What else of ggml the plug-in refers to is there, but must not be called.

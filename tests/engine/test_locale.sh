@@ -1,23 +1,15 @@
 #!/usr/bin/env bash
 # Where numbers have a comma (a German locale): specs are read, and files are written, with a point.  test_locale.sh BIN_DIR
 # llama-completion calls setlocale, and with it its plug-ins live in that locale.
-set -uo pipefail
-bin=$(cd "$1" && pwd)
+. "$(dirname "$0")/check.sh"
 make_plan=$bin/../tests/make_plan
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG TADA_METRICS
 tools=${TADA_LLAMA_BIN:-$bin}
-if [ ! -x "$make_plan" ]; then
-    echo "skipped: there is no make_plan, as llama.cpp's libraries were not there when this was built"
-    exit 77
-fi
+needs make_plan
 if ! localedef -i de_DE -f UTF-8 "$work/de_DE.UTF-8" > "$work/out" 2>&1; then
     echo "skipped: localedef cannot make a German locale: $(head -n 1 "$work/out")"
     exit 77
 fi
 
-. "$(dirname "$0")/check.sh"
 german() { # COMMAND...
     LOCPATH=$work LC_ALL=de_DE.UTF-8 timeout "$patience" "$@"
 }

@@ -1,18 +1,12 @@
 #!/usr/bin/env bash
 # Other releases of llama.cpp: the plug-in as it is steps aside in them; built for one that is supported, it works there.
 #   TADA_OTHER_LLAMA=DIR[:DIR...] test_other_host.sh BIN_DIR    each DIR made by scripts/get_llama.sh --release VERSION DIR
-set -uo pipefail
+. "$(dirname "$0")/check.sh"
 [ -n "${TADA_OTHER_LLAMA:-}" ] || {
     echo "skipped: no other llama.cpp. Make one, scripts/get_llama.sh --release 0.3.35 build-other, and set TADA_OTHER_LLAMA=build-other"
     exit 77
 }
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
 model=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset GGML_BACKEND_PATH TADA_CACHE TADA_METRICS
-. "$here/check.sh"
 prompt="Once upon a time there was a little girl who lived in a house near the forest. Every day she walked to the river and"
 
 text() { # HOST PLUGIN SPEC OUT: text of the host's own tool; its log is $work/err

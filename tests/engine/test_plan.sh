@@ -1,16 +1,9 @@
 #!/usr/bin/env bash
 # tada calibrate and tada inspect with the default model, and its plans in the plug-in.  test_plan.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/check.sh"
 quantised=$("$here/../../scripts/get_model.sh") || exit 1
 exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH
 cd "$work" || exit 1
-
-. "$here/check.sh"
 
 # Wrong usage.
 TADA_PLANS=/dev/null/plans tada calibrate -m "$exact"

@@ -1,18 +1,10 @@
 #!/usr/bin/env bash
 # Plan files: sound ones are followed, all others refused with a reason, on a tiny random model.  test_plan.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
+. "$(dirname "$0")/check.sh"
 make_plan=$bin/../tests/make_plan
-if [ ! -x "$make_plan" ]; then
-    echo "skipped: there is no make_plan, as llama.cpp's libraries were not there when this was built"
-    exit 0
-fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG
+needs make_plan
 tools=${TADA_LLAMA_BIN:-$bin}
 
-. "$(dirname "$0")/check.sh"
 make() { # ARGS...
     timeout "$patience" "$make_plan" "$tools" "$bin/libggml-tada.so" "$work" "$@"
 }

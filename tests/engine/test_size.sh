@@ -1,20 +1,11 @@
 #!/usr/bin/env bash
 # tada size: what it says against what real contexts take, and the largest context in a budget.  test_size.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-if [ ! -x "$bin/../tests/context_sizes" ]; then
-    echo "skipped: there is no context_sizes, as llama.cpp's libraries were not there when this was built"
-    exit 0
-fi
+. "$(dirname "$0")/check.sh"
+needs context_sizes
 model=$("$here/../../scripts/get_model.sh") || exit 1
 tools=${TADA_LLAMA_BIN:-$(dirname "$(readlink -f "$bin/llama-cli")")} # with the libraries
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN GGML_BACKEND_PATH TADA_LOG
 export OMP_WAIT_POLICY=passive
 
-. "$here/check.sh"
 size() { # ARGS...
     status=0
     timeout "$patience" "$bin/tada" size --force "$@" > "$work/out" 2> "$work/err" || status=$?

@@ -1,18 +1,13 @@
 #!/usr/bin/env bash
 # The plug-in in the stock tools, on the default model.  test_smollm2.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/check.sh"
 model=$("$here/../../scripts/get_model.sh") || exit 1
 exact=$("$here/../../scripts/get_f16_model.sh" "$bin") || exit 1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 # In a shell of their own, so that they run functions, too.
 plugin() { (export GGML_BACKEND_PATH="$bin/libggml-tada.so"; "$@"); }
 stock() { (unset GGML_BACKEND_PATH TADA_CACHE; "$@"); }
 complete() { timeout "$patience" "$bin/llama-completion" -m "$model" --temp 0 -no-cnv -t 2 -lv 4 "$@" < /dev/null; }
-. "$here/check.sh"
 says() { grep -aqE "$1" "$work/err" "$work/out"; }
 below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && a <= b) }'; }
 buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
@@ -25,7 +20,6 @@ run() { # SPEC ARGS...: llama-completion with the plug-in
 }
 
 prompt="The capital of France is"
-export -n TADA_CACHE 2> /dev/null
 
 # Memory as llama.cpp itself reports it, and sensible text.
 stock complete -p "$prompt" -n 16 -c 8192 > "$work/out" 2> "$work/err"
