@@ -15,17 +15,20 @@ bool tada_plane_unsettled(const tada_plane *p)
     return p->n_borrowed > 0 || p->opened;
 }
 
+/* Cells of a tile that are encoded together. */
+typedef struct moving_part {
+    uint64_t cells;
+    tada_layer *layer; /* that they become; NULL: one that is added, if there are any */
+} moving_part;
+
 /* A hot tile that becomes cold. */
 typedef struct moving {
     tada_plane *plane;
     int64_t index;
     tada_counted before;
-    uint64_t cells;    /* that are encoded: those that no layer has, or more */
-    tada_layer *layer; /* that they become; NULL: there are none */
-    uint64_t large;    /* of a tile without codes, cells that become a layer of their own */
-    tada_layer *other; /* that one */
-    bool adds;         /* a layer */
-    int n_fines;       /* refinements that these layers get */
+    uint64_t coded; /* cells whose rows codes gave */
+    moving_part parts[TADA_LAYERS];
+    int n_fines; /* refinements that the layers of these parts get */
 } moving;
 
 /* A tile of a stream by its last write, and which of those that move it is; -1: none. */
@@ -84,26 +87,68 @@ static void choose_cold(tada_settling *s, tada_plane *p, int64_t first)
     }
 }
 
-/* Rows that codes give keep them. The others become a layer of their own, or are encoded together with the
- * last one. */
+/* Whether a tile that becomes cold gets a layer for a part. It has one at least, if all its rows are sinks
+ * one without cells. */
+static bool adds(const moving *m, int part)
+{
+    bool none = part == 0 && m->plane->tiles[m->index].codes.base < 0;
+    return (m->parts[part].cells || none) && !m->parts[part].layer;
+}
+
+static int added(const moving *m)
+{
+    int n = 0;
+    for (int i = 0; i < TADA_LAYERS; i++) {
+        n += adds(m, i);
+    }
+    return n;
+}
+
+/* The last layer of a tile whose rows are of the size of the given ones. NULL: there is none. */
+static tada_layer *alike(const tada_plane *p, int64_t index, uint64_t cells)
+{
+    tada_layer *found = NULL;
+    for (tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
+        found = l->cells && !tada_layers_apart(p, index, cells | l->cells) ? l : found;
+    }
+    return found;
+}
+
+/* Rows are encoded together with those of a layer. */
+static void join(moving_part *part, tada_layer *layer)
+{
+    part->layer = layer;
+    part->cells |= layer->cells;
+    layer->cells = 0;
+}
+
+/* Rows that codes give keep them. The others become layers of their own, one for each size, or are encoded
+ * together with a layer of their size. */
 static void choose_cells(moving *m)
 {
     tada_plane *p = m->plane;
     tada_layer *last = &p->tiles[m->index].codes;
-    int n = tada_layers_count(p, m->index);
-    m->cells = tada_plane_coded(p, m->index);
-    for (tada_layer *l = last; n > 0 && l; l = tada_layer_next(p, l)) {
-        m->cells &= ~l->cells;
+    moving_part *small = &m->parts[0], *large = &m->parts[1];
+    int room = TADA_LAYERS - tada_layers_count(p, m->index);
+    for (tada_layer *l = last; l; l = tada_layer_next(p, l)) {
+        m->coded |= l->cells;
         last = l;
     }
-    m->adds = n == 0 || (m->cells && n < TADA_LAYERS);
-    m->large = n == 0 ? tada_layers_apart(p, m->index, m->cells) : 0;
-    m->cells &= ~m->large;
-    if (m->cells && !m->adds) {
-        m->layer = last;
-        m->cells |= last->cells;
-        last->cells = 0;
-        tada_count(&p->merges, 1);
+    small->cells = tada_plane_coded(p, m->index) & ~m->coded;
+    large->cells = tada_layers_apart(p, m->index, small->cells);
+    small->cells &= ~large->cells;
+    for (int i = 0; i < TADA_LAYERS && added(m) > room; i++) {
+        tada_layer *layer = m->parts[i].cells ? alike(p, m->index, m->parts[i].cells) : NULL;
+        if (layer) {
+            join(&m->parts[i], layer);
+        }
+    }
+    if (added(m) > room && !small->layer && !large->layer) {
+        small->cells |= large->cells;
+        large->cells = 0;
+    }
+    if (added(m) > room) {
+        join(small->layer ? large : small, last->cells ? last : &p->tiles[m->index].codes);
     }
 }
 
@@ -112,11 +157,9 @@ static void merge_job(moving *m)
 {
     tada_plane *p = m->plane;
     tada_layers_cut(p, m->index);
-    m->cells = tada_plane_coded(p, m->index);
-    m->adds = p->tiles[m->index].codes.base < 0;
-    m->layer = m->adds ? NULL : &p->tiles[m->index].codes;
-    m->large = 0;
-    tada_count(&p->merges, 1);
+    m->parts[0] = (moving_part){tada_plane_coded(p, m->index), &p->tiles[m->index].codes};
+    m->parts[0].layer = m->parts[0].layer->base < 0 ? NULL : m->parts[0].layer;
+    m->parts[1] = (moving_part){0};
 }
 
 static void merge_cold(tada_settling *s, tada_plane *p, int64_t index)
@@ -140,7 +183,7 @@ static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t
         n += tada_layers_count(p, i);
     }
     for (int64_t j = first_job; j < s->n_jobs; j++) {
-        n += s->jobs[j].adds + (s->jobs[j].large != 0);
+        n += added(&s->jobs[j]);
     }
     return n;
 }
@@ -157,7 +200,7 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
     }
     for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
         int64_t job = s->job_at[i - first];
-        int most = tada_layers_count(p, i) + (job >= 0 ? s->jobs[job].adds + (s->jobs[job].large != 0) : 0);
+        int most = tada_layers_count(p, i) + (job >= 0 ? added(&s->jobs[job]) : 0);
         if (most > 1 || (most > 0 && p->tiles[i].hot && job < 0)) {
             s->ranks[n++] = ranked_of(p, i, job);
         }
@@ -167,7 +210,7 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
         int64_t index = s->ranks[i].index, job = s->ranks[i].job;
         int layers = tada_layers_count(p, index);
         if (job >= 0) {
-            wanted -= layers + s->jobs[job].adds + (s->jobs[job].large != 0) - 1;
+            wanted -= layers + added(&s->jobs[job]) - 1;
             merge_job(&s->jobs[job]);
         } else if (p->tiles[index].hot) {
             wanted -= layers;
@@ -183,7 +226,11 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
 /* How many refinements codes that a tile gets now may have that they do not have yet. */
 static int fines_wanted(const moving *m)
 {
-    return (m->adds || (m->layer && m->layer->fine < 0)) + (m->large != 0);
+    int n = 0;
+    for (int i = 0; i < TADA_LAYERS; i++) {
+        n += adds(m, i) || (m->parts[i].layer && m->parts[i].layer->fine < 0);
+    }
+    return n;
 }
 
 /* Slots that refinements of a tile have, or may get. */
@@ -239,6 +286,31 @@ static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64
     }
 }
 
+/* The layers that new rows become, for which there are slots. */
+static void add_layers(moving *m)
+{
+    tada_plane *p = m->plane;
+    for (int i = 0; i < TADA_LAYERS; i++) {
+        moving_part *part = &m->parts[i];
+        if (adds(m, i) && !(part->layer = tada_layers_add(p, m->index))) {
+            merge_job(m);
+            break;
+        }
+    }
+    tada_count(&p->merges, ((m->parts[0].cells | m->parts[1].cells) & m->coded) != 0);
+}
+
+static void take_fines(moving *m)
+{
+    for (int i = 0; i < TADA_LAYERS; i++) {
+        tada_layer *layer = m->parts[i].layer;
+        if (m->n_fines > 0 && layer && layer->fine < 0) {
+            tada_layer_take_fine(m->plane, m->index, layer);
+            m->n_fines--;
+        }
+    }
+}
+
 static void plan_stream(tada_settling *s, tada_plane *p, int64_t stream)
 {
     int64_t first = stream * p->tiles_per_stream, first_job = s->n_jobs;
@@ -252,24 +324,10 @@ static void plan_stream(tada_settling *s, tada_plane *p, int64_t stream)
     int64_t wanted = make_room(s, p, first, first_job);
     choose_refined(s, p, first, p->slots_per_stream - wanted);
     for (int64_t j = first_job; j < s->n_jobs; j++) {
-        moving *m = &s->jobs[j];
-        if (m->adds && !(m->layer = tada_layers_add(p, m->index))) {
-            merge_job(m);
-        }
-        if (m->large && !(m->other = tada_layers_add(p, m->index))) {
-            m->cells |= m->large;
-            m->large = 0;
-        }
+        add_layers(&s->jobs[j]);
     }
     for (int64_t j = first_job; j < s->n_jobs; j++) {
-        moving *m = &s->jobs[j];
-        if (m->n_fines > 0 && m->layer && m->layer->fine < 0) {
-            tada_layer_take_fine(p, m->index, m->layer);
-            m->n_fines--;
-        }
-        if (m->n_fines > 0 && m->other) {
-            tada_layer_take_fine(p, m->index, m->other);
-        }
+        take_fines(&s->jobs[j]);
     }
     p->frozen = true;
 }
@@ -384,9 +442,8 @@ void tada_settling_work(tada_settling *s, void *scratch)
     }
     for (int64_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->n_jobs;) {
         const moving *m = &s->jobs[i];
-        tada_plane_encode(m->plane, m->index, m->layer, m->cells, scratch);
-        if (m->other) {
-            tada_plane_encode(m->plane, m->index, m->other, m->large, scratch);
+        for (int j = 0; j < TADA_LAYERS && (j == 0 || m->parts[j].layer); j++) {
+            tada_plane_encode(m->plane, m->index, m->parts[j].layer, m->parts[j].cells, scratch);
         }
     }
 }
@@ -414,7 +471,7 @@ void tada_settling_end(tada_settling *s)
         tada_tile *tile = &p->tiles[s->jobs[i].index];
         tada_plane_release(p, tile);
         tada_plane_recount(p, tile, s->jobs[i].before);
-        tada_count(&p->compressions, s->jobs[i].layer != NULL);
+        tada_count(&p->compressions, s->jobs[i].parts[0].layer != NULL);
     }
     for (int i = 0; i < s->n_planes; i++) {
         finish(s->planes[i]);

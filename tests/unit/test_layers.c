@@ -118,48 +118,97 @@ static void full(void **state)
     }
 }
 
-/* The error of the rows of odd cells, when those of even ones are `times` as large; there are slots for all.
- */
-static double error_beside(const char *spec, float times)
+enum { AT_ONCE, AGAIN, SECOND_HALVES, N_ORDERS };
+
+/* The mean error of rows of usual size in three tiles, in which those of every other cell are `times` as
+ * large; there are slots for all. AGAIN: some are written again when the tiles have been left. SECOND_HALVES:
+ * only there are rows that are so large, and they come when the first halves have been left. */
+static double error_beside(const char *spec, float times, int order)
 {
+    enum { CASE = 3 * 64, END = 5 * 64 };
     test_plane p = plane_of(spec, TADA_K, WIDTH, CELLS, 1, HEAD);
     tada_pool *pool = tada_pool_create();
-    for (int64_t i = 0; i < CELLS; i += 2) {
+    static float rows[END * WIDTH];
+    static bool large[END];
+    for (int64_t i = 0; i < END; i++) {
+        large[i] = i % 2 == 0 && i < CASE && (order != SECOND_HALVES || i % 64 >= 32);
         for (int d = 0; d < WIDTH; d++) {
-            x[i * WIDTH + d] *= times;
+            rows[i * WIDTH + d] = x[i * WIDTH + d] * (large[i] ? times : 1);
         }
     }
-    write_cells(&p, pool, x, 0, 4 * 64);
+    for (int64_t tile = 0; tile < 3 && order == SECOND_HALVES; tile++) {
+        write_cells(&p, pool, rows, tile * 64, 32);
+    }
+    if (order == SECOND_HALVES) {
+        write_cells(&p, pool, rows, CASE, 64);
+    }
+    for (int64_t tile = 0; tile < 3 && order == SECOND_HALVES; tile++) {
+        write_cells(&p, pool, rows, tile * 64 + 32, 32);
+    }
+    write_cells(&p, pool, rows, order == SECOND_HALVES ? CASE : 0, order == SECOND_HALVES ? END - CASE : END);
+    for (int64_t i = 1; i < CASE && order == AGAIN; i += 1 + random_below(5)) {
+        fill(rows + i * WIDTH, 1, WIDTH, 0);
+        for (int d = 0; d < WIDTH; d++) {
+            rows[i * WIDTH + d] *= large[i] ? times : 1;
+        }
+        write_cells(&p, pool, rows, i, 1);
+    }
+    write_cells(&p, pool, rows, CASE, END - CASE);
     read_all(&p, is);
-    double squares = 0;
-    for (int64_t i = 1; i < 3 * 64; i += 2) {
-        for (int d = 0; d < WIDTH; d++) {
-            double e = half_value(is[i * WIDTH + d]) - (double)x[i * WIDTH + d];
+    double squares = 0, n = 0;
+    for (int64_t i = 0; i < CASE; i++) {
+        for (int d = 0; d < WIDTH && !large[i]; d++) {
+            double e = half_value(is[i * WIDTH + d]) - (double)rows[i * WIDTH + d];
             squares += e * e;
-        }
-    }
-    for (int64_t i = 0; i < CELLS; i += 2) {
-        for (int d = 0; d < WIDTH; d++) {
-            x[i * WIDTH + d] /= times;
+            n++;
         }
     }
     plane_done(&p);
     tada_pool_free(pool);
-    return sqrt(squares / (1.5 * 64 * WIDTH));
+    return sqrt(squares / n);
 }
 
 /* Rows of another sequence that are ten times as large spoil nothing. */
 static void neighbours(void **state)
 {
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int run = 0; run < 3 * N_ORDERS; run++) {
+        const char *spec = specs[run % 3];
         fill(x, CELLS, WIDTH, 0);
-        double quiet = error_beside(specs[i], 1), noisy = error_beside(specs[i], 10);
+        double quiet = error_beside(spec, 1, run / 3), noisy = error_beside(spec, 10, run / 3);
         if (!(noisy <= 1.3 * quiet)) {
-            fail_msg("%s: error %g beside rows ten times as large, %g beside others", specs[i], noisy, quiet);
+            fail_msg("%s, order %d: error %g beside rows ten times as large, %g beside others", spec, run / 3,
+                     noisy, quiet);
         }
     }
 }
 
+/* Each tile that becomes one layer again counts once, and one that was never encoded does not. */
+static void merges_count(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        test_plane p = plane_of("tada:4/4:sinks=0", (enum tada_kind)kind, WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        fill(x, CELLS, WIDTH, 0);
+        for (int64_t i = 0; i < CELLS; i += 2) {
+            for (int d = 0; d < WIDTH; d++) {
+                x[i * WIDTH + d] *= 10;
+            }
+        }
+        /* All at once: a tile gets no layers where there are no slots for them. */
+        write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, CELLS, CELLS);
+        assert_int_equal(stats_of(&p).merges, 0);
+        for (int turn = 1; turn <= 20; turn++) {
+            int64_t merges = stats_of(&p).merges;
+            write_cells(&p, pool, x, random_below(CELLS - 64), 1 + random_below(64));
+            /* Of the three tiles that are open then at most. */
+            assert_in_range(stats_of(&p).merges, merges, merges + 3);
+        }
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
 TEST_MAIN(cmocka_unit_test(rows_stay), cmocka_unit_test(nothing_new), cmocka_unit_test(full),
-          cmocka_unit_test(neighbours))
+          cmocka_unit_test(neighbours), cmocka_unit_test(merges_count))
