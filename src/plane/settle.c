@@ -261,11 +261,17 @@ static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
     tada_plane_recount(p, tile, before);
 }
 
+/* Such a tile is exact, whatever its codes have: it takes no place of a window. */
+static bool stays_hot(const tada_plane *p, const ranked *r)
+{
+    return p->tiles[r->index].hot && r->job < 0;
+}
+
 /* Which of the tiles that are refined stay so, and which of those that become cold will be: those written
  * last, while slots are left. */
 static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64_t left)
 {
-    int64_t n = 0, wanted = 0, tiles = p->most_refined;
+    int64_t n = 0, wanted = 0, cold = 0, tiles = p->most_refined;
     for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
         ranked r = ranked_of(p, i, s->job_at[i - first]);
         /* What a hot tile has kept comes after those that are left now: most of it may be gone soon. */
@@ -274,15 +280,19 @@ static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64
         if (fines > 0) {
             s->ranks[n++] = r;
             wanted += fines;
+            cold += !stays_hot(p, &r);
         }
     }
-    if (wanted > left || n > tiles) {
+    if (wanted > left || cold > tiles) {
         qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
     }
     for (int64_t i = 0; i < n; i++) {
-        int fines = fines_of(s, p, &s->ranks[i]), given = i >= tiles ? 0 : fines < left ? fines : (int)left;
+        bool hot = stays_hot(p, &s->ranks[i]);
+        int fines = fines_of(s, p, &s->ranks[i]);
+        int given = !hot && tiles == 0 ? 0 : fines < left ? fines : (int)left;
         give_fines(s, p, &s->ranks[i], given);
         left -= given;
+        tiles -= !hot && tiles > 0;
     }
 }
 

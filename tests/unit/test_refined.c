@@ -307,6 +307,31 @@ static void off(void **state)
     tada_pool_free(pool);
 }
 
+/* An open tile takes no place in the window of refine=off, and finds its own again. */
+static void off_opened(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int kind = 0; kind < 2; kind++) {
+        test_plane p = plane_of("tada:4/3:sinks=0:refine=off:window=128", (enum tada_kind)kind, WIDTH, CELLS,
+                                STREAMS, HEAD);
+        write_tiles(&p, pool, 0, 10, 300);
+        uint16_t *was = rows_of(&p);
+        for (int64_t tile = 8; tile < 10; tile++) {
+            write_rows(p.plane, pool, was + tile * 64 * WIDTH, TADA_F16, WIDTH, tile * 64, 1, 1);
+            assert_int_equal(stats_of(p.plane).refined, 2);
+            uint16_t *is = rows_of(&p);
+            /* All but the tile that was hot. */
+            assert_memory_equal(was, is, 9 * 64 * WIDTH * 2);
+            free(is);
+        }
+        free(was);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
 /* Windows in f16 stay hot, and so do those of recipes without a refinement. */
 static void windows_in_f16(void **state)
 {
@@ -434,5 +459,6 @@ static void comes_back(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(fills), cmocka_unit_test(written_longest_ago), cmocka_unit_test(written_again),
-          cmocka_unit_test(one_state), cmocka_unit_test(off), cmocka_unit_test(windows_in_f16),
-          cmocka_unit_test(copies_and_clears), cmocka_unit_test(edits), cmocka_unit_test(comes_back))
+          cmocka_unit_test(one_state), cmocka_unit_test(off), cmocka_unit_test(off_opened),
+          cmocka_unit_test(windows_in_f16), cmocka_unit_test(copies_and_clears), cmocka_unit_test(edits),
+          cmocka_unit_test(comes_back))
