@@ -83,6 +83,30 @@ static int choose(const plane_edit *e, int64_t index, int64_t *cells, int *place
     return n;
 }
 
+/* Layers with rows that have changed are encoded again, each by itself. */
+static void encode_changed(plane_edit *e, int64_t index, uint64_t changed, uint16_t *rows, float *scratch)
+{
+    tada_plane *p = e->plane;
+    tada_tile *tile = &p->tiles[index];
+    bool any = false;
+    tile->hot = rows;
+    for (tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
+        if (l->cells & changed) {
+            tada_plane_encode(p, index, l, l->cells & tile->mask, scratch);
+            any = true;
+        }
+    }
+    /* Sinks may have changed, or all rows be gone. */
+    tada_plane_encode(p, index, NULL, 0, scratch);
+    tile->hot = NULL;
+    if (tada_plane_coded(p, index)) {
+        tada_layers_tidy(p, index);
+    } else {
+        tada_layers_cut(p, index);
+    }
+    e->compressions += any;
+}
+
 static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
 {
     tada_plane *p = e->plane;
@@ -91,6 +115,7 @@ static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
     int64_t cells[CELLS];
     int places[CELLS];
     int n = choose(e, index, cells, places);
+    uint64_t changed = 0;
     if (n == 0) {
         return true;
     }
@@ -115,14 +140,13 @@ static bool edit_tile(plane_edit *e, int64_t index, workspace *w, int thread)
             memset(row, 0, width * 2);
             tile->mask &= ~((uint64_t)1 << places[i]);
         }
-        tada_layers_forget(p, index, places[i]);
+        changed |= (uint64_t)1 << places[i];
+        if (tile->hot) {
+            tada_layers_forget(p, index, places[i]);
+        }
     }
     if (!tile->hot) {
-        tile->hot = rows;
-        tada_layers_cut(p, index);
-        tada_plane_encode(p, index, &tile->codes, tada_plane_coded(p, index), w->scratch);
-        tile->hot = NULL;
-        e->compressions++;
+        encode_changed(e, index, changed, rows, w->scratch);
     }
     return true;
 }

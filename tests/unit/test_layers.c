@@ -118,6 +118,94 @@ static void full(void **state)
     }
 }
 
+static bool negate(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
+{
+    (void)context;
+    (void)thread;
+    (void)cells;
+    for (int i = 0; i < n * WIDTH; i++) {
+        rows[i] ^= 0x8000;
+    }
+    return true;
+}
+
+/* Rows of one layer change, or all of them go: those of the other one stay as they are. */
+static void edits(void **state)
+{
+    (void)state;
+    enum { FROM = 64 + 20, TO = 64 + 45 };
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        static uint8_t chosen[CELLS];
+        fill(x, CELLS, WIDTH, 0);
+        write_cells(&p, pool, x, 0, 5 * 64);
+        fill(x + FROM * WIDTH, TO - FROM, WIDTH, 0);
+        write_cells(&p, pool, x, FROM, TO - FROM);
+        write_cells(&p, pool, x, 4 * 64, 1);
+        assert_int_equal(stats_of(p.plane).layered, 1);
+        read_all(&p, was);
+        memset(chosen, 0, sizeof chosen);
+        chosen[FROM + random_below(TO - FROM)] = 1;
+        assert_int_equal(tada_plane_edit(p.plane, chosen, negate, NULL, threads_of(2), NULL), TADA_OK);
+        read_all(&p, is);
+        same_but(specs[run / 2], FROM, TO);
+        assert_int_equal(stats_of(p.plane).layered, 1);
+        read_all(&p, was);
+        memset(chosen, 0, sizeof chosen);
+        chosen[FROM - 1 - random_below(10)] = chosen[TO + random_below(10)] = 1;
+        assert_int_equal(tada_plane_edit(p.plane, chosen, negate, NULL, threads_of(1), NULL), TADA_OK);
+        read_all(&p, is);
+        assert_memory_equal(was + FROM * WIDTH, is + FROM * WIDTH, (TO - FROM) * WIDTH * 2);
+        assert_memory_not_equal(was, is, sizeof is);
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
+static bool to_zeros(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
+{
+    (void)context;
+    (void)thread;
+    (void)cells;
+    memset(rows, 0, (size_t)n * WIDTH * 2);
+    return true;
+}
+
+/* Rows of a layer, of the other one, and at last sinks become zeros. */
+static void edits_take_away(void **state)
+{
+    (void)state;
+    enum { FROM = 20, TO = 45 };
+    for (int run = 0; run < 4; run++) {
+        test_plane p =
+            plane_of("tada:4/3:sinks=7:window=0", (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        static uint8_t chosen[CELLS];
+        fill(x, CELLS, WIDTH, 0);
+        write_cells(&p, pool, x, 0, 3 * 64);
+        fill(x + FROM * WIDTH, TO - FROM, WIDTH, 0);
+        write_cells(&p, pool, x, FROM, TO - FROM);
+        write_cells(&p, pool, x, 2 * 64, 1);
+        read_all(&p, was);
+        for (int step = 0; step < 3; step++) {
+            memset(chosen, 0, sizeof chosen);
+            for (int i = 0; i < 64; i++) {
+                bool second = i >= FROM && i < TO;
+                chosen[i] = step == 2 || (i >= 7 && second == ((step + run / 2) % 2 == 0));
+                memset(was + i * WIDTH, 0, chosen[i] ? WIDTH * 2 : 0);
+            }
+            assert_int_equal(tada_plane_edit(p.plane, chosen, to_zeros, NULL, threads_of(1), NULL), TADA_OK);
+            read_all(&p, is);
+            assert_memory_equal(was, is, sizeof is);
+            assert_int_equal(stats_of(p.plane).layered, 0);
+        }
+        assert_int_equal(stats_of(p.plane).written, 2 * 64);
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
 enum { AT_ONCE, AGAIN, SECOND_HALVES, N_ORDERS };
 
 /* The mean error of rows of usual size in three tiles, in which those of every other cell are `times` as
@@ -198,12 +286,12 @@ static void merges_count(void **state)
         }
         /* All at once: a tile gets no layers where there are no slots for them. */
         write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, CELLS, CELLS);
-        assert_int_equal(stats_of(&p).merges, 0);
+        assert_int_equal(stats_of(p.plane).merges, 0);
         for (int turn = 1; turn <= 20; turn++) {
-            int64_t merges = stats_of(&p).merges;
+            int64_t merges = stats_of(p.plane).merges;
             write_cells(&p, pool, x, random_below(CELLS - 64), 1 + random_below(64));
             /* Of the three tiles that are open then at most. */
-            assert_in_range(stats_of(&p).merges, merges, merges + 3);
+            assert_in_range(stats_of(p.plane).merges, merges, merges + 3);
         }
         plane_done(&p);
         tada_pool_free(pool);
@@ -211,4 +299,5 @@ static void merges_count(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(rows_stay), cmocka_unit_test(nothing_new), cmocka_unit_test(full),
-          cmocka_unit_test(neighbours), cmocka_unit_test(merges_count))
+          cmocka_unit_test(neighbours), cmocka_unit_test(merges_count), cmocka_unit_test(edits),
+          cmocka_unit_test(edits_take_away))
