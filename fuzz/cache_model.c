@@ -296,7 +296,8 @@ void cache_model_write(cache_model *m, const uint16_t *rows, const int64_t *cell
         set_row(m, cells[i], rows + i * m->shape.width);
         m->marks[cells[i]] = 0;
         m->hot[tile] = true;
-        m->refined[tile] = m->moved[tile] = false;
+        m->refined[tile] = false;
+        m->moved[tile] = m->moved[tile] && m->layered[tile];
         m->stamps[tile] = ++m->clock;
     }
 }
@@ -350,7 +351,7 @@ static void settle_stream(cache_model *m, int64_t stream)
         m->refined[i] = refined;
         /* Any may have lost a refinement, or have become one layer. */
         if ((encoded || drops || (m->any_layered && !stay[i])) && has_rows(m, i)) {
-            m->moved[i] = m->moved[i] && !encoded;
+            m->moved[i] = m->moved[i] && (!encoded || m->layered[i]);
             cache_model_take_codes(m, i);
         }
     }

@@ -41,22 +41,37 @@ static bool in_codes(const cache_model *m, int64_t tile, int64_t cell)
            cell % m->shape.n_cells >= m->spec.sinks && !m->marks[cell];
 }
 
-/* Whether a tile keeps its codes. */
-static bool remembers(const cache_model *m, const tada_rope *rope, const int32_t *deltas, int64_t tile,
-                      int64_t first, int64_t n)
+/* Whether tiles keep their codes, those that move as one or in two parts. */
+static bool remembers(const cache_model *m, const tada_rope *rope)
 {
     int head = m->shape.head_dim ? m->shape.head_dim : m->shape.width;
+    return m->compressed && m->shape.kind == TADA_K && rope->column % head + rope->n_dims <= head &&
+           (rope->n_heads == 1 || rope->head_stride == head);
+}
+
+static int64_t first_cell(const cache_model *m, int64_t tile)
+{
+    return tile / m->tiles_per_stream * m->shape.n_cells + tile % m->tiles_per_stream * CELLS;
+}
+
+static int64_t end_cell(const cache_model *m, int64_t tile)
+{
+    int64_t left = m->shape.n_cells - tile % m->tiles_per_stream * CELLS;
+    return first_cell(m, tile) + (left < CELLS ? left : CELLS);
+}
+
+/* Whether a tile has codes, or has kept some, of which not all move by the same distance. */
+static bool is_mixed(const cache_model *m, const int32_t *deltas, int64_t tile)
+{
     const int32_t *one = NULL;
-    for (int64_t cell = first; cell < first + n; cell++) {
-        if (in_codes(m, tile, cell)) {
+    bool mixed = false, open = m->hot[tile] && m->layered[tile];
+    for (int64_t cell = first_cell(m, tile); cell < end_cell(m, tile); cell++) {
+        if (in_codes(m, tile, cell) || (open && cache_model_written(m, cell))) {
             one = one ? one : &deltas[cell];
-            if (*one != deltas[cell]) {
-                return false;
-            }
+            mixed = mixed || *one != deltas[cell];
         }
     }
-    return m->shape.kind == TADA_K && rope->column % head + rope->n_dims <= head &&
-           (rope->n_heads == 1 || rope->head_stride == head);
+    return mixed;
 }
 
 /* A row that is not encoded again has been turned, and rounded when it was read before and now. */
@@ -88,28 +103,34 @@ void cache_model_shift(cache_model *m, const tada_rope *rope, const int32_t *del
         tada_plane_read(m->plane, 0, m->total, rows, NULL, &error) != TADA_OK) {
         fuzz_fail("%s: %s", m->text, error.text);
     }
+    bool keeps = remembers(m, rope), mixed = false;
+    for (int64_t tile = 0; tile < m->n_tiles && keeps; tile++) {
+        mixed = mixed || is_mixed(m, deltas, tile);
+    }
     for (int64_t tile = 0; tile < m->n_tiles; tile++) {
-        int64_t in_stream = tile % m->tiles_per_stream * CELLS, left = m->shape.n_cells - in_stream;
-        int64_t first = tile / m->tiles_per_stream * m->shape.n_cells + in_stream,
-                n = left < CELLS ? left : CELLS;
-        bool keeps = remembers(m, rope, deltas, tile, first, n), coded_again = false;
-        for (int64_t cell = first; cell < first + n; cell++) {
-            bool coded = in_codes(m, tile, cell);
+        bool open = m->compressed && m->hot[tile] && m->layered[tile], changes = false;
+        if (keeps && is_mixed(m, deltas, tile)) {
+            m->any_layered = true;
+            m->layered[tile] = true;
+        }
+        for (int64_t cell = first_cell(m, tile); cell < end_cell(m, tile); cell++) {
+            bool coded = in_codes(m, tile, cell), turns = deltas[cell] != 0;
             if (!cache_model_written(m, cell)) {
                 continue;
             }
             turn(rope, deltas[cell], cache_model_row(m, cell), width, want);
-            m->moved[tile] = m->moved[tile] || (keeps && coded && deltas[cell] != 0);
-            coded_again = coded_again || (!keeps && deltas[cell] != 0);
-            if (keeps || !coded) {
+            m->moved[tile] = m->moved[tile] || (keeps && turns && (coded || open));
+            changes = changes || turns;
+            /* Where a tile parts, another one may have lost its refinement for that. */
+            if (!coded || (keeps && !mixed)) {
                 take_row(m, cell, deltas[cell], want, rows + cell * width);
             }
-            for (int d = 0; d < width && !keeps && coded && deltas[cell] != 0; d++) {
+            for (int d = 0; d < width && coded && turns && (!keeps || mixed); d++) {
                 cache_model_row(m, cell)[d] = near_half(want[d]);
             }
         }
-        if (coded_again && m->compressed && !m->hot[tile]) {
-            m->moved[tile] = false;
+        if (m->compressed && !m->hot[tile] && (keeps ? mixed : changes)) {
+            m->moved[tile] = m->moved[tile] && keeps;
             cache_model_take_codes(m, tile);
         }
     }

@@ -25,18 +25,6 @@ static void empty_stream(tada_plane *p, int64_t stream)
     }
 }
 
-static void copy_layer(tada_plane *p, const tada_layer *source, int64_t to)
-{
-    tada_layer *target = tada_layers_add(p, to);
-    target->cells = source->cells;
-    target->shift = source->shift;
-    if (source->fine >= 0) {
-        tada_layer_take_fine(p, to, target);
-    }
-    tada_cold copy = tada_layer_cold(p, target), original = tada_layer_cold(p, source);
-    tada_cold_copy(&p->codec, &original, &copy);
-}
-
 /* To a tile without rows. False: memory is short, and there still are none. */
 static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
 {
@@ -54,11 +42,9 @@ static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
     }
     if (source->hot) {
         memcpy(target->hot, source->hot, p->tile_values * 2);
-    } else {
-        for (const tada_layer *from_layer = &source->codes; from_layer;
-             from_layer = tada_layer_next(p, from_layer)) {
-            copy_layer(p, from_layer, to);
-        }
+    }
+    for (const tada_layer *l = &source->codes; l && l->base >= 0; l = tada_layer_next(p, l)) {
+        tada_layers_copy(p, l, to);
     }
     target->stamp = source->stamp;
     tada_plane_recount(p, target, (tada_counted){0, TADA_EMPTY, false, false});

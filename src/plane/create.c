@@ -206,7 +206,6 @@ void tada_plane_free(tada_plane *p)
 {
     if (p) {
         tada_plane_clear(p);
-        free(p->rope);
         free(p);
     }
 }
@@ -222,6 +221,8 @@ void tada_plane_clear(tada_plane *p)
     memset(p->used, 0, (size_t)p->n_own);
     memset(p->taken, 0, (size_t)p->n_slots);
     tada_sinks_free(p);
+    free(p->rope);
+    p->rope = NULL;
     for (int64_t i = 0; i < p->layers_per_stream * p->shape.n_streams; i++) {
         p->layers[i] = tada_layer_unused;
     }

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     CELLS = TADA_TILE_CELLS,
@@ -13,10 +14,11 @@ enum {
 
 /*
  * There is always a free slot. A stream of T tiles with H own hot tiles has S >= T - H slots. Settling, which
- * alone adds layers and refinements, first counts: the tiles that are cold then have a layer each at least,
+ * adds layers and refinements, first counts: the tiles that are cold then have a layer each at least,
  * and these are no more than T - H; where others are too many, layers are merged and those of hot tiles given
  * up; refinements get what is left. A copy of a stream, which was settled, goes to one that was emptied.
- * Everything else only returns slots.
+ * Layers part in two where slots are free, or for the slot of a refinement. Everything else only returns
+ * slots.
  *
  * Attention is fastest when tiles that follow each other in a context do so in memory. So codes take the slot
  * of their tile's number if they can, and refinements the one that is half of all slots further: those that
@@ -87,6 +89,84 @@ tada_layer *tada_layers_add(tada_plane *p, int64_t index)
     layer->base = take_slot(p, stream, index % p->tiles_per_stream);
     return layer;
 }
+
+tada_layer *tada_layers_copy(tada_plane *p, const tada_layer *source, int64_t to)
+{
+    tada_layer *target = tada_layers_add(p, to);
+    target->cells = source->cells;
+    target->shift = source->shift;
+    if (source->fine >= 0) {
+        tada_layer_take_fine(p, to, target);
+    }
+    tada_cold copy = tada_layer_cold(p, target), original = tada_layer_cold(p, source);
+    tada_cold_copy(&p->codec, &original, &copy);
+    return target;
+}
+
+/* ---- parts of layers ---- */
+
+tada_room tada_room_of(const tada_plane *p, int64_t stream)
+{
+    tada_room room = {.fines = p->window_slots < 1 ? -1 : -p->window_slots};
+    for (int64_t i = stream * p->slots_per_stream; i < (stream + 1) * p->slots_per_stream; i++) {
+        room.slots += !p->taken[i];
+    }
+    for (int64_t i = stream * p->layers_per_stream; i < (stream + 1) * p->layers_per_stream; i++) {
+        room.layers += p->layers[i].base < 0;
+        room.fines += p->layers[i].fine >= 0;
+    }
+    for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
+        room.fines += p->tiles[i].codes.fine >= 0;
+    }
+    return room;
+}
+
+bool tada_room_take(tada_room *room, const tada_plane *p, int64_t index)
+{
+    const tada_layer *layer = &p->tiles[index].codes;
+    int64_t slots = layer->fine >= 0 ? 2 : 1;
+    bool free = room->slots >= slots, gives = !free && slots == 1 && room->fines > 0;
+    if (layer->next >= 0 || room->layers == 0 || (!free && !gives)) {
+        return false;
+    }
+    room->layers--;
+    room->slots -= free ? slots : 0;
+    room->fines += free ? slots - 1 : -1;
+    return true;
+}
+
+/* The refinement of the layer whose tile was written longest ago. */
+static void give_up_fine(tada_plane *p, int64_t stream)
+{
+    tada_tile *oldest = NULL;
+    tada_layer *layer = NULL;
+    for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
+        for (tada_layer *l = &p->tiles[i].codes; l; l = tada_layer_next(p, l)) {
+            if (l->fine >= 0 && (!oldest || p->tiles[i].stamp < oldest->stamp)) {
+                oldest = &p->tiles[i];
+                layer = l;
+            }
+        }
+    }
+    tada_counted before = tada_tile_counted(p, oldest);
+    give_back(p, &layer->fine);
+    tada_plane_recount(p, oldest, before);
+}
+
+void tada_layers_part(tada_plane *p, int64_t index, uint64_t cells)
+{
+    tada_tile *tile = &p->tiles[index];
+    tada_counted before = tada_tile_counted(p, tile);
+    int64_t stream = index / p->tiles_per_stream;
+    if (!memchr(p->taken + stream * p->slots_per_stream, 0, (size_t)p->slots_per_stream)) {
+        give_up_fine(p, stream);
+    }
+    tada_layers_copy(p, &tile->codes, index)->cells = cells;
+    tile->codes.cells &= ~cells;
+    tada_plane_recount(p, tile, before);
+}
+
+/* ---- rows of other sizes ---- */
 
 static int smaller_first(const void *a, const void *b)
 {

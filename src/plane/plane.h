@@ -104,6 +104,21 @@ int tada_layers_count(const tada_plane *plane, int64_t tile);
 /* Gives a tile another layer, with a slot for its codes, of which one is free. NULL: a tile that has a layer
  * cannot have one more. */
 tada_layer *tada_layers_add(tada_plane *plane, int64_t tile);
+/* The same, with the codes of another one. Slots for all of them are free. */
+tada_layer *tada_layers_copy(tada_plane *plane, const tada_layer *source, int64_t to);
+
+/* What a stream has for layers that part. */
+typedef struct tada_room {
+    int64_t slots, layers;
+    int64_t fines; /* refinements that may be given up for codes: those of the window may not */
+} tada_room;
+
+tada_room tada_room_of(const tada_plane *plane, int64_t stream);
+/* Takes what the only layer of a tile needs to part in two. A refinement of another tile is given up for
+ * codes that have none; refined ones lose less when they are rounded again. False: it cannot be had. */
+bool tada_room_take(tada_room *room, const tada_plane *plane, int64_t tile);
+/* Cells of a tile's only layer get one of their own, with the same codes; there is room. */
+void tada_layers_part(tada_plane *plane, int64_t tile, uint64_t cells);
 /* Of the given cells of a hot tile, those that would spoil the scales of the others, which they share: rows
  * that are several times as large. 0: there are none, or rows have scales of their own. */
 uint64_t tada_layers_apart(const tada_plane *plane, int64_t tile, uint64_t cells);
@@ -137,8 +152,8 @@ size_t tada_plane_scratch(const tada_plane *plane);
  * tada_plane_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
 
-/* Turns decoded rows [64][width] of a layer by what it remembers. */
-void tada_plane_turn(const tada_plane *plane, const tada_layer *layer, uint16_t *rows);
+/* Turns decoded rows [64][width] of some cells by the plane's rope. */
+void tada_plane_turn(const tada_plane *plane, uint64_t cells, int32_t distance, uint16_t *rows);
 
 /* Encodes cells of a hot tile together, as one of its layers, whose others do not have them; NULL: none, all
  * codes are there. The tile's f16 rows are the caller's to free. A tile of which nothing is left gives its

@@ -1,7 +1,8 @@
 /*
- * Shifts of positions. A tile that moves as one keeps its codes and remembers by how much: q . R k = (R^T q)
- * . k, so attention turns queries instead. Rows in f16 are turned where they are, and so are, decoded and
- * encoded again, those of tiles that cannot remember.
+ * Shifts of positions. A layer of a tile that moves as one keeps its codes and remembers by how much: q . R k
+ * = (R^T q) . k, so attention turns queries instead. One of which a part moves by another distance becomes
+ * two with the same codes. Rows in f16 are turned where they are, and so are, decoded and encoded again,
+ * those of layers that cannot remember.
  */
 #include "common/half.h"
 #include "common/lent.h"
@@ -22,8 +23,10 @@ typedef struct plane_shift {
     const tada_rope *rope;
     const int32_t *deltas;
     bool stretches, remembers; /* whether the rope stretches rows, and tiles can remember it */
+    bool turns;                /* whether a tile is to remember more than it does */
     uint8_t *chosen;           /* [n_cells * n_streams] cells that are edited */
-    uint8_t *kept;             /* [n_tiles] tiles that remember */
+    uint64_t *kept;            /* [n_tiles] cells of a tile that keep their codes, which remember */
+    uint64_t *apart;           /* [n_tiles] those of them that get a layer of their own */
 } plane_shift;
 
 static int64_t first_cell(const tada_plane *p, int64_t tile)
@@ -39,39 +42,54 @@ static bool fits_heads(const tada_plane *p, const tada_rope *r)
            (r->n_heads == 1 || r->head_stride == dim);
 }
 
-/* Whether all cells of a layer move by the same distance, which goes to *distance. */
-static bool moves_as_one(const plane_shift *s, int64_t tile, const tada_layer *layer, int32_t *distance)
+/* By how much the first of some cells of a tile moves. */
+static int32_t distance_of(const plane_shift *s, int64_t tile, uint64_t cells)
 {
-    const int32_t *deltas = s->deltas + first_cell(s->plane, tile);
-    uint64_t left = layer->cells;
-    *distance = left ? deltas[__builtin_ctzll(left)] : 0;
-    for (; left; left &= left - 1) {
-        if (deltas[__builtin_ctzll(left)] != *distance) {
-            return false;
+    return cells ? s->deltas[first_cell(s->plane, tile) + __builtin_ctzll(cells)] : 0;
+}
+
+/* Those that move by as much as the first of them. */
+static uint64_t like_first(const plane_shift *s, int64_t tile, uint64_t cells)
+{
+    uint64_t like = 0;
+    for (uint64_t left = cells; left; left &= left - 1) {
+        int cell = __builtin_ctzll(left);
+        like |= (uint64_t)(distance_of(s, tile, left) == distance_of(s, tile, cells)) << cell;
+    }
+    return like;
+}
+
+/* Whether codes can remember what they do and how far these cells move. */
+static bool in_reach(const plane_shift *s, int64_t tile, const tada_layer *layer, uint64_t cells)
+{
+    int64_t sum = (int64_t)layer->shift + distance_of(s, tile, cells);
+    return sum >= -FARTHEST && sum <= FARTHEST;
+}
+
+/* Says which cells of a tile keep their codes. room: what the stream has for layers that part. */
+static void remember(plane_shift *s, int64_t tile, tada_room *room)
+{
+    const tada_plane *p = s->plane;
+    for (const tada_layer *l = &p->tiles[tile].codes; s->remembers && l; l = tada_layer_next(p, l)) {
+        uint64_t like = like_first(s, tile, l->cells), rest = l->cells & ~like;
+        if (like_first(s, tile, rest) != rest || !in_reach(s, tile, l, like) || !in_reach(s, tile, l, rest) ||
+            (rest && !tada_room_take(room, p, tile))) {
+            continue;
         }
+        s->kept[tile] |= l->cells;
+        s->apart[tile] |= rest;
+        s->turns = s->turns || distance_of(s, tile, like) != 0 || distance_of(s, tile, rest) != 0;
     }
-    return true;
 }
 
-static bool can_remember(const plane_shift *s, int64_t tile)
-{
-    const tada_tile *t = &s->plane->tiles[tile];
-    bool can = s->remembers && !t->hot;
-    for (const tada_layer *l = &t->codes; can && l; l = tada_layer_next(s->plane, l)) {
-        int32_t distance;
-        can = moves_as_one(s, tile, l, &distance);
-        int64_t sum = (int64_t)l->shift + distance;
-        can = can && sum >= -FARTHEST && sum <= FARTHEST;
-    }
-    return can;
-}
-
-/* Chooses the cells of a tile that change. Returns whether there are any. */
+/* Chooses the cells of a tile that are edited: neither those that keep their codes, nor sinks beside codes.
+ * Returns whether there are any. */
 static bool choose(const plane_shift *s, int64_t tile)
 {
+    const tada_tile *t = &s->plane->tiles[tile];
     int64_t first = first_cell(s->plane, tile);
     bool any = false;
-    for (uint64_t left = s->plane->tiles[tile].mask; left; left &= left - 1) {
+    for (uint64_t left = t->mask & ~s->kept[tile] & ~(t->hot ? 0 : t->sinks); left; left &= left - 1) {
         int64_t cell = first + __builtin_ctzll(left);
         s->chosen[cell] = s->stretches || s->deltas[cell] != 0;
         any = any || s->chosen[cell];
@@ -80,15 +98,21 @@ static bool choose(const plane_shift *s, int64_t tile)
 }
 
 /* Says of each tile what is to be done with it; returns how many are edited. */
-static int64_t plan(const plane_shift *s, bool *any_kept)
+static int64_t plan(plane_shift *s)
 {
+    tada_plane *p = s->plane;
     int64_t edited = 0;
-    *any_kept = false;
-    for (int64_t i = 0; i < s->plane->n_tiles; i++) {
-        if (s->plane->tiles[i].mask) {
-            s->kept[i] = can_remember(s, i);
-            *any_kept = *any_kept || s->kept[i];
-            edited += !s->kept[i] && choose(s, i);
+    tada_room room = {0};
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        if (s->remembers && i % p->tiles_per_stream == 0) {
+            room = tada_room_of(p, i / p->tiles_per_stream);
+        }
+        if (p->tiles[i].hot) {
+            tada_layers_tidy(p, i);
+        }
+        if (p->tiles[i].mask) {
+            remember(s, i, &room);
+            edited += choose(s, i);
         }
     }
     return edited;
@@ -108,7 +132,7 @@ static bool turn_rows(void *context, int thread, const int64_t *cells, int n, ui
     return true;
 }
 
-/* Sinks of a tile that remembers are not in its codes. */
+/* Sinks of a cold tile are not in its codes. */
 static void turn_sinks(const plane_shift *s, int64_t tile)
 {
     tada_plane *p = s->plane;
@@ -118,7 +142,7 @@ static void turn_sinks(const plane_shift *s, int64_t tile)
         const int32_t *deltas = s->deltas + first_cell(p, tile) + run.first;
         for (int i = 0; i < run.n; i++) {
             uint16_t *row = run.rows + (size_t)i * (size_t)p->shape.width;
-            if (deltas[i] != 0) {
+            if (s->stretches || deltas[i] != 0) {
                 bool was_finite = tada_row_peak(row, p->shape.width) < TADA_HALF_INFINITY;
                 tada_rope_angles(s->rope, deltas[i], turn);
                 tada_rope_turn_row(s->rope, turn, row);
@@ -128,36 +152,62 @@ static void turn_sinks(const plane_shift *s, int64_t tile)
     }
 }
 
+/* The cells of a tile that keep their codes; rows of a hot one that come from codes are turned, too. */
+static void turn_codes(const plane_shift *s, int64_t tile)
+{
+    tada_plane *p = s->plane;
+    if (s->apart[tile]) {
+        tada_layers_part(p, tile, s->apart[tile]);
+    }
+    for (tada_layer *l = &p->tiles[tile].codes; l; l = tada_layer_next(p, l)) {
+        int32_t distance = l->cells & s->kept[tile] ? distance_of(s, tile, l->cells) : 0;
+        l->shift += distance;
+        if (p->tiles[tile].hot) {
+            tada_plane_turn(p, l->cells, distance, p->tiles[tile].hot);
+        }
+    }
+}
+
 /* All memory before the first change. */
 static enum tada_status shift(plane_shift *s, const tada_threads *threads, tada_error *error)
 {
     tada_plane *p = s->plane;
-    bool any_kept;
-    int64_t edited = plan(s, &any_kept);
-    tada_rope *rope = any_kept && !p->rope ? tada_rope_copy(s->rope) : NULL;
-    if (any_kept && !p->rope && !rope) {
-        return tada_fail(error, TADA_E_MEMORY, "Out of memory for a shift: free some and try again.");
+    int64_t edited = plan(s);
+    bool learns = s->turns && !p->rope;
+    tada_rope *rope = learns ? tada_rope_copy(s->rope) : NULL;
+    enum tada_status status = TADA_OK;
+    if (learns && !rope) {
+        status = tada_fail(error, TADA_E_MEMORY, "Out of memory for a shift: free some and try again.");
+    } else if (edited > 0) {
+        status = tada_plane_edit(p, s->chosen, turn_rows, s, edited > FEW_TILES ? threads : NULL, error);
     }
-    if (edited > 0) {
-        enum tada_status status =
-            tada_plane_edit(p, s->chosen, turn_rows, s, edited > FEW_TILES ? threads : NULL, error);
-        if (status != TADA_OK) {
-            free(rope);
-            return status;
-        }
+    if (status != TADA_OK) {
+        free(rope);
+        return status;
     }
-    p->rope = rope ? rope : p->rope;
-    for (int64_t i = 0; i < p->n_tiles && any_kept; i++) {
-        if (!s->kept[i]) {
-            continue;
+    p->rope = learns ? rope : p->rope;
+    for (int64_t i = 0; i < p->n_tiles; i++) {
+        turn_codes(s, i);
+        if (!p->tiles[i].hot) {
+            turn_sinks(s, i);
         }
-        for (tada_layer *l = &p->tiles[i].codes; l; l = tada_layer_next(p, l)) {
-            int32_t distance;
-            l->shift += moves_as_one(s, i, l, &distance) ? distance : 0;
-        }
-        turn_sinks(s, i);
     }
     return TADA_OK;
+}
+
+/* What no codes remember any more is forgotten, so that they can remember something else. */
+static void forget_rope(tada_plane *p)
+{
+    bool used = false;
+    for (int64_t i = 0; i < p->n_tiles && p->rope && !used; i++) {
+        for (const tada_layer *l = &p->tiles[i].codes; l; l = tada_layer_next(p, l)) {
+            used = used || (l->cells && l->shift != 0);
+        }
+    }
+    if (!used) {
+        free(p->rope);
+        p->rope = NULL;
+    }
 }
 
 enum tada_status tada_plane_shift(tada_plane *p, const tada_rope *rope, const int32_t *deltas,
@@ -171,27 +221,29 @@ enum tada_status tada_plane_shift(tada_plane *p, const tada_rope *rope, const in
     if (status != TADA_OK) {
         return status;
     }
-    size_t cells = (size_t)(p->shape.n_cells * p->shape.n_streams);
+    size_t cells = (size_t)(p->shape.n_cells * p->shape.n_streams), tiles = (size_t)p->n_tiles;
+    forget_rope(p);
     plane_shift s = {.plane = p, .rope = rope, .deltas = deltas, .stretches = tada_rope_stretches(rope)};
     s.remembers = !s.stretches && fits_heads(p, rope) && (!p->rope || tada_rope_equals(p->rope, rope));
-    s.chosen = calloc(cells + (size_t)p->n_tiles, 1);
-    if (!s.chosen) {
+    s.kept = calloc(2 * tiles * sizeof *s.kept + cells, 1);
+    if (!s.kept) {
         return tada_fail(error, TADA_E_MEMORY, "Out of memory for a shift: free some and try again.");
     }
-    s.kept = s.chosen + cells;
+    s.apart = s.kept + tiles;
+    s.chosen = (uint8_t *)(s.apart + tiles);
     status = shift(&s, threads, error);
-    free(s.chosen);
+    free(s.kept);
     return status;
 }
 
-void tada_plane_turn(const tada_plane *p, const tada_layer *layer, uint16_t *rows)
+void tada_plane_turn(const tada_plane *p, uint64_t cells, int32_t distance, uint16_t *rows)
 {
     float turn[TADA_ROPE_DIMS];
-    if (layer->shift == 0) {
+    if (distance == 0) {
         return;
     }
-    tada_rope_angles(p->rope, layer->shift, turn);
-    for (uint64_t left = layer->cells; left; left &= left - 1) {
+    tada_rope_angles(p->rope, distance, turn);
+    for (uint64_t left = cells; left; left &= left - 1) {
         uint16_t *row = rows + (size_t)__builtin_ctzll(left) * (size_t)p->shape.width;
         tada_rope_turn_row(p->rope, turn, row);
         tada_half_saturate(row, p->shape.width);

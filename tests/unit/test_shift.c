@@ -306,7 +306,7 @@ static void test_mixed(void **state)
         assert_true(i == 1 || memcmp(before + i * WIDTH, after + i * WIDTH, WIDTH * 2) == 0);
     }
     assert_int_equal(stats_of(p.plane).compressions, then.compressions);
-    /* Tile 1 moves as one, tile 2 does not; then both move. */
+    /* Tile 1 moves as one, tile 2 does not, and becomes two layers; then both move. */
     for (int turn = 0; turn < 2; turn++) {
         free(before);
         before = after;
@@ -315,14 +315,106 @@ static void test_mixed(void **state)
         }
         then = stats_of(p.plane);
         assert_int_equal(tada_plane_shift(p.plane, &rope, deltas, threads_of(2), NULL), TADA_OK);
-        assert_int_equal(stats_of(p.plane).compressions, then.compressions + (turn ? 0 : 1));
+        assert_int_equal(stats_of(p.plane).compressions, then.compressions);
+        assert_int_equal(stats_of(p.plane).layered, 1);
         after = rows_of(p.plane, WIDTH);
-        /* Codes of 8 bits. */
-        compare_shifted(&rope, before, deltas, after, WIDTH, turn ? 2 : 64);
+        compare_shifted(&rope, before, deltas, after, WIDTH, 2);
     }
     free(before);
     free(after);
     plane_done(&p);
+    tada_pool_free(pool);
+}
+
+/* Refined tiles part where there are slots for codes and refinement; tiles that are not refined give up the
+ * refinement of another one for that, but not the last; else they are encoded again. */
+static void test_parted(void **state)
+{
+    (void)state;
+    enum { FREE = 3, HALF = 5, FULL = 9 };
+    static float x[CELLS * WIDTH];
+    tada_pool *pool = tada_pool_create();
+    for (int tiles = FREE; tiles <= FULL; tiles++) {
+        test_plane p = plane_of("tada:4/4:window=64:sinks=0", TADA_K, WIDTH, CELLS, STREAMS, DIM);
+        tada_rope rope = rope_of(DIM, HEADS, 0, DIM);
+        fill(x, CELLS, WIDTH, 0);
+        write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, tiles * 64 + 1, 64);
+        tada_plane_stats then = stats_of(p.plane), now;
+        /* Of 10 tiles there are 10 slots. */
+        assert_int_equal(then.refined, tiles <= HALF ? tiles : 10 - tiles);
+        int32_t deltas[TOTAL] = {0};
+        for (int i = 0; i < 2 * 64; i++) {
+            deltas[i] = i % 64 < 30 ? 5 : -100;
+        }
+        uint16_t *before = rows_of(p.plane, WIDTH);
+        assert_int_equal(tada_plane_shift(p.plane, &rope, deltas, threads_of(2), NULL), TADA_OK);
+        uint16_t *after = rows_of(p.plane, WIDTH);
+        now = stats_of(p.plane);
+        /* Tiles 0 and 1 are refined up to half full. */
+        int spare = tiles <= HALF ? 5 - tiles : (int)then.refined - 1, parted = spare < 2 ? spare : 2;
+        assert_int_equal(now.layered, parted);
+        assert_int_equal(now.refined, then.refined - (tiles <= HALF ? 0 : parted));
+        assert_int_equal(now.compressions, then.compressions + 2 - parted);
+        /* Others may have given up their refinement. */
+        memcpy(before + 2 * 64 * WIDTH, after + 2 * 64 * WIDTH, (TOTAL - 2 * 64) * WIDTH * 2);
+        compare_shifted(&rope, before, deltas, after, WIDTH, parted == 2 ? 2 : 400);
+        /* And more is written. */
+        write_rows(p.plane, pool, x, TADA_F32, WIDTH, tiles * 64, CELLS - tiles * 64, 64);
+        assert_int_equal(stats_of(p.plane).written, CELLS);
+        free(before);
+        free(after);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
+/* A tile that is open while it is shifted, and copied, finds its codes again. */
+static void test_open(void **state)
+{
+    (void)state;
+    tada_pool *pool = tada_pool_create();
+    for (int i = 0; i < N_SPECS; i++) {
+        if (strcmp(specs[i], "tada:paper") == 0) {
+            continue;
+        }
+        test_plane p[2];
+        tada_rope rope = rope_of(DIM, HEADS, 0, DIM);
+        uint64_t random = random_state;
+        int64_t compressions = 0;
+        for (int open = 0; open < 2; open++) {
+            random_state = random;
+            p[open] = written(specs[i], TADA_K, WIDTH, DIM, pool);
+            shift_all(p[open].plane, &rope, 17);
+            uint16_t *was = rows_of(p[open].plane, WIDTH);
+            const int64_t cell = 70, last = CELLS - 101;
+            if (open) {
+                assert_int_equal(tada_plane_write(p[open].plane, pool, was + cell * WIDTH, TADA_F16,
+                                                  WIDTH * 2, &cell, 1, NULL),
+                                 TADA_OK);
+            }
+            shift_all(p[open].plane, &rope, -40);
+            compressions = stats_of(p[open].plane).compressions;
+            assert_int_equal(tada_plane_copy_stream(p[open].plane, pool, 0, 1, threads_of(2), NULL), TADA_OK);
+            /* The tile is left, in the copy as well. */
+            for (int64_t s = 0; s < STREAMS; s++) {
+                for (int64_t tile = 2; tile < last / 64 + 1; tile++) {
+                    write_rows(p[open].plane, pool, was + tile * 64 * WIDTH, TADA_F16, WIDTH,
+                               s * CELLS + tile * 64, 1, 1);
+                }
+            }
+            free(was);
+        }
+        uint16_t *rows[2] = {rows_of(p[0].plane, WIDTH), rows_of(p[1].plane, WIDTH)};
+        for (int64_t s = 0; s < STREAMS; s++) {
+            assert_memory_equal(rows[0] + (s * CELLS + 64) * WIDTH, rows[1] + (s * CELLS + 64) * WIDTH,
+                                64 * WIDTH * 2);
+        }
+        assert_true(compressions > 0);
+        for (int open = 0; open < 2; open++) {
+            free(rows[open]);
+            plane_done(&p[open]);
+        }
+    }
     tada_pool_free(pool);
 }
 
@@ -418,6 +510,33 @@ static void test_not_remembered(void **state)
     }
 }
 
+/* When no tile remembers the first rope any more, another one is remembered. */
+static void test_forgotten(void **state)
+{
+    (void)state;
+    tada_pool *pool = tada_pool_create();
+    for (int clears = 0; clears < 2; clears++) {
+        test_plane p = written("tada:4:window=0", TADA_K, WIDTH, DIM, pool);
+        tada_rope rope = rope_of(DIM, HEADS, 0, DIM), other = rope;
+        other.freq_base = 123456;
+        shift_all(p.plane, &rope, 3);
+        if (clears) {
+            float *rows = malloc(sizeof *rows * CELLS * WIDTH);
+            tada_plane_clear(p.plane);
+            fill(rows, CELLS, WIDTH, 0);
+            write_rows(p.plane, pool, rows, TADA_F32, WIDTH, 0, 300, 50);
+            free(rows);
+        } else {
+            shift_all(p.plane, &rope, -3);
+        }
+        int64_t compressions = stats_of(p.plane).compressions;
+        shift_all(p.plane, &other, -12);
+        assert_int_equal(stats_of(p.plane).compressions, compressions);
+        plane_done(&p);
+    }
+    tada_pool_free(pool);
+}
+
 /* What RoPE rotates beyond f16 is infinite where it is exact, and finite where it comes from codes. */
 static void test_large(void **state)
 {
@@ -477,4 +596,5 @@ static void test_refusals(void **state)
 TEST_MAIN(cmocka_unit_test(test_ropes), cmocka_unit_test(test_there_and_back),
           cmocka_unit_test(test_attention), cmocka_unit_test(test_latent), cmocka_unit_test(test_mixed),
           cmocka_unit_test(test_written_and_copied), cmocka_unit_test(test_not_remembered),
-          cmocka_unit_test(test_large), cmocka_unit_test(test_refusals))
+          cmocka_unit_test(test_large), cmocka_unit_test(test_refusals), cmocka_unit_test(test_parted),
+          cmocka_unit_test(test_open), cmocka_unit_test(test_forgotten))
