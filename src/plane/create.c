@@ -93,7 +93,7 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     map->sinks_at = map->own_at + align64((size_t)map->n_own * map->tile_bytes);
     map->cold_at = map->sinks_at + align64(map->sinks_bytes);
     map->bytes = map->cold_at + (size_t)map->n_slots * map->slot_bytes;
-    return map->n_slots <= INT32_MAX;
+    return map->n_slots <= INT32_MAX && map->n_layers <= INT32_MAX;
 }
 
 size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)

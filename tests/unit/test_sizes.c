@@ -58,6 +58,21 @@ static void parts_add_up(void **state)
     }
 }
 
+/* Layers are numbered in 32 bits, even where few tiles are in codes. */
+static void too_many_layers(void **state)
+{
+    (void)state;
+    enum { TILES = 1 << 20 };
+    tada_spec spec = spec_of("tada:4:window=0");
+    tada_shape shape = {
+        .kind = TADA_K, .width = 16, .n_cells = (int64_t)TILES * 64, .n_streams = 1 << 11, .head_dim = 16};
+    spec.window = (TILES - 2) * 64;
+    spec.window_bits = 16;
+    assert_true(tada_plane_bytes(&spec, &shape) > 0);
+    shape.n_streams *= 4;
+    assert_int_equal(tada_plane_bytes(&spec, &shape), 0);
+}
+
 static void bad_shapes(void **state)
 {
     (void)state;
@@ -160,5 +175,5 @@ static void attention(void **state)
     }
 }
 
-TEST_MAIN(cmocka_unit_test(parts_add_up), cmocka_unit_test(bad_shapes), cmocka_unit_test(batches),
-          cmocka_unit_test(attention))
+TEST_MAIN(cmocka_unit_test(parts_add_up), cmocka_unit_test(bad_shapes), cmocka_unit_test(too_many_layers),
+          cmocka_unit_test(batches), cmocka_unit_test(attention))
