@@ -17,6 +17,7 @@ struct eval_options {
     int n_caches;
     struct impossible impossible; /* caches that the model cannot have, taken out of `caches` */
     int n_ctx, n_chunks, n_ubatch, n_threads;
+    int n_cells; /* of the caches: n_ctx or more */
     uint32_t seed;
     const char *weights;    /* f16; NULL: those of the file */
     bool passkey;           /* this and the next two are tasks; without any, divergence is measured */

@@ -73,6 +73,15 @@ static const struct option_row rows[] = {
      .least = CELLS_STEP,
      .most = MAX_CTX,
      .step = CELLS_STEP},
+    {.names = "--reserve",
+     .value = "N",
+     .help = "cells of the caches, a multiple of 256: what a cache holds when a part of it is used",
+     .unset = "as many as tokens of a window",
+     FIELD(n_cells),
+     .kind = OPTION_NUMBER,
+     .least = CELLS_STEP,
+     .most = MAX_CTX,
+     .step = CELLS_STEP},
     {.names = "--chunks",
      .value = "N",
      .help = "windows to measure",
@@ -183,6 +192,9 @@ static int set_defaults(struct eval_options *options, struct place *default_mode
     if (!options->n_threads) {
         options->n_threads = count_cpus();
     }
+    if (!options->n_cells) {
+        options->n_cells = options->n_ctx;
+    }
     int status = take_default_model("eval", &options->model_path, default_model);
     output_keep(&options->rules, options->model_path);
     output_keep(&options->rules, options->text_path);
@@ -200,6 +212,10 @@ static int check_options(const struct eval_options *options)
     if (2 * options->n_ubatch > options->n_ctx) {
         return cli_usage("eval", "--ubatch %d does not fit twice in a context of %d: use a smaller one.",
                          options->n_ubatch, options->n_ctx);
+    }
+    if (options->n_cells < options->n_ctx) {
+        return cli_usage("eval", "--reserve %d is too little for windows of %d tokens (-c): reserve as many.",
+                         options->n_cells, options->n_ctx);
     }
     if (options->n_chunks > INT_MAX / options->n_ctx) {
         return cli_usage("eval", "--chunks %d is more than any text has: use fewer.", options->n_chunks);
@@ -247,6 +263,7 @@ static cJSON *begin_report(const struct eval_options *options)
     report_add_text(report, "text", file_name(options->text_path));
     cJSON_AddNumberToObject(report, "seed", options->seed);
     cJSON_AddNumberToObject(report, "n_ctx", options->n_ctx);
+    cJSON_AddNumberToObject(report, "n_cells", options->n_cells);
     cJSON_AddNumberToObject(report, "n_ubatch", options->n_ubatch);
     cJSON_AddNumberToObject(report, "n_threads", options->n_threads);
     cJSON_AddNumberToObject(report, "chunks", options->n_chunks);

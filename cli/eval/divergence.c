@@ -36,21 +36,21 @@ struct run {
     thread_team *team;
 };
 
-static struct cache_options options_of(const struct run *run, int i, int n_ctx)
+static struct cache_options options_of(const struct run *run, int i, int n_cells)
 {
     const struct eval_options *options = run->options;
     return (struct cache_options){.spec = i >= FIRST_CACHE ? options->caches[i - FIRST_CACHE] : "f16",
-                                  .n_ctx = n_ctx,
+                                  .n_ctx = n_cells,
                                   .n_batch = run->step,
                                   .n_ubatch = i == FLOOR ? run->step : options->n_ubatch,
                                   .n_threads = options->n_threads};
 }
 
 /* Bytes of a small cache, as it is when new. */
-static int small_bytes(const struct run *run, int i, int n_ctx, double *bytes)
+static int small_bytes(const struct run *run, int i, int n_cells, double *bytes)
 {
     struct cache cache;
-    struct cache_options options = options_of(run, i, n_ctx);
+    struct cache_options options = options_of(run, i, n_cells);
     int status = cache_open(run->model, &options, &cache);
     if (status == 0) {
         *bytes = (double)cache_bytes(&cache);
@@ -69,7 +69,7 @@ static int expect_bytes(const struct run *run, int i, double *bytes)
         status = small_bytes(run, i, 2 * n_small, &two);
     }
     if (status == 0) {
-        double cache = one + (two - one) * ((double)run->options->n_ctx / n_small - 1);
+        double cache = one + (two - one) * ((double)run->options->n_cells / n_small - 1);
         *bytes = (cache > 0 ? cache : 0) + 3.0 * run->step * run->model->n_vocab * sizeof(float);
     }
     return status;
@@ -107,7 +107,7 @@ static int open_caches(struct run *run)
 {
     int status = 0;
     for (int i = 0; i < run->n_scores && status == 0; i++) {
-        struct cache_options options = options_of(run, i, run->options->n_ctx);
+        struct cache_options options = options_of(run, i, run->options->n_cells);
         status = cache_open(run->model, &options, &run->caches[i]);
         if (status == 0) {
             status = scores_open(&run->scores[i], i == FLOOR ? "floor" : options.spec, run->n_to_score);
@@ -234,8 +234,12 @@ static int run_text(struct run *run)
 static void print_table(const struct run *run, const struct summary *summaries)
 {
     const struct eval_options *options = run->options;
-    printf("%s: %zu tokens scored, the second half of each window of %d; batch %d\n", SHOWN(run->model->name),
+    printf("%s: %zu tokens scored, the second half of each window of %d; batch %d", SHOWN(run->model->name),
            run->n_scored, options->n_ctx, options->n_ubatch);
+    if (options->n_cells > options->n_ctx) {
+        printf("; %d cells", options->n_cells);
+    }
+    printf("\n");
     scores_print(run->scores, summaries, run->n_scores, options);
     if (run->n_scored < run->n_to_score) {
         printf("Interrupted after %zu of %zu tokens.\n", run->n_scored, run->n_to_score);

@@ -248,9 +248,9 @@ static int allocate_trails(struct generation *g)
 
 static int open_all(struct generation *g, const struct model *model, const struct eval_options *options)
 {
-    int status = lineup_open(&g->lineup, model, options, options->n_ctx);
+    int status = lineup_open(&g->lineup, model, options, options->n_cells);
     if (status == 0) {
-        status = lineup_add(&g->lineup, options, "f16", options->n_ctx, 2 * options->n_ubatch);
+        status = lineup_add(&g->lineup, options, "f16", options->n_cells, 2 * options->n_ubatch);
     }
     return status ? status : allocate_trails(g);
 }

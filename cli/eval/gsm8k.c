@@ -245,7 +245,7 @@ static void add_report(const struct gsm8k *g, cJSON *report)
 static int open_all(struct gsm8k *g, const struct model *model, const struct eval_options *options)
 {
     int n_ctx = longest_prompt(g) + ANSWER_TOKENS;
-    int status = lineup_open(&g->lineup, model, options, n_ctx > options->n_ctx ? n_ctx : options->n_ctx);
+    int status = lineup_open(&g->lineup, model, options, n_ctx > options->n_cells ? n_ctx : options->n_cells);
     for (int i = 0; status == 0 && i < g->lineup.n; i++) {
         g->scores[i].answers = calloc((size_t)g->n_questions, sizeof *g->scores[i].answers);
         if (!g->scores[i].answers) {

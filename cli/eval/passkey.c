@@ -335,7 +335,7 @@ int eval_passkey(const struct model *model, const struct eval_options *options, 
         return EXIT_PROBLEM;
     }
     int status = make_questions(model, p, options->seed, N_QUESTIONS);
-    status = status ? status : lineup_open(&p->lineup, model, options, options->n_ctx);
+    status = status ? status : lineup_open(&p->lineup, model, options, options->n_cells);
     status = status ? status : ask_all(p);
     if (status == 0) {
         add_report(p, report);

@@ -139,6 +139,7 @@ void scores_report(const struct scores *scores, const struct summary *summaries,
         cJSON_AddNumberToObject(result, "top1_se", row->top1.error);
         cJSON_AddNumberToObject(result, "tokens", (double)n);
         cJSON_AddNumberToObject(result, "n_ctx", options->n_ctx);
+        cJSON_AddNumberToObject(result, "n_cells", options->n_cells);
         cJSON_AddNumberToObject(result, "n_ubatch", i == FLOOR ? 2 * options->n_ubatch : options->n_ubatch);
         cJSON_AddBoolToObject(result, "at_floor", row->at_floor);
     }

@@ -111,6 +111,8 @@ if grep -q '^  eval' <<< "$("$tada" --help)"; then # not in a build without llam
     call 2 eval -m x -c 0; has "whole number"
     call 2 eval -m x -c 99999999999999999999; has "whole number"
     call 2 eval -m x -c 256 --ubatch 129; has "--ubatch 129"
+    call 2 eval -m x -c 512 --reserve 256; has "--reserve 256 is too little for windows of 512 tokens"
+    call 2 eval -m x --reserve 1000; has "use 1024"
     call 2 eval -m x --ubatch -1; has "--ubatch takes"
     call 2 eval -m x --chunks 0; has "--chunks takes"
     call 2 eval -m x --chunks 1000000; has "use fewer"

@@ -51,6 +51,18 @@ check "--weights f16" json "$work/b.json" 'r["weights"] == "f16"'
 check "the result does not depend on the other caches" test \
     "$(grep kld_ "$work/b.json" | tail -n 5)" = "$(grep kld_ "$work/a.json" | tail -n 5)"
 
+# A cache of which a half is used costs what is reserved, and is better than a full one: it stays refined.
+run -m "$exact" -f "$work/long" -c 256 --chunks 2 --cache tada:sinks=0 --json "$work/full.json"
+run -m "$exact" -f "$work/long" -c 256 --reserve 512 --chunks 2 --cache tada:sinks=0 --json "$work/half.json"
+check "--reserve" json "$work/half.json" 'r["n_ctx"] == 256 and r["n_cells"] == 512 and c["tada:sinks=0"]["n_cells"] == 512'
+check "... is in the table" grep -q "; 512 cells" "$work/out"
+value() { # FILE FIELD
+    python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["results"][-1][sys.argv[2]])' "$1" "$2"
+}
+check "... makes all caches larger" json "$work/half.json" "c['tada:sinks=0']['kv_bytes'] > 1.5 * $(value "$work/full.json" kv_bytes)"
+check "... and ours better" json "$work/half.json" "c['tada:sinks=0']['kld_mean'] < $(value "$work/full.json" kld_mean)"
+check "... a full one says nothing of cells" json "$work/full.json" 'r["n_cells"] == 256'
+
 # Text that the model writes: the same for the same seed (1).
 run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/e.json"
 run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/f.json"
