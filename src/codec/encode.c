@@ -73,12 +73,6 @@ static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mas
     }
 }
 
-/* Whether what a tile decodes to encodes to the same tile. */
-static bool encodes_to_itself(const tada_codec *c)
-{
-    return c->recipe.centring == TADA_CENTRE_NONE && c->recipe.scale != TADA_SCALE_32;
-}
-
 /* Mean over the heads, rotated, of every cell: [64][head_dim]; stored, and returned as it will be decoded. */
 static void encode_head_means(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite,
                               uint8_t *means, float *mean, float *x)
@@ -172,7 +166,7 @@ static bool encode_unit(const encoder *e, const uint16_t *rows, bool finite, int
     if (c->recipe.quarters) {
         uint8_t *widths = record + l->widths_at;
         const float *weights = c->recipe.weights ? c->recipe.weights + u * columns / TADA_SPAN : NULL;
-        if (!encodes_to_itself(c) || !tada_groups_widths(&groups, widths)) {
+        if (!tada_recipe_settles(&c->recipe) || !tada_groups_widths(&groups, widths)) {
             memset(widths, TADA_WIDTH_MIN * 0x11, (size_t)columns / (2 * TADA_SPAN));
         }
         tada_widths_choose(&c->recipe, weights, x, (size_t)columns, e->mask, columns, widths, turned);
@@ -295,7 +289,7 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
     uint8_t *next = (uint8_t *)(after + CELLS * (size_t)l->width), *next_fine = next + 4 * record_floats(c);
     uint8_t *own_fine = next_fine + 4 * record_floats(c);
     /* Means and scales in f16 would only drift: no promise is made for those. */
-    bool settles = encodes_to_itself(c);
+    bool settles = tada_recipe_settles(&c->recipe);
     uint64_t zeros;
     do {
         for (int u = 0; u < l->n_units; u++) {

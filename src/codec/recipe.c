@@ -73,11 +73,15 @@ static size_t head_means_bytes(const tada_recipe *recipe, int width, int head_di
     return (size_t)TADA_TILE_CELLS * (size_t)(head_dim ? head_dim : width / 2) * (full ? 2 : 1);
 }
 
+bool tada_recipe_settles(const tada_recipe *recipe)
+{
+    return recipe->centring == TADA_CENTRE_NONE && recipe->scale != TADA_SCALE_32;
+}
+
 /* Not where decoded rows do not encode to themselves, nor where codes leave less than 2 of 8 bits. */
 bool tada_recipe_refines(const tada_recipe *recipe)
 {
-    bool exact = recipe->centring == TADA_CENTRE_NONE && recipe->scale != TADA_SCALE_32;
-    return exact && (recipe->quarters ? recipe->quarters < 32 : recipe->bits <= 6);
+    return tada_recipe_settles(recipe) && (recipe->quarters ? recipe->quarters < 32 : recipe->bits <= 6);
 }
 
 /* The most that a record of that size holds, and that codes of one width leave of 8 bits. Codes have 2 bits

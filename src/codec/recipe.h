@@ -13,6 +13,8 @@ const char *tada_window_bits_problem(int bits);
 /* True when adaptive widths are possible. */
 bool tada_recipe_adapts(const tada_recipe *recipe);
 
+/* Whether what a tile decodes to encodes to the same tile. */
+bool tada_recipe_settles(const tada_recipe *recipe);
 /* True when tiles have a refinement, whatever the head size; tada_layout has its bits. */
 bool tada_recipe_refines(const tada_recipe *recipe);
 

@@ -26,7 +26,7 @@ typedef struct moving {
     tada_plane *plane;
     int64_t index;
     tada_counted before;
-    uint64_t coded; /* cells whose rows codes gave */
+    uint64_t coded; /* cells whose codes change when they are encoded again */
     moving_part parts[TADA_LAYERS];
     int n_fines; /* refinements that the layers of these parts get */
 } moving;
@@ -122,6 +122,16 @@ static void join(moving_part *part, tada_layer *layer)
     layer->cells = 0;
 }
 
+/* The layer of a tile that others can be encoded together with, and its rows have the same codes again:
+ * those of a row follow from the row alone. NULL: there is none. */
+static tada_layer *open_to_all(const tada_plane *p, int64_t index)
+{
+    const tada_recipe *r = &p->codec.recipe;
+    tada_layer *layer = &p->tiles[index].codes;
+    bool alone = r->axis == TADA_AXIS_TOKEN && tada_recipe_settles(r);
+    return alone && layer->cells && layer->shift == 0 ? layer : NULL;
+}
+
 /* Rows that codes give keep them. The others become layers of their own, one for each size, or are encoded
  * together with a layer of their size. */
 static void choose_cells(moving *m)
@@ -129,6 +139,7 @@ static void choose_cells(moving *m)
     tada_plane *p = m->plane;
     tada_layer *last = &p->tiles[m->index].codes;
     moving_part *small = &m->parts[0], *large = &m->parts[1];
+    tada_layer *open = open_to_all(p, m->index);
     int room = TADA_LAYERS - tada_layers_count(p, m->index);
     for (tada_layer *l = last; l; l = tada_layer_next(p, l)) {
         m->coded |= l->cells;
@@ -137,6 +148,10 @@ static void choose_cells(moving *m)
     small->cells = tada_plane_coded(p, m->index) & ~m->coded;
     large->cells = tada_layers_apart(p, m->index, small->cells);
     small->cells &= ~large->cells;
+    if (open && small->cells) {
+        m->coded &= ~open->cells;
+        join(small, open);
+    }
     for (int i = 0; i < TADA_LAYERS && added(m) > room; i++) {
         tada_layer *layer = m->parts[i].cells ? alike(p, m->index, m->parts[i].cells) : NULL;
         if (layer) {
