@@ -228,14 +228,16 @@ static void check_tile(const cache_model *m, const tada_recipe *r, int64_t tile,
             whole.norm = fmax(whole.norm, sqrt(squares));
         }
     }
-    /* Pairs of channels that were turned since share their errors, whatever their ranges are now. */
-    if (m->moved[tile]) {
+    /* Pairs of channels that were turned since share their errors, whatever their ranges are now; and the
+     * steps of a layer are those of all rows that it had, also of those that were written again since. */
+    bool others = m->moved[tile] || (m->layered[tile] && r->axis == TADA_AXIS_CHANNEL);
+    if (others) {
         check_group(m, r, tile, &whole, &whole);
     }
-    for (int d = 0; d < width && r->axis == TADA_AXIS_CHANNEL && !m->moved[tile]; d++) {
+    for (int d = 0; d < width && r->axis == TADA_AXIS_CHANNEL && !others; d++) {
         check_group(m, r, tile, &columns[d], &whole);
     }
-    for (int i = 0; i < CELLS && r->axis == TADA_AXIS_TOKEN && !m->moved[tile]; i++) {
+    for (int i = 0; i < CELLS && r->axis == TADA_AXIS_TOKEN && !others; i++) {
         check_group(m, r, tile, &cells[i], &whole);
     }
     free(want);
@@ -290,7 +292,9 @@ void cache_model_write(cache_model *m, const uint16_t *rows, const int64_t *cell
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t tile = tile_of(m, cells[i]);
-        if (m->compressed && !m->hot[tile] && !tile_is_empty(m, tile)) {
+        if (tile_is_empty(m, tile)) {
+            m->layered[tile] = m->moved[tile] = false;
+        } else if (m->compressed && !m->hot[tile]) {
             m->layered[tile] = m->any_layered = true;
         }
         set_row(m, cells[i], rows + i * m->shape.width);
@@ -391,7 +395,8 @@ void cache_model_edit(cache_model *m, const uint8_t *chosen, tada_edit edit, voi
             }
         }
         if (changed && m->compressed && !m->hot[tile]) {
-            m->moved[tile] = m->layered[tile] = false;
+            /* A layer without such rows keeps its codes. */
+            m->moved[tile] = m->moved[tile] && m->any_layered;
             cache_model_take_codes(m, tile);
         }
     }
