@@ -11,7 +11,7 @@
 
 #include "tada.h"
 
-#define TADA_PLUGIN_VERSION 2
+#define TADA_PLUGIN_VERSION 3
 
 /* int tada_plugin_version(void) */
 #define TADA_PLUGIN_VERSION_NAME "tada_plugin_version"
@@ -25,6 +25,14 @@ typedef struct tada_layer_statistics {
      * Queries and masks are the plug-in's, and change with the next batch. n_queries 0: it cannot be told. */
     tada_attention attention;
 } tada_layer_statistics;
+
+/* What a model's caches would take, once measured. */
+typedef struct tada_measured {
+    tada_plane_parts parts;                 /* of the planes that attention reads */
+    size_t compressed_f16;                  /* what those of them that are compressed stand for, in f16 */
+    size_t unread_as_planes, unread_as_f16; /* tensors that it does not read: they stay as they are */
+    size_t scratch;                         /* at most */
+} tada_measured;
 
 /*
  * X(result, name, arguments): "tada_plugin_" before the name is what to ask for. Functions may be called from
@@ -56,8 +64,7 @@ typedef struct tada_layer_statistics {
      * asks the size after measure_planes. One program thread at a time. */                                  \
     X(void, measure_begin, (int n_threads))                                                                  \
     X(void, measure_planes, (void))                                                                          \
-    /* Ends it: the parts of all planes, and the scratch at its most. */                                     \
-    X(void, measure_end, (tada_plane_parts * parts, size_t * scratch))                                       \
+    X(void, measure_end, (tada_measured * measured))                                                         \
     /* Plan files (doc/reference/plan.md). The caller frees *plan with tada_plan_free; written is to a       \
      * descriptor. */                                                                                        \
     X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \

@@ -1,5 +1,6 @@
 /* The steps of calibration that measure: statistics and sensitivities. */
 #include "calibration.h"
+#include "engine/outlook.h"
 #include "engine/plans.h"
 #include "output/note.h"
 #include "output/output.h"
@@ -99,6 +100,25 @@ static bool fill_layer(struct calibration *c, int layer, const tada_layer_statis
     return k->weights != NULL;
 }
 
+/* Attention read nothing that is compressed. */
+static int tell_uncompressed(const struct calibration *c)
+{
+    struct outlook outlook;
+    char why[OUTLOOK_TEXT] = "";
+    const struct size_options sizes = {.model_path = c->options->model_path,
+                                       .n_ctx = c->options->n_ctx,
+                                       .parallel = 1,
+                                       .n_ubatch = 64,
+                                       .n_threads = 1,
+                                       .in_ram = true};
+    if (outlook_look(&sizes, "tada", &outlook)) {
+        outlook_tell(&outlook, why);
+    }
+    cli_fail("%s: %s Choose another model.", c->model->name,
+             *why ? why : "nothing of its KV cache can be compressed.");
+    return EXIT_USAGE;
+}
+
 /* Makes the plan of what the plug-in has seen. */
 static int take_statistics(struct calibration *c)
 {
@@ -106,8 +126,7 @@ static int take_statistics(struct calibration *c)
     tada_layer_statistics statistics;
     int n_layers = count_layers(engine);
     if (n_layers == 0) {
-        cli_fail("%s has no KV cache that can be compressed: choose another model.", c->model->name);
-        return EXIT_USAGE;
+        return tell_uncompressed(c);
     }
     tada_spec usual;
     tada_spec_parse("tada", &usual, NULL);

@@ -7,6 +7,7 @@
 #include "output/note.h"
 #include "tada.h"
 #ifdef TADA_MEASURES
+#include "engine/outlook.h"
 #include "engine/probe.h"
 #endif
 
@@ -19,9 +20,18 @@ static int doctor_main(const struct command *self, int argc, char **argv);
 
 struct request {
     bool json;
+    const char *model; /* NULL: none is looked at */
 };
 
 static const struct option_row options[] = {
+#ifdef TADA_MEASURES
+    {.names = "-m, --model",
+     .value = "MODEL",
+     .help = "tell what of this model's KV cache is compressed, too",
+     .field = offsetof(struct request, model),
+     .kind = OPTION_FILE,
+     .in_usage = true},
+#endif
     {.names = "--json",
      .help = "print {\"ok\", \"version\", \"checks\": [{\"name\", \"status\", \"value\", \"fix\"}]}; status "
              "is ok, warning "
@@ -202,7 +212,32 @@ static void check_work(struct report *report, const char *tool, const char *plug
 #endif
 }
 
-static void check_host(struct report *report)
+/* Before this process loads llama.cpp's back-ends, which the process that looks has to load itself. */
+static void check_model(struct report *report, const char *path)
+{
+#ifdef TADA_MEASURES
+    const struct size_options sizes = {.model_path = path,
+                                       .n_ctx = 4096,
+                                       .parallel = 1,
+                                       .n_ubatch = 512,
+                                       .n_threads = 1,
+                                       .n_gpu_layers = -1};
+    struct outlook outlook;
+    char why[OUTLOOK_TEXT];
+    if (!outlook_look(&sizes, "tada", &outlook)) {
+        set_fix(add(report, "model", WARNING, "%s: unknown", path),
+                "llama.cpp or the plug-in does not take it: 'tada size -m' says why.");
+        return;
+    }
+    outlook_tell(&outlook, why);
+    add(report, "model", FINE, "%s: %s", path, *why ? why : "100 % of the KV cache is compressed.");
+#else
+    (void)report;
+    (void)path;
+#endif
+}
+
+static void check_host(struct report *report, const char *model)
 {
     struct place tool, other, library, plugin;
     char version[256] = "";
@@ -253,6 +288,9 @@ static void check_host(struct report *report)
                 "It can be checked once the llama.cpp tools are found.");
     }
     check_fit(report, &host);
+    if (host.fits && model) {
+        check_model(report, model);
+    }
     if (host.fits) {
         check_work(report, tool.path, plugin.path);
     }
@@ -324,7 +362,7 @@ static void print_json(const struct report *report, int problems)
 
 static int doctor_main(const struct command *self, int argc, char **argv)
 {
-    struct request request = {false};
+    struct request request = {.json = false};
     int status;
     if (!options_parse(self, argc, argv, &request, &status)) {
         return status;
@@ -336,7 +374,7 @@ static int doctor_main(const struct command *self, int argc, char **argv)
     check_cpu(report);
     check_memory(report);
     check_environment(report);
-    check_host(report);
+    check_host(report, request.model);
     int problems = 0;
     for (int i = 0; i < report->n; i++) {
         problems += report->checks[i].verdict == PROBLEM;

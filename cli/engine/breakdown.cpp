@@ -2,6 +2,7 @@
 
 #include "llama-ext.h"
 
+#include <cstdio>
 #include <cstring>
 #include <dlfcn.h>
 #include <exception>
@@ -19,9 +20,16 @@ template <typename Function> static bool find(void *library, const char *name, F
 bool breakdown_get(void *library, const struct llama_context *context, struct breakdown *breakdown)
 {
     decltype(&llama_get_memory_breakdown) get;
-    decltype(&ggml_backend_buft_is_host) is_host; /* in what libllama depends on */
+    /* In what libllama depends on. */
+    decltype(&ggml_backend_buft_is_host) is_host;
+    decltype(&ggml_backend_buft_get_device) device_of;
+    decltype(&ggml_backend_dev_type) type_of;
+    decltype(&ggml_backend_dev_name) name_of;
     *breakdown = {};
-    if (!find(library, breakdown_symbol, get) || !find(library, "ggml_backend_buft_is_host", is_host)) {
+    if (!find(library, breakdown_symbol, get) || !find(library, "ggml_backend_buft_is_host", is_host) ||
+        !find(library, "ggml_backend_buft_get_device", device_of) ||
+        !find(library, "ggml_backend_dev_type", type_of) ||
+        !find(library, "ggml_backend_dev_name", name_of)) {
         return false;
     }
     try {
@@ -29,6 +37,13 @@ bool breakdown_get(void *library, const struct llama_context *context, struct br
             breakdown->weights += entry.second.model;
             breakdown->repacked += is_host(entry.first) ? 0 : entry.second.model;
             breakdown->cache += entry.second.context;
+            ggml_backend_dev_t device = device_of(entry.first);
+            if (entry.second.context > 0 && device && type_of(device) != GGML_BACKEND_DEVICE_TYPE_CPU) {
+                size_t used = std::strlen(breakdown->gpus);
+                breakdown->elsewhere += entry.second.context;
+                std::snprintf(breakdown->gpus + used, sizeof breakdown->gpus - used, "%s%s",
+                              used > 0 ? ", " : "", name_of(device));
+            }
             breakdown->compute += entry.second.compute;
         }
     } catch (const std::exception &) { /* C does not expect one */

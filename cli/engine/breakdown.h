@@ -12,6 +12,8 @@ struct breakdown {
     size_t weights;  /* all weights */
     size_t repacked; /* those of them that were copied from the file into another layout */
     size_t cache, compute;
+    size_t elsewhere; /* of the cache: in the memory of GPUs */
+    char gpus[64];    /* "CUDA0, CUDA1" */
 };
 
 #ifdef __cplusplus

@@ -186,23 +186,25 @@ static int load_model(struct engine *engine, const char *path, struct llama_mode
     model->n_vocab = engine->llama_vocab_n_tokens(model->vocab);
     const char *slash = strrchr(path, '/');
     snprintf(model->name, sizeof model->name, "%s", slash ? slash + 1 : path);
-    if (engine->llama_model_has_encoder(model->llama)) {
-        cli_fail("%s is not a text-generating decoder: give a model that only decodes.", model->name);
-        model_close(model);
-        return EXIT_USAGE;
-    }
     return 0;
 }
 
 int model_open(struct engine *engine, const char *path, struct model *model)
 {
-    return load_model(engine, path, engine->llama_model_default_params(), model);
+    int status = load_model(engine, path, engine->llama_model_default_params(), model);
+    if (status == 0 && engine->llama_model_has_encoder(model->llama)) {
+        cli_fail("%s is not a text-generating decoder: give a model that only decodes.", model->name);
+        model_close(model);
+        status = EXIT_USAGE;
+    }
+    return status;
 }
 
-int model_open_sizes(struct engine *engine, const char *path, struct model *model)
+int model_open_sizes(struct engine *engine, const char *path, int n_gpu_layers, struct model *model)
 {
     struct llama_model_params params = engine->llama_model_default_params();
     params.no_alloc = true;
+    params.n_gpu_layers = n_gpu_layers;
     params.load_mode = LLAMA_LOAD_MODE_NONE; /* mapping a file is no simulation */
     params.load_mtp = false; /* as llama-server without speculation by the model's own layers */
     return load_model(engine, path, params, model);

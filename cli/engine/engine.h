@@ -30,6 +30,9 @@
     X(llama_model_n_layer)                                                                                   \
     X(llama_model_size)                                                                                      \
     X(llama_model_has_encoder)                                                                               \
+    X(llama_model_is_recurrent)                                                                              \
+    X(llama_model_is_hybrid)                                                                                 \
+    X(llama_model_n_swa)                                                                                     \
     X(llama_model_chat_template)                                                                             \
     X(llama_chat_apply_template)                                                                             \
     X(llama_context_default_params)                                                                          \
@@ -118,9 +121,8 @@ void engine_log_nothing(enum ggml_log_level level, const char *text, void *user)
 /* Loads a model. EXIT_USAGE: the file cannot be loaded. model_close frees it. */
 int model_open(struct engine *engine, const char *path, struct model *model);
 /* The same without weights: llama.cpp then only simulates its allocations, and contexts of the model only
- * tell sizes.
- */
-int model_open_sizes(struct engine *engine, const char *path, struct model *model);
+ * tell sizes. n_gpu_layers: -1: all of them. */
+int model_open_sizes(struct engine *engine, const char *path, int n_gpu_layers, struct model *model);
 void model_close(struct model *model);
 /* The type of llama.cpp that a stock spec names. */
 enum ggml_type cache_stock_type(const char *name);

@@ -2,13 +2,15 @@
  * common/fit.cpp and src/llama-context.cpp (cells), common/speculative.cpp (the draft's cache). */
 #include "server_options.h"
 
+#include "output/note.h"
+
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NAMES = 4, CELLS_STEP = 256, AUTO_SLOTS = 4 };
+enum { MOST_NAMES = 4, CELLS_STEP = 256, AUTO_SLOTS = 4, USUAL_UBATCH = 512, USUAL_CHECKPOINTS = 32 };
 
 /* What an option sets its field to: the next argument, or a word. */
 struct known_option {
@@ -36,6 +38,11 @@ static const struct known_option known[] = {
     {{"-fa", "--flash-attn"}, "FLASH_ATTN", FIELD(flash), NULL},
     {{"-kvo", "--kv-offload"}, "KV_OFFLOAD", FIELD(offload), "on"},
     {{"-nkvo", "--no-kv-offload"}, "NO_KV_OFFLOAD", FIELD(offload), "off"},
+    {{"-ngl", "--gpu-layers", "--n-gpu-layers"}, "N_GPU_LAYERS", FIELD(gpu_layers), NULL},
+    {{"-dev", "--device"}, "DEVICE", FIELD(devices), NULL},
+    {{"-ub", "--ubatch-size"}, "UBATCH", FIELD(ubatch), NULL},
+    {{"--swa-full"}, "SWA_FULL", FIELD(swa_full), "on"},
+    {{"-ctxcp", "--ctx-checkpoints", "--swa-checkpoints"}, "CTX_CHECKPOINTS", FIELD(checkpoints), NULL},
     {{"-ctk", "--cache-type-k"}, "CACHE_TYPE_K", FIELD(type_k), NULL},
     {{"-ctv", "--cache-type-v"}, "CACHE_TYPE_V", FIELD(type_v), NULL},
     {{"-md", "--model-draft", "--spec-draft-model"}, "SPEC_DRAFT_MODEL", FIELD(draft), NULL},
@@ -123,6 +130,20 @@ bool server_option_is_off(const char *value)
     return false;
 }
 
+bool server_options_tell(const struct server_options *options)
+{
+    bool is_read = !server_option_is_off(options->flash);
+    bool is_f16 = server_option_is_f16(options->type_k) && server_option_is_f16(options->type_v);
+    if (!is_read) {
+        cli_note("0 %% of the KV cache is compressed: only caches that flash attention reads are; leave out "
+                 "-fa off.");
+    } else if (!is_f16) {
+        cli_note("0 %% of the KV cache is compressed: only caches whose keys and values are both of type f16 "
+                 "are; leave out -ctk and -ctv.");
+    }
+    return is_read && is_f16;
+}
+
 static long long number(const char *text, long long otherwise)
 {
     char *end;
@@ -152,4 +173,21 @@ void server_options_cache(const struct server_options *options, int n_ctx_train,
     }
     context = padded(context);
     cache->cells = cache->unified ? context : padded(context / cache->slots);
+}
+
+int server_options_gpu_layers(const struct server_options *options)
+{
+    bool none = options->devices && strcmp(options->devices, "none") == 0;
+    return none ? 0 : (int)number(options->gpu_layers, -1);
+}
+
+int server_options_ubatch(const struct server_options *options)
+{
+    long long n = number(options->ubatch, USUAL_UBATCH);
+    return n > 0 ? (int)n : USUAL_UBATCH;
+}
+
+int server_options_checkpoints(const struct server_options *options)
+{
+    return (int)number(options->checkpoints, USUAL_CHECKPOINTS);
 }

@@ -10,7 +10,9 @@ struct server_options {
     const char *model;
     const char *context, *parallel, *per_slot, *unified, *fit;
     const char *flash, *offload, *type_k, *type_v;
-    const char *draft; /* a model that drafts, and its cache's types */
+    const char *gpu_layers, *devices, *ubatch;
+    const char *swa_full, *checkpoints; /* what windows and recurrent layers can go back to */
+    const char *draft;                  /* a model that drafts, and its cache's types */
     const char *draft_k, *draft_v;
     const char *sessions; /* the folder of slots */
     const char *models;   /* a folder or list of models: a router, which starts servers */
@@ -26,6 +28,9 @@ bool server_option_is_off(const char *value);
 /* A type of K or V is that of caches that are compressed; NULL: it was not given. */
 bool server_option_is_f16(const char *type);
 
+/* False, and a line that says so: with these options nothing is compressed. */
+bool server_options_tell(const struct server_options *options);
+
 /* The shape of the cache: cells of a stream, streams, slots. */
 struct server_cache {
     int slots;
@@ -36,5 +41,12 @@ struct server_cache {
 
 /* n_ctx_train: of the model, 0: unknown. */
 void server_options_cache(const struct server_options *options, int n_ctx_train, struct server_cache *cache);
+
+/* Layers on GPUs; -1: as many as fit. */
+int server_options_gpu_layers(const struct server_options *options);
+/* Tokens that are computed at once. */
+int server_options_ubatch(const struct server_options *options);
+/* Of a slot's states in between, to which a request can go back. */
+int server_options_checkpoints(const struct server_options *options);
 
 #endif

@@ -6,7 +6,7 @@
 #ifdef TADA_MEASURES
 #include "engine/model_file.h"
 #include "engine/plans.h"
-#include "launch/server_options.h"
+#include "launch/look.h"
 #endif
 
 #include <stdio.h>
@@ -84,19 +84,29 @@ static bool name_tool(const struct launch *launch, const char *chosen, char *nam
     return *tool && !strchr(tool, '/') && length > 0 && (size_t)length < size;
 }
 
-/* A plan for another model, of which the tool would only warn: EXIT_USAGE. */
-static int check_plan(const struct launch *launch)
+/* A plan for another model, of which the tool would only warn: EXIT_USAGE. Else says what of the cache is not
+ * compressed. */
+static int look(const struct launch *launch)
 {
     int status = 0;
 #ifdef TADA_MEASURES
-    struct server_options server;
+    struct server_options given;
+    struct server_cache cache;
     struct model_file model = {0};
+    struct outlook outlook;
     tada_plan *plan = NULL;
-    server_options_read(&server, launch->pass, launch->n_pass);
-    const char *path = *launch->model.path ? launch->model.path : server.model;
-    if (launch->spec.plan && path && !server.remote && model_file_read(launch->tool.path, path, &model)) {
+    server_options_read(&given, launch->pass, launch->n_pass);
+    const char *path = launch_model(launch, &given);
+    bool is_known = path && !launch->spec.stock && model_file_read(launch->tool.path, path, &model);
+    if (is_known && launch->spec.plan) {
         status = plan_read_for(launch->tool.path, launch->plugin.path, tada_spec_plan_path(launch->cache),
                                &model, &plan);
+    }
+    if (status == 0) {
+        given.parallel = "1";
+        server_options_cache(&given, model.n_ctx_train, &cache);
+        is_known = is_known && launch_look(launch, &given, &cache, path, &outlook);
+        launch_tell(launch, &given, is_known ? &outlook : NULL);
     }
     tada_plan_free(plan);
     model_file_free(&model);
@@ -121,7 +131,7 @@ static int run_main(const struct command *self, int argc, char **argv)
                            request.tool);
     } else if (status == 0) {
         status = launch_find(launch, tool);
-        status = status == 0 ? check_plan(launch) : status;
+        status = status == 0 ? look(launch) : status;
         status = status == 0 ? launch_start(launch) : status;
     }
     launch_free(launch);

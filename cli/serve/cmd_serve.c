@@ -50,8 +50,8 @@ const struct command serve_command = {
         "them, "
         "the one that the TaDA build fetched is used, if it is there. Before it starts, one line says what "
         "the "
-        "cache will be, and others what of the arguments leaves it uncompressed. With a GPU, layers that "
-        "llama.cpp puts there keep an uncompressed cache; -nkvo keeps it in RAM, compressed.\n"
+        "cache will be, and others what of the arguments or of the model leaves it uncompressed. With a GPU, "
+        "layers that llama.cpp puts there keep an uncompressed cache; -nkvo keeps it in RAM, compressed.\n"
         "\n"
         "Without --cache and $TADA_CACHE, the plan that belongs to the model is used, if there is one in the "
         "folder of plans, where 'tada calibrate' puts them; else the cache is tada. Of several plans it is "
@@ -69,28 +69,15 @@ const struct command serve_command = {
     .run = serve_main,
 };
 
-/* ---- what cannot be had ---- */
+/* ---- what cannot be meant ---- */
 
-/* Prints what of the arguments leaves less to compress than there is. Returns an exit status: that of what
- * cannot be meant. */
+/* Returns an exit status. */
 static int check_server_options(const struct serve *serve)
 {
     const struct server_options *server = &serve->server;
     if (server->models && serve->launch.spec.plan) {
         return cli_usage("serve",
                          "A plan is for one model, and a router has many: use a cache such as --cache tada.");
-    }
-    if (server_option_is_off(server->flash)) {
-        cli_note("nothing is compressed: only caches that flash attention reads are; leave out -fa off.");
-    } else if (!server_option_is_f16(server->type_k) || !server_option_is_f16(server->type_v)) {
-        cli_note(
-            "nothing is compressed: only caches whose keys and values are both of type f16 are; leave out "
-            "-ctk and -ctv.");
-    }
-    if (*serve->gpus) {
-        cli_note("layers that llama.cpp puts on %s keep an uncompressed cache there; -nkvo keeps it in RAM, "
-                 "compressed.",
-                 serve->gpus);
     }
     return 0;
 }
@@ -167,6 +154,9 @@ static int start(struct serve *serve)
     (void)asked;
     server_options_cache(&serve->server, 0, &cache);
     serve_summarise(serve, &cache, &(struct serve_memory){.bytes = 0}, &(struct found_plan){.plan = NULL});
+    if (!serve->launch.spec.stock) {
+        server_options_tell(&serve->server);
+    }
 #endif
     if (status == 0 && !serve->launch.spec.stock) {
         status = check_server_options(serve);

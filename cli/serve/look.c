@@ -2,7 +2,7 @@
 #include "engine/engine.h"
 #include "engine/model_file.h"
 #include "engine/plans.h"
-#include "engine/probe.h"
+#include "launch/look.h"
 #include "output/note.h"
 #include "serve.h"
 
@@ -47,88 +47,78 @@ static int read_plan(struct serve *serve, const struct model_file *model, struct
 
 /* ---- memory ---- */
 
-static void add_plane(const struct serve *serve, const struct server_cache *cache, const tada_plan *plan,
-                      int plane, int width, struct serve_memory *memory)
-{
-    tada_shape shape = {.kind = plane % 2 ? TADA_V : TADA_K,
-                        .width = width,
-                        .n_cells = cache->cells,
-                        .n_streams = cache->unified ? 1 : cache->slots};
-    double f16 = 2.0 * width * (double)shape.n_cells * (double)shape.n_streams;
-    tada_spec spec = serve->launch.spec;
-    if (plan && plane < 2 * plan->n_layers && plan->planes[plane].width == width) {
-        shape.head_dim = plan->planes[plane].head_dim;
-        spec = tada_plan_spec(plan, plane / 2, shape.kind);
-    }
-    size_t bytes = tada_plane_bytes(&spec, &shape);
-    memory->f16 += f16;
-    memory->bytes += bytes ? (double)bytes : f16;
-}
-
-static void add_model(const struct serve *serve, const struct server_cache *cache, const tada_plan *plan,
-                      const struct model_file *model, struct serve_memory *memory)
-{
-    /* A draft model. */
-    bool is_other =
-        plan && plan->fingerprint && model->fingerprint && plan->fingerprint != model->fingerprint;
-    memory->at_most = memory->at_most || model->windowed;
-    for (int i = 0; i < 2 * model->n_layers; i++) {
-        if (model->widths[i] > 0) {
-            add_plane(serve, cache, is_other ? NULL : plan, i, model->widths[i], memory);
-        }
-    }
-}
-
-/* What a type of llama.cpp takes is in its name, and what lies on a GPU only llama.cpp knows. */
-static bool is_compressed(const struct serve *serve)
+/* What a type of llama.cpp takes is in its name. */
+static void measure(const struct serve *serve, const struct server_cache *cache, const struct outlook *model,
+                    struct serve_memory *memory)
 {
     const struct server_options *server = &serve->server;
-    return !serve->launch.spec.stock && !*serve->gpus && !server_option_is_off(server->flash) &&
-           server_option_is_f16(server->type_k) && server_option_is_f16(server->type_v) &&
-           server_option_is_f16(server->draft_k) && server_option_is_f16(server->draft_v);
+    struct outlook draft = {.f16 = 0};
+    *memory = (struct serve_memory){.at_most = cache->at_most};
+    bool is_known = !server_option_is_off(server->flash) && server_option_is_f16(server->type_k) &&
+                    server_option_is_f16(server->type_v) && server_option_is_f16(server->draft_k) &&
+                    server_option_is_f16(server->draft_v);
+    /* Half of it would mislead. */
+    is_known =
+        is_known && (!server->draft || launch_look(&serve->launch, server, cache, server->draft, &draft));
+    if (is_known) {
+        memory->f16 = model->f16 + draft.f16;
+        memory->bytes = model->bytes + draft.bytes;
+    }
 }
 
-static void measure(const struct serve *serve, const struct model_file *model,
-                    const struct server_cache *cache, const tada_plan *plan, struct serve_memory *memory)
+/* ---- going back ---- */
+
+/* llama-server goes on from a slot where all layers still have what comes before (server-context.cpp:
+ * pos_min and pos_min_thold): with a window that needs a token more than a restored session has, and a
+ * recurrent state is that of its last token. States in between are kept in memory, not in sessions. */
+static void tell_restores(const struct server_options *server, const struct outlook *model)
 {
-    struct model_file draft = {0};
-    *memory = (struct serve_memory){.at_most = cache->at_most};
-    if (model->n_layers == 0 || cache->cells == 0 || !is_compressed(serve)) {
-        return;
+    bool has_window = model->n_swa > 0 && (!server->swa_full || server_option_is_off(server->swa_full));
+    if (server->sessions && has_window) {
+        cli_note("a restored session is computed again from its start: layers of this model keep only a "
+                 "window of %d tokens; --swa-full keeps all, in more memory.",
+                 model->n_swa);
+    } else if (server->sessions && model->is_recurrent) {
+        cli_note("a restored session serves only requests that go on from its very end: recurrent layers of "
+                 "this model cannot go back; others are computed from their start.");
+    } else if (server_options_checkpoints(server) <= 0 && (has_window || model->is_recurrent)) {
+        cli_note("a request that goes back in its slot is computed from its start: %s; leave out "
+                 "--ctx-checkpoints.",
+                 has_window ? "layers of this model keep only a window"
+                            : "recurrent layers of this model cannot go back");
     }
-    add_model(serve, cache, plan, model, memory);
-    const char *path = serve->server.draft;
-    if (path && model_file_read(serve->launch.tool.path, path, &draft) && draft.n_layers == 0) {
-        *memory = (struct serve_memory){.bytes = 0}; /* half of it would mislead */
-    } else {
-        add_model(serve, cache, plan, &draft, memory);
-    }
-    model_file_free(&draft);
 }
+
+/* ---- all of it ---- */
 
 int serve_look(struct serve *serve, bool asked)
 {
     struct model_file model = {0};
     struct found_plan found = {.kld = INFINITY};
     struct server_cache cache;
-    struct serve_memory memory;
+    struct serve_memory memory = {.bytes = 0};
+    struct outlook outlook;
     char folder[PATH_MAX];
     int status = 0;
     const struct launch *launch = &serve->launch;
     const struct server_options *server = &serve->server;
-    const char *path = *launch->model.path ? launch->model.path : server->model;
-    if (!launch->spec.stock && !server_option_is_off(server->offload)) {
-        probe_gpus(launch->tool.path, serve->gpus, sizeof serve->gpus);
-    }
-    bool is_known =
-        path && !server->models && !server->remote && model_file_read(launch->tool.path, path, &model);
+    const char *path = launch_model(launch, server);
+    bool is_known = path && model_file_read(launch->tool.path, path, &model);
     if (is_known && launch->spec.plan) {
         status = read_plan(serve, &model, &found);
     } else if (is_known && !asked && !launch->spec.stock && (serve->plans || plans_folder(folder))) {
         take_plan(serve, serve->plans ? serve->plans : folder, &model, &found);
     }
     server_options_cache(server, model.n_ctx_train, &cache);
-    measure(serve, &model, &cache, found.plan, &memory);
+    is_known =
+        status == 0 && is_known && !launch->spec.stock && launch_look(launch, server, &cache, path, &outlook);
+    if (is_known) {
+        measure(serve, &cache, &outlook, &memory);
+        tell_restores(server, &outlook);
+    }
+    if (status == 0) {
+        launch_tell(launch, server, is_known ? &outlook : NULL);
+    }
     serve_summarise(serve, &cache, &memory, &found);
     tada_plan_free(found.plan);
     model_file_free(&model);

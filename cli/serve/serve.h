@@ -13,7 +13,6 @@ struct serve {
     const char *plans; /* --plans; NULL: the usual folder */
     double budget;     /* of f16's bytes that a plan may keep */
     struct server_options server;
-    char gpus[256];            /* that llama.cpp may give layers, cache and all; "": none */
     char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
     char summary[PATH_MAX + 512];
 };

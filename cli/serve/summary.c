@@ -36,9 +36,8 @@ void serve_summarise(struct serve *serve, const struct server_cache *cache, cons
                    at_most, cache->cells, cache->slots);
     }
     if (memory->f16 > 0 && memory->bytes >= memory->f16) {
-        used = add(serve, used,
-                   "; cache %s%.1f MiB, nothing saved: rows of this model's widths stay as they are in f16",
-                   memory->at_most ? "at most " : "", memory->bytes / 1048576);
+        used = add(serve, used, "; cache %s%.1f MiB, nothing saved", memory->at_most ? "at most " : "",
+                   memory->bytes / 1048576);
     } else if (memory->f16 > 0) {
         used = add(serve, used, "; cache %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved",
                    memory->at_most ? "at most " : "", memory->bytes / 1048576, memory->f16 / 1048576,

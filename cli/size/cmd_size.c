@@ -17,6 +17,7 @@ enum {
     MOST_SOUGHT = 1 << 22, /* no model knows what to do with more */
     MAX_SEQUENCES = 256,   /* LLAMA_MAX_SEQ */
     MAX_UBATCH = 1 << 16,
+    MAX_GPU_LAYERS = 1 << 16,
     SERVER_SEQUENCES = 4
 };
 
@@ -97,6 +98,18 @@ static const struct option_row rows[] = {
      .kind = OPTION_NUMBER,
      .least = 1,
      .most = MAX_UBATCH},
+    {.names = "-ngl, --n-gpu-layers",
+     .aliases = "--gpu-layers",
+     .value = "N",
+     .help = "layers that llama.cpp puts on GPUs, where there are any",
+     .unset = "all",
+     FIELD(options.n_gpu_layers),
+     .kind = OPTION_NUMBER,
+     .most = MAX_GPU_LAYERS},
+    {.names = "-nkvo, --no-kv-offload",
+     .help = "the KV cache of these layers stays in RAM, too",
+     FIELD(options.in_ram),
+     .kind = OPTION_SWITCH},
     {.names = "-t, --threads",
      .value = "N",
      .help = "threads",
@@ -156,7 +169,10 @@ const struct command size_command = {
         "scratch\twhat the plug-in takes when it works: the rows of a batch and its attention, for a full "
         "context; grows with threads and --ubatch. Restoring a saved slot can take as much again.\n"
         "\n"
-        "A cache that the model cannot have is named below the table, with the reason.\n"
+        "A cache that the model cannot have is named below the table, with the reason, and so is what of one "
+        "of "
+        "ours "
+        "stays uncompressed.\n"
         "\n"
         "Not in the total: the program, the vocabulary and llama.cpp's table of cells (some 50 bytes a cell, "
         "up "
@@ -168,9 +184,12 @@ const struct command size_command = {
         "\"kv_bytes\", "
         "\"memory_ratio\", \"kv\": {\"codes_bytes\", \"window_bytes\", \"sinks_bytes\", \"tables_bytes\", "
         "\"rows_bytes\"}, \"recurrent_bytes\", \"compute_bytes\", \"output_bytes\", \"scratch_bytes\", "
-        "\"total_bytes\", \"largest\": {\"n_ctx\", \"total_bytes\"}}], \"impossible\": [{\"cache\", "
+        "\"total_bytes\", \"compressed_ratio\", \"plain\", \"largest\": {\"n_ctx\", \"total_bytes\"}}], "
+        "\"impossible\": [{\"cache\", "
         "\"why\"}]}; "
-        "largest is null where nothing fits.\n"
+        "largest is null where nothing fits; compressed_ratio, of an f16 cache, and plain, why the rest is "
+        "not, "
+        "or null, stand where the cache is one of ours.\n"
         "\n"
         "exit status: 0 success, 1 a problem, 2 wrong usage or input, or nothing fits in the memory.\n",
     .measures = true,
@@ -209,6 +228,11 @@ static int size_one(struct size_model *model, const struct request *request, str
     if (status == 0 && request->budget > 0) {
         int most = request->options.n_ctx > 0 ? result->parts.n_ctx : MOST_SOUGHT;
         status = size_largest(&cache, most, request->budget, &result->at_most, &result->largest);
+    }
+    result->is_ours = !cache.parsed.stock;
+    if (status == 0 && result->is_ours) {
+        outlook_of(&model->model, &report->results[0].parts, &result->parts, &result->outlook);
+        outlook_tell(&result->outlook, result->plain);
     }
     report->n += status == 0;
     return status;
@@ -267,7 +291,7 @@ static int size_all(struct size_model *model, struct request *request)
 
 static int size_main(const struct command *self, int argc, char **argv)
 {
-    struct request request = {.json_path = NULL};
+    struct request request = {.options = {.n_gpu_layers = -1}};
     struct place place;
     struct engine engine;
     int status;

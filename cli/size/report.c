@@ -121,6 +121,19 @@ static bool beyond_training(const struct size_report *report)
     return beyond && report->n_ctx_train > 0;
 }
 
+/* Caches of ours mostly have the same sentence. */
+static void print_plain(const struct size_report *report)
+{
+    const char *last = "";
+    for (int i = 0; i < report->n; i++) {
+        const struct size_result *result = &report->results[i];
+        if (*result->plain && strcmp(result->plain, last) != 0) {
+            printf("\n%s: %s\n", SHOWN(result->spec), result->plain);
+            last = result->plain;
+        }
+    }
+}
+
 void size_report_print(const struct size_report *report)
 {
     const struct size_options *options = report->options;
@@ -152,6 +165,7 @@ void size_report_print(const struct size_report *report)
         putchar('\n');
         impossible_print(report->impossible, 0);
     }
+    print_plain(report);
     if (beyond_training(report)) {
         printf("\nThe model was trained on contexts of %d tokens: longer ones take this memory, but may not "
                "be of "
@@ -186,6 +200,11 @@ static cJSON *json_of(const struct size_report *report, const struct size_result
     add(object, "output_bytes", parts->output);
     add(object, "scratch_bytes", parts->scratch);
     add(object, "total_bytes", size_total(parts));
+    if (result->is_ours) {
+        cJSON_AddNumberToObject(object, "compressed_ratio", result->outlook.compressed);
+        cJSON_AddItemToObject(object, "plain",
+                              *result->plain ? cJSON_CreateString(result->plain) : cJSON_CreateNull());
+    }
     if (report->budget > 0 && result->largest > 0) {
         cJSON *largest = cJSON_AddObjectToObject(object, "largest");
         cJSON_AddNumberToObject(largest, "n_ctx", result->largest);

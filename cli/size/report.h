@@ -3,7 +3,8 @@
 #define TADA_CLI_SIZE_REPORT_H
 
 #include "engine/impossible.h"
-#include "size.h"
+#include "engine/outlook.h"
+#include "engine/size.h"
 
 #include <cjson/cJSON.h>
 
@@ -13,6 +14,9 @@ enum { SIZE_MAX_CACHES = 16 };
 struct size_result {
     const char *spec;
     struct size_parts parts;
+    bool is_ours; /* and not a type of llama.cpp: then */
+    struct outlook outlook;
+    char plain[OUTLOOK_TEXT];  /* a sentence where not all of it is compressed; else "" */
     int largest;               /* the largest context within the budget; 0: none fits */
     struct size_parts at_most; /* at the largest, or at the smallest there is */
 };

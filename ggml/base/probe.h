@@ -14,7 +14,7 @@ struct ggml_tensor;
 /* Any of the functions may be NULL. */
 typedef struct probe {
     /* The host asks for the size of a plane that is not there yet. */
-    void (*plane)(const tada_spec *spec, const tada_shape *shape);
+    void (*plane)(const struct ggml_tensor *tensor, const tada_spec *spec, const tada_shape *shape);
     /* The host asks whether the CPU can do an operation, in a graph that it only lays out. */
     void (*operation)(const struct ggml_tensor *op);
     /* Attention is about to be computed, and its queries are there. Called on one thread of the graph. */

@@ -83,7 +83,7 @@ static size_t hooked_get_alloc_size(ggml_backend_buffer_type_t type, const struc
         /* The host only simulates an allocation. */
         const probe *p = probe_get();
         if (is_plane && p && p->plane) {
-            p->plane(&spec, &shape);
+            p->plane(tensor, &spec, &shape);
         }
         return is_plane ? tada_plane_bytes(&spec, &shape) : size;
     }

@@ -13,28 +13,51 @@
 
 #include <string.h>
 
-enum { MOST_CACHES = 16 };
+enum { MOST_CACHES = 16, MOST_READ = 4 * TADA_PLAN_LAYERS };
 
 static struct {
     int n_threads;
-    tada_plane_parts parts;
+    tada_measured measured;
     int n_layers;
     size_t workspace; /* at most */
     struct {
         const void *buffer;
-        size_t borrowed, reading; /* at most */
-    } caches[MOST_CACHES];        /* each has a pool of its own */
+        size_t borrowed, reading;              /* at most */
+    } caches[MOST_CACHES];                     /* each has a pool of its own */
+    const struct ggml_tensor *read[MOST_READ]; /* by attention */
+    int n_read;
 } sums;
 
-static void measure_plane(const tada_spec *spec, const tada_shape *shape)
+static bool is_read(const struct ggml_tensor *root)
 {
+    int i = 0;
+    while (i < sums.n_read && sums.read[i] != root) {
+        i++;
+    }
+    return i < sums.n_read;
+}
+
+static void note_read(const struct ggml_tensor *root)
+{
+    if (!is_read(root) && sums.n_read < MOST_READ) {
+        sums.read[sums.n_read++] = root;
+    }
+}
+
+static void add_plane(const struct ggml_tensor *tensor, const tada_spec *spec, const tada_shape *shape)
+{
+    tada_measured *m = &sums.measured;
     tada_plane_parts parts;
-    if (tada_plane_measure(spec, shape, &parts)) {
-        sums.parts.codes += parts.codes;
-        sums.parts.window += parts.window;
-        sums.parts.sinks += parts.sinks;
-        sums.parts.table += parts.table;
-        sums.parts.compressed = sums.parts.compressed || parts.compressed;
+    if (!is_read(tensor)) {
+        m->unread_as_planes += tada_plane_bytes(spec, shape);
+        m->unread_as_f16 += ggml_nbytes(tensor);
+    } else if (tada_plane_measure(spec, shape, &parts)) {
+        m->parts.codes += parts.codes;
+        m->parts.window += parts.window;
+        m->parts.sinks += parts.sinks;
+        m->parts.table += parts.table;
+        m->parts.compressed = m->parts.compressed || parts.compressed;
+        m->compressed_f16 += parts.compressed ? ggml_nbytes(tensor) : 0;
     }
 }
 
@@ -106,6 +129,8 @@ static void add_operation(const struct ggml_tensor *op)
         !cache_shape(policy_now(), v, &v_shape, &v_spec, &layer, &fits)) {
         return;
     }
+    note_read(k);
+    note_read(v);
     sums.n_layers = layer >= sums.n_layers ? layer + 1 : sums.n_layers;
     int64_t rows = a.n_queries * a.n_streams;
     int cache = cache_number(k->buffer);
@@ -131,15 +156,15 @@ void measure_begin(int n_threads)
 
 void measure_planes(void)
 {
-    memset(&sums.parts, 0, sizeof sums.parts);
+    sums.measured = (tada_measured){.scratch = 0};
 }
 
-void measure_end(tada_plane_parts *parts, size_t *most_scratch)
+void measure_end(tada_measured *measured)
 {
-    *parts = sums.parts;
-    *most_scratch = sums.workspace;
+    *measured = sums.measured;
+    measured->scratch = sums.workspace;
     for (int i = 0; i < MOST_CACHES; i++) {
-        *most_scratch += sums.caches[i].borrowed + sums.caches[i].reading;
+        measured->scratch += sums.caches[i].borrowed + sums.caches[i].reading;
     }
     probe_set(NULL);
 }

@@ -2,12 +2,10 @@
 #ifndef PLUGIN_PROBE_MEASURE_H
 #define PLUGIN_PROBE_MEASURE_H
 
-#include "tada.h"
-
-#include <stddef.h>
+#include "tada_plugin.h"
 
 void measure_begin(int n_threads);
 void measure_planes(void);
-void measure_end(tada_plane_parts *parts, size_t *most_scratch);
+void measure_end(tada_measured *measured);
 
 #endif

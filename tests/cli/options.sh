@@ -83,6 +83,9 @@ for command in $measuring; do
     call 2 "$command" -t4; has "tada $command: unknown option -t4; did you mean -t 4?"
     # Those of llama.cpp: taken, or told what to do instead.
     for option in -ngl -fa -ctk -ctv -hf -nkvo -dev -tb --flash-attn --cache-type-k --n-gpu-layers --hf-repo --cache_type_v; do
+        if [ "$command" = size ] && grep -qxE -e '-ngl|-nkvo|--n-gpu-layers' <<< "$option"; then
+            continue # where the layers are decides what is compressed
+        fi
         call 2 "$command" $option 1; has "tada $command: $option is not an option here: "; hasnt "usage:"; hasnt "unknown"
     done
     for option in -np -ub -b -kvu -no-kvu -t -c -m -f -d -n -p -r -o -s; do

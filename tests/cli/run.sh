@@ -277,8 +277,8 @@ LLAMA_ARG_KV_UNIFIED=1 LLAMA_ARG_NO_KV_UNIFIED=1 call 0 serve -c 2048 -np 2; has
 call 0 serve --kv-unified-per-slot 512 -np 3 -kvu; has "context 1536, shared by 3 slots"
 call 0 serve; has "context as the model says, 4 slots"
 call 0 serve --models-dir "$work"; has "a router, which starts a server for each model"
-call 0 serve -fa off; has "nothing is compressed: only caches that flash attention reads are"; arguments -fa off
-LLAMA_ARG_FLASH_ATTN=0 call 0 serve; has "nothing is compressed"
+call 0 serve -fa off; has "0 % of the KV cache is compressed: only caches that flash attention reads are"; arguments -fa off
+LLAMA_ARG_FLASH_ATTN=0 call 0 serve; has "0 % of the KV cache is compressed"
 LLAMA_ARG_FLASH_ATTN=0 call 0 serve -fa auto; hasnt "compressed"; arguments -fa auto
 call 0 serve -fa off --cache f16; hasnt "compressed"; has "tool=llama-server"
 for options in "-ngl 0" "-ngl 1" "-ngl 2" "-ngl all" "--gpu-layers 0" "-nkvo" "--no_kv_offload" "-dev none" "-ctk f16"; do
@@ -286,7 +286,7 @@ for options in "-ngl 0" "-ngl 1" "-ngl 2" "-ngl all" "--gpu-layers 0" "-nkvo" "-
 done
 LLAMA_ARG_NO_KV_OFFLOAD=1 call 0 serve; hasnt "compressed"
 for options in "-ctk q8_0" "-ctv q8_0" "-ctk q8_0 --cache-type-v bf16"; do
-    call 0 serve $options; has "nothing is compressed: only caches whose keys and values are both of type f16"; arguments $options
+    call 0 serve $options; has "0 % of the KV cache is compressed: only caches whose keys and values are both of type f16"; arguments $options
     call 0 serve $options --cache f16; hasnt "compressed"
 done
 touch "$work/plan.gguf"

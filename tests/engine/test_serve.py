@@ -240,6 +240,37 @@ def open_files(pid):
     return paths
 
 
+def restores(work):
+    """Where a restored session cannot be gone on with, and the summary says so; models without a vocabulary to speak of."""
+    tokens = [number % 50 + 10 for number in range(7, 7 * 400, 7)]
+    for shape, options, words, uses in (
+            ("gqa-64", (), None, (True, True)),
+            ("window-64", (), "is computed again from its start: layers of this model keep only a window of 64 tokens", (False, False)),
+            ("window-64", ("--swa-full",), None, (True, True)),
+            ("conv", (), "serves only requests that go on from its very end: recurrent layers", (False, True)),
+            ("mamba", (), "serves only requests that go on from its very end: recurrent layers", (False, True))):
+        path = f"{work}/{shape}.gguf"
+        subprocess.run([f"{BIN}/../tests/make_model", path, "shape", shape], check=True)
+        with Server([TADA, "serve", "-m", path, "-t", "1", "-c", "2048", "-np", "1", "--no-warmup", "--slot-save-path",
+                     f"{work}/slots", *options], environment(), f"{work}/restores.log") as server:
+            answer = server.complete(0, tokens, return_tokens=True, ignore_eos=True)["tokens"]
+            server.slot("save", "kept")
+            used = []
+            for prompt in (tokens, [*tokens, *answer, 11, 12]):
+                server.slot("restore", "kept")
+                used.append(server.complete(0, prompt)["timings"]["prompt_n"] < 20)
+            os.unlink(f"{work}/slots/kept")
+            said = server.text()
+        name = " ".join((shape, *options))
+        check(f"a restored session of {name} is used as expected", tuple(used) == uses, used)
+        check(f"... and what is said of it, once, is {words}", said.count("restored session") == (words is not None) and
+              (words or "") in said, said[:600])
+        check("... and without a folder of sessions nothing", "restored session" not in summary("-m", path, *options))
+        goes_back = "a request that goes back in its slot is computed from its start"
+        check("... but where nothing in between is kept", (goes_back in summary("-m", path, *options, "-ctxcp", "0")) ==
+              (words is not None))
+
+
 def killed(work, seed):
     """A server that is killed while it saves, again and again: only whole files have their names."""
     slots = pathlib.Path(work, "slots")
@@ -277,6 +308,7 @@ with tempfile.TemporaryDirectory() as folder:
     os.mkdir(f"{folder}/slots")
     if os.path.exists(f"{BIN}/../tests/make_plan"):
         choice_of_plans(folder)
+        restores(folder)
     sessions(folder)
     killed(folder, random.Random(number))
 finish()

@@ -86,6 +86,8 @@ size -m "$work/grok.gguf" -c 1024 --cache tada,f16 --json "$work/size.json"
 check "... takes what f16 takes" python3 -c "
 import json
 f16, tada = json.load(open('$work/size.json'))['results']
+of_ours = (tada.pop('compressed_ratio'), tada.pop('plain'))
+assert of_ours[0] == 0 and 'without flash attention' in of_ours[1], of_ours
 assert {**tada, 'cache': 'f16'} == f16 and f16['kv']['rows_bytes'] == f16['kv_bytes'] > 0, (f16, tada)"
 "$bin/tada" bench -m "$work/grok.gguf" -t 2 --depth 600 --decode 2 --prefill 16 --repeat 1 --cache tada,tada:8 --json "$work/bench.json" \
     > "$work/out" 2> "$work/err"

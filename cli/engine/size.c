@@ -1,6 +1,6 @@
 #include "size.h"
 
-#include "engine/breakdown.h"
+#include "breakdown.h"
 #include "output/note.h"
 
 #include <string.h>
@@ -26,7 +26,7 @@ int size_step(const struct size_options *options)
 int size_open(struct engine *engine, const struct size_options *options, struct size_model *model)
 {
     *model = (struct size_model){.engine = engine, .options = *options};
-    return model_open_sizes(engine, options->model_path, &model->model);
+    return model_open_sizes(engine, options->model_path, options->n_gpu_layers, &model->model);
 }
 
 void size_close(struct size_model *model)
@@ -52,7 +52,8 @@ static struct llama_context_params context_params(const struct size_cache *cache
     params.n_outputs_max_per_seq = 1;
     params.kv_unified = options->unified;
     params.n_threads = params.n_threads_batch = options->n_threads;
-    params.swa_full = false;
+    params.swa_full = options->swa_full;
+    params.offload_kqv = !options->in_ram;
     params.no_perf = true;
     if (cache->parsed.stock) {
         params.type_k = cache_stock_type(cache->parsed.stock_k);
@@ -66,21 +67,27 @@ static size_t bytes_of(double mib)
     return (size_t)(mib * 1048576 + 0.5);
 }
 
-/* What is left of the cache's buffers when planes and states are taken out. */
-static void divide_cache(const struct breakdown *breakdown, const tada_plane_parts *planes, double rs_mib,
-                         struct size_parts *parts)
+/* What is left of the cache's buffers when planes and states are taken out. The plug-in tells llama.cpp the
+ * size of a plane for each tensor that may become one, but those that attention does not read stay. */
+static void divide_cache(const struct breakdown *breakdown, const tada_measured *measured, double rs_mib,
+                         bool has_states, struct size_parts *parts)
 {
+    const tada_plane_parts *planes = &measured->parts;
     size_t sum = planes->codes + planes->window + planes->sinks + planes->table;
-    size_t left = breakdown->cache > sum ? breakdown->cache - sum : 0;
+    size_t cache = breakdown->cache - measured->unread_as_planes + measured->unread_as_f16;
+    size_t left = cache > sum ? cache - sum : 0;
     parts->codes = planes->codes;
     parts->window = planes->window;
     parts->sinks = planes->sinks;
     parts->tables = planes->table;
     parts->recurrent = bytes_of(rs_mib) < left ? bytes_of(rs_mib) : left;
-    if (parts->recurrent > 0 && left - parts->recurrent < 1048576 / ROUNDED_MIB) {
+    if (has_states && left - parts->recurrent < 1048576 / ROUNDED_MIB) {
         parts->recurrent = left; /* the difference is rounding: nothing else is there */
     }
     parts->rows = left - parts->recurrent;
+    parts->compressed = measured->compressed_f16;
+    parts->elsewhere = breakdown->elsewhere;
+    memcpy(parts->gpus, breakdown->gpus, sizeof parts->gpus);
 }
 
 /* llama.cpp maps the file from the first to the last tensor that it uses as it is. */
@@ -91,20 +98,19 @@ static size_t mapped_beside(const struct model *model, const struct breakdown *b
     return breakdown->repacked > 0 && in_file > as_they_are ? in_file - as_they_are : 0;
 }
 
-static int measure(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
+int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
 {
     struct engine *engine = cache->model->engine;
     const struct model *model = &cache->model->model;
     struct breakdown breakdown;
-    tada_plane_parts planes;
-    size_t scratch;
+    tada_measured measured;
     engine->rs_mib = engine->output_mib = 0;
     engine->complaint[0] = '\0';
     engine->measure_begin(cache->model->options.n_threads);
     struct llama_context *context = engine->llama_init_from_model(model->llama, context_params(cache, n_ctx));
     engine->measure_planes();
     bool got = context && breakdown_get(engine->library, context, &breakdown);
-    engine->measure_end(&planes, &scratch);
+    engine->measure_end(&measured);
     *parts = (struct size_parts){0};
     if (context) {
         parts->n_ctx = (int)engine->llama_n_ctx(context);
@@ -122,22 +128,11 @@ static int measure(const struct size_cache *cache, int n_ctx, struct size_parts 
     parts->mapped = mapped_beside(model, &breakdown);
     parts->compute = breakdown.compute;
     parts->output = bytes_of(engine->output_mib);
-    parts->scratch = scratch;
-    divide_cache(&breakdown, &planes, engine->rs_mib, parts);
+    parts->scratch = measured.scratch;
+    bool has_states =
+        engine->llama_model_is_recurrent(model->llama) || engine->llama_model_is_hybrid(model->llama);
+    divide_cache(&breakdown, &measured, engine->rs_mib, has_states, parts);
     return 0;
-}
-
-int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
-{
-    struct size_cache plain = *cache;
-    int status = measure(cache, n_ctx, parts);
-    if (status != 0 || cache->parsed.stock || parts->scratch > 0) {
-        return status;
-    }
-    /* No attention reads it as one of ours: it stays as it is without the plug-in. */
-    status = size_choose(cache->model, "f16", &plain);
-    status = status == 0 ? measure(&plain, n_ctx, parts) : status;
-    return status == 0 ? size_choose(cache->model, cache->spec, &plain) : status;
 }
 
 /* Where the line through two known totals meets the budget, in steps strictly between them. */

@@ -1,8 +1,8 @@
 /* What a model, a cache and its computing take, before anything is loaded. */
-#ifndef TADA_CLI_SIZE_SIZE_H
-#define TADA_CLI_SIZE_SIZE_H
+#ifndef TADA_CLI_ENGINE_SIZE_H
+#define TADA_CLI_ENGINE_SIZE_H
 
-#include "engine/engine.h"
+#include "engine.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +14,9 @@ struct size_options {
     int parallel; /* sequences */
     bool unified; /* they share their cells */
     int n_ubatch, n_threads;
+    int n_gpu_layers; /* -1: all of them */
+    bool in_ram;      /* also the cache of layers on a GPU (-nkvo) */
+    bool swa_full;    /* layers with a sliding window keep all cells */
 };
 
 /* Bytes. */
@@ -26,9 +29,12 @@ struct size_parts {
     /* The cache: those of a plane (tada_plane_parts), and rows as llama.cpp has them with what aligns
      * tensors. */
     size_t codes, window, sinks, tables, rows;
-    size_t recurrent; /* states of layers that have no KV cache */
-    size_t compute;   /* buffers of the graph */
-    size_t output;    /* logits of the last tokens */
+    size_t compressed; /* what of llama.cpp's cache became smaller: its bytes in f16 */
+    size_t elsewhere;  /* of the rows: those in the memory of GPUs */
+    char gpus[64];     /* "CUDA0, CUDA1" */
+    size_t recurrent;  /* states of layers that have no KV cache */
+    size_t compute;    /* buffers of the graph */
+    size_t output;     /* logits of the last tokens */
     size_t
         scratch; /* of the plug-in, at most: rows of the batch at hand, and what its attention works with */
 };
