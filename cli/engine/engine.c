@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- the library ---- */
 
@@ -168,12 +170,12 @@ static int load_model(struct engine *engine, const char *path, struct llama_mode
                       struct model *model)
 {
     memset(model, 0, sizeof *model);
-    FILE *file = fopen(path, "rb");
-    if (!file) {
+    struct stat status;
+    /* Of a pipe llama.cpp would wait for who writes to it. */
+    if (stat(path, &status) != 0 || S_ISFIFO(status.st_mode) || access(path, R_OK) != 0) {
         cli_fail("The model %s cannot be read: give the path of a GGUF file.", path);
         return EXIT_USAGE;
     }
-    fclose(file);
     engine->complaint[0] = '\0';
     model->engine = engine;
     model->llama = engine->llama_model_load_from_file(path, params);

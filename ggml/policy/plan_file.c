@@ -371,12 +371,16 @@ static bool begins_well(FILE *bytes)
 enum tada_status plan_file_read(const char *path, tada_plan **plan, tada_error *error)
 {
     struct stat status;
-    FILE *bytes = fopen(path, "rb");
+    /* A pipe would have us wait for who writes to it. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    FILE *bytes = fd >= 0 ? fdopen(fd, "rb") : NULL;
     *plan = NULL;
     if (!bytes || fstat(fileno(bytes), &status) != 0 || !S_ISREG(status.st_mode)) {
         int why = bytes ? EINVAL : errno;
         if (bytes) {
             fclose(bytes);
+        } else if (fd >= 0) {
+            close(fd);
         }
         return fail_plan(error, "The plan %.120s cannot be read (%s): give the path of a plan file.", path,
                          strerror(why));

@@ -117,6 +117,7 @@ def choice_of_plans(work):
     (plans / "b.gguf").write_bytes(good[:100])
     (plans / "c.gguf").write_bytes(b"no plan")
     shutil.copy(f"{work}/tiny/good.plan", plans / "d.other")
+    os.mkfifo(plans / "pipe.gguf")
     check("plans of others and damaged ones are passed over", "; no plan, tada\n" in summary(*base, **data), summary(*base, **data))
     (plans / "small.gguf").write_bytes(revalue(good, 0.2, 0.02))
     (plans / "large.gguf").write_bytes(revalue(good, 0.36, 0.001))

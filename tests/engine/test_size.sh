@@ -178,6 +178,9 @@ refused "a plan that is not there" "cannot be read" -m "$model" --cache "tada:@$
 refused "a plan for another model" "other layers" -m "$model" --cache "tada:@$work/good.plan"
 refused "a truncated model" "does not load" -m "$work/short.gguf"
 refused "a model of noise" "does not load" -m "$work/noise.gguf"
+mkfifo "$work/pipe.gguf"
+refused "a pipe as a model" "cannot be read" -m "$work/pipe.gguf"
+refused "a pipe as a plan" "cannot be read" -m "$model" --cache "tada:@$work/pipe.gguf"
 refused "a model that is not there" "cannot be read" -m "$work/none.gguf"
 refused "too little memory" "Not even a context of 256 tokens fits in 64 MiB" -m "$model" --memory 64M
 for memory in 0 -1 8X x 1e30G "" nan 8GB3; do
