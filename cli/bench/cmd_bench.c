@@ -6,6 +6,7 @@
 #include "options/arguments.h"
 #include "options/numbers.h"
 #include "options/options.h"
+#include "options/rows.h"
 #include "output/json.h"
 #include "output/note.h"
 #include "output/output.h"
@@ -77,13 +78,7 @@ static int bench_main(const struct command *self, int argc, char **argv);
 #define FIELD(member) .field = offsetof(struct bench_options, member)
 
 static const struct option_row rows[] = {
-    {.names = "-m, --model",
-     .value = "MODEL",
-     .help = "GGUF file",
-     .unset = MODEL_UNSET,
-     FIELD(model_path),
-     .kind = OPTION_FILE,
-     .in_usage = true},
+    ROW_MODEL(model_path),
     {.names = "-d, --depth",
      .aliases = "--n-depth",
      .value = "N,...",
@@ -92,21 +87,8 @@ static const struct option_row rows[] = {
      .kind = OPTION_TAKEN,
      .take = take_depths,
      .in_usage = true},
-    {.names = "--cache",
-     .value = "SPEC,...",
-     .help = "caches, as in 'tada help run'; may be repeated",
-     .usual = "q8_0,q4_0,tada",
-     .kind = OPTION_CACHES,
-     .take = add_caches,
-     .in_usage = true},
-    {.names = "-t, --threads",
-     .value = "N",
-     .help = "threads",
-     .unset = "as many as this process has CPUs, at most 8",
-     FIELD(n_threads),
-     .kind = OPTION_NUMBER,
-     .least = 1,
-     .most = MAX_THREADS},
+    ROW_CACHES(add_caches),
+    ROW_THREADS(n_threads, "as many as this process has CPUs, at most 8"),
     {.names = "-r, --repeat",
      .aliases = "--repetitions",
      .value = "N",
@@ -134,21 +116,14 @@ static const struct option_row rows[] = {
      .kind = OPTION_NUMBER,
      .least = 1,
      .most = MAX_TOKENS},
-    {.names = "--json",
-     .value = "FILE",
-     .help = "write the results to a file; -: to standard output, in place of the table",
-     FIELD(json_path),
-     .kind = OPTION_FILE},
+    ROW_JSON(json_path),
     {.names = "--plot",
      .value = "FILE",
      .help = "draw speed over depth, with gnuplot: FILE.svg or FILE.png; -: to standard output, as SVG",
      .take = take_plot,
      .kind = OPTION_FILE},
-    {.names = "--force",
-     .help = "replace these files if they are there already",
-     FIELD(rules.replaces),
-     .kind = OPTION_SWITCH},
-    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    ROW_FORCE(rules.replaces, "these files if they are"),
+    ROW_HELP,
     {.names = "-c, --ctx-size",
      .kind = OPTION_REFUSED,
      .help = "--depth N is how much the cache holds; its context follows from that"},

@@ -4,6 +4,7 @@
 #include "find/memory.h"
 #include "find/paths.h"
 #include "options/options.h"
+#include "options/rows.h"
 #include "output/note.h"
 #include "tada.h"
 #ifdef TADA_MEASURES
@@ -39,7 +40,7 @@ static const struct option_row options[] = {
      .field = offsetof(struct request, json),
      .kind = OPTION_SWITCH,
      .in_usage = true},
-    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    ROW_HELP,
     {0},
 };
 

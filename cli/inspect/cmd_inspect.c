@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 #include "nameless.h"
 #include "options/options.h"
+#include "options/rows.h"
 #include "output/json.h"
 #include "output/note.h"
 #include "output/output.h"
@@ -39,7 +40,7 @@ static const struct option_row options[] = {
      .field = offsetof(struct request, rules.replaces),
      .kind = OPTION_SWITCH,
      .in_usage = true},
-    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    ROW_HELP,
     {0},
 };
 

@@ -1,6 +1,6 @@
 /* tada pack, tada unpack: sessions of llama.cpp in the size of the compressed cache. */
 #include "commands.h"
-#include "options/options.h"
+#include "options/rows.h"
 #include "output/note.h"
 #include "output/progress.h"
 #include "session.h"
@@ -13,8 +13,7 @@
 
 static const char ending[] = ".tada";
 
-static int pack_main(const struct command *self, int argc, char **argv);
-static int unpack_main(const struct command *self, int argc, char **argv);
+static int session_main(const struct command *self, int argc, char **argv);
 
 struct job {
     bool packs, json, replaces;
@@ -22,27 +21,46 @@ struct job {
     char usual[PATH_MAX]; /* for `to` */
 };
 
-static const struct option_row pack_options[] = {
-    {.names = "-o, --output",
-     .value = "OUT",
-     .help = "the packed file",
-     .unset = "FILE.tada",
-     .field = offsetof(struct job, to),
-     .kind = OPTION_FILE,
-     .in_usage = true},
-    {.names = "-f, --force",
-     .help = "replace OUT if it is there already",
-     .field = offsetof(struct job, replaces),
-     .kind = OPTION_SWITCH,
-     .in_usage = true},
-    {.names = "--json",
-     .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
-     .field = offsetof(struct job, json),
-     .kind = OPTION_SWITCH,
-     .in_usage = true},
-    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
-    {0},
-};
+#define FIELD(member) .field = offsetof(struct job, member)
+
+/* The rows of both commands. */
+#define SESSION_ROWS(what, otherwise)                                                                        \
+    {.names = "-o, --output",                                                                                \
+     .value = "OUT",                                                                                         \
+     .help = what,                                                                                           \
+     .unset = otherwise,                                                                                     \
+     FIELD(to),                                                                                              \
+     .kind = OPTION_FILE,                                                                                    \
+     .in_usage = true},                                                                                      \
+        {.names = "-f, --force",                                                                             \
+         .help = "replace OUT if it is there already",                                                       \
+         FIELD(replaces),                                                                                    \
+         .kind = OPTION_SWITCH,                                                                              \
+         .in_usage = true},                                                                                  \
+        {.names = "--json",                                                                                  \
+         .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",            \
+         FIELD(json),                                                                                        \
+         .kind = OPTION_SWITCH,                                                                              \
+         .in_usage = true},                                                                                  \
+        ROW_HELP,                                                                                            \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
+
+/* The rest of their descriptions. */
+#define SESSION_COMMAND(damaged)                                                                             \
+    .operand = "FILE", .operand_field = offsetof(struct job, from), .operand_problem = "Give one file.",     \
+    .notes = "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what " \
+             "it replaces, else of FILE; FILE stays. " damaged                                               \
+             "FILE - is standard input, OUT - standard output (the default for the former); what is "        \
+             "printed goes to standard error then.\n"                                                        \
+             "\n"                                                                                            \
+             "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",              \
+    .run = session_main
+
+static const struct option_row pack_options[] = {SESSION_ROWS("the packed file", "FILE.tada")};
+static const struct option_row unpack_options[] = {
+    SESSION_ROWS("the unpacked file", "FILE without its ending .tada")};
 
 const struct command pack_command = {
     .name = "pack",
@@ -55,39 +73,7 @@ const struct command pack_command = {
              "small as "
              "they were there, rows of an f16 cache stay as they are.\n",
     .options = pack_options,
-    .operand = "FILE",
-    .operand_field = offsetof(struct job, from),
-    .operand_problem = "Give one file.",
-    .notes =
-        "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what it "
-        "replaces, else of FILE; FILE stays. FILE - is standard input, OUT - standard output (the default "
-        "for "
-        "the former); what is printed goes to standard error then.\n"
-        "\n"
-        "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
-    .run = pack_main,
-};
-
-static const struct option_row unpack_options[] = {
-    {.names = "-o, --output",
-     .value = "OUT",
-     .help = "the unpacked file",
-     .unset = "FILE without its ending .tada",
-     .field = offsetof(struct job, to),
-     .kind = OPTION_FILE,
-     .in_usage = true},
-    {.names = "-f, --force",
-     .help = "replace OUT if it is there already",
-     .field = offsetof(struct job, replaces),
-     .kind = OPTION_SWITCH,
-     .in_usage = true},
-    {.names = "--json",
-     .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",
-     .field = offsetof(struct job, json),
-     .kind = OPTION_SWITCH,
-     .in_usage = true},
-    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
-    {0},
+    SESSION_COMMAND(""),
 };
 
 const struct command unpack_command = {
@@ -95,16 +81,7 @@ const struct command unpack_command = {
     .summary = "give the saved session back, byte for byte",
     .about = "Gives back the file that 'tada pack' packed, byte for byte, for llama.cpp to restore.\n",
     .options = unpack_options,
-    .operand = "FILE",
-    .operand_field = offsetof(struct job, from),
-    .operand_problem = "Give one file.",
-    .notes =
-        "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what it "
-        "replaces, else of FILE; FILE stays. A damaged file is refused. FILE - is standard input, OUT - "
-        "standard output (the default for the former); what is printed goes to standard error then.\n"
-        "\n"
-        "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",
-    .run = unpack_main,
+    SESSION_COMMAND("A damaged file is refused. "),
 };
 
 static bool step(void *context, uint64_t done, uint64_t total)
@@ -154,9 +131,9 @@ static void print_sizes(const struct job *job, const session_sizes *sizes)
     fputc('\n', stream);
 }
 
-static int work(const struct command *self, int argc, char **argv, bool packs)
+static int session_main(const struct command *self, int argc, char **argv)
 {
-    struct job job = {.packs = packs};
+    struct job job = {.packs = self == &pack_command};
     int parsed;
     if (!options_parse(self, argc, argv, &job, &parsed)) {
         return parsed;
@@ -175,8 +152,8 @@ static int work(const struct command *self, int argc, char **argv, bool packs)
     progress_start(&progress, self->name);
     const session_watch watch = {step, &progress};
     enum tada_status status =
-        packs ? session_pack_file(job.from, job.to, job.replaces, &watch, &sizes, &error)
-              : session_unpack_file(job.from, job.to, job.replaces, &watch, &sizes, &error);
+        job.packs ? session_pack_file(job.from, job.to, job.replaces, &watch, &sizes, &error)
+                  : session_unpack_file(job.from, job.to, job.replaces, &watch, &sizes, &error);
     progress_clear(&progress);
     if (status != TADA_OK) {
         cli_fail("%s", error.text);
@@ -184,14 +161,4 @@ static int work(const struct command *self, int argc, char **argv, bool packs)
     }
     print_sizes(&job, &sizes);
     return 0;
-}
-
-static int pack_main(const struct command *self, int argc, char **argv)
-{
-    return work(self, argc, argv, true);
-}
-
-static int unpack_main(const struct command *self, int argc, char **argv)
-{
-    return work(self, argc, argv, false);
 }

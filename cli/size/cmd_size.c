@@ -2,8 +2,7 @@
 #include "commands.h"
 #include "engine/plans.h"
 #include "find/paths.h"
-#include "options/arguments.h"
-#include "options/options.h"
+#include "options/rows.h"
 #include "output/json.h"
 #include "output/note.h"
 #include "output/output.h"
@@ -53,13 +52,7 @@ static int take_memory(const char *command, const char *name, char *value, void 
 #define FIELD(member) .field = offsetof(struct request, member)
 
 static const struct option_row rows[] = {
-    {.names = "-m, --model",
-     .value = "MODEL",
-     .help = "GGUF file",
-     .unset = MODEL_UNSET,
-     FIELD(options.model_path),
-     .kind = OPTION_FILE,
-     .in_usage = true},
+    ROW_MODEL(options.model_path),
     {.names = "-c, --ctx-size",
      .value = "N",
      .help = "cells of all sequences together",
@@ -110,21 +103,8 @@ static const struct option_row rows[] = {
      .help = "the KV cache of these layers stays in RAM, too",
      FIELD(options.in_ram),
      .kind = OPTION_SWITCH},
-    {.names = "-t, --threads",
-     .value = "N",
-     .help = "threads",
-     .unset = "as many as this process has CPUs",
-     FIELD(options.n_threads),
-     .kind = OPTION_NUMBER,
-     .least = 1,
-     .most = MAX_THREADS},
-    {.names = "--cache",
-     .value = "SPEC,...",
-     .help = "caches, as in 'tada help run'; may be repeated",
-     .usual = "q8_0,q4_0,tada",
-     .kind = OPTION_CACHES,
-     .take = add_caches,
-     .in_usage = true},
+    ROW_THREADS(options.n_threads, "as many as this process has CPUs"),
+    ROW_CACHES(add_caches),
     {.names = "--memory",
      .value = "BYTES",
      .help = "a budget, such as 8G, 1.5G or 800M (of 1024 bytes and their powers)",
@@ -132,16 +112,9 @@ static const struct option_row rows[] = {
      .kind = OPTION_TAKEN,
      .take = take_memory,
      .in_usage = true},
-    {.names = "--json",
-     .value = "FILE",
-     .help = "write the results to a file; -: to standard output, in place of the table",
-     FIELD(json_path),
-     .kind = OPTION_FILE},
-    {.names = "--force",
-     .help = "replace FILE if it is there already",
-     FIELD(rules.replaces),
-     .kind = OPTION_SWITCH},
-    {.names = "-h, --help", .kind = OPTION_HELP, .help = "print this help and exit"},
+    ROW_JSON(json_path),
+    ROW_FORCE(rules.replaces, "FILE if it is"),
+    ROW_HELP,
     {.names = "-b, --batch-size",
      .kind = OPTION_REFUSED,
      .help = "what is computed at once is --ubatch, and the memory follows from that"},

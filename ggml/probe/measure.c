@@ -44,7 +44,7 @@ static void note_read(const struct ggml_tensor *root)
     }
 }
 
-static void add_plane(const struct ggml_tensor *tensor, const tada_spec *spec, const tada_shape *shape)
+static void measure_plane(const struct ggml_tensor *tensor, const tada_spec *spec, const tada_shape *shape)
 {
     tada_measured *m = &sums.measured;
     tada_plane_parts parts;
