@@ -26,7 +26,8 @@ int output_check(const char *path, const new_file_rules *rules);
 int output_check_both(const char *path, const char *other, const new_file_rules *rules);
 /* Opens output->file; output_close closes it. */
 int output_open(const char *path, const new_file_rules *rules, struct output *output);
-/* Closes the file and moves it to its place. Unless `good`, it is removed. */
+/* Moves the file to its place. What could not be written is removed, and so is what is not good otherwise:
+ * the caller has said why. */
 int output_close(struct output *output, bool good);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,14 +137,14 @@ static void print_script(FILE *script, const char *terminal, const struct plot_p
 }
 
 /* Draws into a file that is open; false: gnuplot did not do it. */
-static bool draw_plot(FILE *file, const char *terminal, const struct plot_panel *panels, int n_panels)
+static bool draw_plot(int file, const char *terminal, const struct plot_panel *panels, int n_panels)
 {
     int ends[2];
     pid_t child;
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return false;
     }
-    bool started = start_gnuplot("-", ends[0], fileno(file), &child);
+    bool started = start_gnuplot("-", ends[0], file, &child);
     close(ends[0]);
     FILE *script = fdopen(ends[1], "w");
     if (!script) {
@@ -161,6 +162,20 @@ static bool draw_plot(FILE *file, const char *terminal, const struct plot_panel 
     return started && ended_well(child) && written;
 }
 
+/* gnuplot calls it a success when there was no room: it draws in memory, and what is written is watched. */
+static bool copy_plot(int from, FILE *to)
+{
+    char bytes[4096];
+    ssize_t n = lseek(from, 0, SEEK_SET) == 0 ? 1 : -1;
+    while (n > 0) {
+        n = read(from, bytes, sizeof bytes);
+        if (n > 0) {
+            fwrite(bytes, 1, (size_t)n, to);
+        }
+    }
+    return n == 0;
+}
+
 int plot_write(const char *path, const new_file_rules *rules, const struct plot_panel *panels, int n_panels)
 {
     struct output output;
@@ -171,8 +186,13 @@ int plot_write(const char *path, const new_file_rules *rules, const struct plot_
     /* A gnuplot that ends early must not end us. */
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
     sigaction(SIGPIPE, &ignore, &before);
-    bool drawn = draw_plot(output.file, terminal_of(path), panels, n_panels);
+    int memory = memfd_create("plot", MFD_CLOEXEC);
+    bool drawn = memory >= 0 && draw_plot(memory, terminal_of(path), panels, n_panels) &&
+                 copy_plot(memory, output.file);
     sigaction(SIGPIPE, &before, NULL);
+    if (memory >= 0) {
+        close(memory);
+    }
     status = output_close(&output, drawn);
     return drawn ? status : cli_fail("gnuplot failed, and %s was not written: see what it says above.", path);
 }

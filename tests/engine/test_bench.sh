@@ -114,6 +114,9 @@ refused "a truncated model" "does not load" -m "$work/short.gguf" "${files[@]}"
 refused "a model that is not there" "cannot be read" -m "$work/none.gguf" "${files[@]}"
 refused "JSON into a folder that is not there" "No such file" --json "$work/none/x.json"
 if [ ${#plot[@]} -gt 0 ]; then
+    "$bin/tada" bench -m "$model" -t 2 --depth 0 --decode 2 --prefill 16 --repeat 1 --cache q4_0 --plot - > /dev/full 2> "$work/err"
+    check "a plot without room is no success" test $? -eq 1
+    check "... which is said" grep -q "could not be written" "$work/err"
     refused "a plot into a folder that is not there" "No such file" --plot "$work/none/x.svg" "${files[@]}"
 fi
 

@@ -51,6 +51,18 @@ check "without UTF-8 the bars are of '='" bash -c "grep -q '===' '$work/out' && 
 run inspect good.plan --json -
 check "--json - prints only the JSON" python3 -c "import json; json.load(open('$work/out'))"
 
+# Where there is no room, also for a part of what is written.
+for option in --json --html; do
+    for blocks in 0 1 3; do
+        rm -f full "$work/full"
+        (ulimit -f $blocks && exec "$bin/tada" inspect "$work/good.plan" "$option" "$work/full" > /dev/null 2>&1)
+        check "$option with $blocks KiB of room is no success" test $? -eq 1 -a ! -e "$work/full"
+    done
+    run inspect good.plan "$option" /dev/full
+    check "... nor on a full device" test "$status" -eq 1
+    check "... which is said" grep -q "/dev/full could not be written" "$work/err"
+done
+
 # Following it: memory as that of the bits it says, 3.5, 4 and 4.5 of K on average 4 as in tada.
 bench tada:@good.plan,tada --json x.json
 check "a plan is followed" test "$status" -eq 0
