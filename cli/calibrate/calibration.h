@@ -89,7 +89,8 @@ double calibration_decision_tokens(const struct calibration *calibration);
 int calibration_try(struct calibration *calibration, struct trial *trials, int n);
 /* Trials that share a reference. */
 enum { AT_ONCE = 8 };
-/* Removes the file of sensitivities that were saved. */
+/* Whether something of what is measured was saved, and removing it. */
+bool calibration_has_partial(const struct calibration *calibration);
 void calibration_forget_partial(const struct calibration *calibration);
 
 /* Gives all planes the recipes and windows of a spec, without weights. */

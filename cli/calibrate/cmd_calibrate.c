@@ -298,7 +298,8 @@ static int calibrate_model(struct engine *engine, const struct calibrate_options
         status = calibrate_steps(&c);
     }
     if (status == EXIT_INTERRUPTED) {
-        cli_note("interrupted; the same command goes on from here.");
+        cli_note(calibration_has_partial(&c) ? "interrupted; the same command goes on from here."
+                                             : "interrupted; nothing is kept of what was measured.");
     }
     exam_close(&c.exam);
     free(c.choices);

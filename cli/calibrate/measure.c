@@ -218,6 +218,12 @@ static bool is_partial(const struct calibration *c, const char *path)
     return is;
 }
 
+bool calibration_has_partial(const struct calibration *c)
+{
+    char path[PATH_MAX];
+    return partial_path(c, path) && is_partial(c, path);
+}
+
 void calibration_forget_partial(const struct calibration *c)
 {
     char path[PATH_MAX];

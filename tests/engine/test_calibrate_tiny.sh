@@ -20,6 +20,9 @@ import json
 many, few = (json.load(open(f"heads{n}.json"))["planes"] for n in (32, 3))
 assert all(x["centring"] == "heads8" for x in many) and all(x["centring"] == "none" for x in few)'
 
+# Where the plan goes to a stream, nothing is kept beside it.
+timeout -s INT 2 "$bin/tada" calibrate -m heads3.gguf --budget 60% -c 1024 -t 1 -o - > out 2> err
+check "an interrupted calibration promises only what it can keep" bash -c "! grep -q 'goes on from here' err"
 tada calibrate -m heads3.gguf --from heads3.plan --max-kld 0.02 -c 1024 --sample 256 -t 2 -o small.plan
 check "the smallest cache of a quality" test "$status" -eq 0
 HOME=$work tada calibrate -m heads3.gguf --from heads3.plan --budget 61.5 -c 1024 --sample 256 -t 2
