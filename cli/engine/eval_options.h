@@ -20,7 +20,7 @@ struct eval_options {
     int n_cells; /* of the caches: n_ctx or more */
     uint32_t seed;
     const char *weights;    /* f16; NULL: those of the file */
-    bool passkey;           /* this and the next two are tasks; without any, divergence is measured */
+    bool passkey, copy;     /* these and the next are tasks; without any, divergence is measured */
     int generate;           /* tokens to write; 0: not wanted */
     const char *gsm8k_path; /* NULL: not wanted */
     int limit;              /* questions of gsm8k; 0: all */

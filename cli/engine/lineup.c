@@ -13,7 +13,7 @@ int lineup_add(struct lineup *lineup, const struct eval_options *options, const 
 {
     struct cache_options cache_options = {.spec = spec,
                                           .n_ctx = n_ctx,
-                                          .n_batch = n_ubatch,
+                                          .n_batch = 2 * options->n_ubatch,
                                           .n_ubatch = n_ubatch,
                                           .n_threads = options->n_threads};
     int status = cache_open(lineup->model, &cache_options, &lineup->caches[lineup->n]);

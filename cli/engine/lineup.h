@@ -9,7 +9,6 @@ struct lineup {
     const struct impossible *impossible;      /* what is left out */
     struct cache caches[EVAL_MAX_CACHES + 2]; /* f16, those of the options, and what was added */
     int n;
-    int n_batch; /* tokens that are prefilled at once */
 };
 
 /* All print what is wrong and return an exit status, 0 when all is well. */
@@ -17,7 +16,8 @@ struct lineup {
 /* Opens f16 and the caches of the options with n_ctx cells; lineup_close frees it, also after an error. */
 int lineup_open(struct lineup *lineup, const struct model *model, const struct eval_options *options,
                 int n_ctx);
-/* Opens one more cache, with another batch size. */
+/* Opens one more cache, with another batch size, at most twice that of the options: all caches are given as
+ * many tokens at once. */
 int lineup_add(struct lineup *lineup, const struct eval_options *options, const char *spec, int n_ctx,
                int n_ubatch);
 void lineup_close(struct lineup *lineup);

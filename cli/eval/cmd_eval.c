@@ -91,6 +91,10 @@ static const struct option_row rows[] = {
      .help = "find a number in a long text, at several lengths and depths",
      FIELD(passkey),
      .kind = OPTION_SWITCH},
+    {.names = "--copy",
+     .help = "repeat JSON objects with random names and numbers from far back, so many documents as --chunks",
+     FIELD(copy),
+     .kind = OPTION_SWITCH},
     {.names = "--generate",
      .value = "N",
      .help = "continue the text by N tokens: where each cache leaves the text of f16",
@@ -233,8 +237,10 @@ static int run_tasks(const struct model *model, const struct eval_options *optio
         int (*check)(const struct model *, const struct eval_options *);
         int (*run)(const struct model *, const struct eval_options *, cJSON *);
     } tasks[] = {
-        {!options->passkey && !options->generate && !options->gsm8k_path, NULL, eval_divergence},
+        {!options->passkey && !options->copy && !options->generate && !options->gsm8k_path, NULL,
+         eval_divergence},
         {options->passkey, eval_passkey_check, eval_passkey},
+        {options->copy, eval_copy_check, eval_copy},
         {options->generate > 0, eval_generate_check, eval_generate},
         {options->gsm8k_path != NULL, eval_gsm8k_check, eval_gsm8k},
     };

@@ -16,11 +16,11 @@ ORDER = {
             "spec"],
     "ggml": ["base", "policy", "metrics", "cache", "operations", "graph", "probe", "."],
     "session": ["grid", ".", "preload"],
-    "cli": ["output", "find", "options", "engine", "launch", "run", "rpc", "serve", "eval", "bench", "calibrate",
-            "size", "inspect", "pack", "doctor", "."],
+    "cli": ["output", "find", "options", "engine", "measure", "launch", "run", "rpc", "serve", "eval", "bench", "calibrate",
+            "size", "inspect", "verdict", "pack", "doctor", "."],
 }
 # Commands do not include each other.
-COMMANDS = ["run", "rpc", "serve", "eval", "bench", "calibrate", "size", "inspect", "pack", "doctor"]
+COMMANDS = ["run", "rpc", "serve", "eval", "bench", "calibrate", "size", "inspect", "verdict", "pack", "doctor"]
 # Interfaces that lie above what they name: the table of commands, and what the plug-in offers to programs.
 INTERFACES = ["commands.h", "tada_plugin.h"]
 
