@@ -41,12 +41,14 @@ static void write_line(uint64_t *state, char *line)
              file, hash, size);
 }
 
-/* Marks the characters of the values in a line, without the given ones. */
+/* Marks the characters of the values in a line, without the given ones. Between a name and its value may
+ * stand whatever the vocabulary has for a blank. */
 static void mark_values(const char *line, bool *asked)
 {
-    static const char mark[] = "\": ";
+    static const char mark[] = "\":";
     for (const char *at = line; (at = strstr(at, mark));) {
         at += strlen(mark);
+        at += strcspn(at, "\"0123456789");
         at += *at == '"';
         for (int i = 0; at[i] && !strchr("\"}", at[i]); i++) {
             asked[at - line + i] = i >= GIVEN;
