@@ -8,6 +8,7 @@
  */
 extern const struct command run_command, serve_command, rpc_command, pack_command, unpack_command,
     doctor_command;
-extern const struct command calibrate_command, inspect_command, eval_command, bench_command, size_command;
+extern const struct command calibrate_command, inspect_command, eval_command, bench_command, size_command,
+    verdict_command;
 
 #endif

@@ -11,11 +11,11 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &run_command,       &serve_command,   &rpc_command,
+    &run_command,     &serve_command,     &rpc_command,
 #ifdef TADA_MEASURES
-    &calibrate_command, &inspect_command, &eval_command,   &bench_command, &size_command,
+    &verdict_command, &calibrate_command, &inspect_command, &eval_command, &bench_command, &size_command,
 #endif
-    &pack_command,      &unpack_command,  &doctor_command,
+    &pack_command,    &unpack_command,    &doctor_command,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -1,6 +1,7 @@
 /* The page of a plan: tables and SVG charts in one HTML file. */
 #include "plan_page.h"
 
+#include "html.h"
 #include "note.h"
 #include "output.h"
 
@@ -13,35 +14,11 @@
 enum { WIDTH = 760, HEIGHT = 420, LEFT = 80, RIGHT = 20, TOP = 20, BOTTOM = 50 };
 
 static const char style[] =
-    ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;"
-    "padding:0 1em}table{border-collapse:collapse}td,th{padding:.1em .7em;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}th{border-bottom:1px solid}svg{max-width:100%}"
-    "svg text{fill:currentColor;font-size:12px}.axis{stroke:currentColor;stroke-opacity:.3}"
+    "svg{max-width:100%}svg "
+    "text{fill:currentColor;font-size:12px}.axis{stroke:currentColor;stroke-opacity:.3}"
     ".front{fill:none;stroke:#38c;stroke-width:2}.point{fill:#888}.plan{fill:#d50}"
     ".bar{display:inline-block;height:.8em;background:#38c}.v{background:#d80}.s{background:#888}"
     ".strip span{display:inline-block;width:5px;height:.9em;background:#38c}";
-
-static void put_text(FILE *file, const char *text)
-{
-    for (text = SHOWN(text); *text; text++) {
-        switch (*text) {
-        case '<':
-            fputs("&lt;", file);
-            break;
-        case '>':
-            fputs("&gt;", file);
-            break;
-        case '&':
-            fputs("&amp;", file);
-            break;
-        case '"':
-            fputs("&quot;", file);
-            break;
-        default:
-            fputc(*text, file);
-        }
-    }
-}
 
 /* ---- quality over memory ---- */
 
@@ -139,7 +116,7 @@ static void put_chart(FILE *file, const tada_plan *plan)
             fprintf(file,
                     "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/><text x=\"%.1f\" y=\"%.1f\">",
                     is_plan(point) ? "plan" : "point", x, y, is_plan(point) ? 7 : 4, x + 9, y - 5);
-            put_text(file, point->cache);
+            html_text(file, point->cache);
             fputs("</text>\n", file);
         }
     }
@@ -152,7 +129,7 @@ static void put_points(FILE *file, const tada_plan *plan)
     for (int i = 0; i < plan->n_points; i++) {
         const tada_plan_point *point = &plan->points[i];
         fputs("<tr><td>", file);
-        put_text(file, point->cache);
+        html_text(file, point->cache);
         fprintf(file, "</td><td>%.1f %%</td><td>%.5f &plusmn; %.5f</td></tr>\n", 100 * point->memory,
                 point->kld, point->kld_se);
     }
@@ -243,12 +220,9 @@ int plan_report_write(const tada_plan *plan, const char *path, const new_file_ru
         return status;
     }
     FILE *file = output.file;
-    fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>TaDA: ", file);
-    put_text(file, plan->model);
-    fprintf(file, "</title><style>%s</style></head><body>\n<h1>", style);
-    put_text(file, plan->model);
-    fputs("</h1>\n<p>How the key-value cache of this model is compressed, found by the method <b>", file);
-    put_text(file, plan->method);
+    html_begin(file, plan->model, style);
+    fputs("<p>How the key-value cache of this model is compressed, found by the method <b>", file);
+    html_text(file, plan->method);
     fprintf(
         file,
         "</b>. Each layer gets the bits that its sensitivity deserves, within one budget of memory.</p>\n"

@@ -23,6 +23,16 @@ struct estimate share_of(size_t n_hits, size_t n)
     return (struct estimate){share, n > 1 ? sqrt(share * (1 - share) / (double)(n - 1)) : 0};
 }
 
+double chance_of_loss(int lost, int won)
+{
+    int n = lost + won;
+    double sum = 0;
+    for (int k = lost; k <= n; k++) {
+        sum += exp(lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0) - n * M_LN2);
+    }
+    return sum < 1 ? sum : 1;
+}
+
 static int compare_samples(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;

@@ -13,6 +13,9 @@ struct estimate {
 struct estimate mean_of(const double *samples, size_t n);
 /* The share of n >= 1 samples that are hits, 0 to 1. */
 struct estimate share_of(size_t n_hits, size_t n);
+/* Of pairs that differ, `lost` in one way and `won` in the other: how likely at least so many are lost when
+ * both are equally likely (sign test, one side). */
+double chance_of_loss(int lost, int won);
 /* Sorts n samples, the smallest first. */
 void sort_samples(double *samples, size_t n);
 /* The quantile of n >= 1 sorted samples at `fraction`, 0 to 1, interpolated between two samples. */
