@@ -5,6 +5,7 @@
 #include "find/memory.h"
 #include "find/paths.h"
 #include "options/arguments.h"
+#include "options/numbers.h"
 #include "output/json.h"
 #include "output/note.h"
 #include "tada.h"
@@ -16,7 +17,9 @@
 
 /* ---- options ---- */
 
-enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, USUAL_CTX = 4096, UBATCH = 32, MOST_MINUTES = 24 * 60 };
+enum { CELLS_STEP = 256, MAX_CTX = 1 << 24, USUAL_CTX = 4096, UBATCH = 64, MOST_MINUTES = 24 * 60 };
+
+static const double LEAST_MINUTES = 0.1;
 
 static char usual_caches[] = "tada:high,tada,tada:compact,q8_0,q4_0";
 
@@ -26,6 +29,17 @@ static int set_seed(const char *command, const char *name, char *value, void *va
 {
     struct verdict_options *options = values;
     return take_seed(command, name, value, &options->eval.seed);
+}
+
+static int set_minutes(const char *command, const char *name, char *value, void *values)
+{
+    struct verdict_options *options = values;
+    size_t n = number_decimal(value, &options->minutes);
+    if (n == 0 || value[n] || options->minutes < LEAST_MINUTES || options->minutes > MOST_MINUTES) {
+        return cli_usage(command, "%s takes minutes from %.1f to %d, not '%s'.", name, LEAST_MINUTES,
+                         MOST_MINUTES, value);
+    }
+    return 0;
 }
 
 static int add_caches(const char *command, const char *name, char *value, void *values)
@@ -70,12 +84,10 @@ static const struct option_row rows[] = {
      .step = CELLS_STEP},
     {.names = "--minutes",
      .value = "N",
-     .help = "how long it may take",
+     .help = "how long it may take; one document and one window of text are read in any case",
      .usual = "10",
-     FIELD(minutes),
-     .kind = OPTION_NUMBER,
-     .least = 1,
-     .most = MOST_MINUTES},
+     .kind = OPTION_TAKEN,
+     .take = set_minutes},
     {.names = "-t, --threads",
      .value = "N",
      .help = "threads",
@@ -287,6 +299,22 @@ static int prepare(struct verdict *v, double seconds)
 
 /* ---- the run ---- */
 
+/* One document and one window are read in any case: without them nothing could be said. */
+static int next_task(const struct verdict *v, double left)
+{
+    int task = schedule_next(v->turns, N_TASKS, left);
+    for (int i = TASK_COPY; i <= TASK_TEXT && task < 0; i++) {
+        if (v->turns[i].done == 0 && v->turns[i].most > 0) {
+            task = i;
+            cli_note(
+                "a document of %d tokens takes longer than the time that is left: give more --minutes, or a "
+                "smaller -c.",
+                v->n_ctx);
+        }
+    }
+    return task;
+}
+
 static int run_pieces(struct verdict *v, double seconds)
 {
     static const char *const details[N_TASKS] = {"copying", "text", "long answers", "pass keys"};
@@ -296,15 +324,9 @@ static int run_pieces(struct verdict *v, double seconds)
     v->work.total = seconds / v->read * v->lineup.n;
     while (status == 0 && !interrupted()) {
         double now = clock_seconds() - v->started;
-        int task = schedule_next(v->turns, N_TASKS, seconds - now);
-        if (task < 0 && v->turns[TASK_COPY].done > 0) {
-            break;
-        }
+        int task = next_task(v, seconds - now);
         if (task < 0) {
-            cli_note(
-                "one document of %d tokens takes longer than that: give more --minutes, or a smaller -c.",
-                v->n_ctx);
-            task = TASK_COPY;
+            break;
         }
         v->work.detail = details[task];
         v->work.done = now / seconds * v->work.total;
@@ -368,7 +390,7 @@ static void close_verdict(struct verdict *v)
 static int judge_model(const struct verdict_options *options, const struct model *model)
 {
     struct verdict *v = calloc(1, sizeof *v);
-    double seconds = 60.0 * options->minutes;
+    double seconds = 60 * options->minutes;
     if (!v) {
         return cli_fail("Memory is too short: close other programs.");
     }

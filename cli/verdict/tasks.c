@@ -12,6 +12,13 @@
 
 static const double temperature = 0.8;
 
+/* A cache has read so many tokens in batches, or as much has been done. */
+static void show_done(struct verdict *v, double tokens)
+{
+    v->work.done += tokens;
+    progress_show(&v->work.progress, v->work.done, v->work.total, v->work.detail);
+}
+
 /* ---- KL divergence, token by token ---- */
 
 /* Rows go to their places in the lists of all caches. */
@@ -121,6 +128,7 @@ static int write_answer(struct verdict *v, int cache, int piece, llama_token *an
         status = interrupted() ? EXIT_INTERRUPTED
                                : cache_decode(&v->lineup.caches[cache], &token, 1, v->n_prompt + *n, 1);
         ++*n;
+        show_done(v, v->single / v->read);
     }
     return status;
 }
@@ -129,6 +137,7 @@ static int read_prompt(struct verdict *v, int cache, const llama_token *tokens)
 {
     cache_clear(&v->lineup.caches[cache]);
     int status = cache_prefill(&v->lineup.caches[cache], tokens, v->n_prompt, 0);
+    show_done(v, v->n_prompt);
     return status == 0 && interrupted() ? EXIT_INTERRUPTED : status;
 }
 
@@ -180,6 +189,7 @@ static int ask_key(struct verdict *v, int piece)
         &tokens, &n);
     for (int i = 0; i < v->lineup.n && status == 0; i++) {
         status = passkey_ask(&v->lineup.caches[i], tokens, n, key, &v->found[piece][i]);
+        show_done(v, n);
         status = status == 0 && interrupted() ? EXIT_INTERRUPTED : status;
     }
     free(tokens);

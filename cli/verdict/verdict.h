@@ -22,7 +22,7 @@ enum task { TASK_COPY, TASK_TEXT, TASK_LONG, TASK_KEYS, N_TASKS };
 struct verdict_options {
     struct eval_options eval; /* n_ctx 0: as large as the time allows */
     const char *html_path;    /* NULL: none */
-    int minutes;
+    double minutes;
 };
 
 /* A token where a cache was compared with f16. */

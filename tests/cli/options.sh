@@ -38,7 +38,7 @@ has() { checks=$((checks + 1)); grep -qF -e "$1" <<< "$output" || bad "no '$1' i
 hasnt() { checks=$((checks + 1)); ! grep -qF -e "$1" <<< "$output" || bad "'$1' in the output"; }
 
 commands=$("$tada" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | grep -v help)
-measuring=$(grep -xE 'calibrate|eval|bench|size' <<< "$commands" || true)
+measuring=$(grep -xE 'calibrate|eval|verdict|bench|size' <<< "$commands" || true)
 
 # Help: within 80 columns, by both ways the same, every option with its name.
 call 0 --help

@@ -25,7 +25,7 @@ SERVER = re.compile(r"\btada (serve|rpc)\b|\b(llama|ggml-rpc)-server\b")
 COMMAND = re.compile(r"(?:[A-Z_][A-Z_0-9]*=\S* )*(?:sudo )?(?:tada|make|cmake|ctest|pip|python3?|curl|apt-get|git|bash|"
                      r"build/\S+|scripts/\S+|llama-\S+|ggml-rpc-server)(?: |$)")
 # Commands whose options are all their own, so that those that stand within a sentence can be looked up.
-OWN_OPTIONS = ("calibrate", "inspect", "eval", "bench", "size", "pack", "unpack", "doctor")
+OWN_OPTIONS = ("verdict", "calibrate", "inspect", "eval", "bench", "size", "pack", "unpack", "doctor")
 
 
 class Wrong(Exception):
