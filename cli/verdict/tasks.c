@@ -12,6 +12,12 @@
 
 static const double temperature = 0.8;
 
+/* Where the random numbers of a piece begin: never where those of another seed or another task do. */
+static uint64_t state_of(const struct verdict *v, enum task task, int piece)
+{
+    return ((uint64_t)v->options->eval.seed << 32) + ((uint64_t)task << 24) + (uint64_t)piece;
+}
+
 /* A cache has read so many tokens in batches, or as much has been done. */
 static void show_done(struct verdict *v, double tokens)
 {
@@ -115,7 +121,7 @@ static llama_token choose_token(const float *logits, int n, bool draws, uint64_t
 static int write_answer(struct verdict *v, int cache, int piece, llama_token *answer, int *n)
 {
     const struct model *model = v->model;
-    uint64_t state = v->options->eval.seed + (uint64_t)piece;
+    uint64_t state = state_of(v, TASK_LONG, piece);
     int status = 0;
     *n = 0;
     while (status == 0 && *n < v->n_answer) {
@@ -177,7 +183,7 @@ static int answer_long(struct verdict *v, int piece, llama_token *window)
 
 static int ask_key(struct verdict *v, int piece)
 {
-    uint64_t state = v->options->eval.seed + (uint64_t)piece;
+    uint64_t state = state_of(v, TASK_KEYS, piece);
     char key[PASSKEY_DIGITS + 1];
     llama_token *tokens = NULL;
     int n = 0;
@@ -201,7 +207,7 @@ static int ask_key(struct verdict *v, int piece)
 static int copy_objects(struct verdict *v, int piece)
 {
     struct copy_document document;
-    uint64_t state = v->options->eval.seed + (uint64_t)piece;
+    uint64_t state = state_of(v, TASK_COPY, piece);
     int status = copy_make("verdict", v->model, v->n_ctx, random_next(&state), &document);
     status = status ? status : copy_read(&v->along, &document, &v->copies);
     copy_free(&document);
