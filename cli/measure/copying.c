@@ -224,7 +224,7 @@ static struct copy_score score_of(const struct reading *reading, const struct co
             score.least = fmin(score.least, margin);
         }
     }
-    score.exact = score.least > 0;
+    score.exact = n > 0 && score.least > 0;
     return score;
 }
 

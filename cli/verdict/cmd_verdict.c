@@ -227,18 +227,18 @@ static int check_memory(const struct verdict *v, int n_ctx)
 }
 
 /* The largest context of which several documents can be read in the time, or the one that was asked for. */
-static int choose_context(struct verdict *v, double seconds)
+static int choose_context(const struct verdict *v, double seconds)
 {
     int trained = v->model->engine->llama_model_n_ctx_train(v->model->llama), n_ctx = v->options->eval.n_ctx;
+    if (n_ctx == 0) {
+        n_ctx = USUAL_CTX;
+        while (n_ctx > VERDICT_LEAST_CTX && (n_ctx > trained || n_ctx * v->read > seconds / 16)) {
+            n_ctx /= 2;
+        }
+    }
     if (n_ctx > trained) {
-        cli_note("the model knows texts of %d tokens only: -c %d shows it out of its depth.", trained, n_ctx);
-    }
-    if (n_ctx > 0) {
-        return n_ctx;
-    }
-    n_ctx = USUAL_CTX;
-    while (n_ctx > VERDICT_LEAST_CTX && (n_ctx > trained || n_ctx * v->read > seconds / 16)) {
-        n_ctx /= 2;
+        cli_note("the model knows texts of %d tokens only: a context of %d shows it out of its depth.",
+                 trained, n_ctx);
     }
     return n_ctx;
 }

@@ -17,7 +17,7 @@ static const struct {
     } safe, careful;
 } limits[N_MEASURES] = {
     [MEASURE_COPY] = {"copy", "objects lost when copying", true, {0, 0.01}, {0, 0.05}},
-    [MEASURE_MARGIN] = {"margin", "margin lost when copying", true, {2, 0.05}, {4, 0.15}},
+    [MEASURE_MARGIN] = {"margin", "margin lost when copying", true, {2, 0.02}, {4, 0.06}},
     [MEASURE_KLD] = {"kld", "KL divergence", false, {2, 0.01}, {4, 0.05}},
     [MEASURE_TAIL] = {"kld_p99", "its 99th percentile", false, {2, 0.1}, {4, 0.5}},
     [MEASURE_TOP] = {"other_top", "another likeliest token", true, {2, 0.03}, {4, 0.08}},
@@ -26,6 +26,10 @@ static const struct {
     [MEASURE_LOOPS] = {"loops", "answers that end in a loop", true, {0, 0.02}, {0, 0.1}},
     [MEASURE_KEYS] = {"keys", "pass keys missed", true, {0, 0.02}, {0, 0.1}},
 };
+
+/* Objects that must have been copied before a cache is called safe: of fewer, even five in a hundred would
+ * not be told from chance. */
+enum { LEAST_OBJECTS = 100 };
 
 /* Above it, what was lost may be chance. */
 static const double most_chance = 0.05;
@@ -37,16 +41,22 @@ static double limit(double times, double above, const struct finding *floor, con
     return fmax(by_floor, by_yardstick);
 }
 
-static enum grade grade_of(const struct finding *finding, const double limits_of[2])
+static bool too_few(enum measure measure, const struct finding *finding)
+{
+    return measure == MEASURE_COPY && finding->n > 0 && finding->n < LEAST_OBJECTS;
+}
+
+static enum grade grade_of(enum measure measure, const struct finding *finding, const double limits_of[2])
 {
     bool chance = finding->counted && chance_of_loss(finding->lost, finding->won) > most_chance;
     if (finding->n == 0) {
         return GRADE_UNKNOWN;
     }
     /* What is no number is above every limit. */
-    return chance || finding->value <= limits_of[0] ? GRADE_SAFE
-           : finding->value <= limits_of[1]         ? GRADE_CAREFUL
-                                                    : GRADE_NO;
+    enum grade grade = chance || finding->value <= limits_of[0] ? GRADE_SAFE
+                       : finding->value <= limits_of[1]         ? GRADE_CAREFUL
+                                                                : GRADE_NO;
+    return grade == GRADE_SAFE && too_few(measure, finding) ? GRADE_CAREFUL : grade;
 }
 
 void judge(const struct evidence *cache, const struct evidence *floor, const struct evidence *yardstick,
@@ -59,7 +69,7 @@ void judge(const struct evidence *cache, const struct evidence *floor, const str
         double *own = judgement->limits[i];
         own[0] = limit(limits[i].safe.times, limits[i].safe.above, &floor->of[i], yard);
         own[1] = limit(limits[i].careful.times, limits[i].careful.above, &floor->of[i], yard);
-        enum grade grade = judgement->grades[i] = grade_of(finding, own);
+        enum grade grade = judgement->grades[i] = grade_of((enum measure)i, finding, own);
         if (grade == GRADE_UNKNOWN) {
             continue;
         }
@@ -114,7 +124,8 @@ void finding_text(enum measure measure, const struct evidence *cache, const stru
                       written(measure, yardstick->of[measure].value, of_yardstick));
     }
     if (n >= 0 && (size_t)n < size) {
-        snprintf(text + n, size - (size_t)n, ")");
+        snprintf(text + n, size - (size_t)n, "%s)",
+                 too_few(measure, finding) ? "; too few to say that, give more --minutes" : "");
     }
 }
 

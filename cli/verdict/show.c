@@ -61,6 +61,9 @@ static void print_reasons(const struct verdict *v, const struct opinion *opinion
                    text);
         }
     }
+    if (judgement->grade == GRADE_UNKNOWN) {
+        printf(": give a text with -f, or more --minutes");
+    }
     if (better >= 0) {
         printf("; next better: %s", SHOWN(v->lineup.caches[better].spec));
     }

@@ -61,9 +61,10 @@ static void test_counts(void **state)
         int n, lost, won;
         enum grade grade;
     } cases[] = {
-        {100, 0, 0, GRADE_SAFE},  {100, 4, 0, GRADE_SAFE},      {100, 20, 18, GRADE_SAFE},
-        {100, 0, 30, GRADE_SAFE}, {1000, 5, 0, GRADE_SAFE},     {200, 6, 0, GRADE_CAREFUL},
-        {100, 30, 2, GRADE_NO},   {1000, 40, 5, GRADE_CAREFUL}, {0, 0, 0, GRADE_UNKNOWN},
+        {100, 0, 0, GRADE_SAFE},   {100, 4, 0, GRADE_SAFE},      {100, 20, 18, GRADE_SAFE},
+        {100, 0, 30, GRADE_SAFE},  {1000, 5, 0, GRADE_SAFE},     {200, 6, 0, GRADE_CAREFUL},
+        {100, 30, 2, GRADE_NO},    {1000, 40, 5, GRADE_CAREFUL}, {0, 0, 0, GRADE_UNKNOWN},
+        {99, 0, 0, GRADE_CAREFUL}, {15, 12, 0, GRADE_NO},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
