@@ -3,26 +3,37 @@ BUILD := build
 # Of the long run; see scripts/run_tests.sh --help.
 PARTS := all
 
+LOG := $(BUILD)/make.log
+STEP := scripts/step.sh "$(LOG)"
+
 .PHONY: all setup demo check check-all lint package install clean help
 
 all: setup
-	cmake --preset release -B "$(BUILD)" > "$(BUILD)/cmake.log" || { cat "$(BUILD)/cmake.log"; exit 1; }
-	cmake --build "$(BUILD)" --parallel
+	@$(STEP) "TaDA: configuring" cmake --preset release -B "$(BUILD)" -DBUILD_TESTING=ON
+	@$(STEP) "TaDA: building" cmake --build "$(BUILD)" --parallel "$$(nproc)"
 
 setup:
-	scripts/setup.sh
-	scripts/get_llama.sh "$(BUILD)"
+	@mkdir -p "$(BUILD)" && : > "$(LOG)"
+	@scripts/setup.sh
+	@scripts/get_llama.sh "$(BUILD)"
 
-demo: all
-	@model=$$(scripts/get_model.sh) && scripts/demo.sh "$(BUILD)/bin" "$$model"
+# Only what it runs. The tests of a build folder that has them stay.
+demo:
+	@mkdir -p "$(BUILD)" && : > "$(LOG)"
+	@scripts/setup.sh --demo
+	@scripts/get_llama.sh --demo "$(BUILD)"
+	@[ -f "$(BUILD)/CMakeCache.txt" ] || \
+	    $(STEP) "TaDA: configuring" cmake --preset release -B "$(BUILD)" -DBUILD_TESTING=OFF
+	@$(STEP) "TaDA: building" cmake --build "$(BUILD)" --parallel "$$(nproc)" --target ggml-tada tada-cli
+	@model=$${DEMO_MODEL:-$$(scripts/get_model.sh)} && scripts/demo.py "$(BUILD)/bin" "$$model"
 
 check: all
-	@scripts/get_f16_model.sh "$(BUILD)/bin" > /dev/null
-	ctest --test-dir "$(BUILD)" -L '^(quick|engine)$$' --output-on-failure --no-tests=error --parallel $$(nproc)
+	@$(STEP) "Model with f16 weights" scripts/get_f16_model.sh "$(BUILD)/bin"
+	@scripts/check.sh "$(BUILD)"
 
 check-all: all
-	scripts/setup.sh --tests
-	@scripts/get_f16_model.sh "$(BUILD)/bin" > /dev/null
+	@scripts/setup.sh --tests
+	@$(STEP) "Model with f16 weights" scripts/get_f16_model.sh "$(BUILD)/bin"
 	@BUILD="$(BUILD)" scripts/run_tests.sh $(PARTS)
 
 lint: setup
@@ -40,7 +51,7 @@ clean:
 help:
 	@echo "make            build the library, the plug-in and the tada command (make all)"
 	@echo "make setup      install what is missing, fetch and build llama.cpp"
-	@echo "make demo       the same question answered with the f16 cache and with ours"
+	@echo "make demo       a question about a long text, with f16 and with ours, measured; DEMO_MODEL=FILE: your model"
 	@echo "make check      the tests that tell whether it works here: 10 minutes at most on 2 cores"
 	@echo "make check-all  all tests, hours; or some: make check-all PARTS=\"fuzz packages\" (scripts/run_tests.sh --help)"
 	@echo "make lint       form, static analysis, links of the documents"
@@ -48,4 +59,5 @@ help:
 	@echo "make install    into PREFIX (default: that of CMake, /usr/local)"
 	@echo "make clean      remove the build folders"
 	@echo "make help       this list"
+	@echo "What the steps print is in $(LOG)."
 	@echo "BUILD=FOLDER    for all of them: where to build (build), such as for a source that cannot be written to"

@@ -2,6 +2,7 @@
 # Fetches the pinned llama.cpp (inside the source archive of a Python package), checks it and builds its shared
 # libraries and tools, once.  get_llama.sh BUILD_DIR  ->  BUILD_DIR/llama.cpp (source), BUILD_DIR/llama (build)
 #   get_llama.sh --source BUILD_DIR             only the source
+#   get_llama.sh --demo BUILD_DIR               only the tools that scripts/demo.py and tada run need
 #   get_llama.sh --archive                      prints the path of the archive
 #   get_llama.sh --release VERSION BUILD_DIR    another release of that package, for tests/engine/test_other_host.sh
 set -euo pipefail
@@ -32,12 +33,12 @@ if [ "$*" = --archive ]; then
     fetch_archive
     exit
 fi
-only_source=
-if [ "${1:-}" = --source ]; then
-    only_source=1
-    shift
-fi
-[ $# -eq 1 ] || { echo "usage: get_llama.sh [--release VERSION] [--source] BUILD_DIR, or --archive" >&2; exit 2; }
+only_source='' part=rpc
+case ${1:-} in
+    --source) only_source=1; shift ;;
+    --demo) part=demo tools=(llama-cli llama-completion); shift ;;
+esac
+[ $# -eq 1 ] || { echo "usage: get_llama.sh [--release VERSION] [--source | --demo] BUILD_DIR, or --archive" >&2; exit 2; }
 mkdir -p "$1/bin"
 build=$(cd "$1" && pwd)
 source=$build/llama.cpp
@@ -52,13 +53,8 @@ if [ ! -f "$source/.complete-$version" ]; then
     mv "$source.part" "$source"
 fi
 [ -z "$only_source" ] || exit 0
-# The name also tells what was built: a folder from before the RPC backend only gets what it lacks.
-if [ ! -f "$build/llama/.complete-$version-rpc" ]; then
-    if [ -f "$build/llama/.complete-$version" ]; then
-        echo "Building the RPC server of llama.cpp (once, less than a minute)..." >&2
-    else
-        echo "Building llama.cpp (once, some 10 minutes on 2 cores)..." >&2
-    fi
+# The name also tells what was built: "rpc" all of it, "demo" two tools. What is there is not built again.
+if [ ! -f "$build/llama/.complete-$version-$part" ] && [ ! -f "$build/llama/.complete-$version-rpc" ]; then
     # Where no path may have a #, as in the commands of CMake, a link stands for the folder, and programs find their
     # libraries from their own place.
     folder=$build place=()
@@ -85,13 +81,15 @@ if [ ! -f "$build/llama/.complete-$version-rpc" ]; then
         esac
     done
     # Git must not find the repository around the build folder: its commit would become that of ggml.
-    GIT_CEILING_DIRECTORIES=$folder cmake -S "$folder/llama.cpp" -B "$folder/llama" "${generator[@]}" "${place[@]}" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
+    export GIT_CEILING_DIRECTORIES=$folder
+    "$here/step.sh" "$build/make.log" "llama.cpp: configuring" cmake -S "$folder/llama.cpp" -B "$folder/llama" \
+        "${generator[@]}" "${place[@]}" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
         -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=ON -DLLAMA_BUILD_UI=OFF \
-        -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_RPC=ON -DGGML_NATIVE=OFF "${features[@]}" "${optimise[@]}" -DGGML_CCACHE=OFF > "$build/llama.log" 2>&1 ||
-        { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: configuring llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
-    GIT_CEILING_DIRECTORIES=$folder cmake --build "$folder/llama" --parallel "$(nproc)" --target "${tools[@]}" >> "$build/llama.log" 2>&1 ||
-        { tail -n 20 "$build/llama.log" >&2; echo "get_llama.sh: building llama.cpp failed; the log is $build/llama.log" >&2; exit 1; }
-    touch "$build/llama/.complete-$version-rpc"
+        -DLLAMA_USE_PREBUILT_UI=OFF -DGGML_BACKEND_DL=ON -DGGML_RPC=ON -DGGML_NATIVE=OFF "${features[@]}" "${optimise[@]}" \
+        -DGGML_CCACHE=OFF >&2
+    "$here/step.sh" "$build/make.log" "llama.cpp: building (once, some 10 minutes)" cmake --build "$folder/llama" --parallel "$(nproc)" \
+        --target "${tools[@]}" >&2
+    touch "$build/llama/.complete-$version-$part"
 fi
 for tool in "${tools[@]}"; do
     ln -sfn "../llama/bin/$tool" "$build/bin/$tool"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the build tools that are missing where the user may do so; else names them in one line.
-#   setup.sh [--tests]    --tests: those that only tests need, too; without them the tests are skipped
+#   setup.sh [--demo | --tests]    --demo: only what 'make demo' needs
+#                                  --tests: those that only tests need, too; without them the tests are skipped
 set -euo pipefail
 
 fail() { echo "setup.sh: $1" >&2; exit 1; }
@@ -13,9 +14,11 @@ command -v make > /dev/null || missing+=(make)
 command -v pkg-config > /dev/null || missing+=(pkg-config)
 command -v python3 > /dev/null || missing+=(python3)
 python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
-pkg-config --exists cmocka 2> /dev/null || missing+=(libcmocka-dev)
 pkg-config --exists libcjson 2> /dev/null || missing+=(libcjson-dev)
-command -v gnuplot > /dev/null || missing+=(gnuplot-nox)
+if [ "${1:-}" != --demo ]; then
+    pkg-config --exists cmocka 2> /dev/null || missing+=(libcmocka-dev)
+    command -v gnuplot > /dev/null || missing+=(gnuplot-nox)
+fi
 
 install() {
     command -v apt-get > /dev/null ||
