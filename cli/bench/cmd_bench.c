@@ -144,13 +144,11 @@ const struct command bench_command = {
         "timed.\n",
     .options = rows,
     .notes =
-        "memory MiB\tthe cache of a context for the deepest depth: buffers and working memory, all counted\n"
-        "peak MiB\tthe most that a process with this cache alone would have in memory up to this depth: "
-        "model and "
-        "program, and by how much the process grew while this context was made and used; batches of less "
-        "than "
-        "512 tokens (--prefill) take less\n"
-        "tok/s\ttokens per second: median (minimum-maximum) of the repetitions\n"
+        "MiB\tthe cache of a context for the deepest depth: buffers and working memory, all counted\n"
+        "peakMiB\tthe most that a process with this cache alone would have in memory up to this depth: model "
+        "and program, and by how much the process grew while this context was made and used; batches of less "
+        "than 512 tokens (--prefill) take less\n"
+        "decode, prefill\ttokens per second: median of the repetitions, and half of their range\n"
         "x f16\tspeed in units of that of f16: median of the ratios within a repetition\n"
         "\n"
         "A cache that the model cannot have is a row that says so.\n"

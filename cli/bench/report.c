@@ -31,29 +31,33 @@ static double memory_ratio_of(const struct bench *bench, int d, int i)
 
 /* ---- table ---- */
 
+/* Median and half of the range in per cent, which one repetition does not have. */
 static void print_speed(const struct bench *bench, int d, int i, enum bench_test test)
 {
     struct spread spread = spread_of(bench, d, i, test);
-    char range[32];
-    snprintf(range, sizeof range, "(%.1f-%.1f)", spread.min, spread.max);
-    printf("  %8.1f %-16s %6.3f", spread.median, range, ratio_of(bench, d, i, test));
+    char range[16] = "";
+    if (bench->n_done[d] > 1 && spread.median > 0) {
+        snprintf(range, sizeof range, "+-%.0f%%", 50 * (spread.max - spread.min) / spread.median);
+    }
+    printf("  %7.1f %-6s %5.2f", spread.median, range, ratio_of(bench, d, i, test));
 }
 
 static void print_row(const struct bench *bench, int d, int i, int width)
 {
     const struct bench_result *result = &bench->results[d][i];
-    printf("%-*s  %10.2f  %6.1f", width, SHOWN(bench->options->caches[i]), (double)result->kv_bytes / mib,
+    printf("%-*s  %7.1f %5.1f", width, SHOWN(bench->options->caches[i]), (double)result->kv_bytes / mib,
            100 * memory_ratio_of(bench, d, i));
     if (result->peak_bytes >= 0) {
-        printf("  %8.1f", (double)result->peak_bytes / mib);
+        printf("  %7.0f", (double)result->peak_bytes / mib);
     } else {
-        printf("  %8s", "-");
+        printf("  %7s", "-");
     }
     print_speed(bench, d, i, BENCH_DECODE);
     print_speed(bench, d, i, BENCH_PREFILL);
     putchar('\n');
 }
 
+/* 80 columns with a cache of 12 characters. */
 static void print_table(const struct bench *bench)
 {
     const struct bench_options *options = bench->options;
@@ -62,15 +66,16 @@ static void print_table(const struct bench *bench)
         int length = (int)strlen(options->caches[i]);
         width = length > width ? length : width;
     }
-    printf("%s: context %d, %d thread%s; decode %d, prefill %d tokens; median (min-max), x f16\n",
-           SHOWN(bench->model->name), bench->n_ctx, options->n_threads, options->n_threads == 1 ? "" : "s",
+    printf("%s: context %d, %d thread%s\n", SHOWN(bench->model->name), bench->n_ctx, options->n_threads,
+           options->n_threads == 1 ? "" : "s");
+    printf("tokens/s: %d tokens decoded, %d prefilled; median, half of the range, times f16\n",
            options->n_tokens[BENCH_DECODE], options->n_tokens[BENCH_PREFILL]);
     for (int d = 0; d < options->n_depths && bench->n_done[d] > 0; d++) {
         printf("\ndepth %d, %d repetition%s%s\n", options->depths[d], bench->n_done[d],
                bench->n_done[d] == 1 ? "" : "s",
                bench->n_done[d] < options->n_repeat ? " (interrupted)" : "");
-        printf("%-*s  %10s  %6s  %8s  %8s %-16s %6s  %8s %-16s %6s\n", width, "cache", "memory MiB", "% f16",
-               "peak MiB", "decode", "tok/s", "x f16", "prefill", "tok/s", "x f16");
+        printf("%-*s  %7s %5s  %7s  %7s %6s %5s  %7s %6s %5s\n", width, "cache", "MiB", "% f16", "peakMiB",
+               "decode", "", "x f16", "prefill", "", "x f16");
         for (int i = 0; i < options->n_caches; i++) {
             print_row(bench, d, i, width);
         }

@@ -130,9 +130,10 @@ const struct command eval_command = {
     .summary = "measure what a cache costs in quality, on your model and text",
     .about =
         "Measures how far the answers of a model with a compressed cache are from those with an f16 cache: "
-        "memory, perplexity, KL divergence in nats and how often the most likely token is the same, with "
-        "standard errors. All caches read the same text side by side; the second half of each window is "
-        "scored. The row 'floor' is the f16 cache with twice the batch: rounding alone.\n",
+        "memory, perplexity, KL divergence in nats and how often the most likely token is the same. All "
+        "caches read the same text side by side; the second half of each window is scored. The row 'floor' "
+        "is the f16 cache with twice the batch: rounding alone. A last column says in words how close a "
+        "cache is.\n",
     .options = rows,
     .operand_problem = "give the model with -m and the text with -f.",
     .notes = "Ctrl-C prints what is done so far.\n"

@@ -2,6 +2,7 @@
 
 #include "output/json.h"
 #include "output/note.h"
+#include "tada.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,6 +11,10 @@
 
 /* Above it, the weights amplify rounding so much that small errors of a cache cannot be seen. */
 static const double high_floor = 0.001;
+
+/* The rule of the verdicts. The scale is the larger of the mean KL divergences of the floor and of q8_0,
+ * which hardly anybody can tell from f16. */
+static const double near_scales = 3, broken_ppl = 1.2, broken_share = 0.2;
 
 int scores_open(struct scores *scores, const char *cache, size_t n)
 {
@@ -60,6 +65,27 @@ static void summarise(const struct scores *base, const struct scores *floor, con
     summary->kld_p999 = quantile_of(work, n, 0.999);
 }
 
+static double verdict_scale(const struct scores *scores, const struct summary *summaries, int n_scores)
+{
+    double scale = summaries[FLOOR].kld.value;
+    for (int i = FIRST_CACHE; i < n_scores; i++) {
+        bool larger = strcmp(scores[i].cache, "q8_0") == 0 && summaries[i].kld.value > scale;
+        scale = larger ? summaries[i].kld.value : scale;
+    }
+    return scale;
+}
+
+static const char *verdict_of(const struct summary *summary, const struct summary *floor, double scale)
+{
+    if (summary->at_floor) {
+        return "at the floor";
+    }
+    if (summary->ppl_ratio.value > broken_ppl || floor->top1.value - summary->top1.value > broken_share) {
+        return "broken";
+    }
+    return summary->kld.value <= near_scales * scale ? "near" : "visible";
+}
+
 int scores_summarise(const struct scores *scores, int n_scores, size_t n, struct summary *summaries)
 {
     double *work = malloc(n * sizeof *work);
@@ -70,6 +96,10 @@ int scores_summarise(const struct scores *scores, int n_scores, size_t n, struct
         summarise(&scores[REFERENCE], &scores[FLOOR], &scores[i], n, work, &summaries[i]);
     }
     free(work);
+    double scale = verdict_scale(scores, summaries, n_scores);
+    for (int i = 0; i < n_scores; i++) {
+        summaries[i].verdict = i < FIRST_CACHE ? "" : verdict_of(&summaries[i], &summaries[FLOOR], scale);
+    }
     return 0;
 }
 
@@ -78,13 +108,31 @@ static double memory_ratio(const struct scores *scores, int i)
     return scores[REFERENCE].bytes ? (double)scores[i].bytes / (double)scores[REFERENCE].bytes : 0;
 }
 
+/* Below this context the exact tokens weigh. */
+enum { LONG_CTX = 4096 };
+
 static void print_notes(const struct scores *scores, const struct summary *summaries, int n_scores,
                         const struct eval_options *options)
 {
+    bool has_ours = false;
     for (int i = FIRST_CACHE; i < n_scores; i++) {
-        if (summaries[i].at_floor) {
-            printf("%s is at the floor: it cannot be told from the f16 cache.\n", SHOWN(scores[i].cache));
-        }
+        tada_spec spec;
+        has_ours = has_ours || (tada_spec_parse(scores[i].cache, &spec, NULL) == TADA_OK && !spec.stock);
+    }
+    printf(
+        "\nfloor: f16 in other batches, what rounding alone does; same %%: the most likely token is that of "
+        "f16.\n"
+        "at the floor: cannot be told from f16; near: a KL divergence of at most %.0f times that of q8_0 or "
+        "the\n"
+        "floor; broken: a perplexity of more than %.1f times, or another most likely token at one place in "
+        "%.0f\n"
+        "more than the floor; visible: between these.\n",
+        near_scales, broken_ppl, 1 / broken_share);
+    if (has_ours && options->n_ctx < LONG_CTX) {
+        printf("In a context of %d the tokens that are kept exact weigh much. In longer ones the share of "
+               "f16 is\n"
+               "less: see 'tada size -c %d'.\n",
+               options->n_ctx, 8 * LONG_CTX);
     }
     if (summaries[FLOOR].kld.value > high_floor && !options->weights) {
         printf("The floor is high, as with quantised weights, which amplify rounding: --weights f16 shows "
@@ -92,6 +140,7 @@ static void print_notes(const struct scores *scores, const struct summary *summa
     }
 }
 
+/* 100 columns with a cache of 15 characters. */
 void scores_print(const struct scores *scores, const struct summary *summaries, int n_scores,
                   const struct eval_options *options)
 {
@@ -100,16 +149,17 @@ void scores_print(const struct scores *scores, const struct summary *summaries, 
         int length = (int)strlen(scores[i].cache);
         width = length > width ? length : width;
     }
-    printf("%-*s  %9s %7s  %9s  %-17s  %-19s  %8s %8s %8s  %s\n", width, "cache", "MiB", "of f16", "ppl",
-           "ppl / f16", "mean KLD", "median", "99 %", "99.9 %", "same top");
+    printf("%-*s  %7s  %6s  %8s  %6s  %17s  %7s  %6s  %s\n", width, "cache", "MiB", "% f16", "ppl", "x f16",
+           "KL divergence", "median", "same %", "verdict");
     for (int i = 0; i < n_scores; i++) {
         const struct summary *row = &summaries[i];
-        printf("%-*s  %9.2f %5.1f %%  %9.4f", width, SHOWN(scores[i].cache),
-               (double)scores[i].bytes / 1048576, 100 * memory_ratio(scores, i), row->ppl);
+        printf("%-*s  %7.1f  %6.1f  %8.3f", width, SHOWN(scores[i].cache), (double)scores[i].bytes / 1048576,
+               100 * memory_ratio(scores, i), row->ppl);
         if (i != REFERENCE) {
-            printf("  %.4f +- %.4f  %.6f +- %.6f  %8.6f %8.6f %8.6f  %.2f +- %.2f %%", row->ppl_ratio.value,
-                   row->ppl_ratio.error, row->kld.value, row->kld.error, row->kld_median, row->kld_p99,
-                   row->kld_p999, 100 * row->top1.value, 100 * row->top1.error);
+            char error[32];
+            snprintf(error, sizeof error, "+-%.5f", row->kld.error);
+            printf("  %6.3f  %7.5f %9s  %7.5f  %6.2f%s%s", row->ppl_ratio.value, row->kld.value, error,
+                   row->kld_median, 100 * row->top1.value, *row->verdict ? "  " : "", row->verdict);
         }
         putchar('\n');
     }
@@ -142,5 +192,6 @@ void scores_report(const struct scores *scores, const struct summary *summaries,
         cJSON_AddNumberToObject(result, "n_cells", options->n_cells);
         cJSON_AddNumberToObject(result, "n_ubatch", i == FLOOR ? 2 * options->n_ubatch : options->n_ubatch);
         cJSON_AddBoolToObject(result, "at_floor", row->at_floor);
+        cJSON_AddStringToObject(result, "verdict", row->verdict);
     }
 }

@@ -21,7 +21,8 @@ struct summary {
     double ppl;
     struct estimate ppl_ratio, kld, top1;
     double kld_median, kld_p99, kld_p999;
-    bool at_floor; /* what is measured may be nothing but rounding */
+    bool at_floor;       /* what is measured may be nothing but rounding */
+    const char *verdict; /* in words, by the rule that scores_print states; "" for f16 and the floor */
 };
 
 /* Room for n tokens. */

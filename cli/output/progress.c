@@ -20,14 +20,18 @@ double clock_seconds(void)
 
 void progress_start(struct progress *progress, const char *what)
 {
+    double now = clock_seconds();
+    bool terminal = isatty(STDERR_FILENO);
+    /* In a pipe, short work says nothing. */
     *progress =
-        (struct progress){.what = what, .started = clock_seconds(), .terminal = isatty(STDERR_FILENO)};
+        (struct progress){.what = what, .started = now, .shown = terminal ? 0 : now, .terminal = terminal};
 }
 
 void progress_show(struct progress *progress, double done, double total, const char *detail)
 {
+    static const double every_terminal = 0.2, every_line = 30;
     double now = clock_seconds();
-    if (!progress->terminal || now - progress->shown < 0.2 || total <= 0) {
+    if (now - progress->shown < (progress->terminal ? every_terminal : every_line) || total <= 0) {
         return;
     }
     progress->shown = now;
@@ -35,8 +39,8 @@ void progress_show(struct progress *progress, double done, double total, const c
     share = progress->share = share > progress->share ? share : progress->share;
     double left = share > 0 ? (now - progress->started) / share * (1 - share) : 0;
     int seconds = (int)(left + 0.5);
-    fprintf(stderr, "\r%s: %3.0f %%, %d:%02d left  %.60s\033[K", progress->what, 100 * share, seconds / 60,
-            seconds % 60, SHOWN(detail));
+    fprintf(stderr, "%s%s: %3.0f %%, %d:%02d left  %.60s%s", progress->terminal ? "\r" : "", progress->what,
+            100 * share, seconds / 60, seconds % 60, SHOWN(detail), progress->terminal ? "\033[K" : "\n");
     fflush(stderr);
 }
 

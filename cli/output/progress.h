@@ -1,4 +1,4 @@
-/* Long work: a progress line with the time that is left, and Ctrl-C. */
+/* Long work: lines with the time that is left, and Ctrl-C. */
 #ifndef TADA_CLI_OUTPUT_PROGRESS_H
 #define TADA_CLI_OUTPUT_PROGRESS_H
 
@@ -13,7 +13,8 @@ struct progress {
 
 /* Starts the clock. */
 void progress_start(struct progress *progress, const char *what);
-/* Shows that `done` of `total`, in any unit, is done. detail: what is being done now; may be "". */
+/* Shows that `done` of `total`, in any unit, is done. detail: what is being done now; may be "". A terminal
+ * has one line that changes, a pipe or file gets one every half minute. */
 void progress_show(struct progress *progress, double done, double total, const char *detail);
 /* Removes the line, so that something else can be printed. */
 void progress_clear(struct progress *progress);

@@ -38,23 +38,23 @@ const struct command run_command = {
     .name = "run",
     .summary = "talk to a model or complete a text, with llama-cli",
     .about =
-        "Starts llama-cli with the TaDA cache. Other arguments go to it unchanged; they may stand before or "
-        "after those of tada. Without a model among them, the one that the TaDA build fetched is used, if it "
-        "is there.\n",
+        "Starts llama-cli with the TaDA cache. Other arguments go to it unchanged, before or after those of "
+        "tada. Without a model, the one that the TaDA build fetched is used. Before it starts, one line on "
+        "stderr says what the cache saves.\n",
     .options = options,
     .passes_to = "LLAMA_ARGS",
     .notes =
         "cache specs:\n"
-        "  tada\t27 % of f16 (also tada:balanced)\n"
-        "  tada:high\t37 %: nearly exact\n"
-        "  tada:compact\t24 %\n"
+        "  tada\ta quarter of the memory of f16: the default (also tada:balanced)\n"
+        "  tada:high\ta third: nearly exact\n"
+        "  tada:compact\tless than a quarter\n"
         "  tada:4, tada:3.5/3\tbits of both, or of keys/values: 2, 3, 4, 5, 6, 8, 16, of keys also quarters "
         "in "
         "between\n"
         "  tada:paper\tthe method as published; kivi:2, kivi:4: that of KIVI\n"
         "  tada:@FILE\ta plan of this model: each layer its own (see 'tada help inspect')\n"
         "  f16, q8_0/q4_0\ta cache type of llama.cpp (keys/values), without TaDA\n"
-        "Options may follow: tada:window=256:v.bits=4 (see the README).\n"
+        "Options may follow: tada:window=256:v.bits=4 (see tada-spec(7)).\n"
         "\n"
         "examples:\n"
         "  tada run -m model.gguf -c 32768\n"
@@ -84,9 +84,26 @@ static bool name_tool(const struct launch *launch, const char *chosen, char *nam
     return *tool && !strchr(tool, '/') && length > 0 && (size_t)length < size;
 }
 
-/* A plan for another model, of which the tool would only warn: EXIT_USAGE. Else says what of the cache is not
- * compressed. */
-static int look(const struct launch *launch)
+#ifdef TADA_MEASURES
+/* One line. Of a tool that makes its context in another way only the name of the cache is known. */
+static void say_what_is_saved(const struct launch *launch, const char *tool, const struct server_cache *cache,
+                              const struct outlook *outlook)
+{
+    static const char *const known[] = {"llama-cli", "llama-completion", NULL};
+    if (!equals_any(tool, known) || outlook->bytes >= outlook->f16) {
+        cli_note("the cache is %s.", SHOWN(launch->cache));
+        return;
+    }
+    const char *at_most = cache->at_most ? "at most " : "";
+    cli_note("cache %s, context %s%lld: %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved",
+             SHOWN(launch->cache), at_most, cache->cells, at_most, outlook->bytes / 1048576,
+             outlook->f16 / 1048576, 100 * (1 - outlook->bytes / outlook->f16));
+}
+#endif
+
+/* A plan for another model, of which the tool would only warn: EXIT_USAGE. Else says what is saved, and what
+ * of the cache is not compressed. */
+static int look(const struct launch *launch, const char *tool)
 {
     int status = 0;
 #ifdef TADA_MEASURES
@@ -106,12 +123,16 @@ static int look(const struct launch *launch)
         given.parallel = "1";
         server_options_cache(&given, model.n_ctx_train, &cache);
         is_known = is_known && launch_look(launch, &given, &cache, path, &outlook);
+        if (is_known) {
+            say_what_is_saved(launch, tool, &cache, &outlook);
+        }
         launch_tell(launch, &given, is_known ? &outlook : NULL);
     }
     tada_plan_free(plan);
     model_file_free(&model);
 #else
     (void)launch;
+    (void)tool;
 #endif
     return status;
 }
@@ -131,7 +152,7 @@ static int run_main(const struct command *self, int argc, char **argv)
                            request.tool);
     } else if (status == 0) {
         status = launch_find(launch, tool);
-        status = status == 0 ? look(launch) : status;
+        status = status == 0 ? look(launch, tool) : status;
         status = status == 0 ? launch_start(launch) : status;
     }
     launch_free(launch);

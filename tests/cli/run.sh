@@ -173,7 +173,7 @@ fi
 # What measures is there only in a build with the headers of llama.cpp.
 if "$tada" help bench > /dev/null 2>&1; then
     call 0 help bench; has "usage: tada bench"
-    call 0 bench --help; has "peak MiB"
+    call 0 bench --help; has "peakMiB"
     call 0 bench -h
     checks=$((checks + 1))
     longest=$("$tada" help bench | awk '{ if (length > n) n = length } END { print n + 0 }')

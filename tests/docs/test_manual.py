@@ -92,6 +92,23 @@ class Manual(unittest.TestCase):
             for name, section in re.findall(r"\bXr (tada\S*) (\d)", path.read_text(encoding="utf-8")):
                 self.assertTrue((PAGES / f"{name}.{section}").is_file(), f"{path.name} names {name}({section})")
 
+    def test_see_also(self):
+        """tada(1) leads to every page, and every page back to it."""
+        names = {f"{path.stem} {path.suffix[1:]}" for path in PAGES.iterdir()}
+        for path in PAGES.iterdir():
+            text = path.read_text(encoding="utf-8").split(".Sh SEE ALSO\n")[1].split("\n.Sh")[0]
+            named = set(re.findall(r"^\.Xr (\S+ \d)", text, re.MULTILINE))
+            self.assertLessEqual(names - {"tada 1"} if path.stem == "tada" else {"tada 1"}, named, path.name)
+
+    def test_examples(self):
+        """Examples are shown as they are typed: at most 80 columns, with the margin of the page and of the block."""
+        for path in PAGES.iterdir():
+            text = path.read_text(encoding="utf-8")
+            self.assertNotIn("\n.Dl ", text, path.name)
+            for block in re.findall(r"\.Bd -literal -offset indent\n(.*?)\.Ed", text, re.DOTALL):
+                for line in block.splitlines():
+                    self.assertLessEqual(len(line.replace("\\e", "\\")), 69, f"{path.name}: {line}")
+
     def test_makefile(self):
         """make help names every target."""
         source = (SOURCE / "Makefile").read_text(encoding="utf-8")
@@ -102,8 +119,9 @@ class Manual(unittest.TestCase):
 
     def test_form(self):
         for path in PAGES.iterdir():
-            title = path.read_text(encoding="utf-8").splitlines()[1]
-            self.assertEqual(f".Dt {path.stem.upper()} {path.suffix[1:]}", title)
+            lines = path.read_text(encoding="utf-8").splitlines()
+            self.assertEqual(f".Dt {path.stem.upper()} {path.suffix[1:]}", lines[2])
+            self.assertEqual(".Os " + help_text("--version").strip().replace("tada", "TaDA", 1), lines[3])
             if shutil.which("mandoc"):
                 run = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", path], stdout=subprocess.PIPE, text=True,
                                      stderr=subprocess.DEVNULL)

@@ -68,6 +68,12 @@ run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/e.json"
 run -m "$quantised" -c 256 --seed 1 --cache q8_0 --json "$work/f.json"
 run -m "$quantised" -c 256 --seed 2 --cache q8_0 --json "$work/g.json"
 check "quantised weights: a note on the floor" grep -q -- '--weights f16' "$work/out"
+check "a table of at most 100 columns" awk 'length($0) > 100 { exit 1 }' "$work/out"
+check "a verdict for each cache" grep -qE '^q8_0 .*  (at the floor|near)$' "$work/out"
+check "... in the JSON, too" json "$work/g.json" 'c["q8_0"]["verdict"] in ("at the floor", "near") and c["floor"]["verdict"] == ""'
+run -m "$quantised" -c 256 --cache kivi:2,tada --json "$work/verdict.json"
+check "a cache of 2 bits is far" json "$work/verdict.json" 'c["kivi:2"]["verdict"] in ("visible", "broken")'
+check "why a short context takes more" grep -q 'kept exact weigh much' "$work/out"
 check "its own text is the same for the same seed" cmp -s "$work/e.json" "$work/f.json"
 check "... and one window" json "$work/e.json" 'r["chunks"] == 1 and r["text"] is None and c["f16"]["tokens"] == 127'
 check "... another one for another seed" json "$work/g.json" "c['f16']['ppl'] != $(python3 -c \
