@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Form and mistakes that a compiler does not tell. What is not installed is skipped, and said so; with --strict that is a
-# failure.   lint.sh [--strict] [CHECK...]   CHECK: format, tidy, cppcheck, shell, python, links, lines, workflows (default: all)
+# failure.   lint.sh [--strict] [CHECK...]   CHECK: format, tidy, cppcheck, shell, python, links, results, lines, workflows (default: all)
 # LLAMA_DIR: source of llama.cpp, for the checks that need its headers (default: build/llama.cpp).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -10,7 +10,7 @@ if [ "${1:-}" = --strict ]; then
     shift
 fi
 checks=("$@")
-[ $# -gt 0 ] || checks=(format tidy cppcheck shell python links lines workflows)
+[ $# -gt 0 ] || checks=(format tidy cppcheck shell python links results lines workflows)
 llama=${LLAMA_DIR:-build/llama.cpp}
 failures=0
 
@@ -87,6 +87,12 @@ links() {
     verdict links $?
 }
 
+# Documents say what was measured.
+results() {
+    scripts/results.py --check
+    verdict results $?
+}
+
 # No file of code over 600 lines, and no blanks at the end of lines or tabs in code.
 lines() {
     local status=0
@@ -105,7 +111,7 @@ workflows() {
 for check in "${checks[@]}"; do
     case $check in
         cppcheck) cppcheck_all ;;
-        format | tidy | shell | python | links | lines | workflows) "$check" ;;
+        format | tidy | shell | python | links | results | lines | workflows) "$check" ;;
         *) echo "lint.sh: there is no check '$check'" >&2; exit 2 ;;
     esac
 done

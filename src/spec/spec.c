@@ -49,7 +49,7 @@
             0, NULL                                                                                          \
     }
 
-/* The README's table says how they were chosen. */
+/* doc/results.md says what they come to. */
 static const struct {
     const char *name;
     tada_spec spec;
