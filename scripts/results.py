@@ -131,6 +131,17 @@ def readme_demo(data):
     return "\n".join(["```text", *(data.get("demo") or ["(not measured yet on this state: scripts/measure.sh demo)"]), "```"])
 
 
+def readme_said(data):
+    """The line of tada run."""
+    rows = {row["cache"]: row for each in data.get("sizes") or [] if each["n_ctx"] == 32768 for row in each["results"]}
+    words = "(not measured yet on this state: scripts/measure.sh sizes)"
+    if rows:
+        ours, f16 = (rows[cache]["kv_bytes"] for cache in ("tada", "f16"))
+        words = (f"tada: cache tada, context 32768: {ours / 1048576:.1f} MiB instead of {f16 / 1048576:.1f} MiB in f16, "
+                 f"{100 * (1 - ours / f16):.0f} % saved")
+    return "```text\n" + words + "\n```"
+
+
 def speed_table(data):
     rows = []
     for test, depths in (("decode", (0, 2048, 8064)), ("prefill", (0, 2048, 8064))):
@@ -355,7 +366,7 @@ def with_blocks(words, blocks):
 def documents(data):
     """Path and text of each."""
     readme = SOURCE / "README.md"
-    blocks = {"quality": readme_quality(data), "choice": readme_choice(data), "demo": readme_demo(data)}
+    blocks = {"quality": readme_quality(data), "choice": readme_choice(data), "demo": readme_demo(data), "said": readme_said(data)}
     yield readme, with_blocks(readme.read_text(encoding="utf-8"), blocks)
     yield SOURCE / "doc/results.md", document(data)
     for name, figure in (("quality", quality_figure(data)), ("speed", speed_figure(data))):

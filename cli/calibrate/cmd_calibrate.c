@@ -114,8 +114,8 @@ static const struct option_row rows[] = {
      .help =
          "score the random search on these tasks, in place of the KL divergence: on each line {\"prompt\": "
          "..., "
-         "\"answer\": ...}, which are joined as they are, with \"choices\": [...] where the answer is one of "
-         "several; most right answers win, of equals the likelier",
+         "\"answer\": ...}, concatenated without a separator, with \"choices\": [...] where the answer is one of "
+         "several; the trial with the most right answers wins, ties by likelihood",
      FIELD(tasks_path),
      .kind = OPTION_FILE},
     ROW_SEED(set_seed, "of the random search and of text that the model writes"),

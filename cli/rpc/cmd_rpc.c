@@ -74,7 +74,7 @@ const struct command rpc_command = {
              "  tada run --cache f16 -- --rpc 192.168.1.11:50052,192.168.1.12:50052 \\\n"
              "      -m model.gguf -c 65536 -fit off\n"
              "\n"
-             "The cache of the client is for layers that stay there; all of them go to the servers here.\n",
+             "The client keeps no layers in this example, so it needs no compressed cache.\n",
     .run = rpc_main,
 };
 

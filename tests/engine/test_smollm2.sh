@@ -28,6 +28,10 @@ cp "$work/out" "$work/stock"
 plugin complete -p "$prompt" -n 16 -c 8192 > "$work/out" 2> "$work/err"
 ours=$(buffer TADA)
 check "text goes on with Paris" grep -q Paris "$work/out"
+"$bin/tada" run -m "$model" -p "$prompt" -n 16 -c 8192 --temp 0 -no-cnv > "$work/out" 2> "$work/said" < /dev/null
+check "the first command of the README goes on with Paris" grep -q Paris "$work/out"
+check "... and says what is saved" grep -qE \
+    '^tada: cache tada, context 8192: [0-9.]+ MiB instead of 180.0 MiB in f16, 7[0-9] % saved$' "$work/said"
 check "the cache is at most 30 % of f16 ($ours of $f16 MiB)" below "$(awk -v a="$ours" -v b="$f16" 'BEGIN { print a / b }')" 0.30
 
 # Text, with f16 weights: quantised ones amplify every rounding, so that the stock cache does not even agree with itself
