@@ -139,8 +139,7 @@ def screen(demo, plain, ours, scores, memory, fits, seconds):
         return scores[cache][key] if cache in scores else None
 
     lines = ["=" * COLUMNS,
-             f"{plain['n']} tokens in the context, {demo.threads} thread{'s' * (demo.threads > 1)}, {seconds:.0f} s; "
-             f"{model[:44]}", "",
+             f"{plain['n']} tokens in the context, {demo.threads} thread{'s' * (demo.threads > 1)}, {seconds:.0f} s; {model}"[:COLUMNS], "",
              row("", "f16", name),
              row("cache, MiB", f"{plain['mib']:.1f}", f"{ours['mib']:.1f}", f"{share:.1%}  {bar(share)}"),
              row("decode, tokens/s", f"{plain['decode']:.1f}", f"{ours['decode']:.1f}",

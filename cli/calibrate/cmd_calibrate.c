@@ -114,7 +114,8 @@ static const struct option_row rows[] = {
      .help =
          "score the random search on these tasks, in place of the KL divergence: on each line {\"prompt\": "
          "..., "
-         "\"answer\": ...}, concatenated without a separator, with \"choices\": [...] where the answer is one of "
+         "\"answer\": ...}, concatenated without a separator, with \"choices\": [...] where the answer is "
+         "one of "
          "several; the trial with the most right answers wins, ties by likelihood",
      FIELD(tasks_path),
      .kind = OPTION_FILE},
