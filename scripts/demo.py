@@ -107,6 +107,8 @@ class Demo:
                 report = json.loads(self.run("size", ["size", "-m", self.model, "-np", "1", "--memory", memory, "-t",
                                                       str(self.threads), "--cache", f"q4_0,{self.spec}", "--json", "-"]))
             except Failed:
+                if "Not even a context" not in self.log:
+                    raise
                 continue
             largest = {row["cache"]: row["largest"] for row in report["results"]}
             if all(largest.get(cache) for cache in ("f16", self.spec)):

@@ -2,7 +2,8 @@
 # Fetches the pinned llama.cpp (inside the source archive of a Python package), checks it and builds its shared
 # libraries and tools, once.  get_llama.sh BUILD_DIR  ->  BUILD_DIR/llama.cpp (source), BUILD_DIR/llama (build)
 #   get_llama.sh --source BUILD_DIR             only the source
-#   get_llama.sh --demo BUILD_DIR               only the tools that scripts/demo.py and tada run need
+#   get_llama.sh --demo BUILD_DIR               only the tools that scripts/demo.py and tada run need: with llama-bench
+#                                               tada finds the libraries
 #   get_llama.sh --archive                      prints the path of the archive
 #   get_llama.sh --release VERSION BUILD_DIR    another release of that package, for tests/engine/test_other_host.sh
 set -euo pipefail
@@ -36,7 +37,7 @@ fi
 only_source='' part=rpc
 case ${1:-} in
     --source) only_source=1; shift ;;
-    --demo) part=demo tools=(llama-cli llama-completion); shift ;;
+    --demo) part=demo tools=(llama-cli llama-completion llama-bench); shift ;;
 esac
 [ $# -eq 1 ] || { echo "usage: get_llama.sh [--release VERSION] [--source | --demo] BUILD_DIR, or --archive" >&2; exit 2; }
 mkdir -p "$1/bin"

@@ -96,7 +96,7 @@ print(json.dumps([{"cache": r["cache"], "cells": r["cells"], "decode": r["speed_
                   for r in map(json.loads, sys.stdin)]))'
 }
 session() {
-    head -c 34000 "$TEXT" > "$work/prompt.txt"
+    head -c 30000 "$TEXT" > "$work/prompt.txt"
     run "$bin/tada" run --tool completion -- -m "$model" -f "$work/prompt.txt" -c 8192 -n 1 -no-cnv -fit off \
         --prompt-cache "$work/session.bin" -t "$threads" > /dev/null &&
         "$bin/tada" pack "$work/session.bin" -o "$work/session.tada" > /dev/null &&

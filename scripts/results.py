@@ -346,7 +346,7 @@ def document(data):
     parts += ["## Saved sessions", measured(data, "session")]
     if data.get("session"):
         one = data.get("session")
-        parts.append(f"A session of some 8000 tokens: {one['plain_bytes'] / 1048576:.1f} MiB as llama.cpp saves it, "
+        parts.append(f"A session of some 7500 tokens: {one['plain_bytes'] / 1048576:.1f} MiB as llama.cpp saves it, "
                      f"{one['packed_bytes'] / 1048576:.1f} MiB packed ({percent(one['packed_bytes'] / one['plain_bytes'])}); unpacked, "
                      "it is the same byte for byte.")
     return "\n\n".join(parts) + "\n"

@@ -19,7 +19,7 @@ STEP = SOURCE / "scripts/step.sh"
 TADA = r"""#!/bin/bash
 case $1 in
     size)
-        case " $* " in *" 512M "*) exit 2 ;; esac # too little for this model
+        case " $* " in *" 512M "*) echo "tada: Not even a context of 256 tokens fits" >&2; exit 2 ;; esac
         echo '{"results": [{"cache": "f16", "largest": {"n_ctx": 1000}}, {"cache": "q4_0", "largest": null},
                            {"cache": "tada", "largest": {"n_ctx": 4000}}]}' ;;
     run)
