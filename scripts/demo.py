@@ -56,7 +56,7 @@ class Demo:
         self.environment = {name: value for name, value in os.environ.items()
                             if name not in ("TADA_CACHE", "GGML_BACKEND_PATH", "TADA_METRICS") and
                             not name.startswith("LLAMA_ARG_")}
-        self.environment.update(TMPDIR=str(folder), TADA_LOG="1")
+        self.environment["TMPDIR"] = str(folder)
         self.step = 0
 
     def tell(self, what):
@@ -68,17 +68,19 @@ class Demo:
     def done(start):
         print(f"  {time.monotonic() - start:.0f} s", flush=True)
 
-    def run(self, name, command):
+    def run(self, name, command, **variables):
         """Returns standard output; the log goes to a file in the folder."""
         log = self.folder / f"{name}.log"
         with open(log, "wb") as stream:
-            result = subprocess.run([str(self.binaries / "tada"), *command], env=self.environment, stderr=stream,
+            result = subprocess.run([str(self.binaries / "tada"), *command], env={**self.environment, **variables}, stderr=stream,
                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
         self.log = log.read_text(encoding="utf-8", errors="replace")
         if result.returncode == 130 or result.returncode < 0:
             raise KeyboardInterrupt
         if result.returncode != 0:
-            raise Failed(f"'tada {command[0]}' failed:\n" + "\n".join(self.log.splitlines()[-20:]))
+            lines = self.log.splitlines()
+            said = [line for line in lines if line.startswith("tada: ")] or lines[-20:]
+            raise Failed(f"'tada {command[0]}' failed:\n" + "\n".join(said))
         return result.stdout.decode("utf-8", "replace")
 
     def answer(self, name, spec, n_ctx):
@@ -86,7 +88,7 @@ class Demo:
         text = self.run(name, ["run", "--cache", spec, "--tool", "completion", "--", "-m", self.model, "-f",
                                str(self.folder / "prompt.txt"), "-n", str(N_DECODE), "-c", str(n_ctx), "-t",
                                str(self.threads), "--temp", "0", "--seed", "1", "-no-cnv", "--ignore-eos",
-                               "--no-display-prompt", "-lv", "4", "--log-colors", "off", "-fit", "off"])
+                               "--no-display-prompt", "-lv", "4", "--log-colors", "off", "-fit", "off"], TADA_LOG="1")
         # Else a plug-in that llama.cpp turned down would be shown as one that changes nothing.
         if spec == self.spec and "TADA" not in "".join(re.findall(r".*KV buffer size.*", self.log)):
             raise Failed(f"llama.cpp did not use the cache: run '{self.binaries}/tada doctor' to see why")
