@@ -2,7 +2,7 @@
  * as it was. */
 #include "fuzz.h"
 
-#include "crc.h"
+#include "common/crc.h"
 #include "session.h"
 
 #include <stdio.h>
@@ -70,9 +70,9 @@ static void check_unpack(const uint8_t *data, size_t size, bool sum_is_right)
     buffer packed = {fuzz_memory(size), size}, out = {0};
     memcpy(packed.bytes, data, size);
     if (sum_is_right && size >= 8) {
-        crc_table crc;
-        crc_init(&crc);
-        uint32_t sum = crc_add(&crc, 0, packed.bytes, size - 4);
+        tada_crc crc;
+        tada_crc_init(&crc);
+        uint32_t sum = tada_crc_add(&crc, 0, packed.bytes, size - 4);
         memcpy(packed.bytes + size - 4, &sum, sizeof sum);
     }
     fuzz_file file = fuzz_file_make(packed.bytes, packed.size);

@@ -62,6 +62,7 @@ def main():
     numbers("cache", 32, 40, 400)
     numbers("codec", 32, 20, 80)
     numbers("arguments", 32, 20, 120)
+    numbers("state", 24, 20, 80)
     numbers("session", 16, 16, 40)
     sessions(tada, make_session)
     plans(make_plan, lib_dir, plugin)

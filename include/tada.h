@@ -351,6 +351,32 @@ TADA_API enum tada_status tada_plane_shift(tada_plane *plane, const tada_rope *r
 TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *pool, int64_t from, int64_t to,
                                                  const tada_threads *threads, tada_error *error);
 
+/*
+ * Saving cells as they are: codes, scales, layers, refinements, shifts, and rows in f16
+ * (doc/reference/session.md, "Cells of a plane"). cells [n] may be in any order and of several streams;
+ * ascending ones take the least. state_bytes: what they take now, 0 where a cell is out of range. export:
+ * size must be that.
+ */
+TADA_API size_t tada_plane_state_bytes(const tada_plane *plane, const int64_t *cells, int64_t n);
+TADA_API enum tada_status tada_plane_export(const tada_plane *plane, const int64_t *cells, int64_t n,
+                                            void *state, size_t size, tada_error *error);
+
+/*
+ * Restores saved cells, in their order, to the given ones, here or in another plane of the same recipe, kind,
+ * width and head size (else TADA_E_UNSUPPORTED). Where all cells of a tile that were saved come to lie in one
+ * tile, each at its place, and the other cells of that one are unwritten, it becomes what that was, bit for
+ * bit: nothing is decoded or encoded. Else its rows are decoded and written; with recipes whose rows encode
+ * to themselves (no centring, scales of 8 or 16 bits, for tokens or 64 cells) they become layers of their
+ * tiles with the same values, while there is room for these. Refinements come back as far as there is room,
+ * before those of tiles that were written earlier. As tada_plane_write, it borrows tiles from `pool`, and
+ * leaves the plane unsettled; it may settle rows that were written before.
+ *
+ * The state may be any bytes: each number is checked, and a damaged one is TADA_E_FILE, nothing changed.
+ * TADA_E_MEMORY: the cells hold rows of before, of the state, or none.
+ */
+TADA_API enum tada_status tada_plane_import(tada_plane *plane, tada_pool *pool, const int64_t *cells,
+                                            int64_t n, const void *state, size_t size, tada_error *error);
+
 /* Makes every cell unwritten. */
 TADA_API void tada_plane_clear(tada_plane *plane);
 

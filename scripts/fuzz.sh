@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets and runs them, one after the other, on their corpora.
-#   fuzz.sh [SECONDS] [TARGET...]     FUZZ_SECONDS (60) each, all targets: spec plan session cache codec arguments
+#   fuzz.sh [SECONDS] [TARGET...]     FUZZ_SECONDS (60) each, all targets: spec plan session state cache codec arguments
 # In the environment: FUZZ_BUILD, the build folder (build-fuzz); FUZZ_CC, the compiler (clang, else cc);
 # FUZZ_CORPUS, a folder where what is found is kept (else it is forgotten); TADA_LLAMA_DIR and TADA_LLAMA_BUILD, as
 # for CMake: without a built llama.cpp, plan files are left out. An input that fails stays in FUZZ_BUILD, and the
@@ -41,14 +41,14 @@ flock 9
 log=$build/fuzz-build.log
 { cmake -S . -B "$build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release -DTADA_FUZZ=ON -DBUILD_TESTING=OFF \
     -DTADA_LLAMA_DIR="$llama" -DTADA_LLAMA_BUILD="$llama_build" &&
-    names=$(cmake --build "$build" --target help | grep -oE '\<fuzz_(spec|session|cache|codec|arguments|plan)\>' | sort -u) &&
+    names=$(cmake --build "$build" --target help | grep -oE '\<fuzz_(spec|session|state|cache|codec|arguments|plan)\>' | sort -u) &&
     cmake --build "$build" --parallel "$(nproc)" --target $names; } > "$log" 2>&1 9>&- ||
     { tail -n 30 "$log"; echo "fuzz.sh: the targets cannot be built with $cc"; exit 1; }
 flock -u 9
 
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-    targets=(spec session cache codec arguments)
+    targets=(spec session state cache codec arguments)
     [ ! -x "$build/fuzz/fuzz_plan" ] || targets+=(plan)
 fi
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=print_stacktrace=1

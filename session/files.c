@@ -118,7 +118,7 @@ enum tada_status source_take(source_file *source, size_t n, const uint8_t **byte
 enum tada_status target_open(int fd, const char *name, target_file *target, tada_error *error)
 {
     *target = (target_file){.name = name, .fd = fd, .buffer = malloc(BUFFER)};
-    crc_init(&target->crc);
+    tada_crc_init(&target->crc);
     return target->buffer ? TADA_OK : tada_fail(error, TADA_E_MEMORY, "Out of memory for %.150s.", name);
 }
 
@@ -149,7 +149,7 @@ enum tada_status target_flush(target_file *target, tada_error *error)
 enum tada_status target_put(target_file *target, const void *bytes, size_t n, tada_error *error)
 {
     const uint8_t *from = bytes;
-    target->sum = crc_add(&target->crc, target->sum, bytes, n);
+    target->sum = tada_crc_add(&target->crc, target->sum, bytes, n);
     target->size += n;
     while (n > 0) {
         size_t part = BUFFER - target->filled < n ? BUFFER - target->filled : n;

@@ -2,7 +2,7 @@
 #ifndef TADA_SESSION_FILES_H
 #define TADA_SESSION_FILES_H
 
-#include "crc.h"
+#include "common/crc.h"
 #include "common/error.h"
 
 /* A plain file that is read through a buffer. One thread at a time uses it, but for source_read. */
@@ -35,7 +35,7 @@ typedef struct target_file {
     int fd;
     uint64_t size; /* bytes that were put */
     uint32_t sum;  /* their checksum */
-    crc_table crc;
+    tada_crc crc;
     uint8_t *buffer;
     size_t filled;
 } target_file;

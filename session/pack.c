@@ -416,14 +416,14 @@ static enum tada_status source_sum(source_file *source, uint32_t *sum, tada_erro
 {
     enum { CHUNK = 1 << 16 };
     enum tada_status status = TADA_OK;
-    crc_table crc;
-    crc_init(&crc);
+    tada_crc crc;
+    tada_crc_init(&crc);
     *sum = 0;
     for (uint64_t at = 0; at < source->size && status == TADA_OK; at += CHUNK) {
         uint8_t chunk[CHUNK];
         size_t n = source->size - at < CHUNK ? (size_t)(source->size - at) : CHUNK;
         status = source_read(source, at, chunk, n, error);
-        *sum = crc_add(&crc, *sum, chunk, n);
+        *sum = tada_crc_add(&crc, *sum, chunk, n);
     }
     return status;
 }

@@ -260,7 +260,7 @@ static enum tada_status check_packed(source_file *source, uint64_t *plain_bytes,
     enum { CHUNK = 1 << 16 };
     uint8_t header[PACKED_HEADER];
     uint32_t version, sums[2], sum = 0;
-    crc_table crc;
+    tada_crc crc;
     if (source->size < PACKED_HEADER + PACKED_FOOTER) {
         return tada_fail(error, TADA_E_FILE, "%.150s is not a packed session: it is too short.",
                          source->path);
@@ -275,13 +275,13 @@ static enum tada_status check_packed(source_file *source, uint64_t *plain_bytes,
     }
     memcpy(&version, header + 8, sizeof version);
     memcpy(plain_bytes, header + 16, sizeof *plain_bytes);
-    crc_init(&crc);
+    tada_crc_init(&crc);
     uint64_t end = source->size - sizeof sums[1];
     for (uint64_t at = 0; at < end && status == TADA_OK; at += CHUNK) {
         uint8_t chunk[CHUNK];
         size_t n = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
         status = source_read(source, at, chunk, n, error);
-        sum = crc_add(&crc, sum, chunk, n);
+        sum = tada_crc_add(&crc, sum, chunk, n);
     }
     status = status == TADA_OK ? source_read(source, end - sizeof sums[0], sums, sizeof sums, error) : status;
     if (status != TADA_OK) {

@@ -55,6 +55,54 @@ void tada_layer_return_fine(tada_plane *p, tada_layer *layer)
     give_back(p, &layer->fine);
 }
 
+int64_t tada_layers_room(const tada_plane *p, int64_t stream)
+{
+    const uint8_t *taken = p->taken + stream * p->slots_per_stream;
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->slots_per_stream; i++) {
+        n += !taken[i];
+    }
+    return n;
+}
+
+bool tada_layers_has_fine(const tada_plane *p, int64_t index)
+{
+    bool has = false;
+    for (const tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
+        has = has || l->fine >= 0;
+    }
+    return has;
+}
+
+int64_t tada_layers_refined(const tada_plane *p, int64_t stream)
+{
+    int64_t n = 0;
+    for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
+        n += tada_layers_has_fine(p, i);
+    }
+    return n;
+}
+
+bool tada_layers_unrefine(tada_plane *p, int64_t stream, uint64_t stamp)
+{
+    int64_t first = -1;
+    for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
+        if (p->tiles[i].stamp <= stamp && tada_layers_has_fine(p, i) &&
+            (first < 0 || p->tiles[i].stamp < p->tiles[first].stamp)) {
+            first = i;
+        }
+    }
+    if (first < 0) {
+        return false;
+    }
+    tada_counted before = tada_tile_counted(p, &p->tiles[first]);
+    for (tada_layer *l = &p->tiles[first].codes; l; l = tada_layer_next(p, l)) {
+        tada_layer_return_fine(p, l);
+    }
+    tada_plane_recount(p, &p->tiles[first], before);
+    return true;
+}
+
 static void clear(tada_plane *p, tada_layer *layer)
 {
     give_back(p, &layer->base);

@@ -129,6 +129,14 @@ void tada_layers_tidy(tada_plane *plane, int64_t tile);
 /* Takes all layers but the first away, or all. Several threads may do so with different tiles. */
 void tada_layers_cut(tada_plane *plane, int64_t tile);
 void tada_layers_drop(tada_plane *plane, int64_t tile);
+/* Slots of a stream that are free. */
+int64_t tada_layers_room(const tada_plane *plane, int64_t stream);
+/* Takes the refinements of the tile of a stream away that was written first of those that have some and whose
+ * stamp is at most `stamp`. False: there is none. */
+bool tada_layers_unrefine(tada_plane *plane, int64_t stream, uint64_t stamp);
+/* Whether a tile has a refinement; how many of a stream have one. */
+bool tada_layers_has_fine(const tada_plane *plane, int64_t tile);
+int64_t tada_layers_refined(const tada_plane *plane, int64_t stream);
 /* A slot for a layer's refinement, of which one is free; gives it back, if there is one. */
 void tada_layer_take_fine(tada_plane *plane, int64_t tile, tada_layer *layer);
 void tada_layer_return_fine(tada_plane *plane, tada_layer *layer);
@@ -151,9 +159,6 @@ size_t tada_plane_scratch(const tada_plane *plane);
 /* The f16 rows [64][width] of a cold tile; cells that are unwritten become zeros. scratch:
  * tada_plane_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
-
-/* Turns decoded rows [64][width] of some cells by the plane's rope. */
-void tada_plane_turn(const tada_plane *plane, uint64_t cells, int32_t distance, uint16_t *rows);
 
 /* Encodes cells of a hot tile together, as one of its layers, whose others do not have them; NULL: none, all
  * codes are there. The tile's f16 rows are the caller's to free. A tile of which nothing is left gives its

@@ -4,6 +4,8 @@
  * two with the same codes. Rows in f16 are turned where they are, and so are, decoded and encoded again,
  * those of layers that cannot remember.
  */
+#include "shift.h"
+
 #include "common/half.h"
 #include "common/lent.h"
 #include "spoilt.h"
@@ -14,8 +16,7 @@
 
 enum {
     CELLS = TADA_TILE_CELLS,
-    FARTHEST = 1 << 24, /* distances up to which a float tells all of them apart */
-    FEW_TILES = 8       /* tiles in f16 that are turned sooner than other threads begin */
+    FEW_TILES = 8 /* tiles in f16 that are turned sooner than other threads begin */
 };
 
 typedef struct plane_shift {
@@ -34,12 +35,11 @@ static int64_t first_cell(const tada_plane *p, int64_t tile)
     return tile / p->tiles_per_stream * p->shape.n_cells + tile % p->tiles_per_stream * CELLS;
 }
 
-/* Whether each coding head is turned in the same place, or not at all. */
-static bool fits_heads(const tada_plane *p, const tada_rope *r)
+bool tada_shift_fits(const tada_plane *p, const tada_rope *r)
 {
     int dim = p->codec.layout.head_dim;
-    return p->compressed && p->shape.kind == TADA_K && r->column % dim + r->n_dims <= dim &&
-           (r->n_heads == 1 || r->head_stride == dim);
+    return !tada_rope_stretches(r) && p->compressed && p->shape.kind == TADA_K &&
+           r->column % dim + r->n_dims <= dim && (r->n_heads == 1 || r->head_stride == dim);
 }
 
 /* By how much the first of some cells of a tile moves. */
@@ -63,7 +63,7 @@ static uint64_t like_first(const plane_shift *s, int64_t tile, uint64_t cells)
 static bool in_reach(const plane_shift *s, int64_t tile, const tada_layer *layer, uint64_t cells)
 {
     int64_t sum = (int64_t)layer->shift + distance_of(s, tile, cells);
-    return sum >= -FARTHEST && sum <= FARTHEST;
+    return sum >= -TADA_SHIFT_FARTHEST && sum <= TADA_SHIFT_FARTHEST;
 }
 
 /* Says which cells of a tile keep their codes. room: what the stream has for layers that part. */
@@ -163,7 +163,7 @@ static void turn_codes(const plane_shift *s, int64_t tile)
         int32_t distance = l->cells & s->kept[tile] ? distance_of(s, tile, l->cells) : 0;
         l->shift += distance;
         if (p->tiles[tile].hot) {
-            tada_plane_turn(p, l->cells, distance, p->tiles[tile].hot);
+            tada_shift_turn(p->rope, l->cells, distance, p->shape.width, p->tiles[tile].hot);
         }
     }
 }
@@ -224,7 +224,7 @@ enum tada_status tada_plane_shift(tada_plane *p, const tada_rope *rope, const in
     size_t cells = (size_t)(p->shape.n_cells * p->shape.n_streams), tiles = (size_t)p->n_tiles;
     forget_rope(p);
     plane_shift s = {.plane = p, .rope = rope, .deltas = deltas, .stretches = tada_rope_stretches(rope)};
-    s.remembers = !s.stretches && fits_heads(p, rope) && (!p->rope || tada_rope_equals(p->rope, rope));
+    s.remembers = tada_shift_fits(p, rope) && (!p->rope || tada_rope_equals(p->rope, rope));
     s.kept = calloc(2 * tiles * sizeof *s.kept + cells, 1);
     if (!s.kept) {
         return tada_fail(error, TADA_E_MEMORY, "Out of memory for a shift: free some and try again.");
@@ -236,16 +236,16 @@ enum tada_status tada_plane_shift(tada_plane *p, const tada_rope *rope, const in
     return status;
 }
 
-void tada_plane_turn(const tada_plane *p, uint64_t cells, int32_t distance, uint16_t *rows)
+void tada_shift_turn(const tada_rope *rope, uint64_t cells, int32_t distance, int width, uint16_t *rows)
 {
     float turn[TADA_ROPE_DIMS];
     if (distance == 0) {
         return;
     }
-    tada_rope_angles(p->rope, distance, turn);
+    tada_rope_angles(rope, distance, turn);
     for (uint64_t left = cells; left; left &= left - 1) {
-        uint16_t *row = rows + (size_t)__builtin_ctzll(left) * (size_t)p->shape.width;
-        tada_rope_turn_row(p->rope, turn, row);
-        tada_half_saturate(row, p->shape.width);
+        uint16_t *row = rows + (size_t)__builtin_ctzll(left) * (size_t)width;
+        tada_rope_turn_row(rope, turn, row);
+        tada_half_saturate(row, width);
     }
 }

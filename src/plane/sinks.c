@@ -14,8 +14,7 @@ static size_t width(const tada_plane *p)
     return (size_t)p->shape.width;
 }
 
-/* The sinks of a tile by its place in the stream. */
-static uint64_t placed(const tada_plane *p, int64_t tile)
+uint64_t tada_sinks_placed(const tada_plane *p, int64_t tile)
 {
     return p->n_sinks == 0 || tile % p->tiles_per_stream != 0 ? 0 : UINT64_MAX >> (CELLS - p->n_sinks);
 }
@@ -27,7 +26,7 @@ static uint16_t *placed_rows(const tada_plane *p, int64_t tile)
 
 static uint64_t marked(const tada_plane *p, int64_t tile)
 {
-    return p->tiles[tile].sinks & ~placed(p, tile);
+    return p->tiles[tile].sinks & ~tada_sinks_placed(p, tile);
 }
 
 static tada_marked *find(const tada_plane *p, int64_t tile)
@@ -53,7 +52,7 @@ tada_sinks tada_sinks_next(const tada_plane *p, int64_t tile, int from)
         return (tada_sinks){0, 0, NULL};
     }
     tada_sinks run = {.first = __builtin_ctzll(left)};
-    uint64_t here = placed(p, tile);
+    uint64_t here = tada_sinks_placed(p, tile);
     bool by_place = here >> run.first & 1;
     left &= by_place ? here : ~here;
     uint64_t ended = ~(left >> run.first);
@@ -115,10 +114,16 @@ static bool reserve(tada_plane *p, int64_t tile, int rows)
     return true;
 }
 
-void tada_plane_mark_sinks(tada_plane *p, const int64_t *cells, int64_t n)
+/* Rows that marks may take. */
+static int64_t most_marked(const tada_plane *p)
 {
     int64_t most = p->shape.n_cells * p->shape.n_streams / MARKED_PART;
-    most = most > MARKED_MIN ? most : MARKED_MIN;
+    return most > MARKED_MIN ? most : MARKED_MIN;
+}
+
+void tada_plane_mark_sinks(tada_plane *p, const int64_t *cells, int64_t n)
+{
+    int64_t most = most_marked(p);
     for (int64_t i = 0; i < n; i++) {
         int64_t stream = cells[i] / p->shape.n_cells, in_stream = cells[i] % p->shape.n_cells;
         if (p->n_sinks == 0 || cells[i] < 0 || stream >= p->shape.n_streams) {
@@ -149,14 +154,25 @@ bool tada_sinks_copy(tada_plane *p, int64_t from, int64_t to)
     return true;
 }
 
+bool tada_sinks_set(tada_plane *p, int64_t tile, uint64_t cells)
+{
+    uint64_t marks = cells & ~tada_sinks_placed(p, tile);
+    int n = __builtin_popcountll(marks);
+    if (n && (p->n_sinks == 0 || p->marked_rows + n > most_marked(p) || !reserve(p, tile, n))) {
+        return false;
+    }
+    p->tiles[tile].sinks = tada_sinks_placed(p, tile) | marks;
+    return true;
+}
+
 void tada_sinks_reset(tada_plane *p, int64_t tile)
 {
-    p->tiles[tile].sinks = placed(p, tile);
+    p->tiles[tile].sinks = tada_sinks_placed(p, tile);
 }
 
 void tada_sinks_unmark(tada_plane *p, int64_t tile, int cell)
 {
-    p->tiles[tile].sinks &= ~((uint64_t)1 << cell) | placed(p, tile);
+    p->tiles[tile].sinks &= ~((uint64_t)1 << cell) | tada_sinks_placed(p, tile);
 }
 
 void tada_sinks_free(tada_plane *p)

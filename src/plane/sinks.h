@@ -14,12 +14,19 @@ typedef struct tada_sinks {
 /* The run of written sinks that begins at cell `from` or later in a cold tile; n = 0: there is none. */
 tada_sinks tada_sinks_next(const tada_plane *plane, int64_t tile, int from);
 
+/* The cells that are sinks by their place. */
+uint64_t tada_sinks_placed(const tada_plane *plane, int64_t tile);
+
 /* Keeps the rows of a hot tile's sinks, before it becomes cold. */
 void tada_sinks_keep(const tada_plane *plane, int64_t tile);
 /* Puts them back into rows [64][width]. */
 void tada_sinks_restore(const tada_plane *plane, int64_t tile, uint16_t *rows);
 /* Makes the sinks of tile `to` those of `from`, of which it is a copy otherwise. False: memory is short. */
 bool tada_sinks_copy(tada_plane *plane, int64_t from, int64_t to);
+
+/* Makes cells of a tile without codes or rows its sinks, beside those of its place. False: memory is short,
+ * or marks would take too much; nothing has changed. */
+bool tada_sinks_set(tada_plane *plane, int64_t tile, uint64_t cells);
 
 /* The tile's sinks are those of its place in the stream again. */
 void tada_sinks_reset(tada_plane *plane, int64_t tile);

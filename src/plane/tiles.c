@@ -1,5 +1,6 @@
 /* Tiles of a plane, from rows to codes and back. */
 #include "plane.h"
+#include "shift.h"
 #include "sinks.h"
 
 #include <stdatomic.h>
@@ -44,7 +45,7 @@ void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float
     for (const tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
         tada_cold cold = tada_layer_cold(p, l);
         tada_tile_decode_cells(&p->codec, &cold, l->cells, rows, scratch);
-        tada_plane_turn(p, l->cells, l->shift, rows);
+        tada_shift_turn(p->rope, l->cells, l->shift, p->shape.width, rows);
     }
     tada_sinks_restore(p, index, rows);
 }

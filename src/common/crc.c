@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void crc_init(crc_table *crc)
+void tada_crc_init(tada_crc *crc)
 {
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t value = i;
@@ -20,7 +20,7 @@ void crc_init(crc_table *crc)
     }
 }
 
-uint32_t crc_add(const crc_table *crc, uint32_t before, const void *data, size_t size)
+uint32_t tada_crc_add(const tada_crc *crc, uint32_t before, const void *data, size_t size)
 {
     const uint8_t *from = data;
     uint32_t value = ~before;
