@@ -2,7 +2,7 @@
  * as it was. */
 #include "fuzz.h"
 
-#include "common/crc.h"
+#include "crc.h"
 #include "session.h"
 
 #include <stdio.h>

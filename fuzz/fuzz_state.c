@@ -2,7 +2,7 @@
  */
 #include "fuzz.h"
 
-#include "common/crc.h"
+#include "crc.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,6 +5,7 @@
 #include "tada_plugin.h"
 
 #include "cache/cache.h"
+#include "cache/states.h"
 #include "metrics/exporter.h"
 #include "graph/hooks.h"
 #include "policy/host.h"
@@ -43,6 +44,10 @@ static const struct {
     .measure_end = measure_end,
     .plan_read = plan_file_read,
     .plan_write = plan_file_write,
+    .state_bytes = states_bytes,
+    .state_save = states_save,
+    .state_is_packed = states_is_packed,
+    .state_restore = states_restore,
 };
 
 static const char *registry_name(ggml_backend_reg_t reg)

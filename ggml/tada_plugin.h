@@ -34,6 +34,11 @@ typedef struct tada_measured {
     size_t scratch;                         /* at most */
 } tada_measured;
 
+/* What saves the state of a sequence to memory, or restores it from there, as llama.cpp does
+ * (llama_state_seq_get_data_ext, _set_data_ext): returns the bytes written, or read. */
+typedef size_t (*tada_host_get)(void *host, uint8_t *to, size_t size);
+typedef size_t (*tada_host_set)(void *host, const uint8_t *from, size_t size);
+
 /*
  * X(result, name, arguments): "tada_plugin_" before the name is what to ask for. Functions may be called from
  * any thread unless they say otherwise.
@@ -68,6 +73,14 @@ typedef struct tada_measured {
     /* Plan files (doc/reference/plan.md). The caller frees *plan with tada_plan_free; written is to a       \
      * descriptor. */                                                                                        \
     X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
-    X(enum tada_status, plan_write, (const tada_plan *plan, int file, tada_error *error))
+    X(enum tada_status, plan_write, (const tada_plan *plan, int file, tada_error *error))                    \
+    /* States of sequences with the codes of their caches in place of rows. Of one that takes `plain` bytes  \
+     * from the host: the bytes that it takes so, 0 if it cannot be had or would be no smaller; and the same \
+     * when it has been written to `to`. */                                                                  \
+    X(size_t, state_bytes, (tada_host_get get, void *host, size_t plain))                                    \
+    X(size_t, state_save, (tada_host_get get, void *host, size_t plain, void *to, size_t size))              \
+    X(bool, state_is_packed, (const void *from, size_t size))                                                \
+    /* False: it is damaged, of another cache, or memory is short; the sequence must then be removed. */     \
+    X(bool, state_restore, (tada_host_set set, void *host, const void *from, size_t size))
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef TADA_SESSION_FILES_H
 #define TADA_SESSION_FILES_H
 
-#include "common/crc.h"
+#include "crc.h"
 #include "common/error.h"
 
 /* A plain file that is read through a buffer. One thread at a time uses it, but for source_read. */

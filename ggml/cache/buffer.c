@@ -4,6 +4,7 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "states.h"
 
 #include <string.h>
 
@@ -27,7 +28,8 @@ static void buffer_set(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor,
                        size_t offset, size_t size)
 {
     cache_plane *c = cache_plane_of(tensor);
-    if (!is_within(c, tensor, offset, size)) {
+    if (!is_within(c, tensor, offset, size) ||
+        (c ? states_note(c, cache_plane_offset(c, tensor) + offset, data, size) : !states_has(data, size))) {
         return;
     }
     if (!c) {
@@ -47,7 +49,7 @@ static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *t
         memset(data, 0, size);
     } else if (!c) {
         memcpy(data, (const char *)tensor->data + offset, size);
-    } else {
+    } else if (!states_note(c, cache_plane_offset(c, tensor) + offset, data, size)) {
         cache_get(c, cache_plane_offset(c, tensor) + offset, data, size);
     }
 }

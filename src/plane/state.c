@@ -1,7 +1,7 @@
 /* Saving cells as they are. */
 #include "state.h"
 
-#include "common/crc.h"
+#include "crc.h"
 #include "sinks.h"
 
 #include <stdlib.h>

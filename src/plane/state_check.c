@@ -2,7 +2,7 @@
 #include "state.h"
 
 #include "codec/nonfinite.h"
-#include "common/crc.h"
+#include "crc.h"
 #include "rope.h"
 #include "shift.h"
 

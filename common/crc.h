@@ -1,6 +1,6 @@
 /* CRC-32 as zlib, PNG and Ethernet have it: polynomial 0xedb88320, reflected, inverted at both ends. */
-#ifndef TADA_COMMON_CRC_H
-#define TADA_COMMON_CRC_H
+#ifndef TADA_CRC_H
+#define TADA_CRC_H
 
 #include <stddef.h>
 #include <stdint.h>

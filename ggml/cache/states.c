@@ -1,0 +1,460 @@
+#include "states.h"
+
+#include "base/log.h"
+#include "base/pages.h"
+#include "base/threads.h"
+#include "crc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSION = 1, PLAIN = 0, ROWS = 1 };
+
+#define MAGIC "TADASTAT"
+
+typedef struct state_head {
+    char magic[8];
+    uint32_t version, n_parts;
+    uint64_t bytes, plain; /* of all this, of the host's state */
+    uint32_t sum, zero;    /* of what follows but the cells, which have their own */
+} state_head;
+
+/* What stands for some bytes of the host's state: these bytes, or cells of a plane. */
+typedef struct state_part {
+    uint64_t kind, plain, bytes;
+} state_part;
+
+/* Rows that the host got or set. */
+typedef struct noted {
+    cache_plane *cache;
+    size_t offset, size; /* in the plane's tensor */
+    size_t at;           /* in the host's state */
+} noted;
+
+/* A part while it is saved or restored. */
+typedef struct work_part {
+    state_part part;
+    size_t at;            /* in the host's state */
+    int first, n;         /* of what was noted; n = 0: plain bytes */
+    uint8_t *to;          /* where it is to be in a packed state; */
+    const uint8_t *bytes; /* or where it is */
+    bool done;
+} work_part;
+
+/* A state on its way: where the host reads or writes it, and what of its rows. */
+typedef struct passage {
+    uint8_t *memory; /* address space, of which pages are touched for plain bytes alone */
+    size_t size;
+    bool sets, failed;
+    noted *notes;
+    int n_notes, room;
+    work_part *parts;
+    int n_parts, parts_room;
+    _Atomic int next;
+} passage;
+
+static _Thread_local passage *now; /* that the calling thread works on */
+
+static size_t row_bytes(const cache_plane *c)
+{
+    return (size_t)c->width * 2;
+}
+
+/* ---- what the host does ---- */
+
+/* Of a state that is restored, whether bytes stand for rows. */
+static bool are_rows(const passage *p, size_t at)
+{
+    int low = 0, high = p->n_parts;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (p->parts[middle].at <= at) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return p->n_parts > 0 && p->parts[low].part.kind == ROWS;
+}
+
+static bool is_ours(const passage *p, const void *memory, size_t size, size_t *at)
+{
+    const uint8_t *from = memory;
+    if (!p || size == 0 || from < p->memory || from >= p->memory + p->size ||
+        size > p->size - (size_t)(from - p->memory)) {
+        return false;
+    }
+    *at = (size_t)(from - p->memory);
+    return true;
+}
+
+bool states_note(cache_plane *c, size_t offset, const void *memory, size_t size)
+{
+    passage *p = now;
+    size_t at;
+    if (!is_ours(p, memory, size, &at) || (p->sets && !are_rows(p, at))) {
+        return false;
+    }
+    if (offset % row_bytes(c) != 0 || size % row_bytes(c) != 0) {
+        p->failed = p->failed || p->sets;
+        return p->sets;
+    }
+    if (p->n_notes == p->room) {
+        int room = p->room ? 2 * p->room : 256;
+        noted *grown = realloc(p->notes, (size_t)room * sizeof *grown);
+        if (!grown) {
+            p->failed = true;
+            return true; /* the host's state is not used then */
+        }
+        p->notes = grown;
+        p->room = room;
+    }
+    p->notes[p->n_notes++] = (noted){c, offset, size, at};
+    return true;
+}
+
+bool states_has(const void *memory, size_t size)
+{
+    passage *p = now;
+    size_t at;
+    if (is_ours(p, memory, size, &at) && p->sets && are_rows(p, at)) {
+        p->failed = true;
+        return false;
+    }
+    return true;
+}
+
+static bool passage_make(passage *p, size_t size)
+{
+    *p = (passage){.size = size};
+    p->memory = size ? pages_reserve(size) : NULL;
+    return p->memory != NULL;
+}
+
+static void passage_done(passage *p)
+{
+    if (p->memory) {
+        pages_free(p->memory, p->size);
+    }
+    free(p->notes);
+    free(p->parts);
+}
+
+/* ---- parts ---- */
+
+static bool add_part(passage *p, const work_part *part)
+{
+    if (p->n_parts == p->parts_room) {
+        int room = p->parts_room ? 2 * p->parts_room : 64;
+        work_part *grown = realloc(p->parts, (size_t)room * sizeof *grown);
+        if (!grown) {
+            return false;
+        }
+        p->parts = grown;
+        p->parts_room = room;
+    }
+    p->parts[p->n_parts++] = *part;
+    return true;
+}
+
+/* The cells of what was noted, to be freed. NULL: memory is short. */
+static int64_t *cells_of(const passage *p, const work_part *part, int64_t *n)
+{
+    const noted *notes = p->notes + part->first;
+    *n = 0;
+    for (int i = 0; i < part->n; i++) {
+        *n += (int64_t)(notes[i].size / row_bytes(notes[i].cache));
+    }
+    int64_t *cells = malloc((size_t)*n * sizeof *cells + 1), *to = cells;
+    for (int i = 0; cells && i < part->n; i++) {
+        int64_t first = (int64_t)(notes[i].offset / row_bytes(notes[i].cache));
+        int64_t many = (int64_t)(notes[i].size / row_bytes(notes[i].cache));
+        for (int64_t j = 0; j < many; j++) {
+            *to++ = first + j;
+        }
+    }
+    return cells;
+}
+
+/* Runs of notes of one plane, one behind the other in the host's state, and what is between them. */
+static bool find_parts(passage *p)
+{
+    size_t at = 0;
+    for (int i = 0; i < p->n_notes;) {
+        work_part rows = {.part = {.kind = ROWS}, .at = p->notes[i].at, .first = i};
+        size_t end = rows.at;
+        if (rows.at < at) {
+            return false; /* not from front to back */
+        }
+        if (rows.at > at && !add_part(p, &(work_part){{PLAIN, rows.at - at, rows.at - at}, .at = at})) {
+            return false;
+        }
+        while (i < p->n_notes && p->notes[i].cache == p->notes[rows.first].cache && p->notes[i].at == end) {
+            end += p->notes[i++].size;
+        }
+        rows.n = i - rows.first;
+        rows.part.plain = end - rows.at;
+        at = end;
+        if (!add_part(p, &rows)) {
+            return false;
+        }
+    }
+    return at == p->size || add_part(p, &(work_part){{PLAIN, p->size - at, p->size - at}, .at = at});
+}
+
+/* Calls work for each part, side by side where no plane has two. */
+static void each_part(passage *p, tada_work work)
+{
+    bool apart = true;
+    for (int i = 0; i < p->n_parts && apart; i++) {
+        for (int j = 0; j < i && apart; j++) {
+            apart = p->parts[i].n == 0 || p->parts[j].n == 0 ||
+                    p->notes[p->parts[i].first].cache != p->notes[p->parts[j].first].cache;
+        }
+    }
+    tada_threads threads = threads_lend();
+    p->next = 0;
+    if (apart) {
+        threads.run(threads.pool, work, p);
+    } else {
+        work(p, 0, 1);
+    }
+}
+
+static work_part *next_part(passage *p)
+{
+    int i = p->next++;
+    return i < p->n_parts ? &p->parts[i] : NULL;
+}
+
+/* CRC-32 of reference/session.md, of the parts' heads and plain bytes. */
+static uint32_t sum_of(const passage *p)
+{
+    tada_crc crc;
+    uint32_t sum = 0;
+    tada_crc_init(&crc);
+    for (int i = 0; i < p->n_parts; i++) {
+        const work_part *w = &p->parts[i];
+        sum = tada_crc_add(&crc, sum, &w->part, sizeof w->part);
+        if (w->part.kind == PLAIN) {
+            sum = tada_crc_add(&crc, sum, w->bytes, (size_t)w->part.bytes);
+        }
+    }
+    return sum;
+}
+
+/* ---- saving ---- */
+
+/* Lets the host save its state, and measures the parts of the packed one. 0: it cannot be had, or there are
+ * no rows of planes, or it would be no smaller. */
+static size_t collect(passage *p, tada_host_get get, void *host, size_t plain)
+{
+    size_t bytes = sizeof(state_head);
+    if (!cache_any() || now || !passage_make(p, plain)) {
+        return 0;
+    }
+    now = p;
+    size_t got = get(host, p->memory, plain);
+    now = NULL;
+    if (got != plain || p->failed || p->n_notes == 0 || !find_parts(p)) {
+        return 0;
+    }
+    for (int i = 0; i < p->n_parts; i++) {
+        work_part *w = &p->parts[i];
+        if (w->n > 0) {
+            int64_t n, *cells = cells_of(p, w, &n);
+            w->part.bytes = cells ? tada_plane_state_bytes(p->notes[w->first].cache->plane, cells, n) : 0;
+            free(cells);
+            if (w->part.bytes == 0) {
+                return 0;
+            }
+        }
+        bytes += sizeof w->part + w->part.bytes;
+    }
+    return bytes < plain ? bytes : 0;
+}
+
+size_t states_bytes(tada_host_get get, void *host, size_t plain)
+{
+    passage p = {.size = 0};
+    size_t bytes = collect(&p, get, host, plain);
+    passage_done(&p);
+    return bytes;
+}
+
+static void save_parts(void *context, int thread, int n_threads)
+{
+    passage *p = context;
+    (void)thread;
+    (void)n_threads;
+    for (work_part *w; (w = next_part(p));) {
+        w->done = w->n == 0;
+        if (w->done) {
+            memcpy(w->to, p->memory + w->at, (size_t)w->part.bytes);
+        } else {
+            int64_t n, *cells = cells_of(p, w, &n);
+            w->done = cells && tada_plane_export(p->notes[w->first].cache->plane, cells, n, w->to,
+                                                 (size_t)w->part.bytes, NULL) == TADA_OK;
+            free(cells);
+        }
+    }
+}
+
+size_t states_save(tada_host_get get, void *host, size_t plain, void *to, size_t size)
+{
+    passage p = {.size = 0};
+    size_t bytes = collect(&p, get, host, plain);
+    bool done = bytes > 0 && size >= bytes;
+    uint8_t *at = (uint8_t *)to + sizeof(state_head);
+    for (int i = 0; i < p.n_parts && done; i++) {
+        memcpy(at, &p.parts[i].part, sizeof p.parts[i].part);
+        p.parts[i].to = at + sizeof p.parts[i].part;
+        p.parts[i].bytes = p.parts[i].to;
+        at += sizeof p.parts[i].part + p.parts[i].part.bytes;
+    }
+    if (done) {
+        each_part(&p, save_parts);
+        for (int i = 0; i < p.n_parts; i++) {
+            done = done && p.parts[i].done;
+        }
+        state_head head = {MAGIC, VERSION, (uint32_t)p.n_parts, bytes, plain, sum_of(&p), 0};
+        memcpy(to, &head, sizeof head);
+    }
+    passage_done(&p);
+    return done ? bytes : 0;
+}
+
+/* ---- restoring ---- */
+
+bool states_is_packed(const void *from, size_t size)
+{
+    return size >= sizeof(state_head) && memcmp(from, MAGIC, sizeof MAGIC - 1) == 0;
+}
+
+/* The parts, and the plain bytes at their places. False: damaged, or memory is short. */
+static bool read_parts(passage *p, const uint8_t *from, size_t size)
+{
+    state_head head;
+    if (!states_is_packed(from, size)) {
+        return false;
+    }
+    memcpy(&head, from, sizeof head);
+    if (head.version != VERSION || head.bytes != size || head.plain > PTRDIFF_MAX ||
+        !passage_make(p, (size_t)head.plain)) {
+        return false;
+    }
+    const uint8_t *at = from + sizeof head, *end = from + size;
+    size_t plain = 0;
+    for (uint32_t i = 0; i < head.n_parts; i++) {
+        work_part w = {.at = plain};
+        if ((size_t)(end - at) < sizeof w.part) {
+            return false;
+        }
+        memcpy(&w.part, at, sizeof w.part);
+        at += sizeof w.part;
+        w.bytes = at;
+        if (w.part.kind > ROWS || w.part.bytes > (size_t)(end - at) || w.part.plain > p->size - plain ||
+            (w.part.kind == PLAIN && w.part.plain != w.part.bytes) || w.part.plain == 0 || !add_part(p, &w)) {
+            return false;
+        }
+        at += w.part.bytes;
+        plain += (size_t)w.part.plain;
+    }
+    if (at != end || plain != p->size || sum_of(p) != head.sum) {
+        return false;
+    }
+    for (int i = 0; i < p->n_parts; i++) {
+        if (p->parts[i].part.kind == PLAIN) {
+            memcpy(p->memory + p->parts[i].at, p->parts[i].bytes, (size_t)p->parts[i].part.bytes);
+        }
+    }
+    return true;
+}
+
+/* Which rows that the host has set are those of each part. */
+static bool match_parts(passage *p)
+{
+    int at = 0;
+    for (int i = 0; i < p->n_parts; i++) {
+        work_part *w = &p->parts[i];
+        size_t end = w->at;
+        if (w->part.kind == PLAIN) {
+            continue;
+        }
+        w->first = at;
+        while (at < p->n_notes && p->notes[at].at == end && end < w->at + w->part.plain &&
+               p->notes[at].cache == p->notes[w->first].cache) {
+            end += p->notes[at++].size;
+        }
+        w->n = at - w->first;
+        if (end != w->at + w->part.plain) {
+            return false;
+        }
+    }
+    return at == p->n_notes;
+}
+
+static void restore_parts(void *context, int thread, int n_threads)
+{
+    passage *p = context;
+    (void)thread;
+    (void)n_threads;
+    for (work_part *w; (w = next_part(p));) {
+        cache_plane *c = w->n ? p->notes[w->first].cache : NULL;
+        tada_error error = {"memory is short"};
+        if (!c) {
+            w->done = true;
+            continue;
+        }
+        int64_t n, *cells = cells_of(p, w, &n);
+        w->done = cells && tada_plane_settle(c->plane, NULL, &error) == TADA_OK &&
+                  tada_plane_import(c->plane, c->buffer->pool, cells, n, w->bytes, (size_t)w->part.bytes,
+                                    &error) == TADA_OK &&
+                  tada_plane_settle(c->plane, NULL, &error) == TADA_OK;
+        if (w->done) {
+            lost_remove(&c->lost, cells, n);
+        } else {
+            log_line(GGML_LOG_LEVEL_ERROR, "a saved prompt is not restored: %s", error.text);
+        }
+        free(cells);
+    }
+}
+
+/* Cells that the host believes to hold rows. */
+static void lose(const passage *p)
+{
+    for (int i = 0; i < p->n_notes; i++) {
+        const noted *n = &p->notes[i];
+        lost_add(&n->cache->lost, (int64_t)(n->offset / row_bytes(n->cache)),
+                 (int64_t)(n->size / row_bytes(n->cache)));
+    }
+}
+
+bool states_restore(tada_host_set set, void *host, const void *from, size_t size)
+{
+    passage p = {.size = 0};
+    bool done = !now && read_parts(&p, from, size);
+    if (!done) {
+        log_line(GGML_LOG_LEVEL_ERROR, "a saved prompt is damaged: it is computed again");
+    } else {
+        p.sets = true;
+        now = &p;
+        done = set(host, p.memory, p.size) == p.size;
+        now = NULL;
+        done = done && !p.failed && match_parts(&p);
+        if (done) {
+            each_part(&p, restore_parts);
+        }
+        for (int i = 0; i < p.n_notes; i++) {
+            cache_touch(p.notes[i].cache->buffer);
+        }
+        for (int i = 0; i < p.n_parts && done; i++) {
+            done = p.parts[i].done;
+        }
+        if (!done) {
+            lose(&p);
+        }
+    }
+    passage_done(&p);
+    return done;
+}
