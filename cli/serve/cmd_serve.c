@@ -60,7 +60,9 @@ const struct command serve_command = {
         "\n"
         "The sessions that llama-server saves in --slot-save-path are packed there to the size of the cache, "
         "and "
-        "unpacked when they are restored; those of a stock llama-server can be restored, too.\n",
+        "unpacked when they are restored; those of a stock llama-server can be restored, too. Prompts that "
+        "it "
+        "keeps in memory (--cache-ram) are kept as codes of the cache.\n",
     .options = options,
     .passes_to = "LLAMA_ARGS",
     .notes = "examples:\n"
@@ -108,23 +110,32 @@ static bool make_loadable(struct place *library)
     return file >= 0 && snprintf(library->path, sizeof library->path, "/proc/self/fd/%d", file) > 0;
 }
 
-static void keep_sessions_packed(const struct serve *serve)
+static bool set_for_library(const struct serve *serve, const char *folder, bool prompts)
+{
+    return (!folder || setenv("TADA_SESSIONS", folder, 1) == 0) &&
+           (!prompts || setenv("TADA_PROMPTS", "1", 1) == 0) &&
+           (!serve->server.models || setenv("TADA_SESSIONS_INHERIT", "1", 1) == 0);
+}
+
+/* Saved slots are packed, and prompts that the server keeps in memory are kept as the cache's own codes. */
+static void keep_packed(const struct serve *serve)
 {
     struct place library;
     struct stat status;
     char folder[PATH_MAX];
-    if (!serve->server.sessions || !realpath(serve->server.sessions, folder) || stat(folder, &status) != 0 ||
-        !S_ISDIR(status.st_mode)) {
-        return; /* llama-server says so */
+    bool prompts = !serve->launch.spec.stock;
+    /* Where it is no folder, llama-server says so. */
+    bool sessions = serve->server.sessions && realpath(serve->server.sessions, folder) &&
+                    stat(folder, &status) == 0 && S_ISDIR(status.st_mode);
+    if (!sessions && !prompts) {
+        return;
     }
     if (!find_sessions_library(&library)) {
-        cli_note("sessions are not packed: %s", library.why);
+        cli_note("saved sessions and prompts are not packed: %s", library.why);
     } else if (!make_loadable(&library)) {
-        cli_note("sessions are not packed: %s cannot be read.", library.path);
-    } else if (setenv("TADA_SESSIONS", folder, 1) != 0 ||
-               (serve->server.models && setenv("TADA_SESSIONS_INHERIT", "1", 1) != 0) ||
-               !preload(library.path)) {
-        cli_note("sessions are not packed: memory is short.");
+        cli_note("saved sessions and prompts are not packed: %s cannot be read.", library.path);
+    } else if (!set_for_library(serve, sessions ? folder : NULL, prompts) || !preload(library.path)) {
+        cli_note("saved sessions and prompts are not packed: memory is short.");
     }
 }
 
@@ -165,7 +176,7 @@ static int start(struct serve *serve)
         return status;
     }
     cli_note("%s", serve->summary);
-    keep_sessions_packed(serve);
+    keep_packed(serve);
     return launch_start(&serve->launch);
 }
 

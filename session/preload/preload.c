@@ -2,7 +2,7 @@
  * Stands before fopen and fclose of the C library, for one folder and for the modes in which llama.cpp opens
  * state files; all else goes through untouched. TADA_SESSIONS names the folder (a real path). With TADA_CACHE
  * files are packed when they are closed, without it the cache is llama.cpp's own, and they stay as they are;
- * packed ones can be read either way.
+ * packed ones can be read either way. TADA_PROMPTS, not empty: prompts.c is in use.
  */
 #include "preload.h"
 #include "printable.h"
@@ -41,15 +41,22 @@ void preload_log(const char *format, ...)
     dprintf(STDERR_FILENO, "TADA: %s\n", printable(line, clean, sizeof clean));
 }
 
-/* The function that we stand before. Sets a pointer to a function, as ISO C has no cast to one. */
+void preload_find(void *handle, const char *name, void *function)
+{
+    void *symbol = dlsym(handle, name);
+    memcpy(function, &symbol, sizeof symbol);
+}
+
+/* The function of the C library that we stand before. */
 static void find_next(const char *name, void *function)
 {
-    void *symbol = dlsym(RTLD_NEXT, name);
+    void *symbol;
+    preload_find(RTLD_NEXT, name, function);
+    memcpy(&symbol, function, sizeof symbol);
     if (!symbol) {
         preload_log("the C library has no %s", name);
         abort();
     }
-    memcpy(function, &symbol, sizeof symbol);
 }
 
 /* The name of a file that lies directly in the folder; else NULL. */
@@ -191,22 +198,33 @@ static void leave_environment(void)
     }
     free(rest);
     unsetenv("TADA_SESSIONS");
+    unsetenv("TADA_PROMPTS");
+}
+
+static bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value;
 }
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("TADA_SESSIONS"), *cache = getenv("TADA_CACHE");
+    bool sessions = is_set("TADA_SESSIONS"), prompts = is_set("TADA_PROMPTS");
     /* A script that starts the server passes all of it on. */
-    if (!path || !*path || !dlsym(RTLD_DEFAULT, "ggml_fopen")) {
+    if ((!sessions && !prompts) || !dlsym(RTLD_DEFAULT, "ggml_fopen")) {
         return;
     }
     inside = true;
-    folder = strdup(path);
-    packs = cache && *cache;
-    saving_clean(path);
+    if (sessions) {
+        folder = strdup(getenv("TADA_SESSIONS"));
+        packs = is_set("TADA_CACHE");
+        saving_clean(getenv("TADA_SESSIONS"));
+    }
+    if (prompts) {
+        prompts_begin();
+    }
     /* A router starts servers that need it as much. */
-    const char *inherit = getenv("TADA_SESSIONS_INHERIT");
-    if (!inherit || !*inherit) {
+    if (!is_set("TADA_SESSIONS_INHERIT")) {
         leave_environment();
     }
     inside = false;

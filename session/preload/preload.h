@@ -1,7 +1,8 @@
 /*
  * libtada-sessions.so, which `tada serve` loads into llama-server: the state files that llama.cpp writes into
- * and reads from one folder are packed there. The parts know each other through this header. They call the
- * functions of stdio that the library stands before; whatever they do is passed on (preload.c).
+ * and reads from one folder are packed there, and prompts in memory are kept as codes of the cache. The parts
+ * know each other through this header. They call the functions of stdio that the library stands before;
+ * whatever they do is passed on (preload.c).
  */
 #ifndef TADA_PRELOAD_H
 #define TADA_PRELOAD_H
@@ -13,6 +14,14 @@
 
 /* One line on stderr. */
 void preload_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Sets a pointer to a function, as ISO C has no cast to one; NULL: there is none by that name. */
+void preload_find(void *handle, const char *name, void *function);
+
+/* ---- prompts.c ---- */
+
+/* From now on states of sequences are kept as codes, where there are some. */
+void prompts_begin(void);
 
 /* ---- saving.c: files that are written beside their place, packed, and then moved to it ---- */
 

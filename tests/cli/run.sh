@@ -25,6 +25,7 @@ echo "plugin=${GGML_BACKEND_PATH-unset}"
 echo "cache=${TADA_CACHE-unset}"
 echo "rpc=${TADA_RPC-unset}"
 echo "sessions=${TADA_SESSIONS-unset}"
+echo "prompts=${TADA_PROMPTS-unset}"
 echo "inherit=${TADA_SESSIONS_INHERIT-unset}"
 echo "preload=${LD_PRELOAD-unset}"
 for argument in "$@"; do echo "<$argument>"; done
@@ -299,7 +300,7 @@ call 0 serve --plans "$work" --budget 27%; arguments
 mkdir "$work/slots"
 call 0 serve --slot-save-path "$work/slots"; has "libtada-sessions.so was not found"; has "sessions=unset"
 arguments --slot-save-path "$work/slots"
-call 0 serve --slot-save-path "$work/nowhere"; hasnt "sessions.so"
+call 0 serve --cache f16 --slot-save-path "$work/nowhere"; hasnt "sessions.so"
 cp "$(dirname "$binary")/libtada-sessions.so" "$work/app/lib/" || bad "there is no libtada-sessions.so"
 call 0 serve --slot-save-path "$work/../$(basename "$work")/slots/"; has "sessions=$work/slots"; has "inherit=unset"
 # The loader takes no path with blanks.
@@ -310,7 +311,8 @@ output=$("$work/a b/app/bin/tada" serve --slot-save-path "$work/slots" 2>&1)
 has "preload=/proc/self/fd/"; has "sessions=$work/slots"; hasnt "not packed"
 call 0 serve --slot-save-path "$work/slots" --models-dir "$work"; has "inherit=1"
 call 0 serve --slot-save-path "$work/slots" --cache f16; has "sessions=$work/slots"; has "cache=unset"
-call 0 serve; has "sessions=unset"; has "preload=unset"
+call 0 serve; has "sessions=unset"; has "prompts=1"; hasnt "preload=unset"
+call 0 serve --cache f16; has "sessions=unset"; has "prompts=unset"; has "preload=unset"
 call 0 run --slot-save-path "$work/slots"; has "sessions=unset"
 
 # The default model.

@@ -27,5 +27,5 @@ tools='__asan_.*|__ubsan_.*|__tsan_.*|__odr_asan.*|__gcov_.*|__llvm_.*|mangle_pa
 check "$build/libtada.a" "tada_[a-z0-9_]+|$tools" --extern-only
 check "$build/libtada_session.a" "(session|grid|crc|source|target|llama_state)_[a-z0-9_]+|$tools" --extern-only
 check "$build/bin/libggml-tada.so" "tada_[a-z0-9_]+|ggml_backend_(init|score)|$tools" --dynamic
-check "$build/bin/libtada-sessions.so" "fopen|fopen64|fclose|$tools" --dynamic
+check "$build/bin/libtada-sessions.so" "fopen|fopen64|fclose|llama_state_seq_(get_size|get_data|set_data)_ext|$tools" --dynamic
 exit $failed
