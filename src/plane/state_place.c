@@ -193,15 +193,21 @@ static bool place_cold(const placing *g, const tada_piece *piece, int64_t index)
         tada_layers_drop(p, index);
         return false;
     }
+    /* A cold tile has codes, and be it of no cell. */
+    tada_layer *none = NULL;
+    if (!in_codes &&
+        (!get_room(p, index / p->tiles_per_stream, 1, UINT64_MAX) || !(none = tada_layers_add(p, index)))) {
+        tada_sinks_reset(p, index);
+        return false;
+    }
+    tile->mask = piece->head.mask;
     if (piece->exact) {
         decode(g, piece);
         note_rows(p, g->rows, piece->exact);
-        tile->mask = piece->head.mask;
         tile->hot = g->rows;
-        tada_sinks_keep(p, index);
+        tada_plane_encode(p, index, none, 0, g->scratch);
         tile->hot = NULL;
     }
-    tile->mask = piece->head.mask;
     return true;
 }
 
