@@ -40,8 +40,8 @@ static void print_parts(FILE *out, const char *name, const char *label, int kind
                         size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        fprintf(out, "%s{kind=\"%s\",%s=\"%s\"} %" PRIu64 "\n", name, kind_names[kind], label,
-                parts[i].label, parts[i].value);
+        fprintf(out, "%s{kind=\"%s\",%s=\"%s\"} %" PRIu64 "\n", name, kind_names[kind], label, parts[i].label,
+                parts[i].value);
     }
 }
 
