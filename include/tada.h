@@ -12,6 +12,10 @@
  * uint16_t. The library starts no threads: it works on those of its caller (tada_threads, or the jobs).
  * Numbers may be any: where one is out of range or a size beyond all memory, a function returns an error, 0
  * or false, or does nothing.
+ *
+ * The library is for Linux on little-endian machines of 64 bits. This header is C11 or C++11. Rows, masks and
+ * all other arrays are aligned as their type is (f16: 2 bytes, f32: 4 bytes) unless a function asks for more;
+ * strides are multiples of that. Numbers of enumerators never change, as plan files hold some of them.
  */
 #ifndef TADA_H
 #define TADA_H
@@ -24,19 +28,29 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__) || defined(__clang__)
 #define TADA_API __attribute__((visibility("default")))
+#else
+#define TADA_API
+#endif
 
+/* The version of this header: of the library, see tada_version. */
+#define TADA_VERSION_MAJOR 0
+#define TADA_VERSION_MINOR 1
+#define TADA_VERSION_PATCH 0
 #define TADA_VERSION "0.1.0"
+/* One number that rises with the version, so that it can be compared. */
+#define TADA_VERSION_NUMBER (TADA_VERSION_MAJOR * 1000000 + TADA_VERSION_MINOR * 1000 + TADA_VERSION_PATCH)
 
 /* Cells of one tile. */
 enum { TADA_TILE_CELLS = 64 };
 
 enum tada_status {
     TADA_OK = 0,
-    TADA_E_ARGUMENT,    /* a value is out of its range; the error says which */
-    TADA_E_MEMORY,      /* an allocation failed; nothing changed */
-    TADA_E_UNSUPPORTED, /* well-formed, but this version cannot do it */
-    TADA_E_FILE,        /* a file cannot be read or written, or is not what it should be */
+    TADA_E_ARGUMENT = 1,    /* a value is out of its range; the error says which */
+    TADA_E_MEMORY = 2,      /* an allocation failed; nothing changed */
+    TADA_E_UNSUPPORTED = 3, /* well-formed, but this version cannot do it */
+    TADA_E_FILE = 4,        /* a file cannot be read or written, or is not what it should be */
 };
 
 /* One sentence that says what is wrong and what to do. Functions that take one accept NULL. */
@@ -44,13 +58,16 @@ typedef struct tada_error {
     char text[256];
 } tada_error;
 
+/* TADA_VERSION and TADA_VERSION_NUMBER of the library: another one than the header's was loaded where they
+ * differ. */
 TADA_API const char *tada_version(void);
+TADA_API int tada_version_number(void);
 TADA_API const char *tada_status_name(enum tada_status status);
 
 /* The instruction sets of this CPU that matter here, separated by blanks; static storage. */
 TADA_API const char *tada_cpu_features(void);
-/* The selected kernel set: "scalar", "avx2", "avxvnni", "avx512" or "avx512vnni". TADA_KERNELS in the
- * environment can only lower it. */
+/* The selected kernel set: "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot"
+ * or "neoni8mm". TADA_KERNELS in the environment can only lower it. */
 TADA_API const char *tada_kernels_name(void);
 /* Selects a kernel set by name. TADA_E_UNSUPPORTED when this CPU or build lacks it. Not while other calls
  * run. */
@@ -75,30 +92,32 @@ typedef struct tada_threads {
 
 /* ---- Recipe: how one plane is compressed ---- */
 
-enum tada_kind { TADA_K, TADA_V };
+enum tada_kind { TADA_K = 0, TADA_V = 1 };
 
 enum tada_centring {
-    TADA_CENTRE_NONE,
-    TADA_CENTRE_TOKENS,  /* mean of each channel over the cells of a tile, kept in 8 bits (1-5-2) */
-    TADA_CENTRE_HEADS16, /* mean of each row over its heads, kept in f16: the paper, section 3.1 */
-    TADA_CENTRE_HEADS8,  /* the same mean kept in 8 bits (1-5-2); the deviations absorb its error */
+    TADA_CENTRE_NONE = 0,
+    TADA_CENTRE_TOKENS = 1,  /* mean of each channel over the cells of a tile, kept in 8 bits (1-5-2) */
+    TADA_CENTRE_HEADS16 = 2, /* mean of each row over its heads, kept in f16: the paper, section 3.1 */
+    TADA_CENTRE_HEADS8 = 3,  /* the same mean kept in 8 bits (1-5-2); the deviations absorb its error */
 };
 
-enum tada_rotation { TADA_ROTATE_NONE, TADA_ROTATE_HADAMARD };
+enum tada_rotation { TADA_ROTATE_NONE = 0, TADA_ROTATE_HADAMARD = 1 };
 
 enum tada_axis {
-    TADA_AXIS_CHANNEL, /* one scale per channel and `group` cells of a tile */
-    TADA_AXIS_TOKEN,   /* one scale per cell and `group` channels */
+    TADA_AXIS_CHANNEL = 0, /* one scale per channel and `group` cells of a tile */
+    TADA_AXIS_TOKEN = 1,   /* one scale per cell and `group` channels */
 };
 
 enum tada_scale {
-    TADA_SCALE_16, /* 16 bits a group: scale of 5-2 bits, integer zero point of 9 bits; re-encodes bit for bit
-                    */
-    TADA_SCALE_32, /* 32 bits a group: scale and zero in f16, as in the paper; a second encoding may differ */
-    TADA_SCALE_8,  /* 8 bits a group, relative to the largest scale of a tile's head: for axis token */
+    /* 16 bits a group: scale of 5-2 bits, integer zero point of 9 bits; re-encodes bit for bit */
+    TADA_SCALE_16 = 0,
+    /* 32 bits a group: scale and zero in f16, as in the paper; a second encoding may differ */
+    TADA_SCALE_32 = 1,
+    /* 8 bits a group, relative to the largest scale of a tile's head: for axis token */
+    TADA_SCALE_8 = 2,
 };
 
-enum tada_search { TADA_SEARCH_MINMAX, TADA_SEARCH_ERROR };
+enum tada_search { TADA_SEARCH_MINMAX = 0, TADA_SEARCH_ERROR = 1 };
 
 typedef struct tada_recipe {
     int bits;  /* 2, 3, 4, 5, 6, 8; 16 keeps the plane in f16 */
@@ -118,8 +137,8 @@ typedef struct tada_recipe {
 } tada_recipe;
 
 enum tada_refine {
-    TADA_REFINE_ON,  /* as many cold tiles are refined as memory is left for, those written last */
-    TADA_REFINE_OFF, /* only those of the window are */
+    TADA_REFINE_ON = 0,  /* as many cold tiles are refined as memory is left for, those written last */
+    TADA_REFINE_OFF = 1, /* only those of the window are */
 };
 
 /* What a cache spec string names. */
@@ -254,7 +273,7 @@ TADA_API void tada_plane_free(tada_plane *plane); /* NULL is fine */
  */
 TADA_API enum tada_status tada_plane_set_head_dim(tada_plane *plane, int head_dim);
 
-enum tada_type { TADA_F32, TADA_F16 };
+enum tada_type { TADA_F32 = 0, TADA_F16 = 1 };
 
 /*
  * Writes rows to cells, in order (a later row for the same cell wins). rows: n rows of `width` values of
@@ -318,8 +337,8 @@ TADA_API enum tada_status tada_plane_edit(tada_plane *plane, const uint8_t *chos
 
 /* Rotary positions, with the parameters that ggml's ROPE has. */
 enum tada_rope_pairs {
-    TADA_ROPE_NEIGHBOURS, /* values 0 and 1, 2 and 3, ... of a head turn together ("normal") */
-    TADA_ROPE_HALVES,     /* values 0 and n_dims / 2, 1 and n_dims / 2 + 1, ... ("NeoX") */
+    TADA_ROPE_NEIGHBOURS = 0, /* values 0 and 1, 2 and 3, ... of a head turn together ("normal") */
+    TADA_ROPE_HALVES = 1,     /* values 0 and n_dims / 2, 1 and n_dims / 2 + 1, ... ("NeoX") */
 };
 
 enum { TADA_ROPE_DIMS = 1024 };

@@ -6,6 +6,11 @@ const char *tada_version(void)
     return TADA_VERSION;
 }
 
+int tada_version_number(void)
+{
+    return TADA_VERSION_NUMBER;
+}
+
 const char *tada_status_name(enum tada_status status)
 {
     switch (status) {
