@@ -4,11 +4,11 @@
 
 #include "options/options.h"
 
-/* The commands, each with the table of its options; the second row only in a build with llama.cpp's headers.
- */
+/* The commands, each with the table of its options. */
 extern const struct command run_command, serve_command, rpc_command, pack_command, unpack_command,
     doctor_command;
-extern const struct command calibrate_command, inspect_command, eval_command, bench_command, size_command,
-    verdict_command;
+/* Only in a build with llama.cpp's headers; only in one with cJSON. */
+extern const struct command calibrate_command, eval_command, bench_command, size_command, verdict_command;
+extern const struct command inspect_command;
 
 #endif

@@ -23,7 +23,7 @@ foreach(page ${manual_pages})
     string(REGEX REPLACE "^tada-(.*)\\.1$" "\\1" name ${file})
     if(name STREQUAL file)
         configure_file(${page} ${texts_folder}/man/${file} @ONLY) # the version
-    elseif(NOT command_runs OR (name IN_LIST measuring_commands AND NOT EXISTS ${llama_dir}/include/llama.h))
+    elseif(NOT command_runs OR name IN_LIST missing_commands)
         continue() # there is no such command
     else()
         configure_file(${page} ${texts_folder}/source/${file} @ONLY)

@@ -57,8 +57,7 @@ static const member in_spec[] = {RECIPE(tada_spec, k),      RECIPE(tada_spec, v)
 static const member in_shape[] = {MEMBER(tada_shape, kind), MEMBER(tada_shape, width),
                                   MEMBER(tada_shape, n_cells), MEMBER(tada_shape, n_streams),
                                   MEMBER(tada_shape, head_dim)};
-static const member in_plan[] = {MEMBER(tada_plan, sinks), MEMBER(tada_plan, n_ctx),
-                                 MEMBER(tada_plan, n_points)};
+static const member in_plan[] = {MEMBER(tada_plan_info, sinks), MEMBER(tada_plan_info, n_ctx)};
 static const member in_plane[] = {RECIPE(tada_plan_plane, recipe),      MEMBER(tada_plan_plane, width),
                                   MEMBER(tada_plan_plane, head_dim),    MEMBER(tada_plan_plane, window),
                                   MEMBER(tada_plan_plane, window_bits), MEMBER(tada_plan_plane, sensitivity)};
@@ -160,22 +159,27 @@ static void try_plan(fuzz_input *in)
     if (!plan) {
         fuzz_fail("no memory for a plan");
     }
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
+    tada_plan_info info = *tada_plan_get_info(plan);
+    SPOIL(in, &info, in_plan);
+    expect(tada_plan_set_info(plan, &info, &error), &error);
+    for (int i = 0; i < 2 * tada_plan_layers(plan); i++) {
+        enum tada_kind kind = i % 2 ? TADA_V : TADA_K;
         tada_spec spec = fuzz_spec(in, text, sizeof text);
-        plan->planes[i] =
-            (tada_plan_plane){.width = WIDTH, .recipe = i % 2 ? spec.v : spec.k, .window = spec.window};
-        SPOIL(in, &plan->planes[i], in_plane);
-    }
-    SPOIL(in, plan, in_plan);
-    enum tada_status status = tada_plan_check(plan, &error);
-    expect(status, &error);
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        tada_spec spec = tada_plan_spec(plan, i / 2, i % 2 ? TADA_V : TADA_K);
-        tada_shape shape = {i % 2 ? TADA_V : TADA_K, plan->planes[i].width, CELLS, 1,
-                            plan->planes[i].head_dim};
+        tada_plan_plane plane = {.width = WIDTH, .recipe = i % 2 ? spec.v : spec.k, .window = spec.window};
+        SPOIL(in, &plane, in_plane);
+        enum tada_status status = tada_plan_set_plane(plan, i / 2, kind, &plane, &error);
+        expect(status, &error);
+        spec = tada_plan_spec(plan, i / 2, kind);
+        tada_shape shape = {
+            .kind = kind, .width = plane.width, .n_cells = CELLS, .n_streams = 1, .head_dim = plane.head_dim};
         if (status == TADA_OK && shape.width > 0 && tada_plane_bytes(&spec, &shape) == 0) {
             fuzz_fail("a plane of a sound plan cannot be");
         }
+    }
+    tada_plan_plane plane = {.width = 0};
+    expect(tada_plan_set_plane(plan, (int)number(in), (enum tada_kind)number(in), &plane, &error), &error);
+    if (tada_plan_get_point(plan, (int)number(in))) {
+        fuzz_fail("a plan without points has one");
     }
     tada_spec spec = tada_plan_spec(plan, (int)number(in), (enum tada_kind)number(in));
     (void)spec;

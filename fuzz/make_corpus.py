@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the first files of the corpora: make_corpus.py TADA MAKE_SESSION MAKE_PLAN LIB_DIR PLUGIN
+"""Writes the first files of the corpora: make_corpus.py TADA MAKE_SESSION MAKE_PLAN
 
-Their paths are those in a build folder: bin/tada, tests/make_session, tests/make_plan, the folder of llama.cpp's
-libraries and bin/libggml-tada.so. The numbers are the same each time. What the fuzzers found since, and what they
-once crashed with, lies beside it.
+Their paths are those in a build folder: bin/tada, tests/make_session, tests/make_plan. The numbers are the same each
+time. What the fuzzers found since, and what they once crashed with, lies beside it.
 """
 import pathlib
 import random
@@ -46,17 +45,17 @@ def sessions(tada, make_session):
             write("session", f"packed-summed-{i}", b"\1" + pathlib.Path(packed).read_bytes())
 
 
-def plans(make_plan, lib_dir, plugin):
+def plans(make_plan):
     with tempfile.TemporaryDirectory() as folder:
         for layers, width in (2, 64), (3, 128):
-            subprocess.run([make_plan, lib_dir, plugin, folder, str(layers), str(width), "1234abcd"], check=True,
+            subprocess.run([make_plan, folder, str(layers), str(width), "1234abcd"], check=True,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             for path in sorted(pathlib.Path(folder).glob("*.plan")):
                 write("plan", f"{path.stem}-{width}", path.read_bytes())
 
 
 def main():
-    tada, make_session, make_plan, lib_dir, plugin = sys.argv[1:]
+    tada, make_session, make_plan = sys.argv[1:]
     for i, spec in enumerate(SPECS):
         write("spec", f"spec-{i:02}", spec.encode())
     numbers("cache", 32, 40, 400)
@@ -65,7 +64,7 @@ def main():
     numbers("state", 24, 20, 80)
     numbers("session", 16, 16, 40)
     sessions(tada, make_session)
-    plans(make_plan, lib_dir, plugin)
+    plans(make_plan)
 
 
 main()

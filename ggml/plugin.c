@@ -13,7 +13,6 @@
 #include "probe/measure.h"
 #include "metrics/metrics.h"
 #include "graph/model.h"
-#include "policy/plan_file.h"
 #include "policy/policy.h"
 #include "probe/statistics.h"
 
@@ -42,8 +41,6 @@ static const struct {
     .measure_begin = measure_begin,
     .measure_planes = measure_planes,
     .measure_end = measure_end,
-    .plan_read = plan_file_read,
-    .plan_write = plan_file_write,
     .state_bytes = states_bytes,
     .state_save = states_save,
     .state_is_packed = states_is_packed,

@@ -1,8 +1,8 @@
 /*
- * What programs ask of the plug-in, beside llama.cpp's own calls: the command and the Python package measure,
- * choose caches and read plans with it. All functions are found by name with
- * ggml_backend_reg_get_proc_address of the registry "TADA". The first is tada_plugin_version: where its
- * result is not TADA_PLUGIN_VERSION, nothing else may be called.
+ * What programs ask of the plug-in, beside llama.cpp's own calls: the command and the Python package measure
+ * and choose caches with it. All functions are found by name with ggml_backend_reg_get_proc_address of the
+ * registry "TADA". The first is tada_plugin_version: where its result is not TADA_PLUGIN_VERSION, nothing
+ * else may be called.
  *
  * The version rises whenever a line of TADA_PLUGIN_FUNCTIONS or a type below changes.
  */
@@ -48,8 +48,8 @@ typedef size_t (*tada_host_set)(void *host, const uint8_t *from, size_t size);
      * which they are as if the plug-in were not there. False, and why in *error, which may be NULL: it      \
      * cannot be used; nothing has changed. */                                                               \
     X(bool, set_cache, (const char *spec, tada_error *error))                                                \
-    /* The same with a plan, which must outlive these contexts. False: it is not sound. */                   \
-    X(bool, set_plan, (const tada_plan *plan))                                                               \
+    /* The same with a plan, as the bytes of its file: the program's libtada may not be the plug-in's. */    \
+    X(bool, set_plan, (const void *bytes, size_t size, tada_error *error))                                   \
     /* Bytes of all compressed caches that are open: reserved, what they can become; used, pages of it that  \
      * are in memory now; f16, what llama.cpp would have reserved. The pointers may be NULL. */              \
     X(void, cache_bytes, (size_t * reserved, size_t * used, size_t * f16))                                   \
@@ -70,10 +70,6 @@ typedef size_t (*tada_host_set)(void *host, const uint8_t *from, size_t size);
     X(void, measure_begin, (int n_threads))                                                                  \
     X(void, measure_planes, (void))                                                                          \
     X(void, measure_end, (tada_measured * measured))                                                         \
-    /* Plan files (doc/reference/plan.md). The caller frees *plan with tada_plan_free; written is to a       \
-     * descriptor. */                                                                                        \
-    X(enum tada_status, plan_read, (const char *path, tada_plan **plan, tada_error *error))                  \
-    X(enum tada_status, plan_write, (const tada_plan *plan, int file, tada_error *error))                    \
     /* States of sequences with the codes of their caches in place of rows. Of one that takes `plain` bytes  \
      * from the host: the bytes that it takes so, 0 if it cannot be had or would be no smaller; and the same \
      * when it has been written to `to`. */                                                                  \

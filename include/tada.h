@@ -174,12 +174,25 @@ TADA_API const char *tada_spec_plan_path(const char *text);
 
 /* ---- Plan: how each plane of one model is compressed (doc/reference/plan.md) ---- */
 
+/* Always sound: what is set is checked. Several threads may look at one while nobody changes it. */
+typedef struct tada_plan tada_plan;
+
+enum { TADA_PLAN_LAYERS = 1024, TADA_PLAN_WIDTH = 1 << 16 };
+
+/* What a plan says of itself. */
+typedef struct tada_plan_info {
+    char model[128];      /* its name, for people */
+    char method[32];      /* how the plan was found: "tada" or "paper" */
+    uint64_t fingerprint; /* of the model (tada_model_fingerprint); 0: unknown */
+    int sinks;            /* first cells of each stream that stay f16, up to 64 */
+    int n_ctx;            /* context at which the points were measured */
+} tada_plan_info;
+
 /* K or V of one layer. */
 typedef struct tada_plan_plane {
-    int width;          /* values of a row; 0: the layer has no such cache */
+    int width;          /* values of a row; 0: the layer has no such cache, and the rest means nothing */
     int head_dim;       /* a multiple of 16 that divides the width; 0: unknown */
-    tada_recipe recipe; /* its weights are these: */
-    float *weights;     /* [width / 8], owned by the plan (malloc); NULL: all the same */
+    tada_recipe recipe; /* its weights are copied by the plan */
     int window;         /* recent cells per stream that are not compressed by it, a multiple of 64 */
     int window_bits;    /* of these: 16 (or 0) or 8, as in a spec */
     float sensitivity;  /* nats: what this plane adds to the mean KL divergence, as calibration expects */
@@ -192,28 +205,40 @@ typedef struct tada_plan_point {
     double kld, kld_se; /* mean KL divergence from f16 in nats and its standard error */
 } tada_plan_point;
 
-enum { TADA_PLAN_LAYERS = 1024, TADA_PLAN_WIDTH = 1 << 16, TADA_PLAN_POINTS = 64 };
-
-typedef struct tada_plan {
-    char model[128];      /* its name, for people */
-    uint64_t fingerprint; /* of the model (doc/reference/plan.md); 0: unknown */
-    char method[32];      /* how it was found: "tada" or "paper" */
-    int n_layers;
-    int sinks;               /* first cells of each stream that stay f16 */
-    int n_ctx;               /* context at which the points were measured */
-    tada_plan_plane *planes; /* [n_layers][2]: K, V */
-    int n_points;
-    tada_plan_point points[TADA_PLAN_POINTS];
-} tada_plan;
-
 /* A plan for n_layers (1 to TADA_PLAN_LAYERS) layers without caches. NULL when memory is short. */
 TADA_API tada_plan *tada_plan_create(int n_layers);
-TADA_API void tada_plan_free(tada_plan *plan); /* and its weights; NULL is fine */
-/* Whether all of it is sound. */
-TADA_API enum tada_status tada_plan_check(const tada_plan *plan, tada_error *error);
-/* The spec that the plane of a layer (0 to n_layers - 1) follows: give it to tada_plane_create. Of another
- * layer: zeros, which are no sound spec. */
+/* NULL when memory is short. */
+TADA_API tada_plan *tada_plan_copy(const tada_plan *plan);
+TADA_API void tada_plan_free(tada_plan *plan); /* NULL is fine; planes made by its specs need its weights */
+
+TADA_API int tada_plan_layers(const tada_plan *plan);
+/* What the functions called get give is the plan's, and changes with it. What those called set are given is
+ * copied; where it is not sound, they say why, and the plan stays as it was. */
+TADA_API const tada_plan_info *tada_plan_get_info(const tada_plan *plan);
+TADA_API enum tada_status tada_plan_set_info(tada_plan *plan, const tada_plan_info *info, tada_error *error);
+/* layer: 0 to tada_plan_layers - 1; NULL: there is no such plane. */
+TADA_API const tada_plan_plane *tada_plan_get_plane(const tada_plan *plan, int layer, enum tada_kind kind);
+TADA_API enum tada_status tada_plan_set_plane(tada_plan *plan, int layer, enum tada_kind kind,
+                                              const tada_plan_plane *plane, tada_error *error);
+/* How many points there are. */
+TADA_API int tada_plan_points(const tada_plan *plan);
+/* NULL: there is no such point. */
+TADA_API const tada_plan_point *tada_plan_get_point(const tada_plan *plan, int i);
+TADA_API enum tada_status tada_plan_add_point(tada_plan *plan, const tada_plan_point *point,
+                                              tada_error *error);
+
+/* The spec that the plane of a layer follows: give it to tada_plane_create. Its weights are the plan's, which
+ * must outlive the planes. Of another layer: zeros, which are no sound spec. */
 TADA_API tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind);
+
+/* Reads a plan file, or its bytes in memory. *plan is the caller's to free, and NULL on an error. */
+TADA_API enum tada_status tada_plan_load(const char *path, tada_plan **plan, tada_error *error);
+TADA_API enum tada_status tada_plan_load_memory(const void *bytes, size_t size, tada_plan **plan,
+                                                tada_error *error);
+/* Writes one to a file descriptor, which stays open; or to *bytes, which are the caller's to free. */
+TADA_API enum tada_status tada_plan_save(const tada_plan *plan, int file, tada_error *error);
+TADA_API enum tada_status tada_plan_save_memory(const tada_plan *plan, void **bytes, size_t *size,
+                                                tada_error *error);
 
 /* The fingerprint of a model whose tensor blk.0.attn_norm.weight has these bytes in f32: FNV-1a of 64 bits.
  */

@@ -2,10 +2,8 @@
 # Builds the fuzz targets and runs them, one after the other, on their corpora.
 #   fuzz.sh [SECONDS] [TARGET...]     FUZZ_SECONDS (60) each, all targets: spec plan session state cache codec arguments
 # In the environment: FUZZ_BUILD, the build folder (build-fuzz); FUZZ_CC, the compiler (clang, else cc);
-# FUZZ_CORPUS, a folder where what is found is kept (else it is forgotten); TADA_LLAMA_DIR and TADA_LLAMA_BUILD, as
-# for CMake: without a built llama.cpp, plan files are left out. An input that fails stays in FUZZ_BUILD, and the
-# last line says how to run it again. Status 77: cannot be built here, for
-# the reason in the last line.
+# FUZZ_CORPUS, a folder where what is found is kept (else it is forgotten). An input that fails stays in FUZZ_BUILD,
+# and the last line says how to run it again. Status 77: cannot be built here, for the reason in the last line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; exit ;; esac
@@ -13,8 +11,6 @@ seconds=${FUZZ_SECONDS:-60}
 if [[ ${1:-} =~ ^[0-9]+$ ]]; then seconds=$1; shift; fi
 build=$(realpath -m "${FUZZ_BUILD:-build-fuzz}")
 source=$PWD
-llama=${TADA_LLAMA_DIR:-$PWD/build/llama.cpp}
-llama_build=${TADA_LLAMA_BUILD:-$PWD/build/llama}
 
 # Whether a compiler can build and link for the sanitizers.
 watches() {
@@ -39,8 +35,7 @@ most_bytes() { case $1 in cache) echo 300 ;; codec | arguments) echo 200 ;; spec
 exec 9> "$build/lock"
 flock 9
 log=$build/fuzz-build.log
-{ cmake -S . -B "$build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release -DTADA_FUZZ=ON -DBUILD_TESTING=OFF \
-    -DTADA_LLAMA_DIR="$llama" -DTADA_LLAMA_BUILD="$llama_build" &&
+{ cmake -S . -B "$build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release -DTADA_FUZZ=ON -DBUILD_TESTING=OFF &&
     names=$(cmake --build "$build" --target help | grep -oE '\<fuzz_(spec|session|state|cache|codec|arguments|plan)\>' | sort -u) &&
     cmake --build "$build" --parallel "$(nproc)" --target $names; } > "$log" 2>&1 9>&- ||
     { tail -n 30 "$log"; echo "fuzz.sh: the targets cannot be built with $cc"; exit 1; }
@@ -48,18 +43,13 @@ flock -u 9
 
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-    targets=(spec session state cache codec arguments)
-    [ ! -x "$build/fuzz/fuzz_plan" ] || targets+=(plan)
+    targets=(spec session state cache codec arguments plan)
 fi
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=print_stacktrace=1
 failed=0
 for target in "${targets[@]}"; do
     program=$build/fuzz/fuzz_$target
-    if [ ! -x "$program" ]; then
-        [ "$target" = plan ] || { echo "fuzz.sh: there is no target $target"; exit 2; }
-        echo "skipped: plan files need a built llama.cpp (TADA_LLAMA_DIR, TADA_LLAMA_BUILD)"
-        exit 77
-    fi
+    [ -x "$program" ] || { echo "fuzz.sh: there is no target $target"; exit 2; }
     corpus=${FUZZ_CORPUS:+$FUZZ_CORPUS/$target}
     [ -n "$corpus" ] || { corpus=$(mktemp -d); forget=$corpus; }
     mkdir -p "$corpus"

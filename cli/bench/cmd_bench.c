@@ -220,7 +220,7 @@ static int bench_main(const struct command *self, int argc, char **argv)
     status = complete_options(&options, &place);
     status = status == 0 ? engine_open(&engine) : status;
     status =
-        status == 0 ? plans_check(&engine, options.model_path, options.caches, options.n_caches) : status;
+        status == 0 ? plans_check(engine.tool, options.model_path, options.caches, options.n_caches) : status;
     status = status == 0 ? model_open(&engine, options.model_path, &model) : status;
     if (status == 0) {
         interrupt_watch();

@@ -1,6 +1,7 @@
 /* The steps of calibration that decide: an allocation, and what it is compared with. */
 #include "allocation.h"
 #include "calibration.h"
+#include "output/plan_page.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,9 +32,10 @@ static double typical_sensitivity(const tada_plan *plan)
 {
     double sum = 0;
     int n = 0;
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        if (plan->planes[i].width > 0) {
-            sum += log(fmax(plan->planes[i].sensitivity, 1e-9));
+    for (int i = 0; i < plan_planes(plan); i++) {
+        const tada_plan_plane *plane = plan_plane(plan, i);
+        if (plane->width > 0) {
+            sum += log(fmax(plane->sensitivity, 1e-9));
             n++;
         }
     }
@@ -61,8 +63,8 @@ static tada_recipe recipe_by(const struct calibration *c, const struct way *way,
     return recipe;
 }
 
-/* All settings of plane i in the order of rising bytes; how many. The plane is left with one of them. */
-static int list_settings(const struct calibration *c, tada_plan *plan, int i, const struct way *way,
+/* All settings of plane i in the order of rising bytes; how many. */
+static int list_settings(const struct calibration *c, const tada_plan *plan, int i, const struct way *way,
                          struct setting *settings)
 {
     const int *list = i % 2 ? v_quarters : k_quarters;
@@ -70,44 +72,43 @@ static int list_settings(const struct calibration *c, tada_plan *plan, int i, co
         i % 2 ? (int)(sizeof v_quarters / sizeof *v_quarters) : (int)(sizeof k_quarters / sizeof *k_quarters);
     int n_windows = way->choices ? CHOICES_WINDOWS : 1, n = 0;
     tada_shape shape = {.kind = i % 2 ? TADA_V : TADA_K,
-                        .width = plan->planes[i].width,
+                        .width = plan_plane(plan, i)->width,
                         .n_cells = c->options->n_ctx,
                         .n_streams = 1,
-                        .head_dim = plan->planes[i].head_dim};
+                        .head_dim = plan_plane(plan, i)->head_dim};
+    tada_spec spec = tada_plan_spec(plan, i / 2, shape.kind);
     for (int j = 0; j < n_quarters && shape.width > 0; j++) {
-        plan->planes[i].recipe = recipe_by(c, way, i, list[j]);
+        *(shape.kind == TADA_V ? &spec.v : &spec.k) = recipe_by(c, way, i, list[j]);
         for (int k = 0; k < n_windows; k++) {
-            plan->planes[i].window = way->choices ? choices_window(k) : way->window;
-            tada_spec spec = tada_plan_spec(plan, i / 2, shape.kind);
+            spec.window = way->choices ? choices_window(k) : way->window;
             double bytes = (double)tada_plane_bytes(&spec, &shape);
             double error = way->choices ? choices_error(c->choices, i, list[j], k) : error_at(i, list[j]);
-            settings[n++] = (struct setting){list[j], plan->planes[i].window, bytes, error};
+            settings[n++] = (struct setting){list[j], spec.window, bytes, error};
         }
     }
     qsort(settings, (size_t)n, sizeof *settings, by_bytes);
     return n;
 }
 
-static void use_setting(const struct calibration *c, const struct way *way, int i,
-                        const struct setting *setting, tada_plan_plane *plane)
+static int use_setting(const struct calibration *c, const struct way *way, int i,
+                       const struct setting *setting, tada_plan *plan)
 {
-    plane->recipe = recipe_by(c, way, i, setting->quarters);
-    plane->window = setting->window;
-    if (plane->recipe.rotation != TADA_ROTATE_NONE || !plane->recipe.quarters) {
+    tada_recipe recipe = recipe_by(c, way, i, setting->quarters);
+    if (recipe.rotation == TADA_ROTATE_NONE && recipe.quarters) {
         /* They are of channels that are not rotated. */
-        free(plane->weights);
-        plane->weights = NULL;
+        recipe.weights = plan_plane(plan, i)->recipe.weights;
     }
+    return plan_set_recipe(plan, i, &recipe, setting->window);
 }
 
 bool calibration_allocate(const struct calibration *c, double budget, const struct way *way, tada_plan *plan)
 {
-    int n = 2 * plan->n_layers;
+    int n = plan_planes(plan);
     struct allocation_plane *options = calloc((size_t)n, sizeof *options);
     struct setting(*settings)[ALLOCATION_OPTIONS] = calloc((size_t)n, sizeof *settings);
     double typical = typical_sensitivity(plan);
     for (int i = 0; i < n && options && settings; i++) {
-        double sensitivity = fmax(plan->planes[i].sensitivity, 1e-9) / typical;
+        double sensitivity = fmax(plan_plane(plan, i)->sensitivity, 1e-9) / typical;
         int n_settings = list_settings(c, plan, i, way, settings[i]);
         options[i].n = n_settings ? n_settings : 1;
         for (int j = 0; j < n_settings; j++) {
@@ -117,8 +118,8 @@ bool calibration_allocate(const struct calibration *c, double budget, const stru
     }
     bool fits = options && settings && allocation_solve(options, n, budget_bytes(c, budget));
     for (int i = 0; i < n && fits; i++) {
-        if (plan->planes[i].width > 0) {
-            use_setting(c, way, i, &settings[i][options[i].choice], &plan->planes[i]);
+        if (plan_plane(plan, i)->width > 0) {
+            fits = use_setting(c, way, i, &settings[i][options[i].choice], plan) == 0;
         }
     }
     free(options);
@@ -129,17 +130,17 @@ bool calibration_allocate(const struct calibration *c, double budget, const stru
 void calibration_equal_spec(const struct calibration *c, double budget, char *spec, size_t size)
 {
     double best = INFINITY, most = budget_bytes(c, budget), f16, sums[2] = {0};
-    tada_plan *plan = plan_copy(c->plan);
+    tada_plan *plan = tada_plan_copy(c->plan);
     *spec = '\0';
-    for (int i = 0; plan && i < 2 * plan->n_layers; i++) {
-        sums[i % 2] += plan->planes[i].sensitivity;
+    for (int i = 0; plan && i < plan_planes(plan); i++) {
+        sums[i % 2] += plan_plane(plan, i)->sensitivity;
     }
     for (int window = 0; plan && window <= 64; window += 64) {
         for (int v = 8; v <= 24; v += 4) {
             for (int k = 9; k <= 28; k++) {
-                for (int i = 0; i < 2 * plan->n_layers; i++) {
-                    plan->planes[i].recipe = recipe_of_quarters(i, i % 2 ? v : k);
-                    plan->planes[i].window = window;
+                for (int i = 0; i < plan_planes(plan); i++) {
+                    tada_recipe recipe = recipe_of_quarters(i, i % 2 ? v : k);
+                    plan_set_recipe(plan, i, &recipe, window);
                 }
                 /* A window of 64 cells is worth about a quarter of the error. */
                 double error = (sums[0] * error_at(0, k) + sums[1] * error_at(1, v)) * (window ? 0.75 : 1);

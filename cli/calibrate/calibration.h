@@ -67,7 +67,7 @@ struct way {
 };
 
 /* Allocates a budget. plan: a copy of the plan in the making; gets recipes and windows. False: the budget is
- * too small. */
+ * too small, or memory too short. */
 bool calibration_allocate(const struct calibration *calibration, double budget, const struct way *way,
                           tada_plan *plan);
 /* Writes the best spec with equal bits in all layers within the budget; "": there is none. */
@@ -95,8 +95,10 @@ void calibration_forget_partial(const struct calibration *calibration);
 
 /* Gives all planes the recipes and windows of a spec, without weights. */
 void plan_follow(tada_plan *plan, const tada_spec *spec);
-/* A plan with the planes, weights and sensitivities of another; NULL: memory is short. */
-tada_plan *plan_copy(const tada_plan *plan);
+/* Changes a plane. Prints what is wrong and returns an exit status. */
+int plan_set(tada_plan *plan, int i, const tada_plan_plane *plane);
+/* The same, of its recipe and window alone. */
+int plan_set_recipe(tada_plan *plan, int i, const tada_recipe *recipe, int window);
 /* The bytes of all planes at n_ctx cells. *f16_bytes: of the same rows in f16. */
 double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes);
 

@@ -5,6 +5,7 @@
 #include "output/progress.h"
 #include "recipes.h"
 #include "output/note.h"
+#include "output/plan_page.h"
 #include "team.h"
 
 #include <math.h>
@@ -255,11 +256,12 @@ int choices_measure(const struct engine *engine, int n_tokens, int n_threads, st
 static double recipe_bytes(const tada_plan *plan, int plane, const tada_recipe *recipe)
 {
     tada_spec spec;
+    const tada_plan_plane *planned = plan_plane(plan, plane);
     tada_shape shape = {.kind = (enum tada_kind)(plane % 2),
-                        .width = plan->planes[plane].width,
-                        .n_cells = plan->n_ctx,
+                        .width = planned->width,
+                        .n_cells = tada_plan_get_info(plan)->n_ctx,
                         .n_streams = 1,
-                        .head_dim = plan->planes[plane].head_dim};
+                        .head_dim = planned->head_dim};
     tada_spec_parse("tada", &spec, NULL);
     spec.k = spec.v = *recipe;
     spec.window = 0;
@@ -280,7 +282,7 @@ static int best_candidate(const tada_plan *plan, int plane, const struct plane_c
         }
         /* What bytes beyond the usual ones would be worth as bits: each quarters the error. */
         double more = recipe_bytes(plan, plane, &recipe) - usual;
-        double bits = 8 * more / ((double)plan->planes[plane].width * plan->n_ctx);
+        double bits = 8 * more / ((double)plan_plane(plan, plane)->width * tada_plan_get_info(plan)->n_ctx);
         double error = c->candidates[i] * pow(4, bits);
         if (error < least) {
             least = error;
@@ -292,9 +294,9 @@ static int best_candidate(const tada_plan *plan, int plane, const struct plane_c
 
 void choices_take(const tada_plan *plan, struct choices *choices)
 {
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
+    for (int i = 0; i < plan_planes(plan); i++) {
         struct plane_choices *c = &choices->planes[i];
-        c->best = plan->planes[i].width > 0 && c->candidates[0] > 0 ? best_candidate(plan, i, c) : 0;
+        c->best = plan_plane(plan, i)->width > 0 && c->candidates[0] > 0 ? best_candidate(plan, i, c) : 0;
     }
 }
 
@@ -344,7 +346,7 @@ void choices_print(const struct choices *choices, const tada_plan *plan)
     for (int kind = 0; kind < 2; kind++) {
         for (int j = 1; j < CHOICES_MOST; j++) {
             int n = 0;
-            for (int layer = 0; layer < plan->n_layers; layer++) {
+            for (int layer = 0; layer < tada_plan_layers(plan); layer++) {
                 n += choices->planes[2 * layer + kind].best == j;
             }
             if (n > 0) {

@@ -251,19 +251,19 @@ static int calibrate_steps(struct calibration *c)
 static int check_from(const struct engine *engine, const struct calibrate_options *options)
 {
     tada_plan *from;
-    tada_error error;
     struct model_file model = {0};
     if (!options->from_path) {
         return 0;
     }
-    if (engine->plan_read(options->from_path, &from, &error) != TADA_OK) {
-        cli_fail("%s", error.text);
-        return EXIT_USAGE;
+    int status = plan_read(options->from_path, &from);
+    if (status != 0) {
+        return status;
     }
-    bool is_told = from->fingerprint && model_file_read(engine->tool, options->model_path, &model);
-    bool is_other = is_told && model.fingerprint && model.fingerprint != from->fingerprint;
+    const tada_plan_info *info = tada_plan_get_info(from);
+    bool is_told = info->fingerprint && model_file_read(engine->tool, options->model_path, &model);
+    bool is_other = is_told && model.fingerprint && model.fingerprint != info->fingerprint;
     if (is_other) {
-        cli_fail("%s is a plan of another model, %s: leave --from away.", options->from_path, from->model);
+        cli_fail("%s is a plan of another model, %s: leave --from away.", options->from_path, info->model);
     }
     model_file_free(&model);
     tada_plan_free(from);

@@ -60,7 +60,7 @@ static int add_ways(const struct calibration *c, double budget, struct decision 
         if (ways[i].way.centring != TADA_CENTRE_NONE && c->n_heads_kv < FEWEST_HEADS) {
             continue;
         }
-        tada_plan *plan = plan_copy(c->plan);
+        tada_plan *plan = tada_plan_copy(c->plan);
         if (!plan) {
             return cli_fail("Memory is too short for the plan: close other programs.");
         }
@@ -76,7 +76,7 @@ static int add_ways(const struct calibration *c, double budget, struct decision 
 /* Adds what the paper's random search finds. */
 static int add_search(struct calibration *c, double budget, struct decision *d)
 {
-    tada_plan *plan = plan_copy(c->plan);
+    tada_plan *plan = tada_plan_copy(c->plan);
     int status = plan ? calibration_search(c, budget, plan)
                       : cli_fail("Memory is too short for the plan: close other programs.");
     if (status != 0) {
@@ -138,7 +138,7 @@ static double memory_of(const struct calibration *c, const struct decision *d, c
 {
     double f16, bytes;
     tada_spec spec;
-    tada_plan *plan = trial->plan ? NULL : plan_copy(c->plan);
+    tada_plan *plan = trial->plan ? NULL : tada_plan_copy(c->plan);
     if (!trial->plan && (tada_spec_parse(trial->spec, &spec, NULL) != TADA_OK || spec.stock || !plan)) {
         tada_plan_free(plan);
         return d->f16_bytes ? (double)trial->bytes / (double)d->f16_bytes : 0;
@@ -161,17 +161,20 @@ static tada_plan *conclude_decision(struct calibration *c, struct decision *d, i
     if (c->options->paper) {
         *best = 0;
     }
-    tada_plan *plan = plan_copy(d->trials[*best].plan ? d->trials[*best].plan : c->plan);
+    tada_plan *plan = tada_plan_copy(d->trials[*best].plan ? d->trials[*best].plan : c->plan);
     tada_spec spec;
     if (plan && !d->trials[*best].plan && tada_spec_parse(d->trials[*best].spec, &spec, NULL) == TADA_OK) {
         plan_follow(plan, &spec);
     }
     for (int i = 0; plan && i < d->n; i++) {
-        tada_plan_point *point = &plan->points[plan->n_points++];
-        snprintf(point->cache, sizeof point->cache, "%s", i == *best ? "plan" : d->trials[i].spec);
-        point->memory = memory_of(c, d, &d->trials[i]);
-        point->kld = d->trials[i].kld.value;
-        point->kld_se = d->trials[i].kld.error;
+        tada_plan_point point = {.memory = memory_of(c, d, &d->trials[i]),
+                                 .kld = d->trials[i].kld.value,
+                                 .kld_se = d->trials[i].kld.error};
+        snprintf(point.cache, sizeof point.cache, "%s", i == *best ? "plan" : d->trials[i].spec);
+        if (tada_plan_add_point(plan, &point, NULL) != TADA_OK) {
+            tada_plan_free(plan);
+            plan = NULL;
+        }
     }
     return plan;
 }
@@ -184,8 +187,8 @@ static void print_result(const struct calibration *c, const tada_plan *plan, con
         choices_print(c->choices, plan);
     }
     printf("%-24s %8s  %9s\n", "cache", "memory", "KLD");
-    for (int i = 0; i < plan->n_points; i++) {
-        const tada_plan_point *point = &plan->points[i];
+    for (int i = 0; i < tada_plan_points(plan); i++) {
+        const tada_plan_point *point = tada_plan_get_point(plan, i);
         printf("%-24s %6.1f %%  %9.5f +- %.5f\n", SHOWN(d->trials[i].spec), 100 * point->memory, point->kld,
                point->kld_se);
     }
@@ -214,7 +217,7 @@ static int write_plan(struct calibration *c, struct decision *d)
         return cli_fail("Memory is too short for the plan: close other programs.");
     }
     const struct calibrate_options *options = c->options;
-    int status = plan_save(c->model->engine, plan, options->plan_path, &options->rules);
+    int status = plan_save(plan, options->plan_path, &options->rules);
     if (status == 0) {
         calibration_forget_partial(c);
         if (!output_is_stdout(options->plan_path) && !output_is_stdout(options->report_path)) {
@@ -231,7 +234,7 @@ static int write_plan(struct calibration *c, struct decision *d)
 /* The least that any plan can keep. */
 static double least_budget(const struct calibration *c)
 {
-    tada_plan *plan = plan_copy(c->plan);
+    tada_plan *plan = tada_plan_copy(c->plan);
     double budget = 0.1;
     while (plan && budget < 1 &&
            !calibration_allocate(c, budget, &(struct way){0.75, 0, TADA_CENTRE_NONE, false}, plan)) {

@@ -216,7 +216,7 @@ int exam_take(const struct exam *exam, const char *spec, const tada_plan *plan, 
               struct work *work, struct exam_score *score)
 {
     struct cache cache;
-    int window = cache_window(exam->model->engine, spec, plan), first = 0;
+    int window = cache_window(spec, plan), first = 0;
     double start = work->done;
     int status = cache_open(exam->model,
                             &(struct cache_options){.spec = spec,

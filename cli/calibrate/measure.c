@@ -4,6 +4,7 @@
 #include "engine/plans.h"
 #include "output/note.h"
 #include "output/output.h"
+#include "output/plan_page.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,50 +13,43 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-tada_plan *plan_copy(const tada_plan *plan)
+int plan_set(tada_plan *plan, int i, const tada_plan_plane *plane)
 {
-    tada_plan *copy = tada_plan_create(plan->n_layers);
-    if (!copy) {
-        return NULL;
-    }
-    tada_plan_plane *planes = copy->planes;
-    *copy = *plan;
-    copy->planes = planes;
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        planes[i] = plan->planes[i];
-        planes[i].weights = NULL;
-        if (plan->planes[i].weights) {
-            size_t bytes = (size_t)planes[i].width / 8 * sizeof(float);
-            planes[i].weights = malloc(bytes);
-            if (!planes[i].weights) {
-                tada_plan_free(copy);
-                return NULL;
-            }
-            memcpy(planes[i].weights, plan->planes[i].weights, bytes);
-        }
-    }
-    return copy;
+    tada_error error;
+    enum tada_status status = tada_plan_set_plane(plan, i / 2, (enum tada_kind)(i % 2), plane, &error);
+    return status == TADA_OK ? 0 : cli_fail("%s", error.text);
 }
 
+int plan_set_recipe(tada_plan *plan, int i, const tada_recipe *recipe, int window)
+{
+    tada_plan_plane plane = *plan_plane(plan, i);
+    plane.recipe = *recipe;
+    plane.window = window;
+    return plan_set(plan, i, &plane);
+}
+
+/* Nothing here can fail: the spec is sound, and without weights no memory is needed. */
 void plan_follow(tada_plan *plan, const tada_spec *spec)
 {
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        plan->planes[i].recipe = i % 2 ? spec->v : spec->k;
-        plan->planes[i].window = spec->window;
-        plan->planes[i].window_bits = spec->window_bits;
-        free(plan->planes[i].weights);
-        plan->planes[i].weights = NULL;
+    tada_plan_info info = *tada_plan_get_info(plan);
+    for (int i = 0; i < plan_planes(plan); i++) {
+        tada_plan_plane plane = *plan_plane(plan, i);
+        plane.recipe = i % 2 ? spec->v : spec->k;
+        plane.window = spec->window;
+        plane.window_bits = spec->window_bits;
+        plan_set(plan, i, &plane);
     }
-    plan->sinks = spec->sinks;
+    info.sinks = spec->sinks;
+    tada_plan_set_info(plan, &info, NULL);
 }
 
 double plan_bytes(const tada_plan *plan, int n_ctx, double *f16_bytes)
 {
     double bytes = 0;
     *f16_bytes = 0;
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
+    for (int i = 0; i < plan_planes(plan); i++) {
         enum tada_kind kind = i % 2 ? TADA_V : TADA_K;
-        const tada_plan_plane *plane = &plan->planes[i];
+        const tada_plan_plane *plane = plan_plane(plan, i);
         if (plane->width > 0) {
             tada_spec spec = tada_plan_spec(plan, i / 2, kind);
             tada_shape shape = {.kind = kind,
@@ -83,21 +77,28 @@ static int count_layers(const struct engine *engine)
     return n;
 }
 
-/* Widths, head sizes and weights of a layer. False: memory is short. */
-static bool fill_layer(struct calibration *c, int layer, const tada_layer_statistics *statistics)
+/* Widths, head sizes and weights of a layer. */
+static int fill_layer(struct calibration *c, int layer, const tada_layer_statistics *statistics)
 {
-    tada_plan_plane *k = &c->plan->planes[2 * layer], *v = k + 1;
+    tada_plan_plane k = *plan_plane(c->plan, 2 * layer), v = *plan_plane(c->plan, 2 * layer + 1);
     int dim = statistics->head_dim, heads = statistics->k_width / dim;
-    k->width = statistics->k_width;
-    v->width = statistics->v_width;
+    k.width = statistics->k_width;
+    v.width = statistics->v_width;
     c->n_heads_kv = c->n_heads_kv && c->n_heads_kv < heads ? c->n_heads_kv : heads;
     /* Heads of other sizes count as not known. */
-    k->head_dim = dim % 16 == 0 && k->width % dim == 0 ? dim : 0;
-    v->head_dim = v->width == k->width ? k->head_dim : 0;
-    k->recipe = recipe_of_quarters(0, 64);
-    v->recipe = recipe_of_quarters(1, 64);
-    k->weights = calibration_weights(statistics);
-    return k->weights != NULL;
+    k.head_dim = dim % 16 == 0 && k.width % dim == 0 ? dim : 0;
+    v.head_dim = v.width == k.width ? k.head_dim : 0;
+    k.recipe = recipe_of_quarters(0, 64);
+    v.recipe = recipe_of_quarters(1, 64);
+    float *weights = calibration_weights(statistics);
+    if (!weights) {
+        return cli_fail("Memory is too short for the plan: close other programs.");
+    }
+    k.recipe.weights = weights;
+    int status = plan_set(c->plan, 2 * layer, &k);
+    status = status == 0 ? plan_set(c->plan, 2 * layer + 1, &v) : status;
+    free(weights);
+    return status;
 }
 
 /* Attention read nothing that is compressed. */
@@ -124,7 +125,7 @@ static int take_statistics(struct calibration *c)
 {
     const struct engine *engine = c->model->engine;
     tada_layer_statistics statistics;
-    int n_layers = count_layers(engine);
+    int n_layers = count_layers(engine), status = 0;
     if (n_layers == 0) {
         return tell_uncompressed(c);
     }
@@ -132,23 +133,22 @@ static int take_statistics(struct calibration *c)
     tada_spec_parse("tada", &usual, NULL);
     usual.window = 0; /* sensitivities are measured without */
     c->plan = tada_plan_create(n_layers);
-    if (c->plan) {
-        plan_follow(c->plan, &usual);
-    }
-    for (int layer = 0; layer < n_layers && c->plan; layer++) {
-        if (engine->statistics_get(layer, &statistics) && !fill_layer(c, layer, &statistics)) {
-            tada_plan_free(c->plan);
-            c->plan = NULL;
-        }
-    }
     if (!c->plan) {
         return cli_fail("Memory is too short for the plan: close other programs.");
     }
-    snprintf(c->plan->model, sizeof c->plan->model, "%.*s", (int)sizeof c->plan->model - 1, c->model->name);
-    snprintf(c->plan->method, sizeof c->plan->method, "%s", c->options->paper ? "paper" : "tada");
-    c->plan->fingerprint = engine->model_fingerprint();
-    c->plan->n_ctx = c->options->n_ctx;
-    return 0;
+    plan_follow(c->plan, &usual);
+    for (int layer = 0; layer < n_layers && status == 0; layer++) {
+        if (engine->statistics_get(layer, &statistics)) {
+            status = fill_layer(c, layer, &statistics);
+        }
+    }
+    tada_plan_info info = *tada_plan_get_info(c->plan);
+    snprintf(info.model, sizeof info.model, "%.*s", (int)sizeof info.model - 1, c->model->name);
+    snprintf(info.method, sizeof info.method, "%s", c->options->paper ? "paper" : "tada");
+    info.fingerprint = engine->model_fingerprint();
+    info.n_ctx = c->options->n_ctx;
+    tada_plan_set_info(c->plan, &info, NULL);
+    return status;
 }
 
 /* Choices are measured at the ends of the last PLACES eighths of the text. */
@@ -209,11 +209,11 @@ static bool partial_path(const struct calibration *c, char path[PATH_MAX])
 }
 
 /* A file of the same name that is something else is left alone. */
-static bool is_partial(const struct calibration *c, const char *path)
+static bool is_partial(const char *path)
 {
     tada_plan *plan;
-    bool is = c->model->engine->plan_read(path, &plan, NULL) == TADA_OK &&
-              strncmp(plan->method, "partial ", strlen("partial ")) == 0;
+    bool is = tada_plan_load(path, &plan, NULL) == TADA_OK &&
+              strncmp(tada_plan_get_info(plan)->method, "partial ", strlen("partial ")) == 0;
     tada_plan_free(plan);
     return is;
 }
@@ -221,13 +221,13 @@ static bool is_partial(const struct calibration *c, const char *path)
 bool calibration_has_partial(const struct calibration *c)
 {
     char path[PATH_MAX];
-    return partial_path(c, path) && is_partial(c, path);
+    return partial_path(c, path) && is_partial(path);
 }
 
 void calibration_forget_partial(const struct calibration *c)
 {
     char path[PATH_MAX];
-    if (partial_path(c, path) && is_partial(c, path)) {
+    if (partial_path(c, path) && is_partial(path)) {
         unlink(path);
     }
 }
@@ -242,63 +242,76 @@ static void write_signature(const struct calibration *c, char *text, size_t size
     snprintf(text, size, "partial %08x %d", hash, c->sample);
 }
 
-static void take_sensitivities(const tada_plan *from, tada_plan *plan)
+static int take_sensitivities(const tada_plan *from, tada_plan *plan)
 {
-    int n = 0;
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        plan->planes[i].sensitivity = from->planes[i].sensitivity;
-        n += from->planes[i].sensitivity > 0;
+    int n = 0, status = 0;
+    for (int i = 0; i < plan_planes(plan) && status == 0; i++) {
+        tada_plan_plane plane = *plan_plane(plan, i);
+        plane.sensitivity = plan_plane(from, i)->sensitivity;
+        n += plane.sensitivity > 0;
+        status = plan_set(plan, i, &plane);
     }
-    cli_note("going on with %d planes that were measured before.", n);
+    if (status == 0) {
+        cli_note("going on with %d planes that were measured before.", n);
+    }
+    return status;
+}
+
+static bool is_same_model(const tada_plan *a, const tada_plan *b)
+{
+    return tada_plan_get_info(a)->fingerprint == tada_plan_get_info(b)->fingerprint &&
+           tada_plan_layers(a) == tada_plan_layers(b);
 }
 
 /* The plan that --from names. */
 static int take_from(struct calibration *c)
 {
     tada_plan *from;
-    tada_error error;
-    int status = 0;
-    if (c->model->engine->plan_read(c->options->from_path, &from, &error) != TADA_OK) {
-        cli_fail("%s", error.text);
-        return EXIT_USAGE;
+    int status = plan_read(c->options->from_path, &from);
+    if (status != 0) {
+        return status;
     }
-    if (from->fingerprint != c->plan->fingerprint || from->n_layers != c->plan->n_layers) {
+    if (!is_same_model(from, c->plan)) {
         cli_fail("%s is a plan of another model: leave --from away.", c->options->from_path);
         status = EXIT_USAGE;
     } else {
-        take_sensitivities(from, c->plan);
+        status = take_sensitivities(from, c->plan);
     }
     tada_plan_free(from);
     return status;
 }
 
-static void resume_partial(struct calibration *c)
+static int resume_partial(struct calibration *c)
 {
-    char path[PATH_MAX], wanted[sizeof c->plan->method];
+    tada_plan_info wanted;
+    char path[PATH_MAX];
     tada_plan *saved;
-    write_signature(c, wanted, sizeof wanted);
-    if (!partial_path(c, path) || c->model->engine->plan_read(path, &saved, NULL) != TADA_OK) {
-        return;
+    int status = 0;
+    write_signature(c, wanted.method, sizeof wanted.method);
+    if (!partial_path(c, path) || tada_plan_load(path, &saved, NULL) != TADA_OK) {
+        return 0;
     }
-    if (saved->fingerprint == c->plan->fingerprint && saved->n_layers == c->plan->n_layers &&
-        strcmp(saved->method, wanted) == 0) {
-        take_sensitivities(saved, c->plan);
+    if (is_same_model(saved, c->plan) && strcmp(tada_plan_get_info(saved)->method, wanted.method) == 0) {
+        status = take_sensitivities(saved, c->plan);
     }
     tada_plan_free(saved);
+    return status;
 }
 
 static void save_partial(const struct calibration *c)
 {
-    char path[PATH_MAX], method[sizeof c->plan->method];
+    char path[PATH_MAX];
     new_file_rules rules = c->options->rules;
+    const tada_plan_info info = *tada_plan_get_info(c->plan);
+    tada_plan_info partial = info;
     if (!partial_path(c, path)) {
         return;
     }
-    rules.replaces = rules.replaces || is_partial(c, path);
-    memcpy(method, c->plan->method, sizeof method);
-    write_signature(c, c->plan->method, sizeof c->plan->method);
-    plan_save(c->model->engine, c->plan, path, &rules); /* it says why it could not */
-    memcpy(c->plan->method, method, sizeof method);
+    rules.replaces = rules.replaces || is_partial(path);
+    write_signature(c, partial.method, sizeof partial.method);
+    tada_plan_set_info(c->plan, &partial, NULL);
+    plan_save(c->plan, path, &rules); /* it says why it could not */
+    tada_plan_set_info(c->plan, &info, NULL);
 }
 
 int calibration_try(struct calibration *c, struct trial *trials, int n)
@@ -319,12 +332,14 @@ static int measure_planes(struct calibration *c, const int *planes, int n)
     tada_plan *plans[AT_ONCE];
     int status = 0;
     for (int i = 0; i < n; i++) {
-        plans[i] = plan_copy(c->plan);
+        plans[i] = tada_plan_copy(c->plan);
         if (!plans[i]) {
             status = cli_fail("Memory is too short for the plan: close other programs.");
         } else {
-            plans[i]->planes[planes[i]].recipe =
-                recipe_of_quarters(planes[i], planes[i] % 2 ? V_PROBE : K_PROBE);
+            const tada_plan_plane *plane = plan_plane(plans[i], planes[i]);
+            tada_recipe recipe = recipe_of_quarters(planes[i], planes[i] % 2 ? V_PROBE : K_PROBE);
+            recipe.weights = plane->recipe.weights;
+            status = plan_set_recipe(plans[i], planes[i], &recipe, plane->window);
         }
         trials[i] = (struct trial){.spec = "plan", .plan = plans[i]};
     }
@@ -333,7 +348,9 @@ static int measure_planes(struct calibration *c, const int *planes, int n)
     }
     for (int i = 0; i < n; i++) {
         if (status == 0) {
-            c->plan->planes[planes[i]].sensitivity = (float)fmax(trials[i].kld.value, 1e-9);
+            tada_plan_plane plane = *plan_plane(c->plan, planes[i]);
+            plane.sensitivity = (float)fmax(trials[i].kld.value, 1e-9);
+            status = plan_set(c->plan, planes[i], &plane);
         }
         tada_plan_free(plans[i]);
     }
@@ -361,16 +378,16 @@ int calibration_measure(struct calibration *c)
     if (c->options->from_path) {
         status = take_from(c);
     } else {
-        resume_partial(c);
+        status = resume_partial(c);
     }
-    for (int i = 0; i < 2 * c->plan->n_layers; i++) {
-        n_left += is_unmeasured(&c->plan->planes[i]);
+    for (int i = 0; i < plan_planes(c->plan); i++) {
+        n_left += is_unmeasured(plan_plane(c->plan, i));
     }
     c->work.total -= calibration_tokens(c, calibration_planes(c)) - calibration_tokens(c, n_left);
     c->work.detail = "sensitivity of the layers";
-    for (int i = 0; i <= 2 * c->plan->n_layers && status == 0; i++) {
-        bool last = i == 2 * c->plan->n_layers;
-        if (!last && is_unmeasured(&c->plan->planes[i])) {
+    for (int i = 0; i <= plan_planes(c->plan) && status == 0; i++) {
+        bool last = i == plan_planes(c->plan);
+        if (!last && is_unmeasured(plan_plane(c->plan, i))) {
             list[n++] = i;
         }
         if (n > 0 && (n == AT_ONCE || last)) {

@@ -1,6 +1,7 @@
 /* The paper's random search over bits per layer, scored by KL divergence or on a task set. */
 #include "calibration.h"
 #include "output/note.h"
+#include "output/plan_page.h"
 #include "output/random.h"
 
 #include <math.h>
@@ -10,8 +11,10 @@
 
 static void set_bits(tada_plan *plan, const int *bits)
 {
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        plan->planes[i].recipe.bits = bits[i / 2];
+    for (int i = 0; i < plan_planes(plan); i++) {
+        tada_plan_plane plane = *plan_plane(plan, i);
+        plane.recipe.bits = bits[i / 2];
+        plan_set(plan, i, &plane);
     }
 }
 
@@ -24,7 +27,7 @@ static bool draw_bits(const struct calibration *c, double budget, uint64_t *stat
     int bits[TADA_PLAN_LAYERS], best[TADA_PLAN_LAYERS];
     double f16, most = -1;
     for (int draw = 0; draw < DRAWS && most < budget - 0.02; draw++) {
-        for (int layer = 0; layer < plan->n_layers; layer++) {
+        for (int layer = 0; layer < tada_plan_layers(plan); layer++) {
             bits[layer] = choices[(int)(random_share(state) * 3) % 3];
         }
         set_bits(plan, bits);
@@ -43,7 +46,7 @@ static bool draw_bits(const struct calibration *c, double budget, uint64_t *stat
 static int draw_plan(const struct calibration *c, double budget, uint64_t *state, const tada_plan *like,
                      tada_plan **plan)
 {
-    *plan = plan_copy(like);
+    *plan = tada_plan_copy(like);
     if (!*plan) {
         return cli_fail("Memory is too short for the plan: close other programs.");
     }
@@ -58,8 +61,8 @@ static int draw_plan(const struct calibration *c, double budget, uint64_t *state
 
 static void take_recipes(const tada_plan *from, tada_plan *to)
 {
-    for (int p = 0; p < 2 * to->n_layers; p++) {
-        to->planes[p].recipe = from->planes[p].recipe;
+    for (int i = 0; i < plan_planes(to); i++) {
+        plan_set_recipe(to, i, &plan_plane(from, i)->recipe, plan_plane(to, i)->window);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "find/host.h"
 #include "find/paths.h"
 #include "output/note.h"
+#include "output/plan_page.h"
 #include "tada.h"
 
 #include <stdio.h>
@@ -96,22 +97,6 @@ void engine_log_nothing(enum ggml_log_level level, const char *text, void *user)
     (void)level;
     (void)text;
     (void)user;
-}
-
-int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin)
-{
-    char why[PATH_MAX + 128];
-    void (*log_set)(ggml_log_callback, void *);
-    memset(engine, 0, sizeof *engine);
-    void *ggml = host_open_library(tool, "libggml", why, sizeof why);
-    if (!ggml) {
-        return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
-    }
-    if (host_find_symbol(ggml, "ggml_log_set", &log_set)) {
-        log_set(engine_log_nothing,
-                NULL); /* without its back-ends it has nothing to compress, which is no news */
-    }
-    return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
 
 /* The back-ends beside its tools, and the plug-in from where tada finds it. */
@@ -285,6 +270,18 @@ enum ggml_type cache_stock_type(const char *name)
     return GGML_TYPE_COUNT;
 }
 
+static bool set_plan(struct engine *engine, const tada_plan *plan, tada_error *error)
+{
+    void *bytes;
+    size_t size;
+    if (tada_plan_save_memory(plan, &bytes, &size, error) != TADA_OK) {
+        return false;
+    }
+    bool done = engine->set_plan(bytes, size, error);
+    free(bytes);
+    return done;
+}
+
 int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed)
 {
     tada_error error = {""};
@@ -292,9 +289,8 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
         cli_fail("%s", error.text);
         return EXIT_USAGE;
     }
-    bool chosen = plan ? engine->set_plan(plan) : engine->set_cache(spec, &error);
-    if (!chosen) {
-        cli_fail("%s", *error.text ? error.text : "The plan is not sound: make one with 'tada calibrate'.");
+    if (plan ? !set_plan(engine, plan, &error) : !engine->set_cache(spec, &error)) {
+        cli_fail("%s", error.text);
         return EXIT_USAGE;
     }
     return 0;
@@ -303,14 +299,14 @@ int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan,
 static int plan_window(const tada_plan *plan)
 {
     int window = 0;
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        const tada_plan_plane *plane = &plan->planes[i];
+    for (int i = 0; i < plan_planes(plan); i++) {
+        const tada_plan_plane *plane = plan_plane(plan, i);
         window = plane->width > 0 && plane->window > window ? plane->window : window;
     }
     return window;
 }
 
-int cache_window(const struct engine *engine, const char *spec, const tada_plan *plan)
+int cache_window(const char *spec, const tada_plan *plan)
 {
     tada_spec parsed;
     tada_plan *read = NULL;
@@ -322,7 +318,7 @@ int cache_window(const struct engine *engine, const char *spec, const tada_plan 
     }
     if (parsed.plan) {
         int window =
-            engine->plan_read(tada_spec_plan_path(spec), &read, NULL) == TADA_OK ? plan_window(read) : 0;
+            tada_plan_load(tada_spec_plan_path(spec), &read, NULL) == TADA_OK ? plan_window(read) : 0;
         tada_plan_free(read);
         return window;
     }

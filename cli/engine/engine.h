@@ -112,10 +112,6 @@ int engine_open(struct engine *engine);
 /* Loads the plug-in into ggml, a library from dlopen, and finds its functions. Prints nothing. False: `why`
  * says why it cannot be used. */
 bool engine_load_plugin(struct engine *engine, void *ggml, const char *plugin, char *why, size_t size);
-/* Loads only ggml, from beside a tool, and the plug-in. The functions of the plug-in work then, and none of
- * libllama.
- */
-int engine_open_plugin(struct engine *engine, const char *tool, const char *plugin);
 /* For ggml_log_set and llama_log_set: drops what llama.cpp logs. */
 void engine_log_nothing(enum ggml_log_level level, const char *text, void *user);
 /* Loads a model. EXIT_USAGE: the file cannot be loaded. model_close frees it. */
@@ -131,7 +127,7 @@ enum ggml_type cache_stock_type(const char *name);
 int cache_choose(struct engine *engine, const char *spec, const tada_plan *plan, tada_spec *parsed);
 /* How many recent cells such a cache keeps exact, in the plane with the largest window. 0: none, or the spec
  * cannot be read. */
-int cache_window(const struct engine *engine, const char *spec, const tada_plan *plan);
+int cache_window(const char *spec, const tada_plan *plan);
 /* Whether a model can have such a cache at all. Prints nothing. False: `why` says why not. */
 bool cache_is_possible(const struct model *model, const char *spec, char *why, size_t size);
 /* Makes a context with a cache. EXIT_USAGE: this model cannot have such a cache. */

@@ -1,11 +1,11 @@
 /* Finding, reading, checking and writing plans. */
 #include "plans.h"
 
-#include "engine.h"
 #include "find/paths.h"
 #include "model_file.h"
 #include "output/note.h"
 #include "output/output.h"
+#include "output/plan_page.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -72,10 +72,11 @@ void plan_measured(const tada_plan *plan, double *memory, double *kld)
 {
     *memory = 0;
     *kld = INFINITY;
-    for (int i = 0; i < plan->n_points; i++) {
-        if (strcmp(plan->points[i].cache, "plan") == 0) {
-            *memory = plan->points[i].memory;
-            *kld = plan->points[i].kld;
+    for (int i = 0; i < tada_plan_points(plan); i++) {
+        const tada_plan_point *point = tada_plan_get_point(plan, i);
+        if (strcmp(point->cache, "plan") == 0) {
+            *memory = point->memory;
+            *kld = point->kld;
         }
     }
 }
@@ -84,7 +85,8 @@ void plan_measured(const tada_plan *plan, double *memory, double *kld)
 static bool has_other_layers(const tada_plan *plan, const struct model_file *model, bool is_told)
 {
     for (int i = 0; i < 2 * model->n_layers; i++) {
-        int width = i < 2 * plan->n_layers ? plan->planes[i].width : 0;
+        const tada_plan_plane *plane = plan_plane(plan, i);
+        int width = plane ? plane->width : 0;
         if (model->widths[i] > 0 && model->widths[i] != width && (width > 0 || !is_told)) {
             return true;
         }
@@ -94,10 +96,11 @@ static bool has_other_layers(const tada_plan *plan, const struct model_file *mod
 
 int plan_check(const tada_plan *plan, const char *path, const struct model_file *model)
 {
-    bool is_told = plan->fingerprint && model->fingerprint;
-    if (is_told && plan->fingerprint != model->fingerprint) {
+    const tada_plan_info *info = tada_plan_get_info(plan);
+    bool is_told = info->fingerprint && model->fingerprint;
+    if (is_told && info->fingerprint != model->fingerprint) {
         cli_fail("The plan %s is for another model, %s: make one for this model with 'tada calibrate'.", path,
-                 plan->model);
+                 info->model);
         return EXIT_USAGE;
     }
     if (has_other_layers(plan, model, is_told)) {
@@ -109,20 +112,23 @@ int plan_check(const tada_plan *plan, const char *path, const struct model_file 
     return 0;
 }
 
-int plan_read_for(const char *tool, const char *plugin, const char *path, const struct model_file *model,
-                  tada_plan **plan)
+int plan_read(const char *path, tada_plan **plan)
 {
-    struct engine engine;
-    tada_error error = {""};
-    *plan = NULL;
-    if (engine_open_plugin(&engine, tool, plugin) != 0) {
-        return 0; /* it said why */
-    }
-    if (engine.plan_read(path, plan, &error) != TADA_OK) {
+    tada_error error;
+    if (tada_plan_load(path, plan, &error) != TADA_OK) {
         cli_fail("%s", error.text);
         return EXIT_USAGE;
     }
-    int status = plan_check(*plan, path, model);
+    return 0;
+}
+
+int plan_read_for(const char *path, const struct model_file *model, tada_plan **plan)
+{
+    int status = plan_read(path, plan);
+    if (status != 0) {
+        return status;
+    }
+    status = plan_check(*plan, path, model);
     if (status != 0) {
         tada_plan_free(*plan);
         *plan = NULL;
@@ -130,7 +136,7 @@ int plan_read_for(const char *tool, const char *plugin, const char *path, const 
     return status;
 }
 
-int plans_check(const struct engine *engine, const char *model_path, const char *const *specs, int n)
+int plans_check(const char *tool, const char *model_path, const char *const *specs, int n)
 {
     struct model_file model = {0};
     bool is_known = false;
@@ -138,25 +144,19 @@ int plans_check(const struct engine *engine, const char *model_path, const char 
     for (int i = 0; i < n && status == 0; i++) {
         const char *path = tada_spec_plan_path(specs[i]);
         tada_plan *plan;
-        tada_error error;
         if (!path) {
             continue;
         }
-        if (engine->plan_read(path, &plan, &error) != TADA_OK) {
-            cli_fail("%s", error.text);
-            status = EXIT_USAGE;
-            continue;
-        }
-        is_known = is_known || model_file_read(engine->tool, model_path, &model);
-        status = is_known ? plan_check(plan, path, &model) : 0;
+        status = plan_read(path, &plan);
+        is_known = is_known || (status == 0 && model_file_read(tool, model_path, &model));
+        status = status == 0 && is_known ? plan_check(plan, path, &model) : status;
         tada_plan_free(plan);
     }
     model_file_free(&model);
     return status;
 }
 
-int plan_save(const struct engine *engine, const tada_plan *plan, const char *path,
-              const new_file_rules *rules)
+int plan_save(const tada_plan *plan, const char *path, const new_file_rules *rules)
 {
     struct output output;
     tada_error error;
@@ -164,7 +164,7 @@ int plan_save(const struct engine *engine, const tada_plan *plan, const char *pa
     if (status != 0) {
         return status;
     }
-    bool good = engine->plan_write(plan, output.target.fd, &error) == TADA_OK;
+    bool good = tada_plan_save(plan, output.target.fd, &error) == TADA_OK;
     status = output_close(&output, good);
     return good ? status : cli_fail("%s: %s", path, error.text);
 }
@@ -174,8 +174,7 @@ static bool is_better(const char *path, double kld, const struct found_plan *tha
     return !*than->path || kld < than->kld || (kld == than->kld && strcmp(path, than->path) < 0);
 }
 
-void plans_find(const struct engine *engine, const char *folder, uint64_t fingerprint, double budget,
-                struct found_plan *found)
+void plans_find(const char *folder, uint64_t fingerprint, double budget, struct found_plan *found)
 {
     *found = (struct found_plan){.kld = INFINITY};
     DIR *list = fingerprint ? opendir(folder) : NULL;
@@ -185,11 +184,11 @@ void plans_find(const struct engine *engine, const char *folder, uint64_t finger
         double memory, kld;
         if (*entry->d_name == '.' || !ends_with(entry->d_name, suffix) ||
             !join_path(path, sizeof path, folder, entry->d_name) ||
-            engine->plan_read(path, &plan, NULL) != TADA_OK) {
+            tada_plan_load(path, &plan, NULL) != TADA_OK) {
             continue;
         }
         plan_measured(plan, &memory, &kld);
-        bool fits = plan->fingerprint == fingerprint;
+        bool fits = tada_plan_get_info(plan)->fingerprint == fingerprint;
         found->n_fitting += fits;
         if (fits && memory <= budget && is_better(path, kld, found)) {
             tada_plan_free(found->plan);

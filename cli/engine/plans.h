@@ -8,7 +8,6 @@
 
 #include <limits.h>
 
-struct engine;
 struct model_file;
 
 /* The path of the folder. False: none of these variables is set, nor HOME. */
@@ -25,17 +24,16 @@ void plan_measured(const tada_plan *plan, double *memory, double *kld);
  * not. */
 int plan_check(const tada_plan *plan, const char *path, const struct model_file *model);
 /* The same for each of n specs that names a plan, before the model is loaded. A plan that cannot be read is
- * an error, too; a model that cannot be read is left to llama.cpp. */
-int plans_check(const struct engine *engine, const char *model_path, const char *const *specs, int n);
-/* Reads a plan with a plug-in in the llama.cpp of a tool, and checks it. The caller frees *plan. Prints what
- * is wrong with it and returns an exit status. 0 and *plan NULL: the plug-in does not load, which the tool
- * will report. */
-int plan_read_for(const char *tool, const char *plugin, const char *path, const struct model_file *model,
-                  tada_plan **plan);
+ * an error, too; a model that the ggml of a tool cannot read is left to llama.cpp. */
+int plans_check(const char *tool, const char *model_path, const char *const *specs, int n);
+/* Reads a plan. The caller frees *plan, also after an error. Prints what is wrong and returns an exit
+ * status. */
+int plan_read(const char *path, tada_plan **plan);
+/* The same with plan_check. */
+int plan_read_for(const char *path, const struct model_file *model, tada_plan **plan);
 
 /* Writes a plan to a file. Prints what is wrong and returns an exit status. */
-int plan_save(const struct engine *engine, const tada_plan *plan, const char *path,
-              const new_file_rules *rules);
+int plan_save(const tada_plan *plan, const char *path, const new_file_rules *rules);
 
 struct found_plan {
     char path[PATH_MAX]; /* "": none fits */
@@ -46,10 +44,8 @@ struct found_plan {
 
 /*
  * Finds, of the plans of a model in a folder, the one with the least KL divergence that takes at most
- * `budget` of f16's bytes (0 to 1); of equal ones the first by name. Other files are skipped. The engine
- * needs only its plug-in.
+ * `budget` of f16's bytes (0 to 1); of equal ones the first by name. Other files are skipped.
  */
-void plans_find(const struct engine *engine, const char *folder, uint64_t fingerprint, double budget,
-                struct found_plan *found);
+void plans_find(const char *folder, uint64_t fingerprint, double budget, struct found_plan *found);
 
 #endif

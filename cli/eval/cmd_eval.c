@@ -283,7 +283,7 @@ static int measure(struct engine *engine, struct eval_options *options)
 {
     struct model model;
     cJSON *report = begin_report(options);
-    int status = plans_check(engine, options->model_path, options->caches, options->n_caches);
+    int status = plans_check(engine->tool, options->model_path, options->caches, options->n_caches);
     status = status == 0 ? load_model(engine, options, &model) : status;
     if (status == 0) {
         impossible_sift(&model, options->caches, &options->n_caches, &options->impossible);

@@ -109,7 +109,7 @@ static int tokens_to_keep(const struct gsm8k *g)
     for (int i = 0; i < g->lineup.n; i++) {
         const struct cache *cache = &g->lineup.caches[i];
         if (!cache->stock) {
-            int exact = cache_window(cache->model->engine, cache->spec, NULL) + 2 * TADA_TILE_CELLS;
+            int exact = cache_window(cache->spec, NULL) + 2 * TADA_TILE_CELLS;
             window = exact > window ? exact : window;
         }
     }

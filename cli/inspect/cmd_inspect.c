@@ -1,6 +1,5 @@
 /* tada inspect: what a plan says. */
 #include "commands.h"
-#include "engine/engine.h"
 #include "nameless.h"
 #include "options/options.h"
 #include "options/rows.h"
@@ -75,21 +74,22 @@ static void print_bar(double bits, bool utf8)
 
 static void print_plan(const tada_plan *plan)
 {
+    const tada_plan_info *info = tada_plan_get_info(plan);
     bool utf8 = setlocale(LC_CTYPE, "") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     double sums[2] = {0};
     int counts[2] = {0};
-    printf("model %s, fingerprint %016" PRIx64 ", method %s, %d layers, %d sinks\n", SHOWN(plan->model),
-           plan->fingerprint, SHOWN(plan->method), plan->n_layers, plan->sinks);
-    printf("\nmeasured at a context of %d:\n%-24s %8s  %9s\n", plan->n_ctx, "cache", "memory", "KLD");
-    for (int i = 0; i < plan->n_points; i++) {
-        const tada_plan_point *point = &plan->points[i];
+    printf("model %s, fingerprint %016" PRIx64 ", method %s, %d layers, %d sinks\n", SHOWN(info->model),
+           info->fingerprint, SHOWN(info->method), tada_plan_layers(plan), info->sinks);
+    printf("\nmeasured at a context of %d:\n%-24s %8s  %9s\n", info->n_ctx, "cache", "memory", "KLD");
+    for (int i = 0; i < tada_plan_points(plan); i++) {
+        const tada_plan_point *point = tada_plan_get_point(plan, i);
         printf("%-24s %6.1f %%  %9.5f +- %.5f\n", SHOWN(point->cache), 100 * point->memory, point->kld,
                point->kld_se);
     }
     printf("\n%5s  %2s %5s  %-16s  %-7s %-8s %-7s %6s  %s\n", "layer", "", "bits", "", "centre", "rotate",
            "axis", "window", "sensitivity");
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        const tada_plan_plane *plane = &plan->planes[i];
+    for (int i = 0; i < plan_planes(plan); i++) {
+        const tada_plan_plane *plane = plan_plane(plan, i);
         if (plane->width == 0) {
             continue;
         }
@@ -107,26 +107,28 @@ static void print_plan(const tada_plan *plan)
 
 static cJSON *report_of(const tada_plan *plan)
 {
+    const tada_plan_info *info = tada_plan_get_info(plan);
     cJSON *report = cJSON_CreateObject();
     char fingerprint[17];
-    snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, plan->fingerprint);
-    report_add_text(report, "model", plan->model);
+    snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, info->fingerprint);
+    report_add_text(report, "model", info->model);
     cJSON_AddStringToObject(report, "fingerprint", fingerprint);
-    report_add_text(report, "method", plan->method);
-    cJSON_AddNumberToObject(report, "n_ctx", plan->n_ctx);
-    cJSON_AddNumberToObject(report, "sinks", plan->sinks);
+    report_add_text(report, "method", info->method);
+    cJSON_AddNumberToObject(report, "n_ctx", info->n_ctx);
+    cJSON_AddNumberToObject(report, "sinks", info->sinks);
     cJSON *points = cJSON_AddArrayToObject(report, "points");
-    for (int i = 0; i < plan->n_points; i++) {
-        cJSON *point = cJSON_CreateObject();
-        report_add_text(point, "cache", plan->points[i].cache);
-        cJSON_AddNumberToObject(point, "memory_ratio", plan->points[i].memory);
-        cJSON_AddNumberToObject(point, "kld_mean", plan->points[i].kld);
-        cJSON_AddNumberToObject(point, "kld_mean_se", plan->points[i].kld_se);
-        cJSON_AddItemToArray(points, point);
+    for (int i = 0; i < tada_plan_points(plan); i++) {
+        const tada_plan_point *point = tada_plan_get_point(plan, i);
+        cJSON *item = cJSON_CreateObject();
+        report_add_text(item, "cache", point->cache);
+        cJSON_AddNumberToObject(item, "memory_ratio", point->memory);
+        cJSON_AddNumberToObject(item, "kld_mean", point->kld);
+        cJSON_AddNumberToObject(item, "kld_mean_se", point->kld_se);
+        cJSON_AddItemToArray(points, item);
     }
     cJSON *planes = cJSON_AddArrayToObject(report, "planes");
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        const tada_plan_plane *plane = &plan->planes[i];
+    for (int i = 0; i < plan_planes(plan); i++) {
+        const tada_plan_plane *plane = plan_plane(plan, i);
         cJSON *item = cJSON_CreateObject();
         cJSON_AddNumberToObject(item, "layer", i / 2);
         cJSON_AddStringToObject(item, "kind", i % 2 ? "v" : "k");
@@ -145,14 +147,10 @@ static cJSON *report_of(const tada_plan *plan)
 
 static int inspect(const struct request *request)
 {
-    struct engine engine;
     tada_plan *plan;
     tada_error error;
-    int status = engine_open(&engine);
-    if (status != 0) {
-        return status;
-    }
-    if (engine.plan_read(request->plan_path, &plan, &error) != TADA_OK) {
+    int status = 0;
+    if (tada_plan_load(request->plan_path, &plan, &error) != TADA_OK) {
         cli_fail("%s", error.text);
         return EXIT_USAGE;
     }

@@ -20,6 +20,16 @@ static const char style[] =
     ".bar{display:inline-block;height:.8em;background:#38c}.v{background:#d80}.s{background:#888}"
     ".strip span{display:inline-block;width:5px;height:.9em;background:#38c}";
 
+const tada_plan_plane *plan_plane(const tada_plan *plan, int i)
+{
+    return i < 0 ? NULL : tada_plan_get_plane(plan, i / 2, (enum tada_kind)(i % 2));
+}
+
+int plan_planes(const tada_plan *plan)
+{
+    return 2 * tada_plan_layers(plan);
+}
+
 /* ---- quality over memory ---- */
 
 static bool is_drawn(const tada_plan_point *point)
@@ -34,11 +44,12 @@ struct axes {
 static struct axes axes_of(const tada_plan *plan)
 {
     struct axes axes = {0.2, INFINITY, -INFINITY};
-    for (int i = 0; i < plan->n_points; i++) {
-        if (is_drawn(&plan->points[i])) {
-            axes.memory = fmax(axes.memory, plan->points[i].memory);
-            axes.low = fmin(axes.low, floor(log10(plan->points[i].kld)));
-            axes.high = fmax(axes.high, ceil(log10(plan->points[i].kld)));
+    for (int i = 0; i < tada_plan_points(plan); i++) {
+        const tada_plan_point *point = tada_plan_get_point(plan, i);
+        if (is_drawn(point)) {
+            axes.memory = fmax(axes.memory, point->memory);
+            axes.low = fmin(axes.low, floor(log10(point->kld)));
+            axes.high = fmax(axes.high, ceil(log10(point->kld)));
         }
     }
     axes.memory = ceil(axes.memory * 10) / 10;
@@ -64,8 +75,8 @@ static void put_front(FILE *file, const tada_plan *plan, const struct axes *axes
     fputs("<polyline class=\"front\" points=\"", file);
     for (;;) {
         const tada_plan_point *next = NULL;
-        for (int i = 0; i < plan->n_points; i++) {
-            const tada_plan_point *point = &plan->points[i];
+        for (int i = 0; i < tada_plan_points(plan); i++) {
+            const tada_plan_point *point = tada_plan_get_point(plan, i);
             if (is_drawn(point) && point->memory > reached && point->kld < best &&
                 (!next || point->memory < next->memory ||
                  (point->memory == next->memory && point->kld < next->kld))) {
@@ -109,8 +120,8 @@ static void put_chart(FILE *file, const tada_plan *plan)
     fprintf(file, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">memory, of the f16 cache</text>\n",
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8);
     put_front(file, plan, &axes);
-    for (int i = 0; i < plan->n_points; i++) {
-        const tada_plan_point *point = &plan->points[i];
+    for (int i = 0; i < tada_plan_points(plan); i++) {
+        const tada_plan_point *point = tada_plan_get_point(plan, i);
         if (is_drawn(point)) {
             double x = x_of(&axes, point->memory), y = y_of(&axes, point->kld);
             fprintf(file,
@@ -126,8 +137,8 @@ static void put_chart(FILE *file, const tada_plan *plan)
 static void put_points(FILE *file, const tada_plan *plan)
 {
     fputs("<table><tr><th>cache</th><th>memory</th><th>KL divergence, nats</th></tr>\n", file);
-    for (int i = 0; i < plan->n_points; i++) {
-        const tada_plan_point *point = &plan->points[i];
+    for (int i = 0; i < tada_plan_points(plan); i++) {
+        const tada_plan_point *point = tada_plan_get_point(plan, i);
         fputs("<tr><td>", file);
         html_text(file, point->cache);
         fprintf(file, "</td><td>%.1f %%</td><td>%.5f &plusmn; %.5f</td></tr>\n", 100 * point->memory,
@@ -143,12 +154,13 @@ static void put_weights(FILE *file, const tada_plan_plane *plane)
     int n = plane->width / 8;
     double mean = 0;
     for (int i = 0; i < n; i++) {
-        mean += plane->weights[i] / n;
+        mean += plane->recipe.weights[i] / n;
     }
     fputs("<span class=\"strip\">", file);
     for (int i = 0; i < n; i++) {
         /* A hundredth of the mean is pale, a hundred times as much is full. */
-        double share = plane->weights[i] > 0 && mean > 0 ? log10(plane->weights[i] / mean) / 4 + 0.5 : 0;
+        double share =
+            plane->recipe.weights[i] > 0 && mean > 0 ? log10(plane->recipe.weights[i] / mean) / 4 + 0.5 : 0;
         fprintf(file, "<span style=\"opacity:%.2f\"></span>", fmin(fmax(share, 0.03), 1));
     }
     fputs("</span>", file);
@@ -156,7 +168,7 @@ static void put_weights(FILE *file, const tada_plan_plane *plane)
 
 static void put_plane(FILE *file, const tada_plan *plan, int i, double least, double most)
 {
-    const tada_plan_plane *plane = &plan->planes[i];
+    const tada_plan_plane *plane = plan_plane(plan, i);
     double bits = plane->recipe.quarters ? plane->recipe.quarters / 4.0 : plane->recipe.bits;
     double share =
         plane->sensitivity > 0 && most > least ? log(plane->sensitivity / least) / log(most / least) : 0;
@@ -168,7 +180,7 @@ static void put_plane(FILE *file, const tada_plan *plan, int i, double least, do
             i / 2, i % 2 ? "V" : "K", bits, i % 2 ? " v" : "", bits, plan_centring_name(&plane->recipe),
             plan_rotation_name(&plane->recipe), plan_axis_name(&plane->recipe), plane->window,
             (double)plane->sensitivity, 6 * share);
-    if (plane->weights) {
+    if (plane->recipe.weights) {
         put_weights(file, plane);
     }
     fputs("</td></tr>\n", file);
@@ -177,9 +189,10 @@ static void put_plane(FILE *file, const tada_plan *plan, int i, double least, do
 static void put_layers(FILE *file, const tada_plan *plan)
 {
     double least = INFINITY, most = 0;
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        double sensitivity = (double)plan->planes[i].sensitivity;
-        if (plan->planes[i].width > 0 && sensitivity > 0) {
+    for (int i = 0; i < plan_planes(plan); i++) {
+        const tada_plan_plane *plane = plan_plane(plan, i);
+        double sensitivity = (double)plane->sensitivity;
+        if (plane->width > 0 && sensitivity > 0) {
             least = fmin(least, sensitivity);
             most = fmax(most, sensitivity);
         }
@@ -188,8 +201,8 @@ static void put_layers(FILE *file, const tada_plan *plan)
           "th><th>window</th><th>sensitivity</th><th></th>"
           "<th>what queries ask of each 8 channels</th></tr>\n",
           file);
-    for (int i = 0; i < 2 * plan->n_layers; i++) {
-        if (plan->planes[i].width > 0) {
+    for (int i = 0; i < plan_planes(plan); i++) {
+        if (plan_plane(plan, i)->width > 0) {
             put_plane(file, plan, i, least, most);
         }
     }
@@ -220,16 +233,17 @@ int plan_report_write(const tada_plan *plan, const char *path, const new_file_ru
         return status;
     }
     FILE *file = output.file;
-    html_begin(file, plan->model, style);
+    const tada_plan_info *info = tada_plan_get_info(plan);
+    html_begin(file, info->model, style);
     fputs("<p>How the key-value cache of this model is compressed, found by the method <b>", file);
-    html_text(file, plan->method);
+    html_text(file, info->method);
     fprintf(
         file,
         "</b>. Each layer gets the bits that its sensitivity deserves, within one budget of memory.</p>\n"
         "<h2>Quality over memory</h2>\n<p>Mean KL divergence from the f16 cache on text that was not learnt "
         "from; lower is better. Memory counts everything, at a context of %d tokens. The line joins what "
         "nothing else beats.</p>\n",
-        plan->n_ctx);
+        info->n_ctx);
     put_chart(file, plan);
     put_points(file, plan);
     fputs("<h2>Layers</h2>\n<p>Bits of a value, recipe, recent tokens that stay exact, and the KL divergence "
@@ -237,6 +251,6 @@ int plan_report_write(const tada_plan *plan, const char *path, const new_file_ru
           "layer alone causes with few bits (bar: logarithmic).</p>\n",
           file);
     put_layers(file, plan);
-    fprintf(file, "<p>Fingerprint of the model: %016" PRIx64 "</p>\n</body></html>\n", plan->fingerprint);
+    fprintf(file, "<p>Fingerprint of the model: %016" PRIx64 "</p>\n</body></html>\n", info->fingerprint);
     return output_close(&output, true);
 }

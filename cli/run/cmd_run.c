@@ -116,8 +116,7 @@ static int look(const struct launch *launch, const char *tool)
     const char *path = launch_model(launch, &given);
     bool is_known = path && !launch->spec.stock && model_file_read(launch->tool.path, path, &model);
     if (is_known && launch->spec.plan) {
-        status = plan_read_for(launch->tool.path, launch->plugin.path, tada_spec_plan_path(launch->cache),
-                               &model, &plan);
+        status = plan_read_for(tada_spec_plan_path(launch->cache), &model, &plan);
     }
     if (status == 0) {
         given.parallel = "1";

@@ -1,28 +1,22 @@
 /* The plan that belongs to a model, and what the cache of a server will take. */
-#include "engine/engine.h"
 #include "engine/model_file.h"
 #include "engine/plans.h"
 #include "launch/look.h"
 #include "output/note.h"
+#include "output/plan_page.h"
 #include "serve.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- the plan ---- */
 
 static void take_plan(struct serve *serve, const char *folder, const struct model_file *model,
                       struct found_plan *found)
 {
-    struct engine engine;
-    if (access(folder, R_OK) != 0 ||
-        engine_open_plugin(&engine, serve->launch.tool.path, serve->launch.plugin.path) != 0) {
-        return; /* it said why; the server will, too */
-    }
-    plans_find(&engine, folder, model->fingerprint, serve->budget, found);
+    plans_find(folder, model->fingerprint, serve->budget, found);
     if (found->n_fitting > 0 && !found->plan) {
         cli_note("none of the plans of this model (%d) keeps within the budget: the cache is %s.",
                  found->n_fitting, serve->launch.cache);
@@ -37,8 +31,8 @@ static void take_plan(struct serve *serve, const char *folder, const struct mode
 static int read_plan(struct serve *serve, const struct model_file *model, struct found_plan *found)
 {
     const char *path = tada_spec_plan_path(serve->launch.cache);
-    int status = plan_read_for(serve->launch.tool.path, serve->launch.plugin.path, path, model, &found->plan);
-    if (status == 0 && found->plan) {
+    int status = plan_read_for(path, model, &found->plan);
+    if (status == 0) {
         plan_measured(found->plan, &found->memory, &found->kld);
         snprintf(found->path, sizeof found->path, "%s", path);
     }

@@ -273,8 +273,9 @@ static int size_main(const struct command *self, int argc, char **argv)
     }
     status = complete(&request, &place);
     status = status == 0 ? engine_open(&engine) : status;
-    status = status == 0 ? plans_check(&engine, request.options.model_path, request.caches, request.n_caches)
-                         : status;
+    status = status == 0
+                 ? plans_check(engine.tool, request.options.model_path, request.caches, request.n_caches)
+                 : status;
     if (status == 0) {
         struct size_model model;
         status = size_open(&engine, &request.options, &model);

@@ -427,7 +427,7 @@ static int verdict_main(const struct command *self, int argc, char **argv)
     struct eval_options *eval = &options.eval;
     status = set_defaults(&options, &default_model);
     status = status ? status : engine_open(&engine);
-    status = status ? status : plans_check(&engine, eval->model_path, eval->caches, eval->n_caches);
+    status = status ? status : plans_check(engine.tool, eval->model_path, eval->caches, eval->n_caches);
     if (status == 0) {
         interrupt_watch();
         status = model_open(&engine, eval->model_path, &model);

@@ -44,7 +44,8 @@ static uint64_t find_model(const struct ggml_cgraph *cgraph)
 static bool plan_fits(const cache_buffer *b, uint64_t fingerprint)
 {
     const tada_plan *plan = b->policy->plan;
-    return !plan || !plan->fingerprint || !fingerprint || plan->fingerprint == fingerprint;
+    uint64_t planned = plan ? tada_plan_get_info(plan)->fingerprint : 0;
+    return !planned || !fingerprint || planned == fingerprint;
 }
 
 /* A tensor of a cache that stays as it is. *told: another buffer of the same graph has said so. */

@@ -2,7 +2,6 @@
 #include "policy.h"
 
 #include "base/log.h"
-#include "plan_file.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,7 +31,7 @@ static enum tada_status policy_make(const char *text, cache_policy **made, tada_
     tada_spec spec;
     enum tada_status status = tada_spec_parse(text, &spec, error);
     if (status == TADA_OK && spec.plan) {
-        status = plan_file_read(tada_spec_plan_path(text), &plan, error);
+        status = tada_plan_load(tada_spec_plan_path(text), &plan, error);
     }
     if (status != TADA_OK) {
         return status;
@@ -100,13 +99,19 @@ bool policy_set_cache(const char *text, tada_error *error)
     return done;
 }
 
-bool policy_set_plan(const tada_plan *plan)
+bool policy_set_plan(const void *bytes, size_t size, tada_error *error)
 {
     cache_policy *p;
-    bool done = tada_plan_check(plan, NULL) == TADA_OK && policy_make("tada", &p, NULL) == TADA_OK;
+    tada_plan *plan;
+    if (tada_plan_load_memory(bytes, size, &plan, error) != TADA_OK) {
+        return false;
+    }
+    bool done = policy_make("tada", &p, error) == TADA_OK;
     if (done) {
         p->plan = plan;
         put_in_force(p);
+    } else {
+        tada_plan_free(plan);
     }
     return done;
 }
@@ -118,8 +123,7 @@ tada_spec policy_spec(const cache_policy *p, int layer, tada_shape *shape, bool 
     if (!p->plan) {
         return p->spec;
     }
-    const tada_plan_plane *plane =
-        layer < p->plan->n_layers ? &p->plan->planes[2 * layer + (shape->kind == TADA_V)] : NULL;
+    const tada_plan_plane *plane = tada_plan_get_plane(p->plan, layer, shape->kind);
     if (!plane || plane->width != shape->width) {
         *fits = false;
         return p->spec;

@@ -10,7 +10,7 @@
 
 typedef struct cache_policy {
     tada_spec spec;              /* `stock`: the host makes its own cache, as if the plug-in were not there */
-    const tada_plan *plan;       /* NULL: all planes follow the spec */
+    const tada_plan *plan;       /* owned; NULL: all planes follow the spec */
     char problem[256];           /* why the cache that was asked for cannot be used, or "" */
     char *text;                  /* the spec as it was given, owned */
     struct cache_policy *before; /* the policy that was made before this one */
@@ -21,10 +21,9 @@ typedef struct cache_policy {
 bool policy_init(void);
 /* The policy in force; never NULL after policy_init. */
 const cache_policy *policy_now(void);
-/* Puts another policy in force, for programs (tada_plugin.h). The plan is the caller's and must outlive the
- * contexts that follow. */
+/* Puts another policy in force, for programs (tada_plugin.h). bytes: of a plan file. */
 bool policy_set_cache(const char *spec, tada_error *error);
-bool policy_set_plan(const tada_plan *plan);
+bool policy_set_plan(const void *bytes, size_t size, tada_error *error);
 
 /* The spec of a plane. Sets shape->head_dim to what the plan says; 0: unknown. *fits is false when the plan
  * has no plane of this layer, kind and width; the result is then the spec "tada". */

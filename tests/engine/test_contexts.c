@@ -190,18 +190,22 @@ static void plan_of_another_model(void)
     const model_shape *shape = shape_named(models[0].shape);
     tada_spec spec;
     tada_spec_parse("tada:2", &spec, NULL);
-    strcpy(plan->model, "the first");
-    strcpy(plan->method, "tada");
-    plan->fingerprint = fingerprint;
-    plan->n_ctx = CELLS;
-    plan->sinks = 4;
+    tada_plan_info info = {"the first", "tada", fingerprint, 4, CELLS};
+    tada_plan_set_info(plan, &info, NULL);
     for (int i = 0; i < 2 * MODEL_LAYERS; i++) {
-        plan->planes[i].width = shape->kv_heads * shape->head_dim;
-        plan->planes[i].head_dim = shape->head_dim;
-        plan->planes[i].recipe = i % 2 ? spec.v : spec.k;
-        plan->planes[i].window_bits = spec.window_bits;
+        tada_plan_plane plane = {.width = shape->kv_heads * shape->head_dim,
+                                 .head_dim = shape->head_dim,
+                                 .recipe = i % 2 ? spec.v : spec.k,
+                                 .window_bits = spec.window_bits};
+        tada_plan_set_plane(plan, i / 2, i % 2 ? TADA_V : TADA_K, &plane, NULL);
     }
-    if (!plugin.set_plan(plan)) {
+    void *bytes = NULL;
+    size_t size = 0;
+    bool accepted = tada_plan_save_memory(plan, &bytes, &size, NULL) == TADA_OK &&
+                    !plugin.set_plan(bytes, size - 1, NULL) && plugin.set_plan(bytes, size, NULL);
+    free(bytes);
+    tada_plan_free(plan); /* the plug-in has its own */
+    if (!accepted) {
         report(false, "the plan is accepted");
         return;
     }
@@ -223,7 +227,6 @@ static void plan_of_another_model(void)
     llama_free(c);
     llama_free(d);
     set_cache("tada");
-    tada_plan_free(plan);
 }
 
 /* ---- everything at once ---- */

@@ -37,7 +37,7 @@ if "$bin/tada" help eval > /dev/null 2>&1; then
         "${CC:-cc}" -shared -fPIC -DBUILT_FOR="\"$built_for\"" -DVERSION="${version/none/-1}" -I"$include" -I"$include/../src" \
             -I"$here/../../ggml" -I"$here/../../include" "$here/other_abi.c" -o "$work/abi-$version.so" > "$work/out" 2>&1
         check "a plug-in with functions of version $version" test $? -eq 0
-        for command in "eval -m x" "bench -m x" "size -m x" "inspect x" "doctor"; do
+        for command in "eval -m x" "bench -m x" "size -m x" "doctor"; do
             TADA_PLUGIN=$work/abi-$version.so timeout "$patience" "$bin/tada" $command > "$work/out" 2> "$work/err"
             check "... ${command%% *} does not use it" test $? -ne 0
             check "... and says what to do" grep -q "abi-$version.so is of another version: install it again" "$work/out" "$work/err"

@@ -6,7 +6,7 @@ needs make_plan
 tools=${TADA_LLAMA_BIN:-$bin}
 
 make() { # ARGS...
-    timeout "$patience" "$make_plan" "$tools" "$bin/libggml-tada.so" "$work" "$@"
+    timeout "$patience" "$make_plan" "$work" "$@"
 }
 run() { # ARGS...: tada, in the folder of the plans
     status=0
@@ -144,10 +144,7 @@ for command in "inspect none.plan" "inspect nan.plan" "inspect model.gguf" "insp
     refused "$(cut -c 1-60 <<< "$command")" "${said:-tada: }"
 done
 
-# Damaged files, through the plug-in in one process, and some through the commands.
-seed=${SEED:-$RANDOM}
-echo "seed $seed"
-check "damaged plans are read or refused" make damage 7 "$seed"
+# Damaged files, through the commands. The unit tests damage a plan at every byte.
 size=$(stat -c %s "$work/good.plan")
 for length in 0 3 24 100 $((size / 2)) $((size - 40)); do
     head -c "$length" "$work/good.plan" > "$work/cut.plan"

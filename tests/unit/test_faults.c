@@ -277,15 +277,28 @@ static void plans(void **state)
     (void)state;
     long before = faults_live, n = 0;
     do {
-        tada_plan *plan;
+        static const float weights[WIDTH / 8];
+        const tada_plan_point point = {.cache = "tada"};
+        tada_plan_plane plane = {.width = WIDTH, .recipe = spec_of("tada").k};
+        tada_plan *plan, *copy, *back;
+        void *saved;
+        size_t size;
+        plane.recipe.weights = weights;
         faults_start(n = next_fault(n));
         TRY_POINTER(plan, tada_plan_create(3));
         watch(NULL, 0);
-        TRY(tada_plan_check(plan, &error));
+        TRY(tada_plan_set_plane(plan, 1, TADA_K, &plane, &error));
+        TRY(tada_plan_add_point(plan, &point, &error));
+        TRY_POINTER(copy, tada_plan_copy(plan));
+        TRY(tada_plan_save_memory(copy, &saved, &size, &error));
+        TRY(tada_plan_load_memory(saved, size, &back, &error));
         tada_plan_free(plan);
+        tada_plan_free(copy);
+        tada_plan_free(back);
+        free(saved);
         assert_int_equal(faults_live, before);
     } while (faults_hit);
-    assert_true(n > 2);
+    assert_true(n > 15);
 }
 
 static int n_files(void)
