@@ -76,10 +76,12 @@ static void map_tiles(const tada_spec *spec, const tada_shape *shape, plane_map 
     }
 }
 
-static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *map)
+/* NULL, or why there is no such plane, as the end of a sentence. */
+static const char *map_make(const tada_spec *spec, const tada_shape *shape, plane_map *map)
 {
-    if (!tada_plane_is_sound(spec, shape)) {
-        return false;
+    const char *problem = tada_plane_problem(spec, shape);
+    if (problem) {
+        return problem;
     }
     *map = (plane_map){.tiles_per_stream = (shape->n_cells + CELLS - 1) / CELLS, .n_sinks = spec->sinks};
     map->n_tiles = map->tiles_per_stream * shape->n_streams;
@@ -93,19 +95,21 @@ static bool map_make(const tada_spec *spec, const tada_shape *shape, plane_map *
     map->sinks_at = map->own_at + align64((size_t)map->n_own * map->tile_bytes);
     map->cold_at = map->sinks_at + align64(map->sinks_bytes);
     map->bytes = map->cold_at + (size_t)map->n_slots * map->slot_bytes;
-    return map->n_slots <= INT32_MAX && map->n_layers <= INT32_MAX;
+    return map->n_slots <= INT32_MAX && map->n_layers <= INT32_MAX
+               ? NULL
+               : "it has more than 2^31 tiles or layers of tiles: make streams shorter or fewer";
 }
 
 size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
 {
     plane_map map;
-    return map_make(spec, shape, &map) ? map.bytes : 0;
+    return map_make(spec, shape, &map) ? 0 : map.bytes;
 }
 
 bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape, tada_plane_parts *parts)
 {
     plane_map map;
-    bool sound = map_make(spec, shape, &map);
+    bool sound = !map_make(spec, shape, &map);
     *parts = (tada_plane_parts){0};
     if (sound) {
         *parts = (tada_plane_parts){.codes = map.bytes - map.cold_at,
@@ -120,7 +124,7 @@ bool tada_plane_measure(const tada_spec *spec, const tada_shape *shape, tada_pla
 size_t tada_plane_batch_bytes(const tada_spec *spec, const tada_shape *shape, int64_t n_rows)
 {
     plane_map map;
-    if (n_rows < 1 || !map_make(spec, shape, &map) || !map.compressed) {
+    if (n_rows < 1 || map_make(spec, shape, &map) || !map.compressed) {
         return 0;
     }
     int64_t tiles = shape->n_streams * tada_parts(tada_parts(n_rows, shape->n_streams), CELLS);
@@ -132,11 +136,9 @@ static enum tada_status describe(const tada_spec *spec, const tada_shape *shape,
                                  tada_plane *p, tada_error *error)
 {
     *map = (plane_map){0};
-    if (!map_make(spec, shape, map)) {
-        return tada_fail(
-            error, TADA_E_ARGUMENT,
-            "A plane needs a sound recipe and at least one cell, one stream and one value a row, "
-            "and a head size that is 0 or a multiple of 16 that divides the row.");
+    const char *problem = map_make(spec, shape, map);
+    if (problem) {
+        return tada_fail(error, TADA_E_ARGUMENT, "The plane cannot be made: %s.", problem);
     }
     *p = (tada_plane){.shape = *shape,
                       .codec = {.kind = shape->kind, .recipe = *recipe_of(spec, shape)},

@@ -5,20 +5,46 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
-static bool is_sound_shape(const tada_shape *s)
+static const char *shape_problem(const tada_shape *s)
 {
-    return (s->kind == TADA_K || s->kind == TADA_V) && s->width >= 1 && s->width <= 1 << 20 &&
-           s->n_cells >= 1 && s->n_cells <= (int64_t)1 << 40 && s->n_streams >= 1 &&
-           s->n_streams <= 1 << 20 &&
-           (s->head_dim == 0 || (s->head_dim > 0 && s->head_dim % 16 == 0 && s->width % s->head_dim == 0));
+    if (s->kind != TADA_K && s->kind != TADA_V) {
+        return "its kind must be TADA_K or TADA_V";
+    }
+    if (s->width < 1 || s->width > 1 << 20) {
+        return "a row must have 1 to 1048576 values (width)";
+    }
+    if (s->n_cells < 1 || s->n_cells > (int64_t)1 << 40) {
+        return "a stream must have 1 to 2^40 cells (n_cells)";
+    }
+    if (s->n_streams < 1 || s->n_streams > 1 << 20) {
+        return "it must have 1 to 1048576 streams (n_streams)";
+    }
+    if (s->head_dim < 0 || (s->head_dim > 0 && (s->head_dim % 16 != 0 || s->width % s->head_dim != 0))) {
+        return "the head size must be 0 or a multiple of 16 that divides the width (head_dim)";
+    }
+    return NULL;
 }
 
-static bool is_sound_spec(const tada_spec *s, enum tada_kind kind)
+static const char *spec_problem(const tada_spec *s, enum tada_kind kind)
 {
     const tada_recipe *recipe = kind == TADA_K ? &s->k : &s->v;
-    return !s->stock && !tada_recipe_problem(recipe) && (kind == TADA_K || !recipe->quarters) &&
-           s->window >= 0 && s->window % CELLS == 0 && !tada_window_bits_problem(s->window_bits) &&
-           (unsigned)s->refine <= TADA_REFINE_OFF && s->sinks >= 0 && s->sinks <= CELLS;
+    if (s->stock) {
+        return "its spec is a stock cache type, which the host makes itself";
+    }
+    if (kind == TADA_V && recipe->quarters) {
+        return "adaptive widths are for K (quarters)";
+    }
+    if (s->window < 0 || s->window % CELLS != 0) {
+        return "the window must be 0 or a multiple of 64 cells";
+    }
+    if ((unsigned)s->refine > TADA_REFINE_OFF) {
+        return "refine must be TADA_REFINE_ON or TADA_REFINE_OFF";
+    }
+    if (s->sinks < 0 || s->sinks > CELLS) {
+        return "it must have 0 to 64 sinks";
+    }
+    const char *problem = tada_window_bits_problem(s->window_bits);
+    return problem ? problem : tada_recipe_problem(recipe);
 }
 
 /* Whether no sum over the tiles overflows: all parts of a plane together take less than 8 times its tiles in
@@ -31,9 +57,11 @@ static bool is_countable(const tada_shape *shape)
     return tada_size_possible(tada_size_multiply(tiles, 8 * tile_bytes + TABLE_BYTES));
 }
 
-bool tada_plane_is_sound(const tada_spec *spec, const tada_shape *shape)
+const char *tada_plane_problem(const tada_spec *spec, const tada_shape *shape)
 {
-    return is_sound_shape(shape) && is_sound_spec(spec, shape->kind) && is_countable(shape);
+    const char *problem = shape_problem(shape);
+    problem = problem ? problem : spec_problem(spec, shape->kind);
+    return problem || is_countable(shape) ? problem : "it needs more memory than there can be";
 }
 
 const char *tada_rows_problem(enum tada_type type, size_t stride, int64_t n)

@@ -4,8 +4,9 @@
 
 #include "tada.h"
 
-/* Whether a plane of this spec and shape can be, as far as numbers go: no size of it overflows. */
-bool tada_plane_is_sound(const tada_spec *spec, const tada_shape *shape);
+/* NULL: a plane of this spec and shape can be, as far as numbers go, and no size of it overflows. Else why
+ * not, as the end of a sentence. */
+const char *tada_plane_problem(const tada_spec *spec, const tada_shape *shape);
 
 /* Of n rows, `stride` bytes apart: a sentence, or NULL. */
 const char *tada_rows_problem(enum tada_type type, size_t stride, int64_t n);

@@ -233,6 +233,53 @@ static void shifting(void **state)
     planes_done(&s);
 }
 
+/* What is wrong with a plane is told by the name of the member. */
+static void reasons(void **state)
+{
+    (void)state;
+    const tada_spec good = spec_of("tada");
+    const tada_shape sound = {.kind = TADA_K, .width = 128, .n_cells = 256, .n_streams = 1, .head_dim = 64};
+    tada_spec stock = spec_of("q8_0"), window = good, bits = good, refine = good, sinks = good, recipe = good,
+              widths = good;
+    window.window = 65;
+    bits.window_bits = 4;
+    refine.refine = (enum tada_refine)2;
+    sinks.sinks = 65;
+    recipe.k.group = 48;
+    widths.v.quarters = 14;
+    tada_shape kind = sound, width = sound, cells = sound, streams = sound, head = sound, many = sound,
+               v = sound;
+    kind.kind = (enum tada_kind)2;
+    width.width = 0;
+    cells.n_cells = 0;
+    streams.n_streams = -1;
+    head.head_dim = 48;
+    many.n_cells = (int64_t)1 << 40;
+    many.n_streams = 1 << 20;
+    many.width = 1 << 20;
+    many.head_dim = 0;
+    v.kind = TADA_V;
+    const struct {
+        const tada_spec *spec;
+        const tada_shape *shape;
+        const char *words;
+    } cases[] = {{&good, &kind, "kind"},         {&good, &width, "width"},    {&good, &cells, "n_cells"},
+                 {&good, &streams, "n_streams"}, {&good, &head, "head_dim"},  {&good, &many, "memory"},
+                 {&stock, &sound, "stock"},      {&window, &sound, "window"}, {&bits, &sound, "window_bits"},
+                 {&refine, &sound, "refine"},    {&sinks, &sound, "sinks"},   {&recipe, &sound, "group"},
+                 {&widths, &v, "quarters"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tada_error error = {""};
+        tada_plane *plane = NULL;
+        assert_int_equal(tada_plane_bytes(cases[i].spec, cases[i].shape), 0);
+        assert_int_equal(tada_plane_create(cases[i].spec, cases[i].shape, NULL, 0, &plane, &error),
+                         TADA_E_ARGUMENT);
+        if (!strstr(error.text, cases[i].words)) {
+            fail_msg("'%s' does not say '%s'", error.text, cases[i].words);
+        }
+    }
+}
+
 static void memory_of_planes(void **state)
 {
     (void)state;
@@ -258,4 +305,4 @@ static void memory_of_planes(void **state)
 
 TEST_MAIN(cmocka_unit_test(writing), cmocka_unit_test(reading), cmocka_unit_test(streams),
           cmocka_unit_test(threads), cmocka_unit_test(settling), cmocka_unit_test(shifting),
-          cmocka_unit_test(memory_of_planes))
+          cmocka_unit_test(reasons), cmocka_unit_test(memory_of_planes))
