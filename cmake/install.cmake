@@ -22,13 +22,25 @@ add_library(tada-shared SHARED $<TARGET_OBJECTS:tada>)
 set_target_properties(tada-shared PROPERTIES OUTPUT_NAME tada VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C)
 target_link_libraries(tada-shared PRIVATE Threads::Threads m)
-install(TARGETS tada tada-shared ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+set_target_properties(tada-shared PROPERTIES EXPORT_NAME tada)
+set_target_properties(tada PROPERTIES EXPORT_NAME static)
+install(TARGETS tada tada-shared EXPORT tada-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES include/tada.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
 file(RELATIVE_PATH prefix_from_pc ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" prefix_from_pc ${prefix_from_pc})
 configure_file(cmake/tada.pc.in tada.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/tada.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# For CMake: find_package(tada) gives tada::tada, and tada::static.
+include(CMakePackageConfigHelpers)
+set(config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/tada)
+configure_file(cmake/tadaConfig.cmake.in tadaConfig.cmake @ONLY)
+write_basic_package_version_file(tadaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(EXPORT tada-targets FILE tadaTargets.cmake NAMESPACE tada:: DESTINATION ${config_folder})
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/tadaConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/tadaConfigVersion.cmake
+    DESTINATION ${config_folder})
 
 foreach(page ${made_pages})
     string(REGEX REPLACE ".*\\." "" section ${page})
