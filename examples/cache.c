@@ -48,11 +48,9 @@ static cache cache_open(const char *text)
     tada_error error;
     check(tada_spec_parse(text, &spec, &error), &error);
     for (int i = 0; i < 2; i++) {
-        tada_shape shape = {.kind = i == 0 ? TADA_K : TADA_V,
-                            .width = WIDTH,
-                            .n_cells = CELLS,
-                            .n_streams = 1,
-                            .head_dim = HEAD_DIM};
+        tada_shape shape;
+        tada_shape_init(&shape, i == 0 ? TADA_K : TADA_V, WIDTH, CELLS);
+        shape.head_dim = HEAD_DIM;
         size_t bytes = tada_plane_bytes(&spec, &shape);
         c.memory[i] = get_memory(aligned_alloc(64, (bytes + 63) / 64 * 64));
         check(tada_plane_create(&spec, &shape, c.memory[i], bytes, &c.planes[i], &error), &error);
@@ -99,22 +97,11 @@ static void cache_settle(cache *c)
 static void cache_attend(cache *c, const float *q, int n, float *out)
 {
     tada_error error;
-    tada_attention attention = {.k = c->planes[0],
-                                .v = c->planes[1],
-                                .k_dim = HEAD_DIM,
-                                .v_dim = HEAD_DIM,
-                                .k_head_stride = HEAD_DIM,
-                                .v_head_stride = HEAD_DIM,
-                                .n_heads = HEADS,
-                                .n_heads_kv = HEADS_KV,
-                                .n_streams = 1,
-                                .n_cells = n,
-                                .n_queries = 1,
-                                .q = q,
-                                .q_head = HEAD_DIM * sizeof(float),
-                                .scale = 1 / sqrtf(HEAD_DIM),
-                                .out = out,
-                                .out_head = HEAD_DIM * sizeof(float)};
+    tada_attention attention;
+    tada_attention_init(&attention, c->planes[0], c->planes[1], HEADS, HEADS_KV, 1);
+    attention.n_cells = n;
+    attention.q = q;
+    attention.out = out;
     check(tada_attention_run(&attention, c->pool, NULL, &error), &error);
 }
 

@@ -257,6 +257,9 @@ typedef struct tada_shape {
     int head_dim;      /* 0: not known yet; memory is then reserved for the smallest number of heads */
 } tada_shape;
 
+/* A shape of one stream whose head size is not known, for planes of which the rest is usual. */
+TADA_API void tada_shape_init(tada_shape *shape, enum tada_kind kind, int width, int64_t n_cells);
+
 /* Bytes of memory that a plane of this shape needs: codes, scales, hot tiles, sinks, tile table, all of it.
  * 0: bad shape. */
 TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape);
@@ -498,6 +501,14 @@ typedef struct tada_attention {
     float *out;                     /* v_dim values, contiguous */
     size_t out_query, out_head, out_stream;
 } tada_attention;
+
+/*
+ * The usual attention, of n_queries of each stream of the planes over all of their cells: heads that lie side
+ * by side in a row, q and out as [stream][query][head][value] without gaps, no mask, a scale of
+ * 1 / sqrt(k_dim). What differs is set afterwards, and so are q and out, which are NULL.
+ */
+TADA_API void tada_attention_init(tada_attention *attention, const tada_plane *k, const tada_plane *v,
+                                  int n_heads, int n_heads_kv, int64_t n_queries);
 
 /*
  * Where sequences begin: the cells that queries see which see no more of them than a stream of the planes has

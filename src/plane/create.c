@@ -100,6 +100,11 @@ static const char *map_make(const tada_spec *spec, const tada_shape *shape, plan
                : "it has more than 2^31 tiles or layers of tiles: make streams shorter or fewer";
 }
 
+void tada_shape_init(tada_shape *shape, enum tada_kind kind, int width, int64_t n_cells)
+{
+    *shape = (tada_shape){.kind = kind, .width = width, .n_cells = n_cells, .n_streams = 1};
+}
+
 size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
 {
     plane_map map;

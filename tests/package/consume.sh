@@ -11,8 +11,6 @@ cmake --build "$work/build" >> "$work/log" || { cat "$work/log"; exit 1; }
 for program in use_shared use_static cache; do
     "$work/build/$program"
 done
-! cmake -S "$here/consumer" -B "$work/other" -DCMAKE_PREFIX_PATH="$work/none" > "$work/log" 2>&1
-grep -q tadaConfig.cmake "$work/log"
 pc=$(find "$work/moved here" -name tada.pc)
 version=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --modversion tada)
 grep -q "^tada $version," <<< "$("$work/build/use_shared")"

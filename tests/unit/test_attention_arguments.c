@@ -212,4 +212,51 @@ static void sizes_of_attention(void **state)
     }
 }
 
-TEST_MAIN(cmocka_unit_test(attention), cmocka_unit_test(sizes_of_attention))
+/* What tada_attention_init makes is the usual attention; heads that rows cannot be cut into are refused. */
+static void usual_attention(void **state)
+{
+    (void)state;
+    enum { QUERIES = 3, KV = WIDTH / DIM, OUT = STREAMS * QUERIES * HEADS * DIM };
+    some_planes s = planes_make();
+    float by_init[OUT], by_hand[OUT];
+    tada_attention a, b = {.k = s.k.plane,
+                           .v = s.v.plane,
+                           .k_dim = DIM,
+                           .v_dim = DIM,
+                           .k_head_stride = DIM,
+                           .v_head_stride = DIM,
+                           .n_heads = HEADS,
+                           .n_heads_kv = KV,
+                           .n_streams = STREAMS,
+                           .n_cells = CELLS,
+                           .n_queries = QUERIES,
+                           .q = s.rows,
+                           .q_query = HEADS * DIM * 4,
+                           .q_head = DIM * 4,
+                           .q_stream = QUERIES * HEADS * DIM * 4,
+                           .scale = 1 / sqrtf(DIM),
+                           .out = by_hand,
+                           .out_query = HEADS * DIM * 4,
+                           .out_head = DIM * 4,
+                           .out_stream = QUERIES * HEADS * DIM * 4};
+    tada_attention_init(&a, s.k.plane, s.v.plane, HEADS, KV, QUERIES);
+    a.q = s.rows;
+    a.out = by_init;
+    assert_int_equal(tada_attention_run(&a, s.pool, NULL, NULL), TADA_OK);
+    assert_int_equal(tada_attention_run(&b, s.pool, NULL, NULL), TADA_OK);
+    assert_memory_equal(by_init, by_hand, sizeof by_init);
+    for (int v = 0; v < N_HOSTILE; v++) {
+        int heads = (int)hostile[v];
+        tada_error error = {""};
+        snprintf(now, sizeof now, "%d heads", heads);
+        tada_attention_init(&a, s.k.plane, s.v.plane, heads, heads, hostile[v]);
+        if (heads < 1 || WIDTH % heads != 0) {
+            a.n_queries = 1;
+            is_refused(tada_attention_run(&a, s.pool, NULL, &error), &error);
+        }
+    }
+    planes_done(&s);
+}
+
+TEST_MAIN(cmocka_unit_test(attention), cmocka_unit_test(sizes_of_attention),
+          cmocka_unit_test(usual_attention))
