@@ -13,10 +13,13 @@
 static const struct command *const commands[] = {
     &run_command,     &serve_command,     &rpc_command,
 #ifdef TADA_MEASURES
-    &verdict_command, &calibrate_command, &eval_command,   &bench_command, &size_command,
+    &verdict_command, &calibrate_command,
 #endif
 #ifdef TADA_INSPECTS
     &inspect_command,
+#endif
+#ifdef TADA_MEASURES
+    &eval_command,    &bench_command,     &size_command,
 #endif
     &pack_command,    &unpack_command,    &doctor_command,
 };
