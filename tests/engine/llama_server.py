@@ -127,8 +127,8 @@ class PluggedServer(Server):
 
     def __init__(self, bin_dir, spec, log, *arguments, **environment):
         self.metrics = f"127.0.0.1:{free_port()}"
-        environment = dict(os.environ, GGML_BACKEND_PATH=f"{bin_dir}/libggml-tada.so", TADA_CACHE=spec,
-                           TADA_METRICS=self.metrics, **environment)
+        environment = {**os.environ, "GGML_BACKEND_PATH": f"{bin_dir}/libggml-tada.so", "TADA_CACHE": spec,
+                       "TADA_METRICS": self.metrics, **environment}
         super().__init__([tool(bin_dir, "llama-server"), *arguments], environment, log)
 
     def is_compressed(self):

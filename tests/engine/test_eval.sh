@@ -56,11 +56,13 @@ run -m "$exact" -f "$work/long" -c 256 --chunks 2 --cache tada:sinks=0 --json "$
 run -m "$exact" -f "$work/long" -c 256 --reserve 512 --chunks 2 --cache tada:sinks=0 --json "$work/half.json"
 check "--reserve" json "$work/half.json" 'r["n_ctx"] == 256 and r["n_cells"] == 512 and c["tada:sinks=0"]["n_cells"] == 512'
 check "... is in the table" grep -q "; 512 cells" "$work/out"
-value() { # FILE FIELD
-    python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["results"][-1][sys.argv[2]])' "$1" "$2"
+value() { # FILE ROW FIELD
+    python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["results"][int(sys.argv[2])][sys.argv[3]])' "$@"
 }
-check "... makes all caches larger" json "$work/half.json" "c['tada:sinks=0']['kv_bytes'] > 1.5 * $(value "$work/full.json" kv_bytes)"
-check "... and ours better" json "$work/half.json" "c['tada:sinks=0']['kld_mean'] < $(value "$work/full.json" kld_mean)"
+# What is exact in the cache of ours does not grow: that is most of so small a one.
+check "... makes all caches larger" json "$work/half.json" \
+    "c['f16']['kv_bytes'] > 1.9 * $(value "$work/full.json" 0 kv_bytes) and c['tada:sinks=0']['kv_bytes'] > 1.2 * $(value "$work/full.json" -1 kv_bytes)"
+check "... and ours better" json "$work/half.json" "c['tada:sinks=0']['kld_mean'] < $(value "$work/full.json" -1 kld_mean)"
 check "... a full one says nothing of cells" json "$work/full.json" 'r["n_cells"] == 256'
 
 # Text that the model writes: the same for the same seed (1).

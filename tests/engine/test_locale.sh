@@ -14,7 +14,7 @@ german() { # COMMAND...
     LOCPATH=$work LC_ALL=de_DE.UTF-8 timeout "$patience" "$@"
 }
 check "the locale has a comma" test "$(german bash -c 'printf %.1f 2,5')" = 2,5
-check "a plan is made" timeout "$patience" "$make_plan" "$tools" "$bin/libggml-tada.so" "$work" 3 128 0123456789abcdef
+check "a plan is made" timeout "$patience" "$make_plan" "$work" 3 128 0123456789abcdef
 
 # What tada writes is the same as elsewhere.
 plain() { # COMMAND...

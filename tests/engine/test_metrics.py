@@ -244,7 +244,7 @@ def odd_names(folder):
     if not os.path.exists(make_plan):
         print("skipped: there is no make_plan, as llama.cpp's libraries were not there when this was built")
         return
-    subprocess.run([make_plan, LIBRARIES, PLUGIN, folder, "2", "128", "0"], check=True, capture_output=True)
+    subprocess.run([make_plan, folder, "2", "128", "0"], check=True, capture_output=True)
     odd = f'{folder}/a "b" \\n {{c="d"}} \n\u00e9.plan'
     os.rename(f"{folder}/good.plan", odd)
     host = Host("leave", f"{folder}/odd", f"tada:@{odd}")

@@ -207,8 +207,8 @@ stop
 
 # Plans: for this model and for another one.
 mkdir good other
-"$bin/../tests/make_plan" "$tools" "$bin/libggml-tada.so" good 3 128 0 > out 2> err
-"$bin/../tests/make_plan" "$tools" "$bin/libggml-tada.so" other 3 128 1234 > out 2> err
+"$bin/../tests/make_plan" good 3 128 0 > out 2> err
+"$bin/../tests/make_plan" other 3 128 1234 > out 2> err
 start 1 "$bin/tada" rpc --cache tada:@good/good.plan
 start 2 "$bin/tada" rpc --cache tada:@other/good.plan
 for i in 1 2; do

@@ -92,10 +92,9 @@ def read_fingerprint(path):
 
 
 def make_plans(work, layers, width, fingerprint):
-    tools = os.environ.get("TADA_LLAMA_BIN", BIN)
     os.makedirs(work, exist_ok=True)
-    subprocess.run([f"{BIN}/../tests/make_plan", tools, f"{BIN}/libggml-tada.so", work, str(layers), str(width), fingerprint],
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([f"{BIN}/../tests/make_plan", work, str(layers), str(width), fingerprint], check=True,
+                   stdout=subprocess.DEVNULL)
 
 
 def revalue(data, memory, kld):

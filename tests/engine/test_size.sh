@@ -22,7 +22,7 @@ refused() { # NAME WORDS ARGS...: status 2, the words on standard error, nothing
 for shape in window-64 mla conv; do
     "$bin/../tests/make_model" "$work/$shape.gguf" shape $shape
 done
-"$bin/../tests/make_plan" "$tools" "$bin/libggml-tada.so" "$work" 3 96 0 > "$work/out" 2>&1
+"$bin/../tests/make_plan" "$work" 3 96 0 > "$work/out" 2>&1
 
 # Against llama.cpp's log of a real context, and the scratch that the plug-in has when the context is full.
 cat > "$work/compare.py" << 'PYTHON'
