@@ -1,18 +1,8 @@
 #!/usr/bin/env bash
 # tada verdict and tada eval --copy with tiny models.  test_verdict.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-if [ ! -x "$bin/../tests/make_model" ]; then
-    echo "skipped: there is no make_model, as llama.cpp's libraries were not there when this was built"
-    exit 77
-fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_PLANS GGML_BACKEND_PATH
+. "$(dirname "$0")/check.sh"
+needs make_model
 cd "$work" || exit 1
-
-. "$here/check.sh"
 json() { # FILE PYTHON...: lines of assertions about the JSON `r`, its results `c` by cache
     python3 -c 'import json, sys
 r = json.load(open(sys.argv[1]))
