@@ -1,20 +1,11 @@
 #!/usr/bin/env bash
 # What run, serve, size, doctor and calibrate say of models whose KV cache is not or not wholly compressed; a GPU's
 # layers; plans of models with further caches.   test_outlook.sh BIN_DIR
-set -uo pipefail
-bin=$(cd "$1" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-if [ ! -x "$bin/../tests/make_model" ]; then
-    echo "skipped: there is no make_model, as llama.cpp's libraries were not there when this was built"
-    exit 77
-fi
+. "$(dirname "$0")/check.sh"
+needs make_model
 tools=${TADA_LLAMA_BIN:-$(dirname "$(readlink -f "$bin/llama-cli")")} # with the libraries
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-unset TADA_CACHE TADA_PLUGIN TADA_PLANS XDG_DATA_HOME GGML_BACKEND_PATH TADA_LOG
 export HOME=$work OMP_WAIT_POLICY=passive
 
-. "$here/check.sh"
 make_shape() { # NAME
     "$bin/../tests/architectures/make_shape" "$tools" "$here/../architectures/models.txt" "$1" "$work/$1.gguf" \
         > "$work/out" 2> "$work/err"

@@ -20,7 +20,7 @@ if [ -z "${TADA_TEST_NETWORK:-}" ]; then
     fi
 fi
 echo "two $TADA_TEST_NETWORK"
-work=$(mktemp -d)
+. "$here/check.sh"
 pids=()
 finish() {
     kill "${pids[@]}" 2> /dev/null
@@ -31,7 +31,6 @@ trap finish EXIT
 unset TADA_CACHE TADA_PLUGIN TADA_RPC GGML_BACKEND_PATH
 export GGML_NO_BACKTRACE=1
 cd "$work" || exit 1
-. "$here/check.sh"
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
