@@ -75,7 +75,7 @@ plan() {
     run "$bin/tada" eval -m "$model" -f "$TEXT" -c 4096 --chunks 1 --cache "tada:@$out/$1.gguf" --json - |
         sed "s|tada:@[^\"]*|plan of 27 %|"
 }
-speed() { run "$bin/tada" bench -m "$model" -d 0,2048,8064 --cache q8_0,q4_0,tada -t "$threads" -r 5 --json -; }
+speed() { run "$bin/tada" bench -m "$model" -d 0,2048,8064 --cache q8_0,tada -t "$threads" -r 3 --json -; }
 # Pairs of llama-bench in turns: what two programs say that know nothing of each other.
 bench_pairs() {
     for ((i = 0; i < pairs; i++)); do
