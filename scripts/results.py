@@ -147,6 +147,8 @@ def speed_table(data):
     for test, depths in (("decode", (0, 2048, 8064)), ("prefill", (0, 2048, 8064))):
         for cache in ("f16", "q8_0", "q4_0", "tada"):
             found = [data.speed(cache, depth, test) for depth in depths]
+            if not any(found):
+                continue
             rows.append([f"{test}, `{cache}`", *(cell(each, lambda e: f"{e['median']:.0f} (x {e['ratio']:.2f})") for each in found)])
     return table(["tokens/s (times f16)", "depth 0", "2048", "8064"], rows)
 
@@ -245,6 +247,8 @@ def speed_figure(data):
     for cache in ("f16", "q8_0", "q4_0", "tada"):
         line_of = [at(row["depth"], row["decode"]["median"]) for row in sorted(rows, key=lambda row: row["depth"])
                    if row["cache"] == cache]
+        if not line_of:
+            continue
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line_of)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[cache]}" '
                      f'stroke-width="{3.5 if cache == "tada" else 2}"/>')
@@ -313,7 +317,7 @@ def document(data):
                       [f"`{one['cache']}`", *(f"{row['kv_bytes'] / 1048576:.1f} MiB, {percent(row['memory_ratio'])}" for row in (one, two)),
                        str(most["largest"] or "-")] for one, two, most in zip(*(each["results"] for each in sizes))])]
     parts += ["## Speed", f"{MODELS['smollm2']}, Q4_1 weights; caches take turns in one process. Tokens per second, the median of "
-              "five repetitions, and its ratio to f16.", measured(data, "speed")]
+              "three repetitions, and its ratio to f16.", measured(data, "speed")]
     if data.get("speed"):
         parts += [f"Command: {command_of(data, 'speed')}", speed_table(data)]
     pairs = []
