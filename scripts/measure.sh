@@ -64,8 +64,12 @@ while text:
     text = text[end:].strip()
 print(json.dumps(found))'
 }
-quality() { run "$bin/tada" eval -m "$model" -f "$TEXT" -c 4096 --chunks 1 \
-    --cache q8_0,q4_0,kivi:4,tada:high,tada,tada:compact,tada:refine=off --json -; }
+# Of the larger model those that the README shows.
+quality() {
+    local caches=q8_0,q4_0,tada:high,tada,tada:compact
+    [ "$1" = qwen ] || caches+=,kivi:4,tada:refine=off
+    run "$bin/tada" eval -m "$model" -f "$TEXT" -c 4096 --chunks 1 --cache "$caches" --json -
+}
 generate() { run "$bin/tada" eval -m "$model" -f "$TEXT" -c 2048 --chunks 1 --generate 512 \
     --cache q8_0,q4_0,kivi:4,tada:high,tada,tada:compact --json -; }
 # Learnt from the second half of the text, measured on the first.
@@ -144,7 +148,7 @@ for step; do
     rm -f "$work/command"
     start=$SECONDS
     case $step in
-        quality-* | generate-*) "${step%-*}" ;;
+        quality-* | generate-*) "${step%-*}" "${step#*-}" ;;
         plan-*) plan "$step" ;;
         decode-8064) bench_pairs -p 0 -n 32 -d 8064 ;;
         prefill-7168) bench_pairs -p 512 -n 0 -d 7168 ;;
