@@ -96,13 +96,15 @@ QUALITY_ROWS = ("q8_0", "tada:high", "q4_0", "tada", "tada:compact")
 
 
 def readme_quality(data):
+    """Of the models that were measured; before any was, of all."""
+    models = [model for model in reversed(MODELS) if data.get(f"quality-{model}")] or list(reversed(MODELS))
     heads = ["cache"]
-    for name in reversed(MODELS.values()):
-        heads += [f"{name}: memory", "perplexity", "same next token", "KL divergence"]
+    for model in models:
+        heads += [f"{MODELS[model]}: memory", "perplexity", "same next token", "KL divergence"]
     rows = []
     for cache in QUALITY_ROWS:
         row = [f"**`{cache}`**" if cache == "tada" else f"`{cache}`"]
-        for model in reversed(MODELS):
+        for model in models:
             found = data.row(f"quality-{model}", cache)
             row += [cell(found, lambda r: percent(r["memory_ratio"])), cell(found, lambda r: f"x {r['ppl_ratio']:.3f}"),
                     cell(found, lambda r: percent(r["top1"])), cell(found, lambda r: short(r["kld_mean"]))]
