@@ -41,6 +41,7 @@ run() {
     for word; do
         case $word in
             "$bin"/* | "$work"/* | "$out"/* | "$build"/llama/bin/*) word=${word##*/} ;;
+            "$bin") word=build/bin ;;
             stock | --force) continue ;;
             "${TEXT:-/}") word=TEXT ;;
             "${model:-/}") word=MODEL ;;
