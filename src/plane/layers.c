@@ -197,7 +197,7 @@ static void give_up_fine(tada_plane *p, int64_t stream)
         }
     }
     tada_counted before = tada_tile_counted(p, oldest);
-    give_back(p, &layer->fine);
+    tada_layer_return_fine(p, layer);
     tada_plane_recount(p, oldest, before);
 }
 

@@ -110,6 +110,17 @@ static inline uint16_t half_round(double x)
     return sign | (uint16_t)(nearbyint(ldexp(size, 11 - exponent)) + (exponent + 13) * 1024);
 }
 
+/* For tada_plane_edit: changes the sign of all values. context: the width of a row, an int. */
+static inline bool negate_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
+{
+    (void)thread;
+    (void)cells;
+    for (int i = 0; i < n * *(const int *)context; i++) {
+        rows[i] ^= 0x8000;
+    }
+    return true;
+}
+
 /* So many threads, from 1 (the caller's own) to 100; they stay until the program ends. */
 static inline const tada_threads *threads_of(int n)
 {

@@ -98,17 +98,6 @@ typedef struct outcome {
     size_t bytes[2];
 } outcome;
 
-static bool negate_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
-{
-    (void)context;
-    (void)thread;
-    (void)cells;
-    for (int i = 0; i < n * WIDTH; i++) {
-        rows[i] ^= 0x8000;
-    }
-    return true;
-}
-
 /* The same by a job. */
 static void attend_job(const tada_attention *a)
 {
@@ -208,7 +197,7 @@ static void use_plane(const char *text, enum tada_kind kind, tada_plane *plane, 
     watch(plane, TOTAL);
     TRY(tada_plane_settle(plane, threads_of(1), NULL));
     watch(plane, TOTAL);
-    TRY(tada_plane_edit(plane, chosen, negate_rows, NULL, threads_of(2), &error));
+    TRY(tada_plane_edit(plane, chosen, negate_rows, &(int){WIDTH}, threads_of(2), &error));
     watch(plane, TOTAL);
     TRY(tada_plane_shift(plane, &rope, deltas, threads_of(2), &error));
     watch(plane, CELLS);

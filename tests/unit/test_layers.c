@@ -125,17 +125,6 @@ static void full(void **state)
     }
 }
 
-static bool negate(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
-{
-    (void)context;
-    (void)thread;
-    (void)cells;
-    for (int i = 0; i < n * WIDTH; i++) {
-        rows[i] ^= 0x8000;
-    }
-    return true;
-}
-
 /* Rows of one layer change, or all of them go: those of the other one stay as they are. */
 static void edits(void **state)
 {
@@ -154,14 +143,16 @@ static void edits(void **state)
         read_all(&p, was);
         memset(chosen, 0, sizeof chosen);
         chosen[FROM + random_below(TO - FROM)] = 1;
-        assert_int_equal(tada_plane_edit(p.plane, chosen, negate, NULL, threads_of(2), NULL), TADA_OK);
+        assert_int_equal(tada_plane_edit(p.plane, chosen, negate_rows, &(int){WIDTH}, threads_of(2), NULL),
+                         TADA_OK);
         read_all(&p, is);
         same_but(specs[run / 2], FROM, TO);
         assert_int_equal(stats_of(p.plane).layered, layers(run));
         read_all(&p, was);
         memset(chosen, 0, sizeof chosen);
         chosen[FROM - 1 - random_below(10)] = chosen[TO + random_below(10)] = 1;
-        assert_int_equal(tada_plane_edit(p.plane, chosen, negate, NULL, threads_of(1), NULL), TADA_OK);
+        assert_int_equal(tada_plane_edit(p.plane, chosen, negate_rows, &(int){WIDTH}, threads_of(1), NULL),
+                         TADA_OK);
         read_all(&p, is);
         assert_memory_equal(was + FROM * WIDTH, is + FROM * WIDTH, (TO - FROM) * WIDTH * 2);
         assert_memory_not_equal(was, is, sizeof is);
