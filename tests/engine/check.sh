@@ -34,6 +34,28 @@ tada() { # ARGS...
     timeout "$patience" "$bin/tada" "$@" > "$work/out" 2> "$work/err" || status=$?
 }
 
+# Sends a command of tada SIGINT when what it says on a terminal, such as its progress line, has WORDS.
+interrupt() { # WORDS COMMAND...
+    status=0
+    timeout "$patience" python3 - "$1" "$bin/tada" "${@:2}" > "$work/out" 2> "$work/err" << 'PYTHON' || status=$?
+import os, pty, signal, subprocess, sys
+ours, theirs = pty.openpty()
+child = subprocess.Popen(sys.argv[2:], stderr=theirs)
+os.close(theirs)
+seen, sent = b"", False
+while True:
+    try:
+        seen += os.read(ours, 4096)
+    except OSError: # it has ended
+        break
+    if sys.argv[1].encode() in seen and not sent:
+        child.send_signal(signal.SIGINT)
+        sent = True
+sys.stderr.buffer.write(seen)
+sys.exit(child.wait())
+PYTHON
+}
+
 refused() { # WORDS: the last command ended with a usage error that says so, and wrote nothing
     [ "$status" -eq 2 ] && grep -qF -e "$1" "$work/err" && [ ! -s "$work/out" ]
 }

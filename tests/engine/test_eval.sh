@@ -101,40 +101,20 @@ refuses "too many windows" "tokens, but 25600 are needed" -m "$quantised" -f "$w
 refuses "an unknown spec" "Unknown cache spec 'quux'" -m "$quantised" -f "$work/long" --cache q8_0,quux
 refuses "caches larger than memory" "use a smaller context" -m "$quantised" -f "$work/long" -c 16777216 --chunks 1
 
-# Ctrl-C: what is done is shown. The signal comes when the progress line, on a terminal, has a certain word.
-interrupt() { # WORD ARGS...
-    status=0
-    timeout "$patience" python3 - "$bin/tada" eval -t 2 "${@:2}" > "$work/out" 2> "$work/err" << PYTHON || status=$?
-import os, pty, signal, subprocess, sys
-ours, theirs = pty.openpty()
-child = subprocess.Popen(sys.argv[1:], stderr=theirs)
-os.close(theirs)
-seen, sent = b"", False
-while True:
-    try:
-        seen += os.read(ours, 4096)
-    except OSError: # it has ended
-        break
-    if b"$1" in seen and not sent:
-        child.send_signal(signal.SIGINT)
-        sent = True
-sys.stderr.buffer.write(seen)
-sys.exit(child.wait())
-PYTHON
-}
+# Ctrl-C: what is done is shown.
 for _ in {1..20}; do cat "$work/long"; done > "$work/longer"
-interrupt "chunk 2" -m "$exact" -f "$work/longer" -c 256 --chunks 100 --cache q4_0 --json "$work/h.json"
+interrupt "chunk 2" eval -t 2 -m "$exact" -f "$work/longer" -c 256 --chunks 100 --cache q4_0 --json "$work/h.json"
 check "Ctrl-C: status 130" test "$status" -eq 130
 check "... an incomplete JSON" json "$work/h.json" 'r["complete"] is False and 127 <= c["q4_0"]["tokens"] < 127 * 100'
 check "... the same for all caches" json "$work/h.json" 'len({row["tokens"] for row in r["results"]}) == 1'
 check "... the table" grep -q '^q4_0 ' "$work/out"
 check "... and how far it came" grep -qE 'Interrupted after [0-9]+ of 12700 tokens' "$work/out"
-interrupt "writing" -m "$exact" -c 1024 --cache q4_0 --json "$work/i.json"
+interrupt "writing" eval -t 2 -m "$exact" -c 1024 --cache q4_0 --json "$work/i.json"
 check "Ctrl-C before there is a result: status 130" test "$status" -eq 130
 check "... an empty JSON" json "$work/i.json" 'r["complete"] is False and r["results"] == []'
 check "... no table" test ! -s "$work/out"
 check "... and a line that says so" grep -q 'interrupted before' "$work/err"
-interrupt "converting" -m "$quantised" -f "$work/long" -c 256 --cache q4_0 --weights f16 --json "$work/j.json"
+interrupt "converting" eval -t 2 -m "$quantised" -f "$work/long" -c 256 --cache q4_0 --weights f16 --json "$work/j.json"
 check "Ctrl-C while converting: status 130" test "$status" -eq 130
 check "no temporary file is left" test -z "$(ls "$TMPDIR")"
 

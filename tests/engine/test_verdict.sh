@@ -51,31 +51,11 @@ assert {x['cache'] for x in r['impossible']} == {'q8_0', 'q4_0'} and 'tada' in c
 
 # ---- Ctrl-C ----
 
-# The signal comes when all tasks but the last have had their first turns.
-interrupt() { # ARGS...
-    status=0
-    timeout "$patience" python3 - "$bin/tada" verdict -c 1024 --minutes 60 -t 2 "$@" > out 2> err << 'PYTHON' || status=$?
-import os, pty, signal, subprocess, sys
-ours, theirs = pty.openpty()
-child = subprocess.Popen(sys.argv[1:], stderr=theirs)
-os.close(theirs)
-seen, sent = b"", False
-while True:
-    try:
-        seen += os.read(ours, 4096)
-    except OSError: # it has ended
-        break
-    if b"pass keys" in seen and not sent:
-        child.send_signal(signal.SIGINT)
-        sent = True
-sys.stderr.buffer.write(seen)
-sys.exit(child.wait())
-PYTHON
-}
 # Recurrent layers cannot take back tokens: answers read the prompt again.
 "$bin/../tests/make_model" conv.gguf shape conv
 for model in model conv; do
-    interrupt -m $model.gguf -f text --cache tada:8 --json cut-$model.json
+    # The signal comes when all tasks but the last have had their first turns.
+    interrupt "pass keys" verdict -c 1024 --minutes 60 -t 2 -m $model.gguf -f text --cache tada:8 --json cut-$model.json
     check "Ctrl-C, $model: status 130" test "$status" -eq 130
     check "... prints the verdict of what is done" grep -qE '^tada:8: (safe|careful|no)' out
     check "... marked" grep -q 'INCOMPLETE' out
