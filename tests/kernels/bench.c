@@ -361,6 +361,7 @@ static const bench benches[] = {
     {"codes_dot, K 8 bits, 4 rows", call_codes_k, CODES(8, 4), 4 * TILE},
     {"codes_dot, V 4 bits, 1 row", call_codes_v, CODES(4, 1), TILE},
     {"codes_dot, V 4 bits, 4 rows", call_codes_v, CODES(4, 4), 4 * TILE},
+    {"codes_dot, V 3 bits, 1 row", call_codes_v, CODES(3, 1), TILE},
     {"codes_dot, V 3 bits, 4 rows", call_codes_v, CODES(3, 4), 4 * TILE},
     {"tiles of K 64, 1 row", call_tiles, 1, 16 * CELLS * 64},
     {"tiles of K 64, refined, 1 row", call_tiles, 1 + TILES_REFINED, 16 * CELLS * 64},

@@ -42,7 +42,7 @@ ALWAYS_INLINE void codes_packed(const tada_dot *dot, enum packing packing);
 static void codes_steady(const tada_dot *dot);
 #endif
 #if defined(__AVX512F__)
-/* The same of all codes of a head, if a four of it has as many vectors as one of K. */
+/* The same of codes of which four vectors never part. False: they are better summed up otherwise. */
 static bool sections_one(const tada_dot *dot);
 #endif
 

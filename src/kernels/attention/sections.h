@@ -86,11 +86,12 @@ ALWAYS_INLINE void fetch_turn(fetching *f)
     }
 }
 
-/* Rows from x on and vectors of a block; all but x and ldx are constants at every call. */
+/* Rows from x on and vectors of a block: all four, or one and that `apart` after it. All but x and ldx are
+ * constants at every call. */
 typedef struct block {
     const char *x;
     size_t ldx; /* in bytes */
-    int rows, vector, vectors;
+    int rows, vector, vectors, apart;
 } block;
 
 /* Adds up a four, with its values of x. */
@@ -121,7 +122,7 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const tada_fine *fine,
             codes code[FOUR_VECTORS];
             UNROLL
             for (int j = 0; j < b.vectors; j++) {
-                unsigned v = (unsigned)(four * FOUR_VECTORS + b.vector + j);
+                unsigned v = (unsigned)(four * FOUR_VECTORS + b.vector + j * b.apart);
                 code[j] = split(span_joined(&planes, low_bits, high_bits, fine_bits, v, 0));
             }
             add_four(b, span + (size_t)four * 8, code, sum);
@@ -131,6 +132,125 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const tada_fine *fine,
         fetch_turn(f);
     }
 }
+
+#if BYTE_DOT
+/*
+ * Codes of up to four bits share bytes: a pair has those of a vector in the lower halves and those of the
+ * second one after it in the upper halves. Bytes are multiplied without the upper halves, and whole: from the
+ * latter sums, which are kept where those of the second vector belong, the former are taken away at the end,
+ * and a factor of 16. So codes in upper halves need not be moved, nor cleared of the lower ones.
+ */
+#define PAIR_MERGE(a, b, c) _mm512_ternarylogic_epi32(a, b, c, 0xea)  /* a & b | c */
+#define PAIR_SELECT(a, b, c) _mm512_ternarylogic_epi32(a, b, c, 0xca) /* a ? b : c */
+
+/* The pair of vectors p and p + 2 of a four; high: four bits for it in each byte. Bits and p are constants at
+ * every call. */
+ALWAYS_INLINE veci pair_of(const uint8_t *low, veci high, unsigned bits, int p)
+{
+    veci first = INT_LOAD(low);
+    if (bits == 4) {
+        veci second = INT_LOAD(low + 64);
+        return p == 0 ? PAIR_SELECT(INT_BYTES(15), first, INT_LEFT_IMM(second, 4))
+                      : PAIR_SELECT(INT_BYTES(15), INT_RIGHT(first, 4), second);
+    }
+    first = p == 0 ? first : INT_RIGHT(first, 2);
+    if (bits == 2) {
+        return INT_AND(first, INT_BYTES(0x33));
+    }
+    /* Bits p and p + 2 of a number become bits 2 and 6. */
+    veci third = _mm512_broadcast_i32x4(
+        p == 0 ? _mm_setr_epi8(0, 4, 0, 4, 64, 68, 64, 68, 0, 4, 0, 4, 64, 68, 64, 68)
+               : _mm_setr_epi8(0, 0, 4, 4, 0, 0, 4, 4, 64, 64, 68, 68, 64, 64, 68, 68));
+    return PAIR_MERGE(first, INT_BYTES(0x33), _mm512_shuffle_epi8(third, high));
+}
+
+/* Adds up the pairs of a four, with its values of x. */
+ALWAYS_INLINE void add_pairs(block b, const char *x, const uint8_t *low, veci high, unsigned bits,
+                             sums sum[4][FOUR_VECTORS])
+{
+    int n = b.vectors / 2;
+    UNROLL
+    for (int j = 0; j < n; j++) {
+        veci both = pair_of(low, high, bits, b.vectors == FOUR_VECTORS ? j : b.vector);
+        veci lower = INT_AND(both, INT_BYTES(15));
+        UNROLL
+        for (int r = 0; r < b.rows; r++) {
+            const char *at = x + (size_t)r * b.ldx;
+            veci pair[2] = {spread(at), spread(at + 4)};
+            accumulate(&sum[r][j], (codes){lower}, pair);
+            accumulate(&sum[r][j + n], (codes){both}, pair);
+        }
+    }
+}
+
+/* Adds up the spans of a section of 2 to 4 bits, a constant at every call. */
+ALWAYS_INLINE void add_narrow_spans(const tada_section *section, const uint8_t *order, block b,
+                                    unsigned bits, sums sum[4][FOUR_VECTORS], fetching *f)
+{
+    const uint8_t *low = section->low, *high = section->high;
+    for (int i = 0; i < section->n_spans; i++) {
+        const char *span = b.x + (size_t)order[i] * TADA_SPAN * sizeof(int16_t);
+        veci above = bits == 3 ? INT_LOAD(high) : INT_ZERO();
+        UNROLL
+        for (int four = 0; four < 2; four++) {
+            veci bit = INT_AND(four == 0 ? above : INT_RIGHT(above, 4), INT_BYTES(15));
+            add_pairs(b, span + (size_t)four * 8, low, bit, bits, sum);
+            low += bits == 4 ? 128 : 64;
+        }
+        high = bits == 3 ? high + 64 : NULL;
+        fetch_turn(f);
+    }
+}
+
+/* Adds up four vectors of each four, from `column` on. Fours start at the same bit of their line of the high
+ * plane. bits (2 or 3) and this bit are constants at every call. */
+ALWAYS_INLINE void add_narrow_fours(const tada_dot *a, const tada_section *section, int column, block b,
+                                    unsigned bits, unsigned bit, sums sum[4][FOUR_VECTORS], fetching *f)
+{
+    size_t first = (size_t)(a->first + column), step = (size_t)a->step;
+    const uint8_t *low = section->low + first / 4 * 64;
+    const uint8_t *high = bits == 3 ? section->high + first / 8 * 64 : NULL;
+    const char *x = b.x;
+    for (int i = 0; i < a->n_fours; i++) {
+        veci above = bits == 3 ? INT_LOAD(high) : INT_ZERO();
+        above = INT_AND(bit ? INT_RIGHT(above, 4) : above, INT_BYTES(15));
+        add_pairs(b, x, low, above, bits, sum);
+        fetch_turn(f);
+        x += 8;
+        low += step * 16;
+        high = bits == 3 ? high + step * 8 : NULL;
+    }
+}
+
+/* Sums of the second vectors of pairs become sums over whole bytes, and these again the former. */
+ALWAYS_INLINE void pair_sums(block b, sums sum[4][FOUR_VECTORS])
+{
+    int n = b.vectors / 2;
+    UNROLL
+    for (int r = 0; r < b.rows; r++) {
+        UNROLL
+        for (int j = 0; j < n; j++) {
+            sums *of = &sum[r][j], *both = &sum[r][j + n];
+            both->high = INT_ADD(_mm512_slli_epi32(both->high, 4), of->high);
+            both->low = INT_ADD(_mm512_slli_epi32(both->low, 4), of->low);
+        }
+    }
+}
+
+ALWAYS_INLINE void part_sums(block b, sums sum[4][FOUR_VECTORS])
+{
+    int n = b.vectors / 2;
+    UNROLL
+    for (int r = 0; r < b.rows; r++) {
+        UNROLL
+        for (int j = 0; j < n; j++) {
+            sums *of = &sum[r][j], *both = &sum[r][j + n];
+            both->high = _mm512_srai_epi32(_mm512_sub_epi32(both->high, of->high), 4);
+            both->low = _mm512_srai_epi32(_mm512_sub_epi32(both->low, of->low), 4);
+        }
+    }
+}
+#endif
 
 /* Adds up four vectors of each four, from `column` on. Bits are constants at every call. */
 ALWAYS_INLINE void add_fours(const tada_dot *a, const tada_section *section, const tada_fine *fine,
@@ -143,7 +263,7 @@ ALWAYS_INLINE void add_fours(const tada_dot *a, const tada_section *section, con
         codes code[FOUR_VECTORS];
         UNROLL
         for (int j = 0; j < b.vectors; j++) {
-            unsigned in_four = (unsigned)(b.vector + j);
+            unsigned in_four = (unsigned)(b.vector + j * b.apart);
             code[j] = split(span_joined(&planes, low_bits, high_bits, fine_bits, in_four, 0));
         }
         add_four(b, b.x + (size_t)i * 8, code, sum);
@@ -151,9 +271,9 @@ ALWAYS_INLINE void add_fours(const tada_dot *a, const tada_section *section, con
     }
 }
 
-/* What is summed up: sections, in spans of this order, joined or not; or the only section, joined, in fours
- * of vectors. */
-enum way { SPANS, JOINED_SPANS, JOINED_FOURS };
+/* What is summed up: sections, in spans of this order, joined or not; or the only section in fours of vectors,
+ * joined, or of 2 or 3 bits. */
+enum way { SPANS, JOINED_SPANS, JOINED_FOURS, NARROW_FOURS };
 
 typedef struct summed {
     const tada_section *of;
@@ -165,13 +285,13 @@ typedef struct summed {
 /* rows x vectors of sums, from `row` and `vector` of a column on. All but `row` and `column` are constants at
  * every call. */
 ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, int rows, int column,
-                                  int vector, int vectors, enum way way)
+                                  int vector, int vectors, int apart, enum way way)
 {
     sums sum[4][FOUR_VECTORS];
-    block b = {(const char *)(a->x + (size_t)row * a->ldx), a->ldx * sizeof *a->x, rows, vector, vectors};
+    block b = {(const char *)(a->x + (size_t)row * a->ldx), a->ldx * sizeof *a->x, rows, vector, vectors, apart};
     fetching f = {
         row + column + vector == 0 ? a->next : a->next_end, a->next_end,
-        fetch_bytes(a->next, a->next_end, (size_t)(way == JOINED_FOURS ? a->n_fours : a->n_fours / 2))};
+        fetch_bytes(a->next, a->next_end, (size_t)(way >= JOINED_FOURS ? a->n_fours : a->n_fours / 2))};
     const uint8_t *order = s->order;
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -180,7 +300,10 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
             sum[r][j] = (sums)SUMS_ZERO;
         }
     }
-    for (const tada_section *section = s->of; way != JOINED_FOURS && section < s->of + s->n; section++) {
+    const tada_section *section = s->of, *end = way >= JOINED_FOURS ? s->of : s->of + s->n;
+    /* With four rows, registers for sums are short, and moving codes counts for little. */
+    bool pairs = BYTE_DOT && way == SPANS && rows < 4;
+    for (; section < end && !(pairs && section->bits <= 4); section++) {
 #define ADD_SPANS(low_bits, high_bits, fine_bits)                                                            \
     add_spans(section, s->fine, order, b, low_bits, high_bits, fine_bits, sum, &f)
         if (way == JOINED_SPANS) {
@@ -190,6 +313,44 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
         }
 #undef ADD_SPANS
         order += section->n_spans;
+    }
+#if BYTE_DOT
+    /* The widest sections come first. */
+    if (pairs && section < end) {
+        if (section > s->of) {
+            pair_sums(b, sum);
+        }
+        for (; section < end; order += section->n_spans, section++) {
+            switch (section->bits) {
+            case 4:
+                add_narrow_spans(section, order, b, 4, sum, &f);
+                break;
+            case 3:
+                add_narrow_spans(section, order, b, 3, sum, &f);
+                break;
+            default:
+                add_narrow_spans(section, order, b, 2, sum, &f);
+            }
+        }
+        part_sums(b, sum);
+    }
+    if (way == NARROW_FOURS && rows < 4) {
+        if (s->of->bits == 2) {
+            add_narrow_fours(a, s->of, column, b, 2, 0, sum, &f);
+        } else if ((a->first + column) % 8 == 0) {
+            add_narrow_fours(a, s->of, column, b, 3, 0, sum, &f);
+        } else {
+            add_narrow_fours(a, s->of, column, b, 3, 4, sum, &f);
+        }
+        part_sums(b, sum);
+    }
+#endif
+    if (way == NARROW_FOURS && rows == 4) {
+        if (s->of->bits == 3) {
+            add_fours(a, s->of, s->fine, column, b, 2, 1, 0, sum, &f);
+        } else {
+            add_fours(a, s->of, s->fine, column, b, 2, 0, 0, sum, &f);
+        }
     }
 #define ADD_FOURS(low_bits, high_bits, fine_bits)                                                            \
     add_fours(a, s->of, s->fine, column, b, low_bits, high_bits, fine_bits, sum, &f);                        \
@@ -212,7 +373,7 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
     for (int r = 0; r < rows; r++) {
         UNROLL
         for (int j = 0; j < vectors; j++) {
-            add_sums(a, row + r, column + vector + j, 0, &sum[r][j]);
+            add_sums(a, row + r, column + b.vector + j * b.apart, 0, &sum[r][j]);
         }
     }
 }
@@ -223,20 +384,21 @@ ALWAYS_INLINE void sections_column(const tada_dot *a, const summed *s, int colum
     for (int r = 0; r < a->m;) {
         switch (block_rows(a->m - r)) {
         case 4:
-            sections_block(a, s, r, 4, column, 0, 2, way);
-            sections_block(a, s, r, 4, column, 2, 2, way);
+            sections_block(a, s, r, 4, column, 0, 2, 1, way);
+            sections_block(a, s, r, 4, column, 2, 2, 1, way);
             r += 4;
             break;
         case 3:
-            sections_block(a, s, r, 3, column, 0, 4, way);
+            sections_block(a, s, r, 3, column, 0, 2, 2, way);
+            sections_block(a, s, r, 3, column, 1, 2, 2, way);
             r += 3;
             break;
         case 2:
-            sections_block(a, s, r, 2, column, 0, 4, way);
+            sections_block(a, s, r, 2, column, 0, 4, 1, way);
             r += 2;
             break;
         default:
-            sections_block(a, s, r, 1, column, 0, 4, way);
+            sections_block(a, s, r, 1, column, 0, 4, 1, way);
             r += 1;
         }
     }
@@ -264,16 +426,32 @@ static const uint8_t in_order[TADA_CODES_DIM / TADA_SPAN] = {0,  1,  2,  3,  4, 
                                                              11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
                                                              22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 
+#if BYTE_DOT
+static void narrow_rows(const tada_dot *a, const summed *s)
+{
+    for (int column = 0; column < a->n_vectors; column += FOUR_VECTORS) {
+        sections_column(a, s, column, NARROW_FOURS);
+    }
+}
+#endif
+
 /* As codes_common.h says. */
 static bool sections_one(const tada_dot *a)
 {
-    if (!sections_can(a)) {
-        return false;
-    }
     tada_section section = {a->bits, a->n_fours / 2, a->low, a->high};
     tada_fine none = {0, NULL, NULL};
-    sections_rows(a, &(summed){&section, 1, in_order, &none});
-    return true;
+    summed one = {&section, 1, in_order, &none};
+    if (sections_can(a)) {
+        sections_rows(a, &one);
+        return true;
+    }
+#if BYTE_DOT
+    if (a->bits == 2 || (a->bits == 3 && a->step % 8 == 0)) {
+        narrow_rows(a, &one);
+        return true;
+    }
+#endif
+    return false;
 }
 
 static void sections_dot(const tada_dot *a, const tada_sections *s, const tada_fine *fine)
