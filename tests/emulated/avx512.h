@@ -133,6 +133,7 @@ HALVES_2(i, mulhrs_epi16)
 HALVES_2(i, mullo_epi16)
 HALVES_2(i, packs_epi32)
 HALVES_2(i, shuffle_epi8)
+HALVES_2(i, sub_epi32)
 HALVES_3(i, dpbusd_epi32, emulated_dpbusd)
 HALVES_3(i, dpwssd_epi32, emulated_dpwssd)
 #define _mm512_add_epi16 emulated_add_epi16
@@ -143,6 +144,7 @@ HALVES_3(i, dpwssd_epi32, emulated_dpwssd)
 #define _mm512_mullo_epi16 emulated_mullo_epi16
 #define _mm512_packs_epi32 emulated_packs_epi32
 #define _mm512_shuffle_epi8 emulated_shuffle_epi8
+#define _mm512_sub_epi32 emulated_sub_epi32
 #define _mm512_dpbusd_epi32 emulated_dpbusd_epi32
 #define _mm512_dpwssd_epi32 emulated_dpwssd_epi32
 
@@ -150,16 +152,19 @@ HALVES_SHIFT(sll_epi16, __m128i)
 HALVES_SHIFT(srl_epi16, __m128i)
 HALVES_SHIFT(slli_epi16, int)
 HALVES_SHIFT(slli_epi32, int)
+HALVES_SHIFT(srai_epi32, int)
 HALVES_SHIFT(srli_epi16, int)
 HALVES_SHIFT(srli_epi32, int)
 #define _mm512_sll_epi16 emulated_sll_epi16
 #define _mm512_srl_epi16 emulated_srl_epi16
 #undef _mm512_slli_epi16
 #undef _mm512_slli_epi32
+#undef _mm512_srai_epi32
 #undef _mm512_srli_epi16
 #undef _mm512_srli_epi32
 #define _mm512_slli_epi16(a, by) emulated_slli_epi16(a, (int)(by))
 #define _mm512_slli_epi32(a, by) emulated_slli_epi32(a, (int)(by))
+#define _mm512_srai_epi32(a, by) emulated_srai_epi32(a, (int)(by))
 #define _mm512_srli_epi16(a, by) emulated_srli_epi16(a, (int)(by))
 #define _mm512_srli_epi32(a, by) emulated_srli_epi32(a, (int)(by))
 

@@ -140,9 +140,6 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const tada_fine *fine,
  * latter sums, which are kept where those of the second vector belong, the former are taken away at the end,
  * and a factor of 16. So codes in upper halves need not be moved, nor cleared of the lower ones.
  */
-#define PAIR_MERGE(a, b, c) _mm512_ternarylogic_epi32(a, b, c, 0xea)  /* a & b | c */
-#define PAIR_SELECT(a, b, c) _mm512_ternarylogic_epi32(a, b, c, 0xca) /* a ? b : c */
-
 /* The pair of vectors p and p + 2 of a four; high: four bits for it in each byte. Bits and p are constants at
  * every call. */
 ALWAYS_INLINE veci pair_of(const uint8_t *low, veci high, unsigned bits, int p)
@@ -150,8 +147,8 @@ ALWAYS_INLINE veci pair_of(const uint8_t *low, veci high, unsigned bits, int p)
     veci first = INT_LOAD(low);
     if (bits == 4) {
         veci second = INT_LOAD(low + 64);
-        return p == 0 ? PAIR_SELECT(INT_BYTES(15), first, INT_LEFT_IMM(second, 4))
-                      : PAIR_SELECT(INT_BYTES(15), INT_RIGHT(first, 4), second);
+        veci lower = p == 0 ? first : INT_RIGHT(first, 4), upper = p == 0 ? INT_LEFT_IMM(second, 4) : second;
+        return (lower & INT_BYTES(15)) | (upper & ~INT_BYTES(15));
     }
     first = p == 0 ? first : INT_RIGHT(first, 2);
     if (bits == 2) {
@@ -161,7 +158,7 @@ ALWAYS_INLINE veci pair_of(const uint8_t *low, veci high, unsigned bits, int p)
     veci third = _mm512_broadcast_i32x4(
         p == 0 ? _mm_setr_epi8(0, 4, 0, 4, 64, 68, 64, 68, 0, 4, 0, 4, 64, 68, 64, 68)
                : _mm_setr_epi8(0, 0, 4, 4, 0, 0, 4, 4, 64, 64, 68, 68, 64, 64, 68, 68));
-    return PAIR_MERGE(first, INT_BYTES(0x33), _mm512_shuffle_epi8(third, high));
+    return (first & INT_BYTES(0x33)) | _mm512_shuffle_epi8(third, high);
 }
 
 /* Adds up the pairs of a four, with its values of x. */
@@ -184,8 +181,8 @@ ALWAYS_INLINE void add_pairs(block b, const char *x, const uint8_t *low, veci hi
 }
 
 /* Adds up the spans of a section of 2 to 4 bits, a constant at every call. */
-ALWAYS_INLINE void add_narrow_spans(const tada_section *section, const uint8_t *order, block b,
-                                    unsigned bits, sums sum[4][FOUR_VECTORS], fetching *f)
+ALWAYS_INLINE void add_narrow_spans(const tada_section *section, const uint8_t *order, block b, unsigned bits,
+                                    sums sum[4][FOUR_VECTORS], fetching *f)
 {
     const uint8_t *low = section->low, *high = section->high;
     for (int i = 0; i < section->n_spans; i++) {
@@ -271,8 +268,8 @@ ALWAYS_INLINE void add_fours(const tada_dot *a, const tada_section *section, con
     }
 }
 
-/* What is summed up: sections, in spans of this order, joined or not; or the only section in fours of vectors,
- * joined, or of 2 or 3 bits. */
+/* What is summed up: sections, in spans of this order, joined or not; or the only section in fours of
+ * vectors, joined, or of 2 or 3 bits. */
 enum way { SPANS, JOINED_SPANS, JOINED_FOURS, NARROW_FOURS };
 
 typedef struct summed {
@@ -288,7 +285,8 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
                                   int vector, int vectors, int apart, enum way way)
 {
     sums sum[4][FOUR_VECTORS];
-    block b = {(const char *)(a->x + (size_t)row * a->ldx), a->ldx * sizeof *a->x, rows, vector, vectors, apart};
+    block b = {
+        (const char *)(a->x + (size_t)row * a->ldx), a->ldx * sizeof *a->x, rows, vector, vectors, apart};
     fetching f = {
         row + column + vector == 0 ? a->next : a->next_end, a->next_end,
         fetch_bytes(a->next, a->next_end, (size_t)(way >= JOINED_FOURS ? a->n_fours : a->n_fours / 2))};
