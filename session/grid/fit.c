@@ -172,7 +172,7 @@ static void fit_tokens(const grid_shape *g, const uint16_t *rows, int n, const g
     size_t width = (size_t)g->width;
     int groups = g->width / g->group;
     load_rows(g, rows, n, w->x);
-    k->turn(w->x, CELLS, g->width, w->columns);
+    k->transpose_floats(w->x, CELLS, g->width, w->columns);
     for (int t = 0; t < n && g->rotation > 1; t++) {
         /* A row takes its noise, block by block, over its values: those are in `columns` now. */
         block_noise(g, w->x + (size_t)t * width, w->x + (size_t)t * width);

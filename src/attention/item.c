@@ -277,7 +277,7 @@ static void weigh(const tada_cut *r, const item *i, const tada_tiles *tiles, boo
                       .sum = w->sum,
                       .cells_sum = w->cells_sum,
                       .out = w->out,
-                      .turned = turned ? w->out_rotated : NULL,
+                      .rotated = turned ? w->out_rotated : NULL,
                       .ldo = stride,
                       .dim = stride};
     if (!has_head_masks(r)) {
@@ -303,7 +303,7 @@ static void weigh(const tada_cut *r, const item *i, const tada_tiles *tiles, boo
         one.sum += row;
         one.cells_sum += row;
         one.out += (size_t)row * (size_t)stride;
-        one.turned = turned ? w->out_rotated + (size_t)row * (size_t)stride : NULL;
+        one.rotated = turned ? w->out_rotated + (size_t)row * (size_t)stride : NULL;
         tada_kernels_get()->softmax(&one);
     }
 }

@@ -314,7 +314,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         }
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else {
-        k->transpose(tile_rows(s, index, head, w), width, s->dim, w->tile);
+        k->transpose_halves(tile_rows(s, index, head, w), width, s->dim, w->tile);
         k->multiply(q, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
     }
 }

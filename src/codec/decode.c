@@ -149,15 +149,16 @@ void tada_tile_decode_unit(const tada_codec *c, const tada_cold *cold, uint64_t 
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
     int dim = l->head_dim, heads = l->unit / dim;
-    float *values = scratch, *turned = values + (size_t)CELLS * dim, *rest = turned + (size_t)CELLS * dim;
+    float *values = scratch, *transposed = values + (size_t)CELLS * dim,
+          *rest = transposed + (size_t)CELLS * dim;
     for (int h = unit * heads; h < (unit + 1) * heads; h++) {
         tada_tile_decode_head(c, cold, mask, h, values, rest);
         if (c->kind == TADA_K) {
-            k->turn(values, dim, CELLS, turned);
+            k->transpose_floats(values, dim, CELLS, transposed);
         }
         for (uint64_t left = mask; left; left &= left - 1) {
             size_t t = (size_t)__builtin_ctzll(left);
-            float *row = (c->kind == TADA_K ? turned : values) + t * (size_t)dim;
+            float *row = (c->kind == TADA_K ? transposed : values) + t * (size_t)dim;
             if (l->rotation > 1) {
                 k->hadamard(row, dim, l->rotation);
             }

@@ -107,7 +107,7 @@ static void centre_tokens(const tada_codec *c, uint64_t mask, int columns, uint8
 
 /* Three times as far as the rounding of a row to f16 can move its rotated values, which is 2^-12 of the
  * head's norm. */
-static void rotation_noise(const tada_codec *c, const float *turned, int columns, float *noise)
+static void rotation_noise(const tada_codec *c, const float *transposed, int columns, float *noise)
 {
     int dim = c->layout.head_dim;
     memset(noise, 0, CELLS * sizeof *noise);
@@ -115,7 +115,7 @@ static void rotation_noise(const tada_codec *c, const float *turned, int columns
         float sum[CELLS] = {0};
         for (int d = first; d < first + dim; d++) {
             for (int t = 0; t < CELLS; t++) {
-                float v = turned[(size_t)d * CELLS + t];
+                float v = transposed[(size_t)d * CELLS + t];
                 sum[t] += v * v;
             }
         }
@@ -142,17 +142,17 @@ static bool encode_unit(const encoder *e, const uint16_t *rows, bool finite, int
     const tada_layout *l = &c->layout;
     const tada_kernels *k = tada_kernels_get();
     int columns = l->unit;
-    float *x = e->scratch, *turned = x + (size_t)CELLS * (size_t)columns;
-    float *rest = turned + (size_t)CELLS * (size_t)columns, noise[CELLS] = {0};
+    float *x = e->scratch, *transposed = x + (size_t)CELLS * (size_t)columns;
+    float *rest = transposed + (size_t)CELLS * (size_t)columns, noise[CELLS] = {0};
     bool tokens = c->recipe.axis == TADA_AXIS_TOKEN;
-    tada_groups groups = {c, x, turned, noise, e->mask, record, fine, rest};
+    tada_groups groups = {c, x, transposed, noise, e->mask, record, fine, rest};
     memset(record, 0, l->record_bytes);
     load_columns(c, rows, e->mask, finite, u * columns, columns, x);
     if (tokens || l->rotation > 1) {
-        k->turn(x, CELLS, columns, turned);
+        k->transpose_floats(x, CELLS, columns, transposed);
     }
     if (l->rotation > 1) {
-        rotation_noise(c, turned, columns, noise);
+        rotation_noise(c, transposed, columns, noise);
     }
     if (c->recipe.centring == TADA_CENTRE_TOKENS) {
         centre_tokens(c, e->mask, columns, record + l->means_at, x);
@@ -169,9 +169,9 @@ static bool encode_unit(const encoder *e, const uint16_t *rows, bool finite, int
         if (!tada_recipe_settles(&c->recipe) || !tada_groups_widths(&groups, widths)) {
             memset(widths, TADA_WIDTH_MIN * 0x11, (size_t)columns / (2 * TADA_SPAN));
         }
-        tada_widths_choose(&c->recipe, weights, x, (size_t)columns, e->mask, columns, widths, turned);
+        tada_widths_choose(&c->recipe, weights, x, (size_t)columns, e->mask, columns, widths, transposed);
     } else if (tokens && c->recipe.centring != TADA_CENTRE_NONE) {
-        k->turn(x, CELLS, columns, turned);
+        k->transpose_floats(x, CELLS, columns, transposed);
     }
     return tada_groups_encode(&groups);
 }
@@ -258,10 +258,10 @@ static void settle(const encoder *e, int u, const tada_cold *cold, uint16_t *ref
         }
         if (same) {
             tada_tile_decode_unit(c, &alone, e->mask, u, base, e->scratch);
-            bool whole = encode_unit(e, base, true, u, next, next_fine) || !l->fine_bits;
+            bool on_grid = encode_unit(e, base, true, u, next, next_fine) || !l->fine_bits;
             /* Without the refinement rows are those of the codes alone, when it is the middle throughout. */
             bool given_up = round < FINE_ROUNDS || memcmp(fine, next_fine, l->fine_bytes) == 0;
-            if (memcmp(record, next, l->record_bytes) == 0 && whole && given_up) {
+            if (memcmp(record, next, l->record_bytes) == 0 && on_grid && given_up) {
                 break;
             }
             if (round < FINE_ROUNDS && l->fine_bits && mix(e, u, record, next, refined, base)) {

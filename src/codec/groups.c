@@ -16,7 +16,7 @@ typedef struct groups_work {
     uint8_t *codes, *codes_fine; /* of a block */
     uint16_t *words;             /* words of 8 bits, before their base is known */
     uint8_t *gathered;           /* spans of a width: instead of what is from `packed` on */
-    bool whole;                  /* see tada_groups_encode */
+    bool on_grid;                /* see tada_groups_encode */
 } groups_work;
 
 static size_t max_size(size_t a, size_t b)
@@ -33,7 +33,7 @@ static size_t block_values(const tada_codec *c)
 static groups_work work_make(const tada_codec *c, float *scratch)
 {
     size_t values = CELLS * (size_t)c->layout.unit, block = block_values(c);
-    groups_work w = {.ordered = (uint8_t *)scratch, .whole = true};
+    groups_work w = {.ordered = (uint8_t *)scratch, .on_grid = true};
     w.fine = w.ordered + values;
     w.gathered = w.fine + values;
     w.packed = scratch + values / 2;
@@ -193,7 +193,7 @@ static void quantise(const tada_groups *g, groups_work *w, tada_block *block)
     block->codes = w->codes;
     block->fine = block->fine_bits ? w->codes_fine : NULL;
     tada_kernels_get()->quantise(block);
-    w->whole &= block->whole;
+    w->on_grid &= block->on_grid;
 }
 
 /* Row i of the codes of a block, and of its refinement, goes to cell t, channel d of a head. */
@@ -320,7 +320,7 @@ static void quantise_cells(const tada_groups *g, groups_work *w, int start, int 
 {
     const tada_codec *c = g->codec;
     const tada_layout *l = &c->layout;
-    const float *from = g->turned + (size_t)start * CELLS + t;
+    const float *from = g->transposed + (size_t)start * CELLS + t;
     size_t at = (size_t)(start / l->group * CELLS + t);
     tada_block block = {.x = from,
                         .stride = CELLS,
@@ -418,7 +418,7 @@ bool tada_groups_encode(const tada_groups *g)
             pack(w.fine + at, l->fine_bits, l->head_dim, g->fine + at * (size_t)l->fine_bits / 8);
         }
     }
-    return w.whole;
+    return w.on_grid;
 }
 
 bool tada_groups_widths(const tada_groups *g, uint8_t *widths)

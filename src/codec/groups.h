@@ -7,9 +7,9 @@
 /* The values of a unit, rotated and centred, on their way into its record. */
 typedef struct tada_groups {
     const tada_codec *codec;
-    const float *x;      /* [64][columns of the unit]; not with axis token */
-    const float *turned; /* [columns][64]; with axis token */
-    const float *noise;  /* [64]: what rounding may have done to rotated values of a cell */
+    const float *x;          /* [64][columns of the unit]; not with axis token */
+    const float *transposed; /* [columns][64]; with axis token */
+    const float *noise;      /* [64]: what rounding may have done to rotated values of a cell */
     uint64_t mask;
     uint8_t *record; /* words, their base and codes are written; widths are there */
     uint8_t *fine;   /* written, if the recipe has a refinement */

@@ -11,7 +11,7 @@ enum { TADA_LANES = 16 };
 /* Values of a group, at most. */
 enum { TADA_GROUP_MAX = 1024 };
 
-/* Largest head that attention reads as codes. */
+/* Values of the largest head that attention reads as codes. */
 enum { TADA_CODES_DIM = 256 };
 
 /* Rows (queries x heads of a group) that share one tile, at most; and where they read it as words. */
@@ -26,25 +26,28 @@ typedef struct tada_block {
     enum tada_search search;
     uint8_t *codes; /* [n][TADA_LANES], written */
     uint8_t *fine;  /* the refinement, likewise; NULL where it has no bits */
-    /* What decoded values may have suffered since, on top of their own rounding to f16: the rotation spreads
-     * that of their whole head over them. */
+    /* Error that decoded values of a lane may have beyond their own rounding to f16. Rotation spreads the
+     * rounding of the whole head over every value. */
     float noise[TADA_LANES];
     uint16_t meta[TADA_LANES];
-    bool narrow; /* words of 8 bits: meta has index << 3 | number of the zero point, or TADA_ZERO_GROUP */
-    int floor;   /* of those: least index */
-    /* Only tells whether each group lies on the multiples of a scale: meta has the largest code that it would
-     * have, or TADA_NO_GRID. */
+    bool narrow; /* scale words of 8 bits: meta has index << 3 | number of the zero point, or TADA_ZERO_GROUP
+                  */
+    int floor;   /* with narrow: the least scale index that may be chosen */
+    /* Writes no codes, only meta: the largest code of each group that lies on a grid (the multiples of a
+     * scale), or TADA_NO_GRID. */
     bool grid_only;
-    bool
-        whole; /* written: whether each group lies on the multiples of its scale, its refinement the middle */
+    /* Written: whether each group lies on the grid of its scale, so that its refinement is the middle. */
+    bool on_grid;
 } tada_block;
 
 enum { TADA_NO_GRID = 0xffff };
 
-/* Words of 8 bits: a group of zeros, steps below the base that a word can say, zero points of a width. */
+/* Scale words of 8 bits: the word of a group of zeros, how many steps below the base a word can be, and how
+ * many zero points there are for each width of codes. */
 enum { TADA_ZERO_GROUP = 0xffff, TADA_STEPS_BELOW = 31, TADA_ZERO_POINTS = 8 };
 
-/* Zero points of codes of so many bits: the least one and the distance of two. */
+/* Zero points of scale words of 8 bits, in steps of the scale, for codes of `bits` bits: the distance between
+ * two of them, and the least one. */
 static inline float tada_zero_step(int bits)
 {
     return bits <= 4 ? 0.5f : (float)(1 << (bits - 5));
@@ -100,7 +103,7 @@ typedef struct tada_dot {
     const uint8_t *next, *next_end; /* bytes to fetch meanwhile */
 } tada_dot;
 
-/* Into the second cache: what is fetched is not needed before a batch of tiles that takes up the first. */
+/* Prefetch to L2. The line is needed only after a batch of tiles that fills L1. */
 static inline void tada_fetch_line(const uint8_t *line)
 {
     __builtin_prefetch(line, 0, 2);
@@ -173,7 +176,7 @@ typedef struct tada_softmax {
     float *max, *sum;   /* [m] */
     float *cells_sum;   /* [m], written: the sum of the weights of these cells */
     float *out,
-        *turned;  /* sums of values so far, [m][ldo], scaled down when a larger score appears; NULL: none */
+        *rotated; /* sums of values so far, [m][ldo], scaled down when a larger score appears; NULL: none */
     int ldo, dim; /* dim: a multiple of 16 */
 } tada_softmax;
 
@@ -182,19 +185,19 @@ typedef struct tada_kernels {
     int codes_rows; /* rows up to which sums over codes are faster than decoding */
     void (*half_to_float)(const uint16_t *from, float *to, int64_t n);
     void (*half_from_float)(const float *from, uint16_t *to, int64_t n);
-    /* Walsh-Hadamard transform of each `block` values (a power of two), orthonormal, in place. n % block ==
-     * 0. */
+    /* Walsh-Hadamard transform of each `block` values (a power of two that divides n), orthonormal, in
+     * place. */
     void (*hadamard)(float *x, int n, int block);
     /* [rows][columns] to [columns][rows], both multiples of 16. */
-    void (*turn)(const float *from, int rows, int columns, float *to);
+    void (*transpose_floats)(const float *from, int rows, int columns, float *to);
     /* Chooses scale and zero point of each group (not TADA_SCALE_32) and writes codes and meta. */
     void (*quantise)(tada_block *block);
     /* Codes of one head, joined with their refinement, as one byte each: spans of eight vectors of 64, in the
      * head's order. */
     void (*unpack)(const tada_sections *sections, const tada_fine *fine, uint8_t *codes);
-    /* Scale and offset of n groups from their words (TADA_SCALE_16). */
+    /* Scale and offset of n groups from their scale words of 16 bits (TADA_SCALE_16). */
     void (*factors)(const uint8_t *meta, int n, float *scale, float *offset);
-    /* The same from words of 8 bits (TADA_SCALE_8) of codes of so many bits. */
+    /* The same from scale words of 8 bits (TADA_SCALE_8), for codes of `bits` bits. base: see groups.h. */
     void (*factors_narrow)(const uint8_t *words, int base, int bits, int n, float *scale, float *offset);
     /* Scales and offsets of n values become those of codes that are joined with a refinement of so many bits.
      * widths: half bytes, of the codes of each eight values; NULL: all have `bits`. */
@@ -203,7 +206,7 @@ typedef struct tada_kernels {
     void (*decode_k)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
     void (*decode_v)(const uint8_t *codes, int dim, const tada_factors *factors, float *out);
     /* Rows [64][stride] in f16 to channels [dim][64] in f32. */
-    void (*transpose)(const uint16_t *rows, size_t stride, int dim, float *out);
+    void (*transpose_halves)(const uint16_t *rows, size_t stride, int dim, float *out);
     /* c [m][n] (+)= a [m][k] * b [k][n]; n is a multiple of 16; lda, ldc in floats, b dense. */
     void (*multiply)(const float *a, size_t lda, const float *b, float *c, size_t ldc, int m, int n, int k,
                      bool accumulate);

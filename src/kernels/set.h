@@ -175,7 +175,7 @@ static void hadamard(float *x, int n, int block)
 }
 
 /* Four columns of 4 rows, or of 8 rows with AVX2, to as many rows. */
-ALWAYS_INLINE void turn_block(const float *from, size_t columns, float *to, size_t rows)
+ALWAYS_INLINE void transpose_block(const float *from, size_t columns, float *to, size_t rows)
 {
 #if defined(__AVX2__)
     __m256 x[4];
@@ -206,7 +206,7 @@ ALWAYS_INLINE void turn_block(const float *from, size_t columns, float *to, size
 #endif
 }
 
-static void turn(const float *from, int rows, int columns, float *to)
+static void transpose_floats(const float *from, int rows, int columns, float *to)
 {
 #if defined(__AVX2__)
     int step = 8;
@@ -215,8 +215,8 @@ static void turn(const float *from, int rows, int columns, float *to)
 #endif
     for (int c = 0; c < columns; c += 4) {
         for (int r = 0; r < rows; r += step) {
-            turn_block(from + (size_t)r * columns + c, (size_t)columns, to + (size_t)c * rows + r,
-                       (size_t)rows);
+            transpose_block(from + (size_t)r * columns + c, (size_t)columns, to + (size_t)c * rows + r,
+                            (size_t)rows);
         }
     }
 }
@@ -241,7 +241,7 @@ const tada_kernels TADA_SET_SYMBOL = {
     .half_to_float = half_to_float,
     .half_from_float = half_from_float,
     .hadamard = hadamard,
-    .turn = turn,
+    .transpose_floats = transpose_floats,
     .quantise = quantise,
     .unpack = unpack,
     .factors = factors,
@@ -249,7 +249,7 @@ const tada_kernels TADA_SET_SYMBOL = {
     .join_factors = join_factors,
     .decode_k = decode_k,
     .decode_v = decode_v,
-    .transpose = transpose,
+    .transpose_halves = transpose_halves,
     .multiply = multiply,
     .scores_rows = scores_rows,
     .values_rows = values_rows,

@@ -67,7 +67,7 @@ static float share_as_they_do(float low, float high, int pair)
 }
 
 /* The angle of each pair is the one before times a constant, rounded each time: ggml's way. */
-void tada_rope_angles(const tada_rope *r, int32_t distance, float *turn)
+void tada_rope_angles(const tada_rope *r, int32_t distance, float *angles)
 {
     int n = r->n_dims / 2;
     float low = 0, high = 0, stretch = stretch_of(r);
@@ -83,42 +83,42 @@ void tada_rope_angles(const tada_rope *r, int32_t distance, float *turn)
             float share = share_as_they_do(low, high, i) * r->ext_factor;
             theta = theta * (1 - share) + as_it_is * share;
         }
-        turn[i] = cosf(theta) * stretch;
-        turn[n + i] = sinf(theta) * stretch;
+        angles[i] = cosf(theta) * stretch;
+        angles[n + i] = sinf(theta) * stretch;
         angle *= slower;
     }
 }
 
 /* direction: 1, or -1 for back. */
-static void turn_pairs(const tada_rope *r, const float *turn, float direction, float *x)
+static void turn_pairs(const tada_rope *r, const float *angles, float direction, float *x)
 {
     int n = r->n_dims / 2, step = r->pairs == TADA_ROPE_NEIGHBOURS ? 2 : 1, other = step == 2 ? 1 : n;
     for (int i = 0; i < n; i++) {
         float *a = x + i * step, *b = a + other;
-        float cosine = turn[i], sine = turn[n + i] * direction, x0 = *a, x1 = *b;
+        float cosine = angles[i], sine = angles[n + i] * direction, x0 = *a, x1 = *b;
         *a = x0 * cosine - x1 * sine;
         *b = x0 * sine + x1 * cosine;
     }
 }
 
-void tada_rope_turn(const tada_rope *r, const float *turn, float *x)
+void tada_rope_turn(const tada_rope *r, const float *angles, float *x)
 {
-    turn_pairs(r, turn, 1, x);
+    turn_pairs(r, angles, 1, x);
 }
 
-void tada_rope_turn_back(const tada_rope *r, const float *turn, float *x)
+void tada_rope_turn_back(const tada_rope *r, const float *angles, float *x)
 {
-    turn_pairs(r, turn, -1, x);
+    turn_pairs(r, angles, -1, x);
 }
 
-void tada_rope_turn_row(const tada_rope *r, const float *turn, uint16_t *row)
+void tada_rope_turn_row(const tada_rope *r, const float *angles, uint16_t *row)
 {
     const tada_kernels *k = tada_kernels_get();
     float x[TADA_ROPE_DIMS];
     for (int h = 0; h < r->n_heads; h++) {
         uint16_t *head = row + r->column + (size_t)h * (size_t)r->head_stride;
         k->half_to_float(head, x, r->n_dims);
-        tada_rope_turn(r, turn, x);
+        tada_rope_turn(r, angles, x);
         k->half_from_float(x, head, r->n_dims);
     }
 }

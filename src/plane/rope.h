@@ -18,14 +18,14 @@ bool tada_rope_equals(const tada_rope *a, const tada_rope *b);
 /* A copy that owns its factors, for free(). NULL: memory is short. */
 tada_rope *tada_rope_copy(const tada_rope *rope);
 
-/* turn [n_dims]: the cosines, then the sines, by which the pairs of a head turn over a distance. */
-void tada_rope_angles(const tada_rope *rope, int32_t distance, float *turn);
+/* angles [n_dims]: the cosines, then the sines, by which the pairs of a head turn over a distance. */
+void tada_rope_angles(const tada_rope *rope, int32_t distance, float *angles);
 
 /* Turns the n_dims values of one head, or back: q . R k = (R^T q) . k. */
-void tada_rope_turn(const tada_rope *rope, const float *turn, float *x);
-void tada_rope_turn_back(const tada_rope *rope, const float *turn, float *x);
+void tada_rope_turn(const tada_rope *rope, const float *angles, float *x);
+void tada_rope_turn_back(const tada_rope *rope, const float *angles, float *x);
 
 /* Turns all heads of a row in f16. */
-void tada_rope_turn_row(const tada_rope *rope, const float *turn, uint16_t *row);
+void tada_rope_turn_row(const tada_rope *rope, const float *angles, uint16_t *row);
 
 #endif

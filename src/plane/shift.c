@@ -121,13 +121,13 @@ static int64_t plan(plane_shift *s)
 static bool turn_rows(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
 {
     const plane_shift *s = context;
-    float turn[TADA_ROPE_DIMS];
+    float angles[TADA_ROPE_DIMS];
     (void)thread;
     for (int i = 0; i < n; i++) {
         if (i == 0 || s->deltas[cells[i]] != s->deltas[cells[i - 1]]) {
-            tada_rope_angles(s->rope, s->deltas[cells[i]], turn);
+            tada_rope_angles(s->rope, s->deltas[cells[i]], angles);
         }
-        tada_rope_turn_row(s->rope, turn, rows + (size_t)i * (size_t)s->plane->shape.width);
+        tada_rope_turn_row(s->rope, angles, rows + (size_t)i * (size_t)s->plane->shape.width);
     }
     return true;
 }
@@ -136,7 +136,7 @@ static bool turn_rows(void *context, int thread, const int64_t *cells, int n, ui
 static void turn_sinks(const plane_shift *s, int64_t tile)
 {
     tada_plane *p = s->plane;
-    float turn[TADA_ROPE_DIMS];
+    float angles[TADA_ROPE_DIMS];
     for (tada_sinks run = tada_sinks_next(p, tile, 0); run.n > 0;
          run = tada_sinks_next(p, tile, run.first + run.n)) {
         const int32_t *deltas = s->deltas + first_cell(p, tile) + run.first;
@@ -144,8 +144,8 @@ static void turn_sinks(const plane_shift *s, int64_t tile)
             uint16_t *row = run.rows + (size_t)i * (size_t)p->shape.width;
             if (s->stretches || deltas[i] != 0) {
                 bool was_finite = tada_row_peak(row, p->shape.width) < TADA_HALF_INFINITY;
-                tada_rope_angles(s->rope, deltas[i], turn);
-                tada_rope_turn_row(s->rope, turn, row);
+                tada_rope_angles(s->rope, deltas[i], angles);
+                tada_rope_turn_row(s->rope, angles, row);
                 tada_spoilt_note(p, was_finite ? tada_row_peak(row, p->shape.width) : 0);
             }
         }
@@ -238,14 +238,14 @@ enum tada_status tada_plane_shift(tada_plane *p, const tada_rope *rope, const in
 
 void tada_shift_turn(const tada_rope *rope, uint64_t cells, int32_t distance, int width, uint16_t *rows)
 {
-    float turn[TADA_ROPE_DIMS];
+    float angles[TADA_ROPE_DIMS];
     if (distance == 0) {
         return;
     }
-    tada_rope_angles(rope, distance, turn);
+    tada_rope_angles(rope, distance, angles);
     for (uint64_t left = cells; left; left &= left - 1) {
         uint16_t *row = rows + (size_t)__builtin_ctzll(left) * (size_t)width;
-        tada_rope_turn_row(rope, turn, row);
+        tada_rope_turn_row(rope, angles, row);
         tada_half_saturate(row, width);
     }
 }

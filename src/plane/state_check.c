@@ -239,10 +239,10 @@ static bool read_rope(const tada_plane *p, reader *r, size_t size, tada_rope **r
     }
     /* It may still have angles that are no numbers. */
     const int32_t distances[] = {1, TADA_SHIFT_FARTHEST};
-    float turn[TADA_ROPE_DIMS];
+    float angles[TADA_ROPE_DIMS];
     for (int i = 0; i < 2; i++) {
-        tada_rope_angles(&read, distances[i], turn);
-        if (!numbers_finite(turn, (size_t)read.n_dims)) {
+        tada_rope_angles(&read, distances[i], angles);
+        if (!numbers_finite(angles, (size_t)read.n_dims)) {
             return false;
         }
     }

@@ -51,9 +51,9 @@ static int finite_kind(void)
     return kinds[random_below(sizeof kinds / sizeof kinds[0])];
 }
 
-/* ---- transpose ---- */
+/* ---- transpose_halves ---- */
 
-void test_transpose(void **state)
+void test_transpose_halves(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
     for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
@@ -68,7 +68,7 @@ void test_transpose(void **state)
                 }
             }
             case_is("transpose of %d values at stride %zu", dim, stride);
-            k->transpose(rows, stride, dim, out);
+            k->transpose_halves(rows, stride, dim, out);
             guard_check();
             for (int t = 0; t < CELLS; t++) {
                 for (int d = 0; d < dim; d++) {

@@ -87,9 +87,9 @@ static void call_hadamard(const tada_kernels *k, int block)
     k->hadamard(d.c, DIM, block);
 }
 
-static void call_turn(const tada_kernels *k, int columns)
+static void call_transpose_floats(const tada_kernels *k, int columns)
 {
-    k->turn(d.a, CELLS, columns, d.c);
+    k->transpose_floats(d.a, CELLS, columns, d.c);
 }
 
 /* bits: of a code, then from 16 on those of its refinement. */
@@ -132,9 +132,9 @@ static void call_decode_v(const tada_kernels *k, int axis)
     k->decode_v(d.bytes, DIM, &f, d.c);
 }
 
-static void call_transpose(const tada_kernels *k, int dim)
+static void call_transpose_halves(const tada_kernels *k, int dim)
 {
-    k->transpose(d.halves, DIM, dim, d.c);
+    k->transpose_halves(d.halves, DIM, dim, d.c);
 }
 
 static void call_multiply(const tada_kernels *k, int m)
@@ -324,7 +324,7 @@ static const bench benches[] = {
     {"half_from_float, 128", call_half_from_float, 128, 128},
     {"hadamard, 64", call_hadamard, 64, DIM},
     {"hadamard, 128", call_hadamard, 128, DIM},
-    {"turn, 128", call_turn, 128, TILE},
+    {"transpose_floats, 128", call_transpose_floats, 128, TILE},
     {"quantise, 2 bits", call_quantise, 2, CELLS *TADA_LANES},
     {"quantise, 4 bits", call_quantise, 4, CELLS *TADA_LANES},
     {"quantise, 2 + 4 bits", call_quantise, 2 + 16 * 4, CELLS *TADA_LANES},
@@ -342,7 +342,7 @@ static const bench benches[] = {
     {"decode_k, token", call_decode_k, TADA_AXIS_TOKEN, TILE},
     {"decode_v, channel", call_decode_v, TADA_AXIS_CHANNEL, TILE},
     {"decode_v, token", call_decode_v, TADA_AXIS_TOKEN, TILE},
-    {"transpose, 128", call_transpose, 128, TILE},
+    {"transpose_halves, 128", call_transpose_halves, 128, TILE},
     {"multiply, 1 row", call_multiply, 1, TILE},
     {"multiply, 48 rows", call_multiply, 48, 48 * TILE},
     {"scores_rows, 1 row", call_scores_rows, 1, TILE},

@@ -8,9 +8,9 @@
 static const int widths[] = {2, 3, 4, 5, 6, 8};
 enum { N_WIDTHS = sizeof widths / sizeof widths[0], CELLS = TADA_TILE_CELLS };
 
-/* ---- turn ---- */
+/* ---- transpose_floats ---- */
 
-void test_turn(void **state)
+void test_transpose_floats(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
     for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
@@ -20,8 +20,8 @@ void test_turn(void **state)
                 float *from = guard_take((size_t)(rows * columns), sizeof *from);
                 float *to = guard_take((size_t)(rows * columns), sizeof *to);
                 numbers_fill(from, 1, 0, rows * columns, random_below(NUMBERS_KINDS));
-                case_is("turn of %d rows of %d", rows, columns);
-                k->turn(from, rows, columns, to);
+                case_is("transpose of %d rows of %d", rows, columns);
+                k->transpose_floats(from, rows, columns, to);
                 guard_check();
                 for (int i = 0; i < rows * columns; i++) {
                     float got = to[i % columns * rows + i / columns];
@@ -84,8 +84,8 @@ static void check_quantise(const tada_kernels *k, enum guard_side side, int kind
     k->quantise(&block);
     tada_kernels_scalar.quantise(&plain);
     guard_check();
-    if (block.whole != plain.whole) {
-        fail_case("whole is %d", block.whole);
+    if (block.on_grid != plain.on_grid) {
+        fail_case("on_grid is %d", block.on_grid);
     }
     for (int l = 0; l < TADA_LANES; l++) {
         if (block.meta[l] != plain.meta[l]) {

@@ -77,7 +77,7 @@ static void step_make(step *c, int group, int queries, int n, int masks, float s
                           .sum = sum,
                           .cells_sum = cells_sum,
                           .out = out,
-                          .turned = rotated,
+                          .rotated = rotated,
                           .ldo = ldo,
                           .dim = dim};
     c->x = copy_of(scores, m, lds, n);
@@ -153,8 +153,8 @@ static void check_row(const step *c, int r)
     bound += sum * 1e-6;
     expect("sum", r, 0, (double)s->sum[r], sum, bound);
     check_scaled("sum of values", r, s->out + (size_t)r * (size_t)s->ldo, c->out + r * s->dim, shrink, s);
-    if (s->turned) {
-        check_scaled("rotated sum", r, s->turned + (size_t)r * (size_t)s->ldo, c->rotated + r * s->dim,
+    if (s->rotated) {
+        check_scaled("rotated sum", r, s->rotated + (size_t)r * (size_t)s->ldo, c->rotated + r * s->dim,
                      shrink, s);
     }
     for (size_t t = (size_t)s->n; t < s->lds && r + 1 < s->m; t++) {

@@ -5,7 +5,7 @@
 void test_half_to_float(void **state);
 void test_half_from_float(void **state);
 void test_hadamard(void **state);
-void test_turn(void **state);
+void test_transpose_floats(void **state);
 void test_quantise(void **state);
 void test_quantise_again(void **state);
 void test_unpack(void **state);
@@ -14,7 +14,7 @@ void test_factors_narrow(void **state);
 void test_join_factors(void **state);
 void test_decode(void **state);
 
-void test_transpose(void **state);
+void test_transpose_halves(void **state);
 void test_multiply(void **state);
 void test_scores_rows(void **state);
 void test_values_rows(void **state);

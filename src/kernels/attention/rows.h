@@ -1,16 +1,16 @@
 /* Attention: sums in an order of each set's own, so not the same bit for bit. Included by set.h.
  */
 
-static void transpose(const uint16_t *rows, size_t stride, int dim, float *out)
+static void transpose_halves(const uint16_t *rows, size_t stride, int dim, float *out)
 {
-    float block[CELLS][16] = {{0}}, turned[16][CELLS];
+    float block[CELLS][16] = {{0}}, transposed[16][CELLS];
     for (int d = 0; d < dim; d += 16) {
         int width = dim - d < 16 ? dim - d : 16;
         for (int t = 0; t < CELLS; t++) {
             half_to_float(rows + (size_t)t * stride + d, block[t], width);
         }
-        turn(block[0], CELLS, 16, turned[0]);
-        memcpy(out + (size_t)d * CELLS, turned, (size_t)width * sizeof turned[0]);
+        transpose_floats(block[0], CELLS, 16, transposed[0]);
+        memcpy(out + (size_t)d * CELLS, transposed, (size_t)width * sizeof transposed[0]);
     }
 }
 
@@ -352,8 +352,8 @@ static void raise_max(const tada_softmax *s, int row, float top)
     float shrink = expf(s->max[row] - top);
     s->sum[row] *= shrink;
     scale_values(s->out + (size_t)row * (size_t)s->ldo, shrink, s->dim);
-    if (s->turned) {
-        scale_values(s->turned + (size_t)row * (size_t)s->ldo, shrink, s->dim);
+    if (s->rotated) {
+        scale_values(s->rotated + (size_t)row * (size_t)s->ldo, shrink, s->dim);
     }
     s->max[row] = top;
 }

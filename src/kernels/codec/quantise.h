@@ -251,19 +251,20 @@ static void search_scales(const quantiser *q, enum tada_search search, flags *be
     }
 }
 
-/* Writes the refinement of value i, v in steps, with the given code; `whole` lanes are exact without it. */
+/* Writes the refinement of value i, v in steps, with the given code; lanes that lie on their grid are exact
+ * without it. */
 ALWAYS_INLINE void put_fine(const tada_block *b, int part, const quantiser *q, int i, lanes v, lanes code,
-                            flags whole)
+                            flags on_grid)
 {
     float most = (float)((1 << q->fine_bits) - 1), middle = 0.5f / q->part;
     lanes fine = (lanes_round_to(v, q->part) - code) / q->part + middle;
     fine = LOWER(HIGHER(fine, lanes_all(0)), lanes_all(most));
-    lanes_store_bytes(lanes_pick(whole, lanes_all(middle), fine), b->fine + i * LANES + part);
+    lanes_store_bytes(lanes_pick(on_grid, lanes_all(middle), fine), b->fine + i * LANES + part);
 }
 
 static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
 {
-    flags index = lattice(q, top), whole = (flags)(index >= 0), lies = whole;
+    flags index = lattice(q, top), on_grid = (flags)(index >= 0), lies = on_grid;
     lanes zero = {0};
     if (q->fine_bits && ANY(~lies)) {
         index = flags_pick(lies, index, fine_lattice(q, ~lies));
@@ -274,8 +275,8 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
         search_scales(q, b->search, &searched, &zero);
         index = flags_pick(lies, index, searched);
     }
-    flags refined = lies & ~whole, zeros = zero_group(q);
-    b->whole &= !ANY(~whole);
+    flags refined = lies & ~on_grid, zeros = zero_group(q);
+    b->on_grid &= !ANY(~on_grid);
     lanes inverse = 1.0f / lane_scales(index);
     /* The zero point is the least multiple of the scale that occurs, so that it is found again in the decoded
      * values. */
@@ -301,7 +302,7 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
         lanes code = LOWER(HIGHER(nearest_codes(q, v, refined) - least, lanes_all(0)), end);
         lanes_store_bytes(code, b->codes + i * LANES + part);
         if (q->fine_bits) {
-            put_fine(b, part, q, i, v, code + least, whole);
+            put_fine(b, part, q, i, v, code + least, on_grid);
         }
     }
 }
@@ -326,7 +327,7 @@ static void quantise(tada_block *b)
     enum { PARTS = LANES / PART };
     quantiser parts[PARTS];
     float top = 0;
-    b->whole = true;
+    b->on_grid = true;
     if (b->n == 0) {
         memset(b->meta, 0, sizeof b->meta);
         return;

@@ -222,7 +222,7 @@ static void quantise_narrow(tada_block *b, int part, const quantiser *q, int top
     zero_points z = zero_points_of(q->bits);
     flags zeros = zero_group(q);
     lanes phase = {0}, zero = lanes_all(z.first);
-    flags index = narrow_lattice(q, &z, top, b->floor, &phase), whole = (flags)(index >= 0), lies = whole;
+    flags index = narrow_lattice(q, &z, top, b->floor, &phase), on_grid = (flags)(index >= 0), lies = on_grid;
     if (q->fine_bits && ANY(~lies)) {
         index = flags_pick(lies, index, narrow_fine_lattice(q, &z, b->floor, ~lies, &zero));
         lies = (flags)(index >= 0);
@@ -234,9 +234,9 @@ static void quantise_narrow(tada_block *b, int part, const quantiser *q, int top
         index = flags_pick(lies, index, searched);
         zero = lanes_pick(lies, zero, wanted);
     }
-    flags refined = lies & ~whole;
-    b->whole &= !ANY(~whole);
-    phase = lanes_pick(whole, phase, phase_of(zero));
+    flags refined = lies & ~on_grid;
+    b->on_grid &= !ANY(~on_grid);
+    phase = lanes_pick(on_grid, phase, phase_of(zero));
     lanes inverse = 1.0f / lane_scales(index), least = lanes_all(INFINITY);
     for (int i = 0; i < q->n; i++) {
         lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - phase;
@@ -258,7 +258,7 @@ static void quantise_narrow(tada_block *b, int part, const quantiser *q, int top
         lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - phase;
         lanes code = LOWER(HIGHER(nearest_codes(q, v, refined) - (start - phase), lanes_all(0)), end);
         if (q->fine_bits) {
-            put_fine(b, part, q, i, v, code + (start - phase), whole);
+            put_fine(b, part, q, i, v, code + (start - phase), on_grid);
         }
         /* That of zero, with the zero point of a group of zeros. */
         code = lanes_pick(zeros, lanes_all((float)(1 << (q->bits - 1))), code);
