@@ -185,8 +185,22 @@ ALWAYS_INLINE void add_errors(lanes v, const lanes low[3], float levels, float p
     }
 }
 
-/* Sums of the errors of a scale with three zero points, those of refined codes by their weight; it may end
- * early when none is less than the best. */
+/* Errors of three zero points so far, in steps, to weighted sums in squared values. False: none is less than
+ * the best in any lane. As errors only grow, the rest of the values need not be looked at then. */
+ALWAYS_INLINE bool weigh_errors(const lanes error[3], const lanes fine_error[3], lanes scale, lanes best,
+                                lanes sum[3])
+{
+    flags better = {0};
+    UNROLL
+    for (int s = 0; s < 3; s++) {
+        sum[s] = error[s] + fine_weight * fine_error[s];
+        sum[s] = sum[s] * scale * scale;
+        better |= (flags)(sum[s] < best);
+    }
+    return ANY(better);
+}
+
+/* Sums of the errors of a scale with three zero points, those of refined codes by their weight. */
 ALWAYS_INLINE void sum_errors(const quantiser *q, lanes scale, const lanes zero[3], bool fine, lanes best,
                               lanes sum[3])
 {
@@ -196,59 +210,76 @@ ALWAYS_INLINE void sum_errors(const quantiser *q, lanes scale, const lanes zero[
             lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
             add_errors(v, zero, q->levels, q->part, fine, error, fine_error);
         }
-        /* Errors only grow. */
-        flags better = {0};
-        UNROLL
-        for (int s = 0; s < 3; s++) {
-            sum[s] = error[s] + fine_weight * fine_error[s];
-            sum[s] = sum[s] * scale * scale;
-            better |= (flags)(sum[s] < best);
-        }
-        if (!ANY(better)) {
+        if (!weigh_errors(error, fine_error, scale, best, sum)) {
             return;
         }
     }
 }
 
+/* The best of what a search has tried so far, lane by lane. */
+typedef struct best_scale {
+    lanes error, zero;
+    flags index;
+} best_scale;
+
+/* How many scales below that of the range a search tries. */
+ALWAYS_INLINE int search_steps(const quantiser *q, enum tada_search search)
+{
+    return search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->fine_bits > 0][q->bits];
+}
+
+/* The index itself, or the nearest one from `least` to the largest scale. */
+ALWAYS_INLINE flags index_within(flags index, flags least)
+{
+    index = flags_pick((flags)(index < least), least, index);
+    return flags_pick((flags)(index < SCALES), index, (flags){0} + (SCALES - 1));
+}
+
+/* Takes one of three zero points where it is better. On a tie the one that was tried first stays. */
+ALWAYS_INLINE void keep_best(best_scale *best, flags index, const lanes zero[3], const lanes error[3])
+{
+    for (int s = 0; s < 3; s++) {
+        flags better = (flags)(error[s] < best->error);
+        best->error = lanes_pick(better, error[s], best->error);
+        best->index = flags_pick(better, index, best->index);
+        best->zero = lanes_pick(better, zero[s], best->zero);
+    }
+}
+
 /* Scale index and zero point of each lane with the least error among those near the range of its values. */
-static void search_scales(const quantiser *q, enum tada_search search, flags *best_index, lanes *best_zero)
+static best_scale search_scales(const quantiser *q, enum tada_search search)
 {
     flags first = lane_indices((q->high - q->low) / q->levels);
     flags least = lane_indices(least_scale(q)), last = {0};
-    lanes best = lanes_all(INFINITY);
-    int steps = search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->fine_bits > 0][q->bits];
+    best_scale best = {.error = lanes_all(INFINITY)};
+    int steps = search_steps(q, search);
     for (int step = 1; step >= -steps; step--) {
-        flags index = first + step;
-        index = flags_pick((flags)(index < least), least, index);
-        index = flags_pick((flags)(index < SCALES), index, (flags){0} + (SCALES - 1));
+        flags index = index_within(first + step, least);
         lanes scale = lane_scales(index), inverse = 1.0f / scale;
         if (step == 1) {
             /* For values that are not finite, whose errors are not less than anything. */
-            *best_index = index;
-            *best_zero = lanes_round(q->low / scale);
+            best.index = index;
+            best.zero = lanes_round(q->low / scale);
         } else if (!ANY((flags)(index != last))) {
             continue;
         }
         last = index;
         /* Centred on the range, then one level to either side. */
         lanes centre = lanes_round(0.5f * (q->low + q->high) * inverse - 0.5f * q->levels);
-        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f}, error[3] = {best, best, best};
+        lanes zero[3] = {centre, centre + 1.0f, centre - 1.0f},
+              error[3] = {best.error, best.error, best.error};
         for (int s = 0; s < 3; s++) {
             /* This order leaves what is not a number as it is. */
             zero[s] = LOWER(lanes_all(ZERO_MAX), HIGHER(lanes_all(ZERO_MIN), zero[s]));
         }
         if (q->fine_bits) {
-            sum_errors(q, scale, zero, true, best, error);
+            sum_errors(q, scale, zero, true, best.error, error);
         } else {
-            sum_errors(q, scale, zero, false, best, error);
+            sum_errors(q, scale, zero, false, best.error, error);
         }
-        for (int s = 0; s < 3; s++) {
-            flags better = (flags)(error[s] < best);
-            best = lanes_pick(better, error[s], best);
-            *best_index = flags_pick(better, index, *best_index);
-            *best_zero = lanes_pick(better, zero[s], *best_zero);
-        }
+        keep_best(&best, index, zero, error);
     }
+    return best;
 }
 
 /* Writes the refinement of value i, v in steps, with the given code; lanes that lie on their grid are exact
@@ -271,9 +302,9 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
         lies = (flags)(index >= 0);
     }
     if (ANY(~lies)) {
-        flags searched = {0};
-        search_scales(q, b->search, &searched, &zero);
-        index = flags_pick(lies, index, searched);
+        best_scale searched = search_scales(q, b->search);
+        index = flags_pick(lies, index, searched.index);
+        zero = searched.zero;
     }
     flags refined = lies & ~on_grid, zeros = zero_group(q);
     b->on_grid &= !ANY(~on_grid);

@@ -110,53 +110,39 @@ ALWAYS_INLINE void sum_narrow_errors(const quantiser *q, lanes scale, const lane
                 error[s] += d * d;
             }
         }
-        flags better = {0};
-        UNROLL
-        for (int s = 0; s < 3; s++) {
-            sum[s] = error[s] + fine_weight * fine_error[s];
-            sum[s] = sum[s] * scale * scale;
-            better |= (flags)(sum[s] < best);
-        }
-        if (!ANY(better)) {
+        if (!weigh_errors(error, fine_error, scale, best, sum)) {
             return;
         }
     }
 }
 
 /* As `search_scales`. */
-static void narrow_search(const quantiser *q, const zero_points *z, enum tada_search search, int floor,
-                          flags *best_index, lanes *best_zero)
+static best_scale narrow_search(const quantiser *q, const zero_points *z, enum tada_search search, int floor)
 {
     flags first = narrow_first(q, z), least = narrow_least(q, z, floor), last = {0};
-    lanes best = lanes_all(INFINITY);
-    int steps = search == TADA_SEARCH_MINMAX ? 0 : search_depth[q->fine_bits > 0][q->bits];
+    best_scale best = {.error = lanes_all(INFINITY)};
+    int steps = search_steps(q, search);
     for (int step = 1; step >= -steps; step--) {
-        flags index = first + step;
-        index = flags_pick((flags)(index < least), least, index);
-        index = flags_pick((flags)(index < SCALES), index, (flags){0} + (SCALES - 1));
+        flags index = index_within(first + step, least);
         if (step == 1) {
             /* For values that are not finite, whose errors are not less than anything. */
-            *best_index = index;
-            *best_zero = lanes_all(z->first);
+            best.index = index;
+            best.zero = lanes_all(z->first);
         } else if (!ANY((flags)(index != last))) {
             continue;
         }
         last = index;
         lanes scale = lane_scales(index), inverse = 1.0f / scale;
-        lanes zero[3], error[3] = {best, best, best};
+        lanes zero[3], error[3] = {best.error, best.error, best.error};
         three_zeros(q, z, inverse, zero);
         if (q->fine_bits) {
-            sum_narrow_errors(q, scale, zero, true, best, error);
+            sum_narrow_errors(q, scale, zero, true, best.error, error);
         } else {
-            sum_narrow_errors(q, scale, zero, false, best, error);
+            sum_narrow_errors(q, scale, zero, false, best.error, error);
         }
-        for (int s = 0; s < 3; s++) {
-            flags better = (flags)(error[s] < best);
-            best = lanes_pick(better, error[s], best);
-            *best_index = flags_pick(better, index, *best_index);
-            *best_zero = lanes_pick(better, zero[s], *best_zero);
-        }
+        keep_best(&best, index, zero, error);
     }
+    return best;
 }
 
 /* The zero point of refined codes that the search would take: of those that reach all values, that of the
@@ -228,11 +214,9 @@ static void quantise_narrow(tada_block *b, int part, const quantiser *q, int top
         lies = (flags)(index >= 0);
     }
     if (ANY(~lies)) {
-        flags searched = {0};
-        lanes wanted = {0};
-        narrow_search(q, &z, b->search, b->floor, &searched, &wanted);
-        index = flags_pick(lies, index, searched);
-        zero = lanes_pick(lies, zero, wanted);
+        best_scale searched = narrow_search(q, &z, b->search, b->floor);
+        index = flags_pick(lies, index, searched.index);
+        zero = lanes_pick(lies, zero, searched.zero);
     }
     flags refined = lies & ~on_grid;
     b->on_grid &= !ANY(~on_grid);
