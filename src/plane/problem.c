@@ -78,3 +78,18 @@ const char *tada_rows_problem(enum tada_type type, size_t stride, int64_t n)
     return possible ? NULL
                     : "The stride of rows must be bytes of whole values, and the last row within memory.";
 }
+
+enum tada_status tada_cells_check(const tada_plane *p, const int64_t *cells, int64_t n, tada_error *error)
+{
+    int64_t total = p->shape.n_cells * p->shape.n_streams;
+    if (n < 0) {
+        return tada_fail(error, TADA_E_ARGUMENT, "The number of cells must be 0 or more.");
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (cells[i] < 0 || cells[i] >= total) {
+            return tada_fail(error, TADA_E_ARGUMENT, "Cell %lld does not exist: the plane has %lld.",
+                             (long long)cells[i], (long long)total);
+        }
+    }
+    return TADA_OK;
+}

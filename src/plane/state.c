@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include "crc.h"
+#include "problem.h"
 #include "sinks.h"
 
 #include <stdlib.h>
@@ -21,21 +22,6 @@ tada_cells_run tada_cells_next(const tada_plane *p, const int64_t *cells, int64_
         run.n++;
     }
     return run;
-}
-
-enum tada_status tada_cells_check(const tada_plane *p, const int64_t *cells, int64_t n, tada_error *error)
-{
-    int64_t total = p->shape.n_cells * p->shape.n_streams;
-    if (n < 0) {
-        return tada_fail(error, TADA_E_ARGUMENT, "The number of cells must be 0 or more.");
-    }
-    for (int64_t i = 0; i < n; i++) {
-        if (cells[i] < 0 || cells[i] >= total) {
-            return tada_fail(error, TADA_E_ARGUMENT, "Cell %lld does not exist: the plane has %lld.",
-                             (long long)cells[i], (long long)total);
-        }
-    }
-    return TADA_OK;
 }
 
 /* What a state has of a tile. */

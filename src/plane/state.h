@@ -59,10 +59,6 @@ typedef struct tada_cells_run {
 
 tada_cells_run tada_cells_next(const tada_plane *plane, const int64_t *cells, int64_t n);
 
-/* Whether all cells exist. */
-enum tada_status tada_cells_check(const tada_plane *plane, const int64_t *cells, int64_t n,
-                                  tada_error *error);
-
 /* ---- state_check.c ---- */
 
 /* A piece that has been read; pointers are into the state. */

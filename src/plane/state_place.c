@@ -7,6 +7,7 @@
 
 #include "rope.h"
 #include "shift.h"
+#include "problem.h"
 #include "sinks.h"
 #include "spoilt.h"
 
