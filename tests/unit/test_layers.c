@@ -125,22 +125,31 @@ static void full(void **state)
     }
 }
 
+/* A plane of n cells, a multiple of 64, of which [from, to) were written again after their tile was left:
+ * they are its second layer, where rows share their scales. `was` is what it reads as. */
+static test_plane layered_plane(const char *spec, int kind, tada_pool *pool, int64_t n, int64_t from,
+                                int64_t to)
+{
+    test_plane p = plane_of(spec, (enum tada_kind)kind, WIDTH, CELLS, 1, HEAD);
+    fill(x, CELLS, WIDTH, 0);
+    write_cells(&p, pool, x, 0, n);
+    fill(x + from * WIDTH, to - from, WIDTH, 0);
+    write_cells(&p, pool, x, from, to - from);
+    write_cells(&p, pool, x, n - 64, 1);
+    read_all(&p, was);
+    return p;
+}
+
 /* Rows of one layer change, or all of them go: those of the other one stay as they are. */
 static void edits(void **state)
 {
     (void)state;
     enum { FROM = 64 + 20, TO = 64 + 45 };
     for (int run = 0; run < 2 * N_SPECS; run++) {
-        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
         tada_pool *pool = tada_pool_create();
+        test_plane p = layered_plane(specs[run / 2], run % 2, pool, 5 * 64, FROM, TO);
         static uint8_t chosen[CELLS];
-        fill(x, CELLS, WIDTH, 0);
-        write_cells(&p, pool, x, 0, 5 * 64);
-        fill(x + FROM * WIDTH, TO - FROM, WIDTH, 0);
-        write_cells(&p, pool, x, FROM, TO - FROM);
-        write_cells(&p, pool, x, 4 * 64, 1);
         assert_int_equal(stats_of(p.plane).layered, layers(run));
-        read_all(&p, was);
         memset(chosen, 0, sizeof chosen);
         chosen[FROM + random_below(TO - FROM)] = 1;
         assert_int_equal(tada_plane_edit(p.plane, chosen, negate_rows, &(int){WIDTH}, threads_of(2), NULL),
@@ -176,16 +185,9 @@ static void edits_take_away(void **state)
     (void)state;
     enum { FROM = 20, TO = 45 };
     for (int run = 0; run < 4; run++) {
-        test_plane p =
-            plane_of("tada:4/3:sinks=7:window=0", (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
         tada_pool *pool = tada_pool_create();
+        test_plane p = layered_plane("tada:4/3:sinks=7:window=0", run % 2, pool, 3 * 64, FROM, TO);
         static uint8_t chosen[CELLS];
-        fill(x, CELLS, WIDTH, 0);
-        write_cells(&p, pool, x, 0, 3 * 64);
-        fill(x + FROM * WIDTH, TO - FROM, WIDTH, 0);
-        write_cells(&p, pool, x, FROM, TO - FROM);
-        write_cells(&p, pool, x, 2 * 64, 1);
-        read_all(&p, was);
         for (int step = 0; step < 3; step++) {
             memset(chosen, 0, sizeof chosen);
             for (int i = 0; i < 64; i++) {

@@ -10,17 +10,6 @@ static void run_two(void *pool, tada_work work, void *context)
     }
 }
 
-static bool negate(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
-{
-    (void)context;
-    (void)thread;
-    (void)cells;
-    for (int i = 0; i < n; i++) {
-        rows[i] ^= 0x8000;
-    }
-    return true;
-}
-
 /* What a plane holds, as one number. */
 static uint64_t sum_of(const some_planes *s)
 {
@@ -144,7 +133,7 @@ static void threads(void **state)
         enum tada_status status[5];
         snprintf(now, sizeof now, "%d threads, %s function", n, i % 2 ? "a" : "no");
         status[0] = tada_plane_read(s.k.plane, 0, CELLS, s.out, &lent, &errors[0]);
-        status[1] = tada_plane_edit(s.k.plane, chosen, negate, NULL, &lent, &errors[1]);
+        status[1] = tada_plane_edit(s.k.plane, chosen, negate_rows, &(int){WIDTH}, &lent, &errors[1]);
         status[2] = tada_plane_copy_stream(s.k.plane, s.pool, 0, 1, &lent, &errors[2]);
         status[3] = tada_attention_run(&a, s.pool, &lent, &errors[3]);
         assert_int_equal(tada_plane_write(s.k.plane, s.pool, s.rows, TADA_F32, sizeof *s.rows * WIDTH,

@@ -393,16 +393,6 @@ static void copies_and_clears(void **state)
     tada_pool_free(pool);
 }
 
-static bool negate(void *context, int thread, const int64_t *cells, int n, uint16_t *rows)
-{
-    (void)thread;
-    (void)cells;
-    for (int i = 0; i < n * WIDTH; i++) {
-        rows[i] ^= *(bool *)context ? 0x8000 : 0;
-    }
-    return true;
-}
-
 /* What is refined stays so when it is changed, and what is not does not. */
 static void edits(void **state)
 {
@@ -412,7 +402,6 @@ static void edits(void **state)
     random_rows();
     tada_pool *pool = tada_pool_create();
     for (int kind = first_case(2); kind < 2; kind += quick()) {
-        bool turn = true;
         char wanted[2 * TILES + 1];
         test_plane p = plane_for("tada:4/3:sinks=0", (enum tada_kind)kind, pool);
         write_tiles(&p, pool, 0, TILES * 3 / 4, 512);
@@ -425,7 +414,8 @@ static void edits(void **state)
             changed[i] = exact[i] ^ (chosen[i / WIDTH] ? 0x8000 : 0);
         }
         tada_plane_stats before = stats_of(p.plane);
-        assert_int_equal(tada_plane_edit(p.plane, chosen, negate, &turn, threads_of(2), NULL), TADA_OK);
+        assert_int_equal(tada_plane_edit(p.plane, chosen, negate_rows, &(int){WIDTH}, threads_of(2), NULL),
+                         TADA_OK);
         expect_of(&p, changed, wanted);
         assert_int_equal(stats_of(p.plane).reopens, before.reopens);
         plane_done(&p);
