@@ -275,6 +275,17 @@ def command_of(data, step):
     return f"`{data.steps[step]['command']}`" if step in data.steps else f"`scripts/measure.sh {step}`"
 
 
+def by_model(data, measure, table_of):
+    """A part for each model: what its step says, and the table of it, where it was measured."""
+    parts = []
+    for model, name in MODELS.items():
+        step = f"{measure}-{model}"
+        parts += [f"### {name}", measured(data, step)]
+        if step in data.steps:
+            parts += [f"Command: {command_of(data, step)}", table_of(data.get(step))]
+    return parts
+
+
 def document(data):
     parts = ["# Results", "This page and the figures are written by `scripts/results.py` from [results.json](results.json), which "
              "`scripts/measure.sh` fills: `TEXT=wiki.txt QWEN=qwen-f16.gguf scripts/measure.sh`. Each part names the commit, the "
@@ -283,34 +294,21 @@ def document(data):
              "batches have 32 tokens for all caches. Memory counts everything that the cache keeps. `floor` is f16 in other batches: "
              "what rounding alone does. `tada:refine=off` shows the cache as it is where no memory is left to refine tiles. The last "
              "column is explained by `tada help eval`."]
-    for model, name in MODELS.items():
-        step = f"quality-{model}"
-        parts += [f"### {name}", measured(data, step)]
-        if step in data.steps:
-            parts.append(f"Command: {command_of(data, step)}")
-            parts.append(table(["cache", "memory", "perplexity", "same next token", "KL divergence: mean", "median", "99.9 %", ""], [
-                [f"`{row['cache']}`", percent(row["memory_ratio"]), f"{row['ppl']:.3f}",
-                 percent(row["top1"], 2), f"{row['kld_mean']:.5f} ± {row['kld_mean_se']:.5f}", f"{row['kld_median']:.5f}",
-                 f"{row['kld_p999']:.3f}", row.get("verdict", "")] for row in data.get(step)], 1))
+    parts += by_model(data, "quality", lambda rows: table(
+        ["cache", "memory", "perplexity", "same next token", "KL divergence: mean", "median", "99.9 %", ""], [
+            [f"`{row['cache']}`", percent(row["memory_ratio"]), f"{row['ppl']:.3f}",
+             percent(row["top1"], 2), f"{row['kld_mean']:.5f} ± {row['kld_mean_se']:.5f}", f"{row['kld_median']:.5f}",
+             f"{row['kld_p999']:.3f}", row.get("verdict", "")] for row in rows], 1))
     parts += ["## Token by token", "Greedy decoding of 512 tokens after 1536: each cache is given the text that f16 writes."]
-    for model, name in MODELS.items():
-        step = f"generate-{model}"
-        parts += [f"### {name}", measured(data, step)]
-        if step in data.steps:
-            parts.append(f"Command: {command_of(data, step)}")
-            parts.append(table(["cache", "memory", "KL divergence: mean", "same next token", "leaves the text of f16 at token"], [
-                [f"`{row['cache']}`", percent(row["memory_ratio"]), f"{row['kld_mean']:.6f}", percent(row["top1"], 2),
-                 ", ".join("never" if place is None else str(place) for place in row["leaves_at"])]
-                for row in data.get(step)["results"]]))
+    parts += by_model(data, "generate", lambda found: table(
+        ["cache", "memory", "KL divergence: mean", "same next token", "leaves the text of f16 at token"], [
+            [f"`{row['cache']}`", percent(row["memory_ratio"]), f"{row['kld_mean']:.6f}", percent(row["top1"], 2),
+             ", ".join("never" if place is None else str(place) for place in row["leaves_at"])] for row in found["results"]]))
     parts += ["## Plans", "Calibrated on the second half of the text for 27 % of f16, measured on the first like the caches above."]
-    for model, name in MODELS.items():
-        step = f"plan-{model}"
-        parts += [f"### {name}", measured(data, step)]
-        if step in data.steps:
-            parts.append(f"Command: {command_of(data, step)}")
-            parts.append(table(["cache", "memory", "same next token", "KL divergence: mean"], [
-                [row["cache"], percent(row["memory_ratio"]), percent(row["top1"], 2), f"{row['kld_mean']:.5f} ± {row['kld_mean_se']:.5f}"]
-                for row in data.get(step) if row["cache"] != "f16"]))
+    parts += by_model(data, "plan", lambda rows: table(
+        ["cache", "memory", "same next token", "KL divergence: mean"], [
+            [row["cache"], percent(row["memory_ratio"]), percent(row["top1"], 2), f"{row['kld_mean']:.5f} ± {row['kld_mean_se']:.5f}"]
+            for row in rows if row["cache"] != "f16"]))
     parts += ["## Memory", measured(data, "sizes")]
     sizes = data.get("sizes")
     if sizes:
