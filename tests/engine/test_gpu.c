@@ -3,6 +3,7 @@
  * without the plug-in, and a cache in its memory is named in the log; with -nkvo the cache is in RAM,
  * compressed. test_gpu LIB_DIR PLUGIN FAKE_GPU Each way of loading runs in a process of its own.
  */
+#include "buffers.h"
 #include "checks.h"
 #include "log_lines.h"
 #include "plugin_functions.h"
@@ -14,7 +15,7 @@ enum { CELLS = 512, PROMPT = 200, STEPS = 10 };
 
 static const char *libraries, *plugin_file, *gpu_file;
 
-/* Where things are, by what llama.cpp logs, and what comes out. */
+/* Where things are, as llama.cpp counts them, and what comes out. */
 typedef struct outcome {
     double weights_gpu, weights_cpu, cache_gpu, cache_cpu, cache_tada; /* MiB */
     size_t compressed;
@@ -39,11 +40,12 @@ static void run(const char *shape, int gpu_layers, bool kqv, enum llama_flash_at
     struct llama_context *c = llama_init_from_model(model, params);
     if (c) {
         char line[256] = "";
-        o->weights_gpu = log_sum("model buffer size = ", "FAKE0");
-        o->weights_cpu = log_sum("model buffer size = ", "CPU");
-        o->cache_gpu = log_sum("KV buffer size = ", "FAKE0");
-        o->cache_cpu = log_sum("KV buffer size = ", "CPU");
-        o->cache_tada = log_sum("KV buffer size = ", "TADA");
+        o->weights_gpu = buffers_mib(c, BUFFERS_WEIGHTS, "FAKE0");
+        o->weights_cpu = buffers_mib(c, BUFFERS_WEIGHTS, "CPU");
+        o->cache_gpu = buffers_mib(c, BUFFERS_CACHE, "FAKE0");
+        o->cache_cpu = buffers_mib(c, BUFFERS_CACHE, "CPU");
+        o->cache_tada = buffers_mib(c, BUFFERS_CACHE, "TADA");
+        /* No function tells of splits. */
         log_find("graph", "splits = ", line, sizeof line);
         o->splits = *line ? atoi(strstr(line, "splits = ") + 9) : 0;
         o->done = decode_tokens(c, 0, 1, 0, PROMPT) == 0;
@@ -58,14 +60,9 @@ static void run(const char *shape, int gpu_layers, bool kqv, enum llama_flash_at
     llama_model_free(model);
 }
 
-static bool near(double a, double b)
-{
-    return fabs(a - b) < 0.011;
-}
-
 static bool same_weights(const outcome *a, const outcome *b)
 {
-    return near(a->weights_gpu, b->weights_gpu) && near(a->weights_cpu, b->weights_cpu);
+    return a->weights_gpu == b->weights_gpu && a->weights_cpu == b->weights_cpu;
 }
 
 static double error_of(const outcome *got, const outcome *want)
@@ -93,7 +90,7 @@ static void check_on_gpu(const char *shape, int layers, enum llama_flash_attn_ty
     report(want.done && want.cache_gpu > 0 && same_weights(&got, &want),
            "%s, %s, -ngl %d: weights are where they were (%.2f and %.2f MiB, %.2f and %.2f MiB)", how, shape,
            layers, got.weights_gpu, got.weights_cpu, want.weights_gpu, want.weights_cpu);
-    report(near(got.cache_gpu, want.cache_gpu) && got.splits == want.splits,
+    report(got.cache_gpu == want.cache_gpu && got.splits == want.splits,
            "%s, %s, -ngl %d: the GPU keeps its cache (%.2f, %.2f MiB), in as many splits (%d, %d)", how,
            shape, layers, got.cache_gpu, want.cache_gpu, got.splits, want.splits);
     if (layers > MODEL_LAYERS) {
@@ -103,7 +100,7 @@ static void check_on_gpu(const char *shape, int layers, enum llama_flash_attn_ty
         report(error_of(&got, &want) <= 0.025,
                "%s, %s, -ngl %d: logits (error %.4f), %.2f MiB in RAM instead of %.2f", how, shape, layers,
                error_of(&got, &want), got.cache_tada, want.cache_cpu);
-        report(got.cache_tada > 0 && near(got.cache_tada, (double)got.compressed / 1048576) &&
+        report(got.cache_tada > 0 && got.cache_tada == (double)got.compressed / 1048576 &&
                    got.cache_tada < 0.75 * want.cache_cpu,
                "%s, %s, -ngl %d: what is in RAM is compressed", how, shape, layers);
     }

@@ -5,7 +5,7 @@
  * process may have so many MiB after a short prompt; FILL cells are filled (hours, for all)
  */
 #include "checks.h"
-#include "log_lines.h"
+#include "buffers.h"
 #include "plugin_functions.h"
 #include "sequences.h"
 
@@ -37,7 +37,6 @@ static struct llama_context *context(struct llama_model *model, uint32_t cells)
     params.n_ctx = cells;
     params.n_batch = params.n_ubatch = BATCH;
     params.n_threads = params.n_threads_batch = 2;
-    log_forget();
     return llama_init_from_model(model, params);
 }
 
@@ -78,12 +77,12 @@ static void run(struct llama_model *model, uint32_t cells, int n_fill, double mo
         report(false, "a context of %u cells computes", cells);
         return;
     }
-    double told = log_sum("KV buffer size = ", "TADA"), first = resident();
+    double told = buffers_mib(c, BUFFERS_CACHE, "TADA"), first = resident();
     size_t reserved = 0, f16_bytes = 0;
     plugin.cache_bytes(&reserved, NULL, &f16_bytes);
     double f16 = (double)f16_bytes / 1048576;
-    report(fabs(told - (double)reserved / 1048576) < 0.006,
-           "%u cells: llama.cpp tells the size (%.2f, %.2f MiB)", cells, told, (double)reserved / 1048576);
+    report(told == (double)reserved / 1048576, "%u cells: llama.cpp knows the size (%.2f, %.2f MiB)", cells,
+           told, (double)reserved / 1048576);
     report(most == 0 || first <= most, "%u cells: %.1f MiB after a short prompt%s", cells, first,
            most > 0 ? ", which is few" : "");
     size_t used_first = used_bytes("after a short prompt");
@@ -124,7 +123,6 @@ int main(int argc, char **argv)
     if (!load_plugin(argv[1], argv[2], "tada") || !find_plugin_functions()) {
         return 1;
     }
-    llama_log_set(log_keep, NULL);
     struct llama_model *model = argc == 3 ? random_model_load(&wide, llama_model_default_params())
                                           : llama_model_load_from_file(argv[3], llama_model_default_params());
     if (argc == 3) {

@@ -4,6 +4,7 @@
  * log callback.  test_ways LIB_DIR PLUGIN SPEC BOUND    (BOUND: of the relative error of the logits)
  */
 #include "checks.h"
+#include "buffers.h"
 #include "log_lines.h"
 #include "plugin_functions.h"
 #include "sequences.h"
@@ -153,7 +154,8 @@ static void do_everything(answers *a, struct llama_model *model, struct llama_co
 
 /* ---- a way ---- */
 
-/* The number after "splits = ", for both kinds of graph; 0: they differ, or are not told. */
+/* The number after "splits = " in the log, as no function tells it, for both kinds of graph; 0: they differ,
+ * or are not told. */
 static int splits(void)
 {
     char line[256] = "";
@@ -164,16 +166,15 @@ static int splits(void)
     return n == 1 || a == b ? a : 0;
 }
 
-/* told: MiB, in so many numbers that were rounded. */
-static void check_compressed(const char *name, double told, int n)
+static void check_compressed(const char *name, const struct llama_context *c)
 {
     size_t reserved, used, f16;
     plugin.cache_bytes(&reserved, &used, &f16);
     report(reserved > 0 && used > 0 && used <= reserved,
            "%s: the cache is compressed (%zu of %zu bytes are used, f16 takes %zu)", name, used, reserved,
            f16);
-    report(fabs(told * 1048576 - (double)reserved) <= 0.0051 * n * 1048576,
-           "%s: llama.cpp tells its size (%.2f MiB, %.2f MiB)", name, told, (double)reserved / 1048576);
+    size_t known = buffers_bytes(c, BUFFERS_CACHE, "TADA");
+    report(known == reserved, "%s: llama.cpp knows its size (%zu, %zu bytes)", name, known, reserved);
 }
 
 static void check_plain(const char *name)
@@ -203,11 +204,9 @@ static void run_way(const model_shape *shape, const way *w)
     struct llama_context *ours = context(model, spec, params_of(w));
     report(stock && ours, "%s: contexts are made", name);
     if (ours) {
-        double told = log_sum("KV buffer size = ", "TADA");
-        int n_told = log_find("KV buffer size = ", "TADA", NULL, 0);
         report(splits() == 1, "%s: one split a graph (%d)", name, splits());
         if (decode_tokens(ours, 0, 1, 0, 1) == 0 && decode_tokens(ours, 0, 1, 1, 1) == 0) {
-            (plain ? check_plain(name) : check_compressed(name, told, n_told));
+            (plain ? check_plain(name) : check_compressed(name, ours));
         }
         llama_memory_clear(llama_get_memory(ours), true);
         do_everything(&got, model, ours, spec, w);
@@ -229,20 +228,19 @@ static void run_way(const model_shape *shape, const way *w)
 /* V of another type than K: neither can be compressed. */
 static void run_mixed(struct llama_model *model, const model_shape *shape)
 {
-    double told[2] = {0, 0};
-    size_t reserved = 1;
+    size_t bytes[2] = {0, 0}, reserved = 1;
     for (int i = 0; i < 2; i++) {
         struct llama_context_params params = params_of(&ways[1]);
         params.type_v = GGML_TYPE_Q8_0;
         struct llama_context *c = context(model, i ? spec : "f16", params);
-        told[i] = log_sum("KV buffer size = ", "MiB");
+        bytes[i] = c ? buffers_bytes(c, BUFFERS_CACHE, "") : 0;
         plugin.cache_bytes(&reserved, NULL, NULL);
         report(c && decode_tokens(c, 0, 1, 0, PROMPT) == 0, "%s: K in f16, V in q8_0", shape->name);
         llama_free(c);
     }
-    report(told[0] > 0 && told[0] == told[1] && reserved == 0,
-           "%s: ... take what they take without the plug-in, before and after (%.2f, %.2f MiB; %zu bytes)",
-           shape->name, told[1], told[0], reserved);
+    report(bytes[0] > 0 && bytes[0] == bytes[1] && reserved == 0,
+           "%s: ... take what they take without the plug-in, before and after (%zu, %zu bytes; %zu)",
+           shape->name, bytes[1], bytes[0], reserved);
 }
 
 /* ---- whoever looks at each node ---- */
@@ -286,7 +284,7 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
 {
     watcher watchers[2] = {{.only = only}, {.only = only}};
     answers rows[2] = {answers_make(), answers_make()};
-    int n_told = 0, n_buffers = 0;
+    int n_told = 0, n_caches = shape->swa ? 2 : 1;
     for (int i = 0; i < 2; i++) {
         struct llama_context_params params = params_of(&ways[1]);
         params.cb_eval = watch;
@@ -299,7 +297,6 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
                 ask(&rows[i], c, 0, 1, PROMPT + s, 1);
             }
             n_told = log_find("TADA: layers ", "planes compressed", NULL, 0);
-            n_buffers = log_find("KV buffer size = ", "TADA", NULL, 0);
             llama_free(c);
         }
     }
@@ -314,8 +311,8 @@ static void run_watched(struct llama_model *model, const model_shape *shape, con
     report(error <= bound, "%s: cb_eval for %s: the logits (error %.4f)", shape->name, what, error);
     report(within <= 3 * bound, "%s: cb_eval for %s: what attention gives (error %.4f)", shape->name, what,
            within);
-    report(n_told == n_buffers, "%s: cb_eval for %s: each cache is told of once (%d lines for %d)",
-           shape->name, what, n_told, n_buffers);
+    report(n_told == n_caches, "%s: cb_eval for %s: each cache is told of once (%d lines for %d)",
+           shape->name, what, n_told, n_caches);
     for (int i = 0; i < 2; i++) {
         free(rows[i].rows);
         free(watchers[i].attended);
