@@ -195,32 +195,43 @@ static bool small_tensors(ggml_backend_dev_t device)
     return made;
 }
 
-int main(int argc, char **argv)
-{
-    if (argc != 3) {
-        fprintf(stderr, "usage: test_buffer LIB_DIR PLUGIN\n");
-        return 2;
-    }
-    setenv("GGML_BACKEND_PATH", argv[2], 1);
-    setenv("TADA_CACHE", "tada:4:window=64", 1);
-    ggml_backend_load_all_from_path(argv[1]);
-    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    if (!device || !ggml_backend_reg_by_name("TADA")) {
-        fprintf(stderr, "the plug-in %s was not loaded\n", argv[2]);
-        return 1;
-    }
-    struct ggml_context *context =
-        ggml_init((struct ggml_init_params){.mem_size = 8 * ggml_tensor_overhead(), .no_alloc = true});
-    struct ggml_tensor *k = ggml_new_tensor_3d(context, GGML_TYPE_F16, WIDTH, CELLS, STREAMS);
-    ggml_set_name(k, "cache_k_l0");
-    struct ggml_tensor *from = ggml_view_2d(context, k, WIDTH, CELLS, k->nb[1], 0);
-    struct ggml_tensor *to = ggml_view_2d(context, k, WIDTH, CELLS, k->nb[1], k->nb[2]);
-    ggml_backend_buffer_t buffer =
-        ggml_backend_alloc_ctx_tensors_from_buft(context, ggml_backend_dev_buffer_type(device));
-    ggml_backend_buffer_clear(buffer, 0);
-    check("less memory than f16", buffer && ggml_backend_buffer_get_size(buffer) < BYTES * 3 / 4);
+/* K of a context, in a buffer of its own. */
+typedef struct cache {
+    ggml_backend_dev_t device;
+    struct ggml_context *context;
+    struct ggml_tensor *k, *streams[2]; /* the second: views of its streams */
+    ggml_backend_buffer_t buffer;
+    uint16_t *rows, *back; /* what is written, and what is read */
+} cache;
 
-    uint16_t *rows = malloc(BYTES), *back = malloc(BYTES);
+static cache cache_make(ggml_backend_dev_t device)
+{
+    cache c = {.device = device, .rows = malloc(BYTES), .back = malloc(BYTES)};
+    c.context =
+        ggml_init((struct ggml_init_params){.mem_size = 8 * ggml_tensor_overhead(), .no_alloc = true});
+    c.k = ggml_new_tensor_3d(c.context, GGML_TYPE_F16, WIDTH, CELLS, STREAMS);
+    ggml_set_name(c.k, "cache_k_l0");
+    for (size_t i = 0; i < 2; i++) {
+        c.streams[i] = ggml_view_2d(c.context, c.k, WIDTH, CELLS, c.k->nb[1], i * c.k->nb[2]);
+    }
+    c.buffer = ggml_backend_alloc_ctx_tensors_from_buft(c.context, ggml_backend_dev_buffer_type(device));
+    ggml_backend_buffer_clear(c.buffer, 0);
+    check("less memory than f16", c.buffer && ggml_backend_buffer_get_size(c.buffer) < BYTES * 3 / 4);
+    return c;
+}
+
+static void cache_done(cache *c)
+{
+    free(c->rows);
+    free(c->back);
+    ggml_backend_buffer_free(c->buffer);
+    ggml_free(c->context);
+}
+
+static void before_attention(const cache *c)
+{
+    struct ggml_tensor *k = c->k;
+    uint16_t *rows = c->rows, *back = c->back;
     random_rows(rows, TOTAL, 1);
     ggml_backend_tensor_set(k, rows, 0, BYTES);
     ggml_backend_tensor_get(k, back, 0, BYTES);
@@ -230,8 +241,14 @@ int main(int argc, char **argv)
         ggml_backend_tensor_set(k, rows, 0, ROW);
     }
     check("writing them again and again takes no memory", heap() < taken + (1 << 20));
+}
+
+static void after_attention(const cache *c)
+{
+    struct ggml_tensor *k = c->k;
+    uint16_t *rows = c->rows, *back = c->back;
     swapped_out = true;
-    check("attention reads them", attend(device, k));
+    check("attention reads them", attend(c->device, k));
     swapped_out = false;
     ggml_backend_tensor_get(k, back, 0, BYTES);
     check("then they are compressed", memcmp(rows, back, BYTES) != 0);
@@ -248,29 +265,60 @@ int main(int argc, char **argv)
         check(name, same_in_pieces(k, pieces[i], false) && same_in_pieces(k, pieces[i], true));
     }
     check("a row that was written between two reads", fresh_after_write(k, 130) && fresh_after_write(k, 970));
+}
+
+/* Stream 0 is copied over stream 1, of which something has been read before. */
+static void copied_stream(const cache *c)
+{
+    struct ggml_tensor *k = c->k;
+    uint16_t *back = c->back;
     ggml_backend_tensor_get(k, back, CELLS * ROW, ROW);
-    ggml_backend_tensor_copy(from, to);
+    ggml_backend_tensor_copy(c->streams[0], c->streams[1]);
     ggml_backend_tensor_get(k, back, CELLS * ROW, ROW);
     ggml_backend_tensor_get(k, back + WIDTH, 0, ROW);
     check("a row of a stream that has been copied over", memcmp(back, back + WIDTH, ROW) == 0);
     ggml_backend_tensor_get(k, back, 0, BYTES);
     check("a stream that was copied", memcmp(back, back + CELLS * WIDTH, BYTES / 2) == 0);
     check("... also row by row", same_in_pieces(k, ROW, false));
-    ggml_backend_buffer_clear(buffer, 0);
+}
+
+static void cleared_buffer(const cache *c)
+{
+    struct ggml_tensor *k = c->k;
+    uint16_t *rows = c->rows, *back = c->back;
+    ggml_backend_buffer_clear(c->buffer, 0);
     check("a cleared tensor", all_zero(k, 999) && all_zero(k, 0));
     /* What was read last is of a time before. */
     ggml_backend_tensor_set(k, rows, 0, BYTES);
     ggml_backend_tensor_get(k, back, 0, ROW);
-    ggml_backend_buffer_clear(buffer, 0);
+    ggml_backend_buffer_clear(c->buffer, 0);
     check("... which was full when it was read last", all_zero(k, 0));
     ggml_backend_tensor_set(k, rows, 0, BYTES);
     ggml_backend_tensor_get(k, back, 0, BYTES);
     check("the first cells are exact after that, too", memcmp(rows, back, 4 * ROW) == 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: test_buffer LIB_DIR PLUGIN\n");
+        return 2;
+    }
+    setenv("GGML_BACKEND_PATH", argv[2], 1);
+    setenv("TADA_CACHE", "tada:4:window=64", 1);
+    ggml_backend_load_all_from_path(argv[1]);
+    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    if (!device || !ggml_backend_reg_by_name("TADA")) {
+        fprintf(stderr, "the plug-in %s was not loaded\n", argv[2]);
+        return 1;
+    }
+    cache c = cache_make(device);
+    before_attention(&c);
+    after_attention(&c);
+    copied_stream(&c);
+    cleared_buffer(&c);
     check("attention that the library cannot do reads K as K, and V as V", odd_heads(device));
     check("tensors as small as the host aligns them", small_tensors(device));
-    free(rows);
-    free(back);
-    ggml_backend_buffer_free(buffer);
-    ggml_free(context);
+    cache_done(&c);
     return failures > 0;
 }

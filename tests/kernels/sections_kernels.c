@@ -149,23 +149,14 @@ static tada_fine fine_of(const section_case *c, const tada_sections *s)
     return (tada_fine){bits, packed, high};
 }
 
-static void check_sections(const tada_kernels *k, const section_case *c, enum guard_side side)
+/* Random rows of queries, folded by scales and offsets of the columns of K; x [m][ldx], inverse and bias [m]
+ * are written. */
+static void fold_queries(const tada_kernels *k, const section_case *c, int16_t *x, size_t ldx, float *inverse,
+                         float *bias)
 {
-    tada_sections s;
-    guard_start(side);
-    case_is("sections_dot, head size %d, %d rows, %d vectors from %d on in %d steps of %d, %d widths, "
-            "refinement %d, saturated %d, bad %d",
-            c->dim, c->m, c->n_vectors, c->first, c->n_fours, c->step, c->most_widths, c->fine_bits,
-            c->saturated, c->row_bad);
-    sections_of(c, &s);
-    tada_fine fine = fine_of(c, &s);
-    size_t dim = (size_t)c->dim, m = (size_t)c->m, group = (size_t)(16 * c->n_vectors);
-    size_t ldx = dim + (size_t)random_below(2) * 24, ldo = group + (size_t)random_below(20);
-    float *q = guard_take(m * dim, sizeof *q), *out = guard_take((m - 1) * ldo + group, sizeof *out);
+    size_t dim = (size_t)c->dim;
+    float *q = guard_take((size_t)c->m * dim, sizeof *q);
     float *scale = guard_take(dim, sizeof *scale), *offset = guard_take(dim, sizeof *offset);
-    float *inverse = guard_take(m, sizeof *inverse), *bias = guard_take(m, sizeof *bias);
-    int16_t *x = guard_take(m * ldx, sizeof *x);
-    double *want = guard_take(m * group, sizeof *want), *size = guard_take(m * group, sizeof *size);
     numbers_fill(q, c->m, dim, c->dim, random_below(NUMBERS_FINITE));
     if (c->row_bad) {
         q[random_below(4 * c->n_fours)] = NAN;
@@ -186,6 +177,25 @@ static void check_sections(const tada_kernels *k, const section_case *c, enum gu
                       .inverse = inverse,
                       .bias = bias};
     k->fold(&fold);
+}
+
+static void check_sections(const tada_kernels *k, const section_case *c, enum guard_side side)
+{
+    tada_sections s;
+    guard_start(side);
+    case_is("sections_dot, head size %d, %d rows, %d vectors from %d on in %d steps of %d, %d widths, "
+            "refinement %d, saturated %d, bad %d",
+            c->dim, c->m, c->n_vectors, c->first, c->n_fours, c->step, c->most_widths, c->fine_bits,
+            c->saturated, c->row_bad);
+    sections_of(c, &s);
+    tada_fine fine = fine_of(c, &s);
+    size_t dim = (size_t)c->dim, m = (size_t)c->m, group = (size_t)(16 * c->n_vectors);
+    size_t ldx = dim + (size_t)random_below(2) * 24, ldo = group + (size_t)random_below(20);
+    float *out = guard_take((m - 1) * ldo + group, sizeof *out);
+    float *inverse = guard_take(m, sizeof *inverse), *bias = guard_take(m, sizeof *bias);
+    int16_t *x = guard_take(m * ldx, sizeof *x);
+    double *want = guard_take(m * group, sizeof *want), *size = guard_take(m * group, sizeof *size);
+    fold_queries(k, c, x, ldx, inverse, bias);
     for (size_t r = 0; r < m; r++) {
         for (size_t j = 0; j < group; j++) {
             out[r * ldo + j] = random_normal();

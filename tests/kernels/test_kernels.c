@@ -74,7 +74,17 @@ static int test_set(kernel_set *set)
     return cmocka_run_group_tests_name(set->name, tests, NULL, NULL);
 }
 
-int main(int argc, char **argv)
+/* What the command line asks for. */
+typedef struct request {
+    const char *only; /* this set; NULL: all */
+    const char *const *names;
+    int n_names; /* of kernels to be timed; 0: all */
+    int rounds;
+    bool bench, json;
+} request;
+
+/* Returns -1, or the exit status where nothing is to be done. */
+static int request_read(int argc, char **argv, request *r)
 {
     enum { SET, TEST, BENCH, ROUNDS, JSON, HELP };
     static const struct option options[] = {
@@ -86,27 +96,23 @@ int main(int argc, char **argv)
         {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
     };
-    kernel_set sets[MOST_SETS];
-    int n_sets = sets_list(sets), n = 0, failed = 0;
-    const char *only = NULL;
-    bool bench = false, json = false;
-    int rounds = 31;
+    *r = (request){.rounds = 31};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case SET:
-            only = optarg;
+            r->only = optarg;
             break;
         case TEST:
             cmocka_set_test_filter(optarg);
             break;
         case BENCH:
-            bench = true;
+            r->bench = true;
             break;
         case ROUNDS:
-            rounds = atoi(optarg);
+            r->rounds = atoi(optarg);
             break;
         case JSON:
-            json = true;
+            r->json = true;
             break;
         case HELP:
             fputs(help, stdout);
@@ -116,25 +122,39 @@ int main(int argc, char **argv)
             return WRONG_USE;
         }
     }
-    if (rounds < 1 || (!bench && (optind < argc || json))) {
+    r->names = (const char *const *)argv + optind;
+    r->n_names = argc - optind;
+    if (r->rounds < 1 || (!r->bench && (r->n_names > 0 || r->json))) {
         fputs(help, stderr);
         return WRONG_USE;
     }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    kernel_set sets[MOST_SETS];
+    int n_sets = sets_list(sets), n = 0, failed = 0;
+    request r;
+    int status = request_read(argc, argv, &r);
+    if (status >= 0) {
+        return status;
+    }
     for (int i = 0; i < n_sets; i++) {
-        if (only && strcmp(only, sets[i].name) != 0) {
+        if (r.only && strcmp(r.only, sets[i].name) != 0) {
             continue;
         }
         if (sets[i].runs) {
             sets[n++] = sets[i];
-        } else if (!json) {
+        } else if (!r.json) {
             printf("%s: not on this CPU\n", sets[i].name);
         }
     }
     if (n == 0) {
         return NOT_HERE;
     }
-    if (bench) {
-        return bench_run(sets, n, rounds, json, (const char *const *)argv + optind, argc - optind);
+    if (r.bench) {
+        return bench_run(sets, n, r.rounds, r.json, r.names, r.n_names);
     }
     random_init();
     sets_seed = random_state;

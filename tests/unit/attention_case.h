@@ -10,6 +10,7 @@ typedef struct test_case {
     int width[2]; /* of K and V */
     int64_t plane_cells[2], plane_streams;
     int v_window; /* of V; -1: as the spec says */
+    int data[2];  /* of K and V: what rows hold, see fill_plane */
     bool view;    /* V is a view of K */
     bool outliers, shifted;
     float *q, *out, *sinks;
@@ -208,12 +209,10 @@ static inline void make_masks(test_case *c)
     a->mask = c->mask;
 }
 
-static inline bool make_case(bool sinks, test_case *c)
+/* Heads, cells, queries and streams: so many that the plain evaluation is not too expensive. */
+static inline void choose_sizes(bool sinks, test_case *c)
 {
     tada_attention *a = &c->a;
-    memset(c, 0, sizeof *c);
-    random_spec(sinks, c->spec, sizeof c->spec);
-    c->v_window = !sinks && chance(30) ? PICK(0, 64, 128, 192) : -1;
     static const int heads[][2] = {{1, 1}, {4, 4}, {8, 2}, {9, 3}, {8, 1}, {12, 4}, {50, 1}};
     int pair = chance(sinks ? 15 : 3) ? 6 : random_below(6);
     a->n_heads = heads[pair][0];
@@ -229,7 +228,6 @@ static inline bool make_case(bool sinks, test_case *c)
     a->n_streams = PICK(1, 1, 3);
     a->first_cell = sinks ? PICK(0, 0, 0, 3) : PICK(0, 0, 32, 64, 100);
     a->first_stream = chance(30);
-    /* What the plain evaluation costs is bounded. */
     while ((double)a->n_cells * (double)a->n_queries * (double)a->n_streams * a->n_heads *
                (a->k_dim + a->v_dim) >
            4e6) {
@@ -240,11 +238,17 @@ static inline bool make_case(bool sinks, test_case *c)
             a->n_cells /= 2;
         }
     }
+}
+
+/* Where the heads lie in rows of the planes: usually side by side from column 0; else with a gap, or off the
+ * heads of the plane. */
+static inline void choose_rows(test_case *c)
+{
+    tada_attention *a = &c->a;
     c->plane_streams = a->first_stream + a->n_streams + chance(30);
     c->plane_cells[0] = a->first_cell + a->n_cells + PICK(0, 1, 64, 200);
     c->plane_cells[0] += c->plane_cells[0] == 0;
     c->plane_cells[1] = chance(85) || c->view ? c->plane_cells[0] : c->plane_cells[0] + random_below(130);
-    /* Usually heads side by side from column 0; else with a gap, or off the heads of the plane. */
     bool odd = chance(15);
     a->k_head_stride = a->k_dim + (odd ? PICK(0, 16, 5) : 0);
     a->v_head_stride = c->view ? a->k_head_stride : a->v_dim + (odd ? PICK(0, 16, 3) : 0);
@@ -255,17 +259,20 @@ static inline bool make_case(bool sinks, test_case *c)
     for (int i = 0; odd && i < 2; i++) {
         c->width[i] = (c->width[i] + 15) / 16 * 16;
     }
-    a->scale = 1.0f / sqrtf((float)a->k_dim);
-    a->max_bias = chance(20) ? 8.0f : 0.0f;
-    a->softcap = chance(20) ? (float)PICK(5, 30, 50) : 0.0f;
+}
 
+/* False: the spec cannot have such a plane. */
+static inline bool make_planes(test_case *c)
+{
+    tada_attention *a = &c->a;
     c->pool = tada_pool_create();
-    int data_k = PICK(0, 0, 0, 1, 6), data_v = PICK(0, 0, 0, 1, 3, 6);
-    c->outliers = data_k == 1;
+    c->data[0] = PICK(0, 0, 0, 1, 6);
+    c->data[1] = PICK(0, 0, 0, 1, 3, 6);
+    c->outliers = c->data[0] == 1;
     if (!make_plane(c, TADA_K, c->width[0], c->plane_cells[0], a->k_dim, &c->k)) {
         return false;
     }
-    fill_plane(c, c->k.plane, c->width[0], c->plane_cells[0], data_k);
+    fill_plane(c, c->k.plane, c->width[0], c->plane_cells[0], c->data[0]);
     c->shifted = a->k_dim > 1 && chance(25);
     if (c->shifted) {
         shift_plane(c);
@@ -275,9 +282,15 @@ static inline bool make_case(bool sinks, test_case *c)
         if (!make_plane(c, TADA_V, c->width[1], c->plane_cells[1], a->v_dim, &c->v)) {
             return false;
         }
-        fill_plane(c, c->v.plane, c->width[1], c->plane_cells[1], data_v);
+        fill_plane(c, c->v.plane, c->width[1], c->plane_cells[1], c->data[1]);
         a->v = c->v.plane;
     }
+    return true;
+}
+
+static inline void make_queries(test_case *c)
+{
+    tada_attention *a = &c->a;
     c->q_size = strides((size_t)a->k_dim, 4, a->n_queries, a->n_heads, a->n_streams, &a->q_query, &a->q_head,
                         &a->q_stream);
     c->q = malloc(c->q_size);
@@ -287,7 +300,11 @@ static inline bool make_case(bool sinks, test_case *c)
     a->q = c->q;
     c->out_size = strides((size_t)a->v_dim, 4, a->n_queries, a->n_heads, a->n_streams, &a->out_query,
                           &a->out_head, &a->out_stream);
-    make_masks(c);
+}
+
+static inline void make_sink_logits(test_case *c)
+{
+    tada_attention *a = &c->a;
     if (chance(15)) {
         c->sinks = malloc(sizeof(float) * (size_t)a->n_heads);
         for (int h = 0; h < a->n_heads; h++) {
@@ -295,6 +312,12 @@ static inline bool make_case(bool sinks, test_case *c)
         }
         a->sinks = c->sinks;
     }
+}
+
+/* What a failure says of the case. */
+static inline void describe_case(test_case *c)
+{
+    const tada_attention *a = &c->a;
     snprintf(c->text, sizeof c->text,
              "%s, window of V %d, heads %d/%d, K %d at %d + %d, V %d at %d + %d%s, cells %lld + %lld of "
              "%lld, queries %lld, "
@@ -304,8 +327,29 @@ static inline bool make_case(bool sinks, test_case *c)
              a->v_dim, a->v_column, a->v_head_stride, c->view ? " (view)" : "", (long long)a->first_cell,
              (long long)a->n_cells, (long long)c->plane_cells[0], (long long)a->n_queries,
              (long long)a->first_stream, (long long)a->n_streams, a->mask != NULL, a->mask_heads,
-             a->mask_streams, a->max_bias, a->softcap, a->sinks != NULL, data_k, data_v,
+             a->mask_streams, a->max_bias, a->softcap, a->sinks != NULL, c->data[0], c->data[1],
              c->shifted ? ", shifted" : "");
+}
+
+/* False: there is no such case, as the spec cannot have these planes. */
+static inline bool make_case(bool sinks, test_case *c)
+{
+    tada_attention *a = &c->a;
+    memset(c, 0, sizeof *c);
+    random_spec(sinks, c->spec, sizeof c->spec);
+    c->v_window = !sinks && chance(30) ? PICK(0, 64, 128, 192) : -1;
+    choose_sizes(sinks, c);
+    choose_rows(c);
+    a->scale = 1.0f / sqrtf((float)a->k_dim);
+    a->max_bias = chance(20) ? 8.0f : 0.0f;
+    a->softcap = chance(20) ? (float)PICK(5, 30, 50) : 0.0f;
+    if (!make_planes(c)) {
+        return false;
+    }
+    make_queries(c);
+    make_masks(c);
+    make_sink_logits(c);
+    describe_case(c);
     return true;
 }
 

@@ -204,53 +204,64 @@ static void random_edit(const char *spec, enum tada_kind kind, tada_plane *plane
     }
 }
 
+/* A stream becomes a copy of another one, or of itself. */
+static void random_copy(tada_plane *plane, tada_pool *pool, model *m)
+{
+    int64_t from = random_below(STREAMS), to = random_below(STREAMS);
+    tada_error error = {""};
+    assert_int_equal(tada_plane_copy_stream(plane, pool, from, to, threads_of(2), &error), TADA_OK);
+    assert_false(tada_plane_unsettled(plane));
+    if (from != to) {
+        memcpy(m->rows[to * CELLS], m->rows[from * CELLS], sizeof m->rows[0] * CELLS);
+        for (int64_t c = 0; c < CELLS; c++) {
+            m->touched[to * CELLS + c] = ++m->touched[from * CELLS + c];
+        }
+    }
+}
+
+/* Rows are written, and read back exactly until the plane settles. */
+static void random_write(tada_plane *plane, tada_pool *pool, model *m, int64_t ring[STREAMS])
+{
+    static float x[MOST * WIDTH];
+    static uint16_t half[MOST * WIDTH];
+    int64_t cells[MOST], n = random_cells(cells, ring);
+    bool as_half = random_below(2);
+    random_rows(x, n);
+    for (int64_t i = 0; i < n * WIDTH; i++) {
+        half[i] = half_round(x[i]);
+    }
+    assert_int_equal(tada_plane_write(plane, pool, as_half ? (void *)half : (void *)x,
+                                      as_half ? TADA_F16 : TADA_F32, (as_half ? 2 : 4) * WIDTH, cells, n,
+                                      NULL),
+                     TADA_OK);
+    for (int64_t i = 0; i < n; i++) {
+        model_write(m, cells[i], half + i * WIDTH);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t row[WIDTH];
+        assert_int_equal(tada_plane_read(plane, cells[i], 1, row, threads_of(1), NULL), TADA_OK);
+        assert_memory_equal(row, m->rows[cells[i]], sizeof row);
+    }
+}
+
 static void random_operations(const char *spec, enum tada_kind kind, int steps)
 {
     test_plane p = plane_of(spec, kind, WIDTH, CELLS, STREAMS, random_below(2) ? 0 : WIDTH);
     tada_pool *pool = tada_pool_create();
     model *m = calloc(1, sizeof *m);
-    float *x = malloc(sizeof *x * MOST * WIDTH);
-    uint16_t *half = malloc(sizeof *half * MOST * WIDTH);
-    int64_t cells[MOST], ring[STREAMS] = {0};
+    int64_t ring[STREAMS] = {0};
     tada_plane_stats stats = {0};
     for (int step = 0; step < steps; step++) {
         int what = random_below(40);
         if (what == 0 && step > steps / 4) {
-            int64_t from = random_below(STREAMS), to = random_below(STREAMS);
-            tada_error error = {""};
-            assert_int_equal(tada_plane_copy_stream(p.plane, pool, from, to, threads_of(2), &error), TADA_OK);
-            assert_false(tada_plane_unsettled(p.plane));
-            if (from != to) {
-                memcpy(m->rows[to * CELLS], m->rows[from * CELLS], sizeof m->rows[0] * CELLS);
-                for (int64_t c = 0; c < CELLS; c++) {
-                    m->touched[to * CELLS + c] = ++m->touched[from * CELLS + c];
-                }
-            }
+            random_copy(p.plane, pool, m);
         } else if (what == 2) {
             random_edit(spec, kind, p.plane, m);
         } else if (what == 1 && random_below(4) == 0) {
             tada_plane_clear(p.plane);
             memset(m, 0, sizeof *m);
         } else {
-            int64_t n = random_cells(cells, ring);
-            bool as_half = random_below(2);
-            random_rows(x, n);
-            for (int64_t i = 0; i < n * WIDTH; i++) {
-                half[i] = half_round(x[i]);
-            }
-            assert_int_equal(tada_plane_write(p.plane, pool, as_half ? (void *)half : (void *)x,
-                                              as_half ? TADA_F16 : TADA_F32, (as_half ? 2 : 4) * WIDTH, cells,
-                                              n, NULL),
-                             TADA_OK);
-            for (int64_t i = 0; i < n; i++) {
-                model_write(m, cells[i], half + i * WIDTH);
-            }
-            /* What was just written reads back exactly until the plane settles. */
-            for (int64_t i = 0; i < n; i++) {
-                uint16_t row[WIDTH];
-                assert_int_equal(tada_plane_read(p.plane, cells[i], 1, row, threads_of(1), NULL), TADA_OK);
-                assert_memory_equal(row, m->rows[cells[i]], sizeof row);
-            }
+            random_write(p.plane, pool, m, ring);
         }
         if (random_below(3)) {
             assert_int_equal(tada_plane_settle(p.plane, threads_of(1 + random_below(3)), NULL), TADA_OK);
@@ -273,8 +284,6 @@ static void random_operations(const char *spec, enum tada_kind kind, int steps)
     plane_done(&p);
     tada_pool_free(pool);
     free(m);
-    free(x);
-    free(half);
 }
 
 static void against_model(void **state)
