@@ -238,56 +238,75 @@ static void check_model(struct report *report, const char *path)
 #endif
 }
 
-static void check_host(struct report *report, const char *model)
+/* The tools of llama.cpp, or its library alone: one of them as *place. False: there is neither. */
+static bool check_tools(struct report *report, struct place *place)
 {
-    struct place tool, other, library, plugin;
-    char version[256] = "";
+    struct place library, server;
     bool has_library = find_llama_library(&library);
     enum verdict missing = has_library ? WARNING : PROBLEM; /* measuring needs no tools */
-    bool has_tool = check_tool(report, "llama-cli", missing, &tool);
-    bool has_server = check_tool(report, "llama-server", missing, &other);
-    if (!has_tool && has_server) {
-        tool = other;
+    bool has_cli = check_tool(report, "llama-cli", missing, place);
+    bool has_server = check_tool(report, "llama-server", missing, &server);
+    char version[256] = "";
+    if (!has_cli && has_server) {
+        *place = server;
     }
-    has_tool = has_tool || has_server;
-    if (has_tool) {
-        host_ask_version(tool.path, version, sizeof version);
-    } else if (has_library) {
-        tool = library;
+    if (!has_cli && !has_server && has_library) {
+        *place = library;
         add(report, "libllama", FINE, "%s", library.path);
     }
-    bool has_plugin = find_plugin(&plugin);
-    struct check *check =
-        add(report, "plug-in", has_plugin ? FINE : PROBLEM, "%s", has_plugin ? plugin.path : "not found");
-    if (!has_plugin) {
-        set_fix(check, "%s", plugin.why);
+    if (!has_cli && !has_server) {
+        return has_library;
     }
-    struct host host;
-    bool has_host = has_tool || has_library;
-    host_probe(has_host ? tool.path : NULL, has_plugin ? plugin.path : NULL, &host);
+    host_ask_version(place->path, version, sizeof version);
     if (*version) {
         add(report, "llama.cpp", FINE, "%s", version);
-    } else if (has_tool) {
+    } else {
         set_fix(add(report, "llama.cpp", PROBLEM, "no version"),
-                "'%s --version' does not work: run it to see why, and install llama.cpp anew.", tool.path);
+                "'%s --version' does not work: run it to see why, and install llama.cpp anew.", place->path);
     }
-    if (has_host && *host.ggml) {
-        add(report, "ggml", FINE, "%s", host.ggml);
+    return true;
+}
+
+static bool check_plugin(struct report *report, struct place *plugin)
+{
+    bool found = find_plugin(plugin);
+    struct check *check =
+        add(report, "plug-in", found ? FINE : PROBLEM, "%s", found ? plugin->path : "not found");
+    if (!found) {
+        set_fix(check, "%s", plugin->why);
+    }
+    return found;
+}
+
+/* Which ggml llama.cpp has, and which one the plug-in was built for. */
+static void check_versions(struct report *report, const struct host *host, bool has_host, bool has_plugin)
+{
+    if (has_host && *host->ggml) {
+        add(report, "ggml", FINE, "%s", host->ggml);
     } else if (has_host) {
         set_fix(
-            add(report, "ggml", PROBLEM, "%s", host.why_ggml),
+            add(report, "ggml", PROBLEM, "%s", host->why_ggml),
             "TaDA needs a llama.cpp with shared libraries (cmake -DBUILD_SHARED_LIBS=ON) and libggml-base.so "
             "beside its tools.");
     }
-    if (has_plugin && *host.built_for) {
-        add(report, "built for", FINE, "%s", host.built_for);
+    if (has_plugin && *host->built_for) {
+        add(report, "built for", FINE, "%s", host->built_for);
     } else if (has_plugin && has_host) {
-        set_fix(add(report, "built for", PROBLEM, "%s", host.why_plugin),
+        set_fix(add(report, "built for", PROBLEM, "%s", host->why_plugin),
                 "The plug-in does not load into this llama.cpp: build TaDA against it.");
     } else if (has_plugin) {
         set_fix(add(report, "built for", WARNING, "unknown"),
                 "It can be checked once the llama.cpp tools are found.");
     }
+}
+
+static void check_host(struct report *report, const char *model)
+{
+    struct place tool, plugin;
+    struct host host;
+    bool has_host = check_tools(report, &tool), has_plugin = check_plugin(report, &plugin);
+    host_probe(has_host ? tool.path : NULL, has_plugin ? plugin.path : NULL, &host);
+    check_versions(report, &host, has_host, has_plugin);
     check_fit(report, &host);
     if (host.fits && model) {
         check_model(report, model);

@@ -1,6 +1,7 @@
 /* Cache specs: what their text names. */
 #include "codec/recipe.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,16 +141,46 @@ static bool parse_bits(const char *text, tada_recipe *r)
     return whole || r->quarters;
 }
 
+/* Options of a recipe whose value is one of some words. The number of a word is that of its enumerator. */
+static const struct {
+    const char *key, *words[5], *problem;
+    size_t member; /* of tada_recipe: its offset */
+} word_options[] = {
+    {"rotate",
+     {"none", "hadamard", NULL},
+     "rotate must be none or hadamard",
+     offsetof(tada_recipe, rotation)},
+    {"axis", {"channel", "token", NULL}, "axis must be channel or token", offsetof(tada_recipe, axis)},
+    {"centre",
+     {"none", "tokens", "heads16", "heads8", NULL},
+     "centre must be none, tokens, heads16 or heads8",
+     offsetof(tada_recipe, centring)},
+    {"scale", {"16", "32", "8", NULL}, "scale must be 8, 16 or 32", offsetof(tada_recipe, scale)},
+    {"search", {"minmax", "error", NULL}, "search must be minmax or error", offsetof(tada_recipe, search)},
+};
+_Static_assert(sizeof(enum tada_rotation) == sizeof(int) && sizeof(enum tada_axis) == sizeof(int) &&
+                   sizeof(enum tada_centring) == sizeof(int) && sizeof(enum tada_scale) == sizeof(int) &&
+                   sizeof(enum tada_search) == sizeof(int),
+               "enumerators are written as ints");
+
+/* "widths=equal" or "widths=adaptive"; NULL or what is wrong. */
+static const char *set_widths(tada_recipe *r, const char *value)
+{
+    static const char *const rules[] = {"equal", "adaptive", NULL};
+    int choice;
+    if (!parse_choice(value, rules, &choice)) {
+        return "widths must be equal or adaptive";
+    }
+    if (choice == 0 && r->quarters % 4 != 0) {
+        return "equal widths need a whole number of bits";
+    }
+    r->quarters = choice ? (r->quarters ? r->quarters : r->bits * 4) : 0;
+    return NULL;
+}
+
 /* One "key=value" for one recipe; NULL or what is wrong. */
 static const char *set_recipe(tada_recipe *r, const char *key, const char *value)
 {
-    static const char *const rotations[] = {"none", "hadamard", NULL};
-    static const char *const axes[] = {"channel", "token", NULL};
-    static const char *const centrings[] = {"none", "tokens", "heads16", "heads8", NULL};
-    static const char *const searches[] = {"minmax", "error", NULL};
-    static const char *const scales[] = {"16", "32", "8", NULL};
-    static const char *const width_rules[] = {"equal", "adaptive", NULL};
-    int choice;
     if (strcmp(key, "bits") == 0) {
         return parse_bits(value, r) ? NULL : "bits must be a number, whole where widths are equal";
     }
@@ -157,45 +188,21 @@ static const char *set_recipe(tada_recipe *r, const char *key, const char *value
         return parse_number(value, &r->group) ? NULL : "group must be a number";
     }
     if (strcmp(key, "widths") == 0) {
-        if (!parse_choice(value, width_rules, &choice)) {
-            return "widths must be equal or adaptive";
+        return set_widths(r, value);
+    }
+    for (size_t i = 0; i < sizeof word_options / sizeof *word_options; i++) {
+        int choice;
+        if (strcmp(key, word_options[i].key) != 0) {
+            continue;
         }
-        if (choice == 0 && r->quarters % 4 != 0) {
-            return "equal widths need a whole number of bits";
+        if (!parse_choice(value, word_options[i].words, &choice)) {
+            return word_options[i].problem;
         }
-        r->quarters = choice ? (r->quarters ? r->quarters : r->bits * 4) : 0;
+        memcpy((char *)r + word_options[i].member, &choice, sizeof choice);
         return NULL;
     }
-    if (strcmp(key, "rotate") == 0) {
-        if (!parse_choice(value, rotations, &choice)) {
-            return "rotate must be none or hadamard";
-        }
-        r->rotation = (enum tada_rotation)choice;
-    } else if (strcmp(key, "axis") == 0) {
-        if (!parse_choice(value, axes, &choice)) {
-            return "axis must be channel or token";
-        }
-        r->axis = (enum tada_axis)choice;
-    } else if (strcmp(key, "centre") == 0) {
-        if (!parse_choice(value, centrings, &choice)) {
-            return "centre must be none, tokens, heads16 or heads8";
-        }
-        r->centring = (enum tada_centring)choice;
-    } else if (strcmp(key, "search") == 0) {
-        if (!parse_choice(value, searches, &choice)) {
-            return "search must be minmax or error";
-        }
-        r->search = (enum tada_search)choice;
-    } else if (strcmp(key, "scale") == 0) {
-        if (!parse_choice(value, scales, &choice)) {
-            return "scale must be 8, 16 or 32";
-        }
-        r->scale = (enum tada_scale)choice;
-    } else {
-        return "options are window, window_bits, refine, sinks, bits, widths, group, rotate, axis, centre, "
-               "scale, search";
-    }
-    return NULL;
+    return "options are window, window_bits, refine, sinks, bits, widths, group, rotate, axis, centre, "
+           "scale, search";
 }
 
 static const char *set_option(tada_spec *spec, const char *key, const char *value)
@@ -308,8 +315,7 @@ static const char *set_bits(tada_spec *spec, char *bits)
     return parse_bits(bits, &spec->k) && parse_bits(slash ? slash : bits, &spec->v)
                ? NULL
                : "after 'tada:' comes high, balanced, compact, paper, or the bits of K and V as in 4 or "
-                 "3.5/3 (2 to "
-                 "6, 8 or 16; of K also fractions in quarters)";
+                 "3.5/3 (2 to 6, 8 or 16; of K also fractions in quarters)";
 }
 
 static enum tada_status parse_stock(char *text, tada_spec *spec, tada_error *error)
@@ -355,6 +361,19 @@ const char *tada_spec_plan_path(const char *text)
     return strncmp(text, start, strlen(start)) == 0 && text[strlen(start)] ? text + strlen(start) : NULL;
 }
 
+/* What a name sets but was not asked for is taken back where other options rule it out. */
+static void set_defaults(tada_spec *spec, const spec_given *given)
+{
+    if (!is_given(given, TADA_K, "widths") && spec->k.quarters % 4 == 0 && !tada_recipe_adapts(&spec->k)) {
+        spec->k.quarters = 0;
+    }
+    /* Scale words of 8 bits also want short codes: the middle of longer ones is too far from zero. */
+    if (!is_given(given, TADA_V, "scale") && spec->v.scale == TADA_SCALE_8 &&
+        (spec->v.axis != TADA_AXIS_TOKEN || spec->v.bits > 4)) {
+        spec->v.scale = TADA_SCALE_16;
+    }
+}
+
 enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *error)
 {
     tada_spec result;
@@ -363,7 +382,8 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
         return tada_fail(error, TADA_E_ARGUMENT,
                          "A cache spec is empty: write one, such as tada, or take out a comma.");
     }
-    if (tada_spec_plan_path(text)) { /* as long as paths may be */
+    if (tada_spec_plan_path(text)) {
+        /* Before the limit of length: paths may be longer. */
         find_named("tada", spec);
         spec->plan = true;
         return TADA_OK;
@@ -383,16 +403,7 @@ enum tada_status tada_spec_parse(const char *text, tada_spec *spec, tada_error *
     if (text[name]) {
         problem = parse_rest(copy + name + 1, name == strlen("tada"), &result, &given);
     }
-    /* Adaptive widths are the default of K, where its other options allow them. */
-    if (!is_given(&given, TADA_K, "widths") && result.k.quarters % 4 == 0 && !tada_recipe_adapts(&result.k)) {
-        result.k.quarters = 0;
-    }
-    /* So are words of 8 bits of V, and where codes are short: the middle of longer ones is too far from zero.
-     */
-    if (!is_given(&given, TADA_V, "scale") && result.v.scale == TADA_SCALE_8 &&
-        (result.v.axis != TADA_AXIS_TOKEN || result.v.bits > 4)) {
-        result.v.scale = TADA_SCALE_16;
-    }
+    set_defaults(&result, &given);
     if (!problem && result.v.quarters) {
         problem = "adaptive widths are for K: write k.widths";
     }
