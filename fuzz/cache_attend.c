@@ -68,7 +68,7 @@ static void make(fuzz_input *in, attend_case *c, int head_dim)
         for (int h = 0; h < a->n_heads; h++) {
             c->sinks[h] = fuzz_normal(&random);
         }
-        a->sinks = c->sinks;
+        a->sink_logits = c->sinks;
     }
 }
 
@@ -101,7 +101,8 @@ static expected expect(const attend_case *c, int64_t stream, int64_t query, int 
     const float *q =
         c->q + ((size_t)stream * a->q_stream + (size_t)query * a->q_query + (size_t)head * a->q_head) / 4;
     int64_t first = (a->first_stream + stream) * c->k->shape.n_cells + a->first_cell;
-    double q_norm = 0, largest = 0, value = 0, max = a->sinks ? (double)a->sinks[head] : -INFINITY, sum;
+    double q_norm = 0, largest = 0, value = 0,
+           max = a->sink_logits ? (double)a->sink_logits[head] : -INFINITY, sum;
     expected e = {calloc((size_t)dim, sizeof *e.value), 0, false};
     for (int d = 0; d < dim; d++) {
         q_norm += (double)q[d] * (double)q[d];
@@ -132,7 +133,7 @@ static expected expect(const attend_case *c, int64_t stream, int64_t query, int 
         value = fmax(value, sqrt(v_norm));
         e.sees_a_row = true;
     }
-    sum = a->sinks ? exp((double)a->sinks[head] - max) : 0;
+    sum = a->sink_logits ? exp((double)a->sink_logits[head] - max) : 0;
     for (int64_t t = 0; t < a->n_cells && e.sees_a_row; t++) {
         weights[t] = exp(weights[t] - max);
         sum += weights[t];

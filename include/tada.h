@@ -496,7 +496,7 @@ typedef struct tada_attention {
     const uint16_t *mask; /* f16 [n_cells], or NULL */
     size_t mask_query, mask_head, mask_stream;
     int mask_heads, mask_streams; /* broadcast: index modulo these */
-    const float *sinks; /* a logit per head that takes part in the softmax without a value, or NULL */
+    const float *sink_logits; /* [n_heads] each takes part in the softmax without a value; NULL: none do */
     float scale, max_bias, softcap; /* max_bias > 0: ALiBi; softcap > 0: softcap * tanh(x / softcap) */
     float *out;                     /* v_dim values, contiguous */
     size_t out_query, out_head, out_stream;
@@ -525,8 +525,8 @@ TADA_API enum tada_status tada_attention_run(const tada_attention *attention, ta
 
 /*
  * Attention that the caller schedules. A job is planned once and may be run many times, each time with what
- * then lies at the pointers of `attention` (q, mask, sinks, out) and in its planes, all of which must outlive
- * the job:
+ * then lies at the pointers of `attention` (q, mask, sink_logits, out) and in its planes, all of which must
+ * outlive the job:
  *
  *     look (one thread), work (all threads), and then all is done
  */

@@ -69,7 +69,7 @@ bool attention_describe(const struct ggml_tensor *op, tada_attention *a)
         .q_query = q->nb[1],
         .q_head = q->nb[2],
         .q_stream = q->nb[3],
-        .sinks = sink_logits ? sink_logits->data : NULL,
+        .sink_logits = sink_logits ? sink_logits->data : NULL,
         .out = op->data,
         .out_head = op->nb[1],
         .out_query = op->nb[2],

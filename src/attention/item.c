@@ -167,8 +167,8 @@ static void finish_row(const tada_cut *r, int64_t stream, int head, int64_t quer
     float *to = (float *)(void *)((char *)a->out + (size_t)query * a->out_query + (size_t)head * a->out_head +
                                   (size_t)stream * a->out_stream);
     float factor = 1.0f;
-    if (a->sinks) {
-        float sink = a->sinks[head];
+    if (a->sink_logits) {
+        float sink = a->sink_logits[head];
         float most = sink > max ? sink : max;
         factor = expf(max - most);
         sum = sum * factor + expf(sink - most);

@@ -310,7 +310,7 @@ static inline void make_sink_logits(test_case *c)
         for (int h = 0; h < a->n_heads; h++) {
             c->sinks[h] = 3 * random_normal();
         }
-        a->sinks = c->sinks;
+        a->sink_logits = c->sinks;
     }
 }
 
@@ -327,7 +327,7 @@ static inline void describe_case(test_case *c)
              a->v_dim, a->v_column, a->v_head_stride, c->view ? " (view)" : "", (long long)a->first_cell,
              (long long)a->n_cells, (long long)c->plane_cells[0], (long long)a->n_queries,
              (long long)a->first_stream, (long long)a->n_streams, a->mask != NULL, a->mask_heads,
-             a->mask_streams, a->max_bias, a->softcap, a->sinks != NULL, c->data[0], c->data[1],
+             a->mask_streams, a->max_bias, a->softcap, a->sink_logits != NULL, c->data[0], c->data[1],
              c->shifted ? ", shifted" : "");
 }
 

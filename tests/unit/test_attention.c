@@ -39,7 +39,7 @@ static double *plain(const test_case *c)
         for (int64_t i = 0; i < a->n_queries; i++) {
             for (int h = 0; h < a->n_heads; h++, to += a->v_dim) {
                 int kv = h / (a->n_heads / a->n_heads_kv);
-                double slope = slope_of(a, h), max = a->sinks ? a->sinks[h] : -INFINITY, sum = 0;
+                double slope = slope_of(a, h), max = a->sink_logits ? a->sink_logits[h] : -INFINITY, sum = 0;
                 const float *q =
                     a->q +
                     ((size_t)s * a->q_stream + (size_t)i * a->q_query + (size_t)h * a->q_head) / sizeof *a->q;
@@ -68,7 +68,7 @@ static double *plain(const test_case *c)
                     weight[t] = dot + m;
                     max = fmax(max, weight[t]);
                 }
-                sum = a->sinks ? exp(a->sinks[h] - max) : 0;
+                sum = a->sink_logits ? exp(a->sink_logits[h] - max) : 0;
                 for (int64_t t = 0; t < a->n_cells; t++) {
                     double w = isinf(weight[t]) ? 0 : exp(weight[t] - max);
                     const float *row = v + t * v_width + a->v_column + kv * a->v_head_stride;

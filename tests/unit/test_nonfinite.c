@@ -363,7 +363,7 @@ static void check_attention(scene *s, const char *tier, int *judged)
     add_mask(&a, s->mask);
     a.mask_head = (size_t)s->n_queries * CELLS * 2;
     a.mask_heads = (int)s->mask_heads;
-    a.sinks = s->sinks;
+    a.sink_logits = s->sinks;
     a.scale = 0.125f;
     a.max_bias = s->max_bias;
     a.softcap = s->softcap;
