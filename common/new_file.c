@@ -122,7 +122,7 @@ static size_t folder_length(const char *path)
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* A name that no other file of this process has. False: it is too long. */
+/* Makes a temporary name that no other file of this process has. False: it is too long. */
 static bool name_part(new_file *file, const char *prefix)
 {
     static atomic_uint number; /* threads of one process may write the same file */
@@ -137,8 +137,9 @@ static bool name_part(new_file *file, const char *prefix)
     return length > 0 && (size_t)length < sizeof file->part;
 }
 
-/* What a group could read must not be for another group. The file is ours: where its mode cannot be set, the
- * file system has none. */
+/* Gives the new file the owner and the mode of another one. Where the group cannot be set, its rights go:
+ * they were meant for another group. That the mode cannot be set is no error, as the file system then has
+ * none. */
 static void hand_on(int fd, const struct stat *from)
 {
     mode_t mode = from->st_mode & 0777;
@@ -210,7 +211,8 @@ static void sync_folder(const char *path)
     }
 }
 
-/* What came to the place since it was looked at is not replaced, if it may not be. */
+/* Renames the file. If nothing may be replaced, a file that has come to the place since it was looked at
+ * stays. */
 static bool move_to_place(const new_file *file)
 {
     if (file->replaces) {

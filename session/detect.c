@@ -100,7 +100,7 @@ enum tada_status session_detect(const source_file *source, uint64_t at, uint64_t
         status = source_read(source, at + first * row * 2, samples[i].rows, (size_t)n * row * 2, error);
     }
     if (status == TADA_OK) {
-        /* Planes are mostly like the one before. */
+        /* Most planes lie on the same grid as the plane before, so that is tried first. */
         double cost =
             guess->cost < 1 && grid_check(&guess->grid) ? cost_of(&guess->grid, samples, scratch) : 1;
         guess->cost = cost <= guess->cost * 1.25 && cost < 1 ? guess->cost

@@ -221,7 +221,8 @@ typedef struct run_search {
     double usual; /* bytes of a row in the run that was searched for last */
 } run_search;
 
-/* Whether a run is one that is known to be, or as small as the last one that was searched for. */
+/* Whether a planned run is good: earlier planes had it, or it is about as small as the last one that a
+ * search found. */
 static bool is_good(const plane *pl, const run *r, double usual)
 {
     return r->fits && (pl->cuts->length[pl->row] == r->n || (double)r->size <= 1.2 * usual * r->n);
@@ -240,7 +241,7 @@ static enum tada_status put_good_runs(packing *p, plane *pl, run_search *s, int 
     return status;
 }
 
-/* Leaves a row as it is; the longer there was no run, the more of them. */
+/* Leaves rows as they are: one, or more the longer no run was found. */
 static void skip_rows(plane *pl, run_search *s, size_t n)
 {
     size_t skip = s->without < FEW_ROWS ? 1 : (size_t)(s->without - FEW_ROWS + 2);
@@ -399,7 +400,7 @@ static enum tada_status put_records(packing *p)
     return status == TADA_OK ? put_bytes_record(p, at, p->source->size - at) : status;
 }
 
-/* With threads of its own. */
+/* Packs all planes, with a team of threads. */
 static enum tada_status put_all(packing *p)
 {
     p->team = session_team();
@@ -411,7 +412,7 @@ static enum tada_status put_all(packing *p)
     return status;
 }
 
-/* The checksum of a whole file. */
+/* Computes the checksum of a file from its beginning to its end. */
 static enum tada_status source_sum(source_file *source, uint32_t *sum, tada_error *error)
 {
     enum { CHUNK = 1 << 16 };
@@ -436,7 +437,7 @@ static enum tada_status put_footer(packing *p, uint32_t sum)
     return status == TADA_OK ? target_flush(p->target, p->error) : status;
 }
 
-/* Nobody should have to trust this code: what was written is unpacked before it counts. */
+/* Unpacks what was written and compares the checksum, so that nobody has to trust the packing. */
 static enum tada_status check_packed(packing *p, uint32_t sum)
 {
     source_file packed;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LOOKS = 4000 }; /* of a thread that stays awake */
+enum { LOOKS = 4000 }; /* how often a thread that stays awake looks for work before it sleeps */
 
 typedef struct worker {
     thread_team *team;

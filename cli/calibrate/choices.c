@@ -271,7 +271,7 @@ static double recipe_bytes(const tada_plan *plan, int plane, const tada_recipe *
 /* The number of the best candidate of a plane. */
 static int best_candidate(const tada_plan *plan, int plane, const struct plane_choices *c)
 {
-    /* Less than that may be chance. */
+    /* A candidate must have at most this share of the usual recipe's error: a smaller gain may be chance. */
     const double clearly = 0.95;
     int middle = points[plane % 2][MIDDLE], best = 0;
     tada_recipe recipe = recipe_of_quarters(plane, middle);
@@ -309,7 +309,8 @@ tada_recipe choices_recipe(const struct choices *choices, int plane, int quarter
     return recipe;
 }
 
-/* Over that at the first point: straight lines between the points in logarithms, and 6 dB a bit beyond. */
+/* The error at so many quarters of a bit, over that at the first point. Between two points its logarithm
+ * is a straight line; beyond the last one it falls by 6 dB a bit. */
 static double error_law(const struct plane_choices *c, int kind, int quarters)
 {
     int i = 0;

@@ -46,7 +46,7 @@ static struct cache_options options_of(const struct run *run, int i, int n_cells
                                   .n_threads = options->n_threads};
 }
 
-/* Bytes of a small cache, as it is when new. */
+/* The bytes of cache i with few cells, before anything was computed. */
 static int small_bytes(const struct run *run, int i, int n_cells, double *bytes)
 {
     struct cache cache;

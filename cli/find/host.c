@@ -29,7 +29,7 @@ static text_function find_function(void *library, const char *name)
     return host_find_symbol(library, name, &function) ? function : NULL;
 }
 
-/* The line with the version goes to stdout or stderr, by release. */
+/* Releases differ in whether the line with the version goes to stdout or to stderr. */
 void host_ask_version(const char *tool, char *version, size_t size)
 {
     enum { PATIENCE_S = 30 };

@@ -22,7 +22,7 @@ bool equals_any(const char *text, const char *const *list)
     return false;
 }
 
-/* Ours: taken. Of the tool: checked, and passed on as it is. */
+/* Takes an option of ours. One of the tool is checked, and passed on as it is. */
 static int take_option(struct launch *launch, const struct option_row *row, char *given, char *value)
 {
     size_t length;
@@ -128,7 +128,8 @@ static bool set_plugin(const char *cache, const char *plugin)
     return setenv("GGML_BACKEND_PATH", plugin, 1) == 0 && setenv("TADA_CACHE", cache, 1) == 0;
 }
 
-/* A stock cache must not load our plug-in, but a back-end of the user's own stays. */
+/* Takes our plug-in out of GGML_BACKEND_PATH, as a stock cache must not load it; a back-end of the user's
+ * own stays. */
 static bool unset_plugin(void)
 {
     const char *other = environment("GGML_BACKEND_PATH");

@@ -144,7 +144,7 @@ static void put_bash_command(const struct command *command, FILE *stream)
             each_name(row, "", " ", stream);
         }
     }
-    /* What others take may be a path, too. */
+    /* Commands that take operands, or start a tool, are completed with paths as well. */
     bool operands = command->operand || command->passes_to;
     fprintf(stream, "'%s ;;\n        esac\n", operands ? "; [[ $current == -* ]] || kind=files" : "");
 }
@@ -164,7 +164,7 @@ static void write_bash(const struct command *const *commands, int n, FILE *strea
     fputs(bash_end, stream);
 }
 
-/* A list has room for what an option is, and not for all that can be said of it. */
+/* A list of options has room for the first part of a description only. */
 static size_t length_of_description(const char *text)
 {
     size_t n = strcspn(text, ":;(");

@@ -25,7 +25,7 @@ static void end_line(struct line *line)
     line->column = 0;
 }
 
-/* Nothing in a term or a word is split. */
+/* Appends a word, or a term of several words, to the line; it is never split between two lines. */
 static void put(struct line *line, const char *text, size_t n)
 {
     bool begins = line->column <= line->indent;

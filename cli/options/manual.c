@@ -86,7 +86,7 @@ static size_t length_of_command(const char *word)
     return word[n + end] ? n + end + 1 : 0;
 }
 
-/* What of a word is a variable or an option; 0: it is a word like others. */
+/* How many characters at the start of a word are a variable or an option; 0: it is an ordinary word. */
 static size_t length_of_name(const char *word, size_t n)
 {
     while (n > 0 && is_closing(word[n - 1])) {
@@ -138,7 +138,7 @@ static void put_text(struct text *text, const char *words)
     }
 }
 
-/* The help begins small and has no full stop. */
+/* Prints the help of an option as a sentence: in the table it has neither a capital nor a full stop. */
 static void put_help(const struct option_row *row, FILE *stream)
 {
     char words[512];

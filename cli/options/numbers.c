@@ -27,7 +27,8 @@ bool number_whole(const char *text, long long least, long long most, long long *
 
 size_t number_decimal(const char *text, double *number)
 {
-    /* Both are exact as doubles, so that their quotient is rounded once. */
+    /* The digits and the power of ten are exact as doubles with so many digits, so that their quotient is
+     * rounded once. */
     enum { MOST_DIGITS = 15 };
     double digits = 0, scale = 1;
     int n_digits = 0;

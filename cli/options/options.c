@@ -151,7 +151,7 @@ static int set_defaults(const struct command *command, const bool *given, void *
         const struct option_row *row = &command->options[i];
         if (row->usual && !given[i] && status == 0) {
             char copy[128];
-            /* A word has to live on. */
+            /* The field keeps a pointer to the text, which must live as long as the program. */
             bool is_text = row->kind == OPTION_WORD || row->kind == OPTION_TEXT;
             snprintf(copy, sizeof copy, "%s", row->usual);
             status = option_set(command, row, row->names, is_text ? (char *)row->usual : copy, values);

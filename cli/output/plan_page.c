@@ -158,7 +158,7 @@ static void put_weights(FILE *file, const tada_plan_plane *plane)
     }
     fputs("<span class=\"strip\">", file);
     for (int i = 0; i < n; i++) {
-        /* A hundredth of the mean is pale, a hundred times as much is full. */
+        /* How opaque a span is: hardly at a hundredth of the mean, fully at a hundred times the mean. */
         double share =
             plane->recipe.weights[i] > 0 && mean > 0 ? log10(plane->recipe.weights[i] / mean) / 4 + 0.5 : 0;
         fprintf(file, "<span style=\"opacity:%.2f\"></span>", fmin(fmax(share, 0.03), 1));

@@ -22,7 +22,7 @@ void progress_start(struct progress *progress, const char *what)
 {
     double now = clock_seconds();
     bool terminal = isatty(STDERR_FILENO);
-    /* In a pipe, short work says nothing. */
+    /* Without a terminal, work that is done within the first interval prints no line. */
     *progress =
         (struct progress){.what = what, .started = now, .shown = terminal ? 0 : now, .terminal = terminal};
 }

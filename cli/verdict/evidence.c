@@ -45,7 +45,8 @@ static void find_divergence(const struct points *points, struct evidence *eviden
     free(klds);
 }
 
-/* Points of positions from...end - 1. `work` has room for all. */
+/* The mean divergence of the points at positions from...end - 1, with its standard error. `work` has room
+ * for all points. */
 static struct estimate mean_between(const struct points *points, int from, int end, double *work, int *n)
 {
     *n = 0;
@@ -76,7 +77,8 @@ static void find_long(const struct verdict *v, int cache, struct evidence *evide
     free(work);
 }
 
-/* Cases that are paired with f16; `bad` says what each cache did, `bad_value` which of both is bad. */
+/* Counts cases in which a cache fails and f16 does not, and the other way round. list [n]: what each cache
+ * did with a case; `bad` is the value that means failure. */
 static struct finding count_pairs(const bool (*list)[VERDICT_MOST], int n, int cache, bool bad)
 {
     struct finding finding = {.n = n, .counted = true};

@@ -12,7 +12,7 @@
 
 static const double temperature = 0.8;
 
-/* Where the random numbers of a piece begin: never where those of another seed or another task do. */
+/* The state of the random numbers of a piece. Seeds, tasks and pieces never share one. */
 static uint64_t state_of(const struct verdict *v, enum task task, int piece)
 {
     return ((uint64_t)v->options->eval.seed << 32) + ((uint64_t)task << 24) + (uint64_t)piece;

@@ -129,7 +129,7 @@ static struct {
 } others[MOST_DEVICES];
 static atomic_int n_others;
 
-/* A cache that the host keeps in the memory of another device. */
+/* Logs, once in a process, that a cache is in the memory of another device and stays uncompressed. */
 static void tell_elsewhere(ggml_backend_dev_t device, const struct ggml_tensor *root)
 {
     static atomic_flag told = ATOMIC_FLAG_INIT;
@@ -155,7 +155,7 @@ static bool hooked_other_supports_op(ggml_backend_dev_t device, const struct ggm
         tell_elsewhere(device, cache_root(op->src[1]));
     }
     supports_op_function original = NULL;
-    /* The last one: a device may have come where another one was. */
+    /* The last one that was hooked: a device may lie at the address of one that is gone. */
     for (int i = n_others - 1; i >= 0 && !original; i--) {
         original = others[i].device == device ? others[i].original : NULL;
     }
@@ -228,7 +228,7 @@ static ggml_backend_t hooked_init_backend(ggml_backend_dev_t device, const char 
     hooked_backend *h = backend ? calloc(1, sizeof *h) : NULL;
     graph *g = h ? graph_make(backend, backend->iface.graph_compute) : NULL;
     if (!g) {
-        /* One without hooks would compute on memory of planes that it must not touch. */
+        /* A back-end without hooks would touch the memory of planes, which is closed. */
         if (backend) {
             log_line(GGML_LOG_LEVEL_ERROR, "out of memory for a backend: free some and try again");
             backend->iface.free(backend);

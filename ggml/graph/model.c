@@ -48,7 +48,8 @@ static bool plan_fits(const cache_buffer *b, uint64_t fingerprint)
     return !planned || !fingerprint || planned == fingerprint;
 }
 
-/* A tensor of a cache that stays as it is. *told: another buffer of the same graph has said so. */
+/* Logs that a tensor of a cache stays uncompressed, and what reads it. *told: another buffer of the same
+ * graph has said so. */
 static void tell_read_plain(const struct ggml_tensor *reader, const struct ggml_tensor *tensor,
                             bool has_attention, bool *told)
 {

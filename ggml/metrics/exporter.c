@@ -106,7 +106,7 @@ static bool is_wanted(void)
     return target.port || target.path[0];
 }
 
-/* Once, as it may happen each second or with each context. */
+/* Logs why the metrics cannot be written, but once: it may happen each second, or with each context. */
 static void complain_once(const char *why)
 {
     static bool told;
@@ -161,7 +161,8 @@ static bool is_foreign(void)
     return n > 0 && strcmp(found, start) != 0;
 }
 
-/* What is in the way is told before the host goes on, not by a thread that may come too late for its log. */
+/* Tries to write the file before the thread starts, so that the log says what is in the way while the host
+ * still has one. */
 static bool try_file(void)
 {
     tada_error error;
@@ -241,7 +242,8 @@ static void *serve_run(void *argument)
             free(text);
             close(client);
         } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-            /* No descriptor is free, and the client waits on: not in a loop at full speed. */
+            /* No descriptor is free, so the client stays in the queue: without this pause the loop would
+             * spin. */
             stopped_within(WRITE_MS);
         }
     }

@@ -79,7 +79,8 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
         int64_t empty = s->tiles - s->hot - s->cold;
         const labelled states[] = {{"hot", (uint64_t)s->hot},
                                    {"cold", (uint64_t)s->cold},
-                                   /* The numbers may be of different moments. */
+                                   /* The numbers may be of different moments, so that their difference may
+                                    * be below zero. */
                                    {"empty", (uint64_t)(empty > 0 ? empty : 0)}};
         print_parts(out, "tada_tiles", "state", i, states, sizeof states / sizeof *states);
     }
@@ -117,8 +118,8 @@ static void print_planes(FILE *out, const metrics_kind *k, const metrics_kind *v
             "Rows written from outside a graph: states that are restored.", k->rows_written, v->rows_written);
 }
 
-/* Those that the plug-in has a way of its own for are there from the beginning, so that a first fall is seen
- * as a step. */
+/* Operations that the plug-in computes itself have a sample from the beginning, so that the first one that
+ * falls to the generic path shows as a step. */
 static bool is_operation_shown(enum ggml_op op, uint64_t falls)
 {
     return falls > 0 || op == GGML_OP_SET_ROWS || op == GGML_OP_FLASH_ATTN_EXT || op == GGML_OP_ROPE;

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-/* Its number is the lowest that is free, so that contexts that come and go share a few. */
+/* One cache of a context, as metrics number them. It gets the lowest number that is free, so that contexts
+ * that come and go need few numbers. */
 typedef struct counted_cache {
     const tada_pool *pool; /* which all its planes have; NULL: not in use */
     counted_plane *planes;
@@ -220,7 +221,8 @@ static void collect_plane(metrics_kind *kind, metrics_cache *cache, const tada_p
     sum->bytes_hot += s->bytes_hot;
     sum->bytes_sinks += s->bytes_sinks;
     sum->bytes_table += s->bytes_table;
-    /* A row of zeros counts as none, so the plane with the most rows tells. */
+    /* A row of zeros does not count as written, so the plane with the most rows tells how many cells are
+     * used. */
     cache->cells = s->cells > cache->cells ? s->cells : cache->cells;
     cache->used = s->written > cache->used ? s->written : cache->used;
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Where a view [dim, cells, heads, streams] lies in its plane. */
+/* Where a tensor, a view [dim, cells, heads, streams], lies in its plane. */
 typedef struct plane_view {
     int64_t stream, cell;
     int column, head_stride;
@@ -24,7 +24,8 @@ static bool view_of(const struct ggml_tensor *t, plane_view *view)
            (t->ne[3] == 1 || t->nb[3] == row * (size_t)root->ne[1]);
 }
 
-/* Whether q, K, V and mask are of the types and sizes that the library attends to; their views then. */
+/* Whether the library can attend to q, K, V and mask, by their types and sizes. If so, fills in the views
+ * of K and V. */
 static bool attention_fits(const struct ggml_tensor *op, plane_view *kv, plane_view *vv)
 {
     const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];

@@ -44,7 +44,8 @@ void generic_shadow(struct ggml_tensor *shadow, const struct ggml_tensor *tensor
             d->rows + (cache_plane_offset(d->cache, tensor) - (size_t)d->first * cache_row_bytes(d->cache));
     }
     if (cache_buffer_of(tensor)) {
-        /* The CPU looks for a layout of its own behind these; tensors of others keep theirs. */
+        /* With these the CPU back-end may take the tensor for one in a layout of its own. Tensors in other
+         * buffers keep them. */
         shadow->buffer = NULL;
         shadow->extra = NULL;
     }
@@ -94,7 +95,7 @@ static bool decode_rows(decoded *d)
     return d->rows != NULL;
 }
 
-/* Also takes -0 for 0: turning the zeros of an unwritten cell must not write it. */
+/* -0 counts as 0: a rope may change the sign of zeros, and an unwritten cell must stay unwritten. */
 static bool rows_differ(const uint16_t *a, const uint16_t *b, int64_t width)
 {
     for (int64_t i = 0; i < width; i++) {

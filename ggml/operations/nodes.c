@@ -67,8 +67,8 @@ void nodes_write(struct ggml_tensor *node, int thread, int n_threads, void *cont
     }
 }
 
-/* One piece of memory for all: what threads share is large while there are few queries, what each of them
- * needs while there are many. */
+/* One piece of memory for what threads share and for what each of them needs. The first is large with few
+ * queries, the second with many, so that one piece is smaller than two. */
 static void get_memory(const look *l, int n_threads)
 {
     size_t most = 0;

@@ -77,7 +77,7 @@ static void keep_most(size_t *most, size_t bytes)
     *most = bytes > *most ? bytes : *most;
 }
 
-/* As a plane does from the same operation, if it can. */
+/* Sets the head size of a plane from an operation that attends to it, as tada_plane_set_head_dim would. */
 static void learn_head_dim(const tada_spec *spec, tada_shape *shape, int head_dim)
 {
     tada_shape known = *shape;
@@ -112,7 +112,8 @@ static size_t borrowed_bytes(const tada_spec *spec, const tada_shape *shape, int
     return many > few ? many : few;
 }
 
-/* What is borrowed goes back, and the workspace is that of the backend, so the largest of each counts. */
+/* Adds what one operation needs. Borrowed tiles go back after it, and all operations share one workspace,
+ * so that the largest of each counts. */
 static void add_operation(const struct ggml_tensor *op)
 {
     static const uint16_t some_mask;

@@ -85,7 +85,7 @@ static int unpack(const char *folder, const char *path)
     return file;
 }
 
-/* The same file with an offset of its own; -1: there is no /proc. */
+/* Opens a descriptor of the same file once more, with an offset of its own; -1: there is no /proc. */
 static int open_again(int file)
 {
     char path[64];

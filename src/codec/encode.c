@@ -9,7 +9,7 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
-/* Times that a unit is encoded again at most, and how many of them care for its refinement. */
+/* How often a unit is encoded again at most, and how many of these rounds care for its refinement. */
 enum { MOST_ROUNDS = 32, FINE_ROUNDS = 8 };
 
 static size_t max_size(size_t a, size_t b)
@@ -50,7 +50,8 @@ static float mean_put(const tada_codec *c, uint8_t *means, size_t i, float value
     return mean_get(c, means, i);
 }
 
-/* finite: all values are. */
+/* Values [64][columns] of the cells in `mask`, rotated; zeros elsewhere. finite: whether all values of the
+ * rows are. */
 static void load_columns(const tada_codec *c, const uint16_t *rows, uint64_t mask, bool finite, int first,
                          int columns, float *x)
 {
@@ -105,8 +106,8 @@ static void centre_tokens(const tada_codec *c, uint64_t mask, int columns, uint8
     }
 }
 
-/* Three times as far as the rounding of a row to f16 can move its rotated values, which is 2^-12 of the
- * head's norm. */
+/* noise [64]: 3 x the most that rounding a row to f16 can move its rotated values, which is 2^-12 times
+ * the norm of the head. */
 static void rotation_noise(const tada_codec *c, const float *transposed, int columns, float *noise)
 {
     int dim = c->layout.head_dim;
@@ -204,9 +205,9 @@ static bool same_word(const tada_codec *c, const uint8_t *a, const uint8_t *b, i
 }
 
 /*
- * Puts refined values in the place of those in `base`, which the codes alone gave, but where these led to
- * another word: from `record` to `next`. False: no value can stay refined, because the widths have changed,
- * or because the rotation mixes the groups.
+ * `base` has rows that the codes alone gave, and encoding these led from `record` to `next`. Replaces them by
+ * the refined rows but in groups whose scale word has changed. False: none can be replaced, because the
+ * widths have changed, or because the rotation mixes groups.
  */
 static bool mix(const encoder *e, int u, const uint8_t *record, const uint8_t *next, const uint16_t *refined,
                 uint16_t *base)
@@ -233,11 +234,11 @@ static bool mix(const encoder *e, int u, const uint8_t *record, const uint8_t *n
 }
 
 /*
- * Goes on to the record, and the refinement, that encode to themselves: decoded rows come back (a session
- * that is restored, a tile that is reopened) with the refinement or, where there was no room for it, without.
- * It nearly always is the first one. Where rounding to f16 hides the steps of the refinement, or a few values
- * happen to lie on a coarser scale, it takes some rounds, and a unit that finds none is given up its
- * refinement, because the codes alone soon settle.
+ * Encodes what a unit decodes to, again and again, until record and refinement stay the same. Decoded rows
+ * come back: a session is restored, a tile is reopened. They come with the refinement or, where there was no
+ * room for it, without, so both must encode to themselves. Nearly always the first encoding does. It takes
+ * some rounds where rounding to f16 hides the steps of the refinement, or where a few values happen to lie on
+ * a coarser scale. A unit that does not settle gives its refinement up, as the codes alone soon do.
  */
 static void settle(const encoder *e, int u, const tada_cold *cold, uint16_t *refined, uint16_t *base,
                    uint8_t *next, uint8_t *next_fine)
@@ -288,7 +289,7 @@ uint64_t tada_tile_encode(const tada_codec *c, const uint16_t *rows, uint64_t ma
     uint16_t *base = (uint16_t *)(void *)after, *refined = base + CELLS * (size_t)l->width;
     uint8_t *next = (uint8_t *)(after + CELLS * (size_t)l->width), *next_fine = next + 4 * record_floats(c);
     uint8_t *own_fine = next_fine + 4 * record_floats(c);
-    /* Means and scales in f16 would only drift: no promise is made for those. */
+    /* Means, and scales in f16, would drift from round to round: such recipes make no promise. */
     bool settles = tada_recipe_settles(&c->recipe);
     uint64_t zeros;
     do {

@@ -18,14 +18,14 @@ typedef struct tada_groups {
 
 size_t tada_groups_scratch(const tada_codec *codec);
 
-/* Returns whether all groups lie on multiples of their scales, so that the refinement is the middle
- * throughout. */
+/* Encodes all groups. Returns whether all of them lie on multiples of their scales, so that every
+ * refinement is the middle one, which adds nothing. */
 bool tada_groups_encode(const tada_groups *groups);
 
 /*
- * The least widths of the spans with which all their channels lie on multiples of a scale, as half bytes:
- * those of rows that were decoded without a refinement. False: there are none, or they take more bits than
- * the recipe has.
+ * Finds the widths that rows were encoded with, if they were decoded without a refinement: the least ones
+ * with which all channels of a span lie on multiples of a scale, as half bytes. False: there are none, or
+ * they take more bits than the recipe has.
  */
 bool tada_groups_widths(const tada_groups *groups, uint8_t *widths);
 

@@ -18,9 +18,10 @@ bool tada_rows_finite(const uint16_t *rows, uint64_t mask, int width)
     return true;
 }
 
-/* One that occurs, so that ranges, and the scales that decoded values lie on, stay as they are. An average
- * one, so that a whole row of them is no outlier, rotated or not. Of its own column, as rows are other
- * people's. */
+/* What takes the place of values of one column that are not finite: the finite value of the column that is
+ * nearest to its mean, or 0. It occurs already, so that the range of the column stays and decoded values
+ * lie on the same multiples of a scale. It is an average one, so that a row of nothing else is no outlier,
+ * rotated or not. It is of the column, because rows may belong to other sequences. */
 static float stand_in(const float *x, int columns, uint64_t mask)
 {
     float sum = 0, best = 0, least = INFINITY;
@@ -52,7 +53,7 @@ void tada_nonfinite_replace(float *x, int columns, uint64_t mask)
     }
 }
 
-/* One such row, whose product with a weight of 0 would not be 0. */
+/* Adds a row that is not finite. A weight of 0 leaves it out: 0 times an infinity is no 0. */
 static void add_row(const float *weights, size_t ldw, int m, int dim, const uint16_t *row, float *out,
                     size_t ldo)
 {

@@ -16,7 +16,7 @@ size_t tada_tile_factors(const tada_codec *codec)
 
 size_t tada_tile_scratch(const tada_codec *codec)
 {
-    /* Values, those of K turned to rows, codes, factors. */
+    /* Values, the same transposed to rows (of K), codes, factors. */
     size_t values = CELLS * (size_t)codec->layout.head_dim;
     return 2 * values + values / 4 + tada_tile_factors(codec) + 64;
 }

@@ -49,16 +49,16 @@ uint64_t tada_tile_encode(const tada_codec *codec, const uint16_t *rows, uint64_
 void tada_tile_decode(const tada_codec *codec, const tada_cold *cold, uint64_t mask, uint16_t *rows,
                       float *scratch);
 
-/* The same, but rows of other cells stay as they are; and of the columns of one unit, at their places in rows
- * [64][width]. */
+/* The same, but rows of other cells stay as they are; and the same of the columns of one unit, at their
+ * places in rows [64][width]. */
 void tada_tile_decode_cells(const tada_codec *codec, const tada_cold *cold, uint64_t mask, uint16_t *rows,
                             float *scratch);
 void tada_tile_decode_unit(const tada_codec *codec, const tada_cold *cold, uint64_t mask, int unit,
                            uint16_t *rows, float *scratch);
 
-/* One coding head of a cold tile: its bit planes (high: NULL when there is one), and what codes, joined with
- * their refinement if they have one, stand for, but for means over heads and, with scales per token, over
- * tokens; the latter in scratch [tada_tile_factors]. */
+/* One coding head of a cold tile: where its codes are, and what they stand for, joined with their
+ * refinement if there is one. value = scale * code + offset, where `factors` have both; they lie in the
+ * scratch. Means over heads are not among them, nor means over tokens with axis token. */
 typedef struct tada_head {
     const uint8_t *widths; /* half bytes; NULL: all codes have one width */
     tada_fine fine;

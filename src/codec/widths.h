@@ -30,8 +30,9 @@ void tada_widths_choose(const tada_recipe *recipe, const float *weights, const f
 const uint8_t *tada_high_plane(const uint8_t *low, int bits, int dim);
 
 /*
- * The sections of a head, widest first, and among equals in their own order; heads larger than TADA_CODES_DIM
- * get no order. The widths are our own encoder's: none lies outside of 2 to 8.
+ * The sections of a head, widest first; spans of one width keep their order. Heads larger than TADA_CODES_DIM
+ * get no order. Widths must be 2 to 6 or 8: those of restored tiles were checked before
+ * (src/plane/state_check.c).
  */
 void tada_sections_make(const uint8_t *widths, int dim, const uint8_t *codes, tada_sections *sections);
 

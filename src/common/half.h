@@ -69,14 +69,15 @@ static inline float tada_byte_to_float(uint8_t byte)
     return tada_half_to_float((uint16_t)(byte << 8));
 }
 
-/* The nearest one that is finite: rotated values and deviations may be larger than f16 can hold. */
+/* The nearest finite f16: rotated values and deviations may lie outside of its range. */
 static inline uint16_t tada_half_finite(float value)
 {
     uint16_t half = tada_half_from_float(value);
     return (uint16_t)(half - ((half & 0x7fff) == 0x7c00));
 }
 
-/* Rows that nearly fill the range of f16 must not come back as infinities: those become 65504. */
+/* Infinities become the largest finite value, 65504. Decoding may round a value near the end of the range
+ * up to one. */
 static inline void tada_half_saturate(uint16_t *row, int n)
 {
     for (int i = 0; i < n; i++) {

@@ -4,13 +4,13 @@
 
 #include "tada.h"
 
-/* Whether they can be used; NULL always can. */
+/* TADA_E_ARGUMENT where they cannot be used: n below 1, or no run. NULL always can. */
 enum tada_status tada_lent_check(const tada_threads *threads, tada_error *error);
 
-/* How many there are, the calling one when threads is NULL. */
+/* How many threads there are: 1 for NULL, the calling one. */
 int tada_lent_count(const tada_threads *threads);
 
-/* Calls work once for each of them, and returns when all calls have. */
+/* Calls work once for each thread, and returns when all calls have returned. */
 void tada_lent_run(const tada_threads *threads, tada_work work, void *context);
 
 #endif

@@ -1,5 +1,5 @@
-/* Sums and products of sizes whose numbers come from a caller: what is too large becomes SIZE_MAX and stays
- * so. */
+/* Sums and products of sizes whose numbers come from a caller. A result that is too large becomes
+ * SIZE_MAX, and so does all that is computed with it. */
 #ifndef TADA_COMMON_SIZES_H
 #define TADA_COMMON_SIZES_H
 
@@ -19,14 +19,14 @@ static inline size_t tada_size_multiply(size_t a, size_t b)
     return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
 }
 
-/* Up to a multiple of `unit`, a power of two. */
+/* Rounds up to a multiple of `unit`, a power of two. */
 static inline size_t tada_size_round(size_t bytes, size_t unit)
 {
     size_t sum = tada_size_add(bytes, unit - 1);
     return sum == SIZE_MAX ? SIZE_MAX : sum / unit * unit;
 }
 
-/* Whether there may be so much memory at all. */
+/* Whether an object may have so many bytes at all. */
 static inline bool tada_size_possible(size_t bytes)
 {
     return bytes <= PTRDIFF_MAX;

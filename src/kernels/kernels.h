@@ -118,17 +118,18 @@ typedef struct tada_section {
     const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
 } tada_section;
 
-/* The codes of a head: sections, and which span of the head each of their spans is, counted through; of one
- * section alone, they are all in order. */
+/* The codes of a head, cut into sections. Spans are counted over all sections: order[i] is the span of the
+ * head that the i-th of them is. With one section alone spans are in order, and `order` is not read. */
 typedef struct tada_sections {
     int n;
     tada_section of[TADA_SECTIONS];
     uint8_t order[TADA_CODES_DIM / TADA_SPAN + 8]; /* written by eights, also after the last span */
 } tada_sections;
 
-/* The refinement of a head's codes: so many bits of each, 2 to 4, in planes as codes of so many bits are
- * packed, all spans in their order. Code and refinement are one byte: the code moves up by these bits, or by
- * as many as fit; no refinement has more than that. */
+/* The refinement of a head's codes: `bits` (2 to 4) for each code, packed in bit planes as codes of that
+ * width are, spans in the head's order. Joined, code and refinement are one byte: the code moves up by
+ * `bits`, or by as many as leave it within 8, and the refinement, which never has more bits than that,
+ * fills the low ones. */
 typedef struct tada_fine {
     int bits;                  /* 0: there is none */
     const uint8_t *low, *high; /* bit planes; high: NULL when there is one */

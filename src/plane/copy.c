@@ -11,7 +11,7 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
-/* So that what is copied to it finds slots, and own hot tiles. */
+/* Empties a stream, so that what is copied to it finds slots, and memory for hot tiles. */
 static void empty_stream(tada_plane *p, int64_t stream)
 {
     for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {

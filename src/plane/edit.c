@@ -8,7 +8,8 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
-/* What one thread needs: the rows of a tile [64][width], those that change, and scratch of the codec. */
+/* What one thread needs: the rows of a tile [64][width], room for those of them that change, scratch of
+ * the codec. */
 typedef struct workspace {
     uint16_t *tile, *rows;
     float *scratch;

@@ -183,7 +183,7 @@ bool tada_room_take(tada_room *room, const tada_plane *p, int64_t index)
     return true;
 }
 
-/* The refinement of the layer whose tile was written longest ago. */
+/* Gives up the refinement of one layer: that of the tile that was written longest ago. */
 static void give_up_fine(tada_plane *p, int64_t stream)
 {
     tada_tile *oldest = NULL;
@@ -233,7 +233,8 @@ uint64_t tada_layers_apart(const tada_plane *p, int64_t index, uint64_t cells)
         int t = __builtin_ctzll(left);
         int peak = tada_row_peak(p->tiles[index].hot + (size_t)t * (size_t)p->shape.width, p->shape.width);
         if (peak >= TADA_HALF_INFINITY) {
-            /* What its values count as follows from the others in the tile. */
+            /* Values that are not finite take the size of the others, so there is nothing to tell rows
+             * apart by. */
             return 0;
         }
         sizes[t] = tada_half_to_float((uint16_t)peak);

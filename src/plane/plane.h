@@ -1,4 +1,6 @@
-/* A plane: the tile table, the hot tiles and the cold tiles of one layer's K or V cache. */
+/* A plane: the table of tiles, the hot tiles and the cold tiles of one layer's K or V cache. It lies in
+ * one piece of memory that the caller brings (create.c lays it out); only tiles that are hot while rows
+ * are written are borrowed from a pool. */
 #ifndef TADA_PLANE_PLANE_H
 #define TADA_PLANE_PLANE_H
 
@@ -49,7 +51,7 @@ struct tada_plane {
     int64_t slots_per_stream, n_slots; /* for codes, and for refinements */
     int64_t window_slots;              /* of a stream, for the refinements of its window */
     int64_t most_refined;              /* tiles of a stream, even where there are slots for more */
-    int64_t n_own;                     /* own hot tiles */
+    int64_t n_own;                     /* hot tiles that have memory in the plane; all others are borrowed */
     int n_sinks; /* cells at the beginning of each stream that are never in codes: sinks by their place */
     tada_tile *tiles;
     uint8_t *used;      /* own hot tiles in use */
@@ -65,10 +67,10 @@ struct tada_plane {
     int n_marked;
     _Atomic int64_t marked_rows;
     size_t tile_values, bytes; /* of a hot tile; of all */
-    tada_pool *pool;           /* where the borrowed tiles come from; NULL when there are none */
+    tada_pool *pool;           /* where the borrowed tiles come from; read only while there are some */
     int64_t n_borrowed;
     tada_rope *rope; /* that tiles remember shifts of; NULL: none has yet */
-    bool opened;     /* a tile has become hot since all streams were within their windows */
+    bool opened;     /* a tile has become hot since the plane was settled */
     bool spoilt;     /* rows in f16 may have values that are not finite */
     uint64_t clock;
     /* Other threads read them at any time; only the one that uses the plane changes them. */
@@ -80,10 +82,10 @@ struct tada_plane {
     _Atomic int64_t nonfinite; /* rows that came with a value that is not finite */
 };
 
-/* A plane without memory, of which only the sizes count. False: it cannot be made. */
+/* Fills in a plane without memory, for what only depends on sizes. False: there can be no such plane. */
 bool tada_plane_describe(const tada_spec *spec, const tada_shape *shape, tada_plane *plane);
 
-/* The codes of a layer that has a slot for them. */
+/* Where the codes of a layer are, which must have a slot. */
 static inline tada_cold tada_layer_cold(const tada_plane *plane, const tada_layer *layer)
 {
     const tada_layout *l = &plane->codec.layout;
@@ -93,51 +95,55 @@ static inline tada_cold tada_layer_cold(const tada_plane *plane, const tada_laye
                        layer->fine >= 0 ? plane->cold + (size_t)layer->fine * l->record_bytes : NULL};
 }
 
-/* NULL: there is none. */
+/* The next layer of the tile; NULL: this is the last one. */
 static inline tada_layer *tada_layer_next(const tada_plane *plane, const tada_layer *layer)
 {
     return layer->next < 0 ? NULL : &plane->layers[layer->next];
 }
 
-/* Layers of a tile that have slots. */
+/* How many layers of a tile have slots. */
 int tada_layers_count(const tada_plane *plane, int64_t tile);
-/* Gives a tile another layer, with a slot for its codes, of which one is free. NULL: a tile that has a layer
- * cannot have one more. */
+/* Gives a tile one more layer, with a slot for its codes; the stream must have a free slot. NULL: the tile
+ * has as many layers as it can, or the stream has no room for another second layer. */
 tada_layer *tada_layers_add(tada_plane *plane, int64_t tile);
-/* The same, with the codes of another one. Slots for all of them are free. */
+/* The same, as a copy of another layer, which may be of another tile. The stream must have free slots for
+ * its codes and refinement, and room for the layer. */
 tada_layer *tada_layers_copy(tada_plane *plane, const tada_layer *source, int64_t to);
 
-/* What a stream has for layers that part. */
+/* What a stream has left for layers that part in two. */
 typedef struct tada_room {
     int64_t slots, layers;
     int64_t fines; /* refinements that may be given up for codes: those of the window may not */
 } tada_room;
 
 tada_room tada_room_of(const tada_plane *plane, int64_t stream);
-/* Takes what the only layer of a tile needs to part in two. A refinement of another tile is given up for
- * codes that have none; refined ones lose less when they are rounded again. False: it cannot be had. */
+/* Takes from the room what the only layer of a tile needs to part in two. Where no slot is free, a layer
+ * without a refinement gets that of another tile's refinement; a refined layer does not, as it loses less
+ * when it is rounded again. False: there is no room, and nothing was taken. */
 bool tada_room_take(tada_room *room, const tada_plane *plane, int64_t tile);
-/* Cells of a tile's only layer get one of their own, with the same codes; there is room. */
+/* Moves cells of a tile's only layer to a second one with the same codes. There must be room
+ * (tada_room_take). */
 void tada_layers_part(tada_plane *plane, int64_t tile, uint64_t cells);
-/* Of the given cells of a hot tile, those that would spoil the scales of the others, which they share: rows
- * that are several times as large. 0: there are none, or rows have scales of their own. */
+/* Of the given cells of a hot tile, those whose rows are several times as large as the others: they would
+ * spoil the scales that all share. 0: there are none, or each row has scales of its own. */
 uint64_t tada_layers_apart(const tada_plane *plane, int64_t tile, uint64_t cells);
-/* The row of a cell is no longer what codes give. */
+/* Takes a cell out of all layers: its row has changed, so that codes do not give it any more. */
 void tada_layers_forget(tada_plane *plane, int64_t tile, int cell);
-/* Takes away what codes should not give (rows that are gone, sinks), and layers of which nothing is left. */
+/* Takes cells out of the layers that are unwritten or sinks now, and removes layers without cells. */
 void tada_layers_tidy(tada_plane *plane, int64_t tile);
-/* Takes all layers but the first away, or all. Several threads may do so with different tiles. */
+/* Removes all layers but the first; removes all layers. Several threads may do so with different tiles. */
 void tada_layers_cut(tada_plane *plane, int64_t tile);
 void tada_layers_drop(tada_plane *plane, int64_t tile);
-/* Slots of a stream that are free. */
+/* How many slots of a stream are free. */
 int64_t tada_layers_room(const tada_plane *plane, int64_t stream);
-/* Takes the refinements of the tile of a stream away that was written first of those that have some and whose
- * stamp is at most `stamp`. False: there is none. */
+/* Of the tiles of a stream that have refinements and whose stamp is at most `stamp`, takes them away from
+ * the one that was written first. False: there is no such tile. */
 bool tada_layers_unrefine(tada_plane *plane, int64_t stream, uint64_t stamp);
-/* Whether a tile has a refinement; how many of a stream have one. */
+/* Whether a layer of the tile has a refinement; how many tiles of a stream have such a layer. */
 bool tada_layers_has_fine(const tada_plane *plane, int64_t tile);
 int64_t tada_layers_refined(const tada_plane *plane, int64_t stream);
-/* A slot for a layer's refinement, of which one is free; gives it back, if there is one. */
+/* Takes a slot for the refinement of a layer, of which one must be free; gives it back, if the layer has
+ * one. */
 void tada_layer_take_fine(tada_plane *plane, int64_t tile, tada_layer *layer);
 void tada_layer_return_fine(tada_plane *plane, tada_layer *layer);
 
@@ -152,7 +158,7 @@ static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
     return plane->tiles[tile].mask & ~plane->tiles[tile].sinks;
 }
 
-/* Floats of scratch that encoding any tile needs, and decoding. */
+/* Floats of scratch that encoding a tile needs; that decoding a tile needs. */
 size_t tada_plane_encode_scratch(const tada_plane *plane);
 size_t tada_plane_scratch(const tada_plane *plane);
 
@@ -160,21 +166,24 @@ size_t tada_plane_scratch(const tada_plane *plane);
  * tada_plane_scratch. */
 void tada_plane_decode(const tada_plane *plane, int64_t tile, uint16_t *rows, float *scratch);
 
-/* Encodes cells of a hot tile together, as one of its layers, whose others do not have them; NULL: none, all
- * codes are there. The tile's f16 rows are the caller's to free. A tile of which nothing is left gives its
- * slots back. scratch: tada_plane_encode_scratch. */
+/* Encodes cells of a hot tile together into one of its layers; no other layer has them. layer NULL:
+ * nothing is encoded, as the layers have all cells already. Rows of sinks are kept. The tile's f16 rows
+ * stay the caller's to free. A tile of which nothing is left gives its slots back. scratch:
+ * tada_plane_encode_scratch. */
 void tada_plane_encode(tada_plane *plane, int64_t tile, tada_layer *layer, uint64_t cells, float *scratch);
 
-/* Gives a tile rows in f16: those of an own hot tile if one is free, else borrowed ones. NULL when memory is
+/* Memory for the f16 rows of a tile: in the plane if some is free, else borrowed. NULL when memory is
  * short. */
 uint16_t *tada_plane_acquire(tada_plane *plane, tada_pool *pool, int64_t tile);
-/* Moves the rows of a hot tile to an own one, of which one is free, unless they are in one. */
+/* Moves the rows of a hot tile into the plane, where memory for a tile must be free, unless they are
+ * there. */
 void tada_plane_own(tada_plane *plane, int64_t tile);
-/* Takes the rows of a hot tile away. */
+/* Gives the memory of a hot tile's rows back. */
 void tada_plane_release(tada_plane *plane, tada_tile *tile);
 
-/* For tada_plane_get_stats: adds to a counter; counts a tile as what it is now, and no longer as what it was;
- * counts all tiles anew. One thread at a time. */
+/* For tada_plane_get_stats. tada_tile_counted: what a tile counts as now. tada_count: adds to a counter.
+ * tada_plane_recount: counts a tile as what it is now, and no longer as what it was before.
+ * tada_plane_recount_all: counts all tiles anew. One thread at a time. */
 typedef struct tada_counted {
     int written;
     enum tada_level level;

@@ -8,11 +8,11 @@
 void *tada_pool_borrow(tada_pool *pool, size_t bytes);
 void tada_pool_return(tada_pool *pool, void *block);
 
-/* What a workspace of so many bytes takes. */
+/* The bytes that a workspace of `bytes` bytes takes. */
 size_t tada_pool_rounded(size_t bytes);
 
-/* The workspace, grown to at least `bytes` (its content is lost then), or NULL. It stays until it is done
- * with; one user at a time. */
+/* The workspace, of at least `bytes` bytes; its content is lost when it grows. NULL: memory is short. The
+ * pool keeps it for this user until tada_pool_workspace_done. One user at a time. */
 void *tada_pool_workspace(tada_pool *pool, size_t bytes);
 void tada_pool_workspace_done(tada_pool *pool);
 

@@ -52,14 +52,15 @@ tada_rope *tada_rope_copy(const tada_rope *r)
     return copy;
 }
 
-/* The pair that makes so many turns over the original context. */
+/* The number of the pair, not rounded, that makes `turns` full turns over the original context. */
 static float pair_of(const tada_rope *r, float turns)
 {
     const float two_pi = 2 * (float)3.14159265358979323846;
     return (float)r->n_dims * logf((float)r->n_ctx_orig / (turns * two_pi)) / (2 * logf(r->freq_base));
 }
 
-/* YaRN: pairs up to `low` turn as they do, those from `high` on as slowly as interpolation wants. */
+/* YaRN: how much of its own angle a pair keeps. Pairs up to `low` keep all of it (1), those from `high` on
+ * are interpolated (0). */
 static float share_as_they_do(float low, float high, int pair)
 {
     float y = ((float)pair - low) / fmaxf(0.001f, high - low);

@@ -5,23 +5,22 @@
 
 #include "tada.h"
 
-/* What is wrong with it for rows of so many values, or NULL. */
+/* NULL: the rope can turn rows of `width` values. Else a sentence that says why not. */
 const char *tada_rope_problem(const tada_rope *rope, int width);
 
-/* Whether it makes rows longer or shorter; f16 does not see a smaller difference from 1 than this looks for.
- */
+/* Whether the rope makes rows longer or shorter (attn_factor, YaRN), by more than f16 can show. */
 bool tada_rope_stretches(const tada_rope *rope);
 
-/* Whether both turn the same values by the same angles. */
+/* Whether both ropes turn the same values by the same angles. */
 bool tada_rope_equals(const tada_rope *a, const tada_rope *b);
 
-/* A copy that owns its factors, for free(). NULL: memory is short. */
+/* A copy with its factors, in one piece of memory that the caller frees with free. NULL: memory is short. */
 tada_rope *tada_rope_copy(const tada_rope *rope);
 
 /* angles [n_dims]: the cosines, then the sines, by which the pairs of a head turn over a distance. */
 void tada_rope_angles(const tada_rope *rope, int32_t distance, float *angles);
 
-/* Turns the n_dims values of one head, or back: q . R k = (R^T q) . k. */
+/* Turns the n_dims values of one head by the angles, or back by them: q . R k = (R^T q) . k. */
 void tada_rope_turn(const tada_rope *rope, const float *angles, float *x);
 void tada_rope_turn_back(const tada_rope *rope, const float *angles, float *x);
 

@@ -15,10 +15,10 @@ bool tada_plane_unsettled(const tada_plane *p)
     return p->n_borrowed > 0 || p->opened;
 }
 
-/* Cells of a tile that are encoded together. */
+/* Cells of a tile that are encoded together as one layer. */
 typedef struct moving_part {
     uint64_t cells;
-    tada_layer *layer; /* that they become; NULL: one that is added, if there are any */
+    tada_layer *layer; /* the layer that they become; NULL: a new one, unless there are no cells */
 } moving_part;
 
 /* A hot tile that becomes cold. */
@@ -87,8 +87,8 @@ static void choose_cold(tada_settling *s, tada_plane *p, int64_t first)
     }
 }
 
-/* Whether a tile that becomes cold gets a layer for a part. It has one at least, if all its rows are sinks
- * one without cells. */
+/* Whether a part of a tile that becomes cold gets a new layer. A cold tile has one layer at least: if all
+ * of its rows are sinks, it is one without cells. */
 static bool adds(const moving *m, int part)
 {
     bool none = part == 0 && m->plane->tiles[m->index].codes.base < 0;
@@ -167,7 +167,7 @@ static void choose_cells(moving *m)
     }
 }
 
-/* All that is in codes, or will be, becomes one layer. */
+/* Makes one layer of all cells of a tile that are in codes, or will be. */
 static void merge_job(moving *m)
 {
     tada_plane *p = m->plane;
@@ -190,7 +190,7 @@ static void merge_cold(tada_settling *s, tada_plane *p, int64_t index)
     tada_count(&p->merges, 1);
 }
 
-/* Slots that codes take, once those that move have become cold. */
+/* How many slots codes take when all tiles that move have become cold. */
 static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t first, int64_t first_job)
 {
     int64_t n = 0;
@@ -207,7 +207,7 @@ static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t
  * become so all but one, and hot ones, whose rows are there, all. Returns how many slots codes take then. */
 static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
 {
-    /* The tiles of the window stay refined, and without one that which was left last. */
+    /* The tiles of the window stay refined; without a window, the tile that was left last. */
     int64_t fines = p->most_refined > 0 && p->window_slots < 1 ? 1 : p->window_slots;
     int64_t wanted = slots_wanted(s, p, first, first_job), n = 0, room = p->slots_per_stream - fines;
     if (wanted <= room) {
@@ -276,7 +276,7 @@ static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
     tada_plane_recount(p, tile, before);
 }
 
-/* Such a tile is exact, whatever its codes have: it takes no place of a window. */
+/* Whether a tile stays in f16. It is exact then whatever its codes have, so it takes no place of a window. */
 static bool stays_hot(const tada_plane *p, const ranked *r)
 {
     return p->tiles[r->index].hot && r->job < 0;
@@ -364,7 +364,7 @@ tada_settling *tada_settling_create(void)
     return calloc(1, sizeof(tada_settling));
 }
 
-/* Nothing is begun any more. */
+/* Frees all that tada_settling_begin has made. */
 static void reset(tada_settling *s)
 {
     free(s->jobs);
@@ -447,7 +447,7 @@ enum tada_status tada_settling_begin(tada_settling *s, tada_plane *const *planes
             s->planes[s->n_planes++] = planes[i];
         }
     }
-    /* Work that came when nothing was begun has counted, too. */
+    /* Calls of work while nothing was begun have counted it up. */
     atomic_store_explicit(&s->next, 0, memory_order_relaxed);
     if (s->n_jobs == 0) {
         tada_settling_end(s);
@@ -473,7 +473,7 @@ void tada_settling_work(tada_settling *s, void *scratch)
     }
 }
 
-/* All that are still hot are so in tiles of the plane's own. */
+/* Moves the rows of all tiles that stay hot into the plane, as borrowed tiles go back to the pool. */
 static void finish(tada_plane *p)
 {
     for (int64_t i = 0; i < p->n_tiles; i++) {

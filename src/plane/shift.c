@@ -66,7 +66,7 @@ static bool in_reach(const plane_shift *s, int64_t tile, const tada_layer *layer
     return sum >= -TADA_SHIFT_FARTHEST && sum <= TADA_SHIFT_FARTHEST;
 }
 
-/* Says which cells of a tile keep their codes. room: what the stream has for layers that part. */
+/* Notes which cells of a tile keep their codes. room: what the stream has left for layers that part. */
 static void remember(plane_shift *s, int64_t tile, tada_room *room)
 {
     const tada_plane *p = s->plane;
@@ -97,7 +97,7 @@ static bool choose(const plane_shift *s, int64_t tile)
     return any;
 }
 
-/* Says of each tile what is to be done with it; returns how many are edited. */
+/* Plans what is to be done with each tile; returns how many tiles are edited. */
 static int64_t plan(plane_shift *s)
 {
     tada_plane *p = s->plane;
@@ -152,7 +152,8 @@ static void turn_sinks(const plane_shift *s, int64_t tile)
     }
 }
 
-/* The cells of a tile that keep their codes; rows of a hot one that come from codes are turned, too. */
+/* Adds to what the layers of a tile remember. Of a hot tile, the rows that come from these layers are
+ * turned, too. */
 static void turn_codes(const plane_shift *s, int64_t tile)
 {
     tada_plane *p = s->plane;
@@ -195,7 +196,7 @@ static enum tada_status shift(plane_shift *s, const tada_threads *threads, tada_
     return TADA_OK;
 }
 
-/* What no codes remember any more is forgotten, so that they can remember something else. */
+/* Forgets the plane's rope when no layer remembers a distance, so that layers can remember another rope. */
 static void forget_rope(tada_plane *p)
 {
     bool used = false;

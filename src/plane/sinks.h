@@ -21,7 +21,7 @@ uint64_t tada_sinks_placed(const tada_plane *plane, int64_t tile);
 void tada_sinks_keep(const tada_plane *plane, int64_t tile);
 /* Puts them back into rows [64][width]. */
 void tada_sinks_restore(const tada_plane *plane, int64_t tile, uint16_t *rows);
-/* Makes the sinks of tile `to` those of `from`, of which it is a copy otherwise. False: memory is short. */
+/* Gives tile `to`, a copy of `from` in all else, the same sinks. False: memory is short. */
 bool tada_sinks_copy(tada_plane *plane, int64_t from, int64_t to);
 
 /* Makes cells of a tile without codes or rows its sinks, beside those of its place. False: memory is short,

@@ -14,7 +14,7 @@ static inline void tada_spoilt_note(tada_plane *plane, int peak)
     }
 }
 
-/* Looks whether rows in f16 that are not finite are still there. */
+/* Looks whether such rows are still there: the plane is not spoilt any more when they are gone. */
 void tada_spoilt_recheck(tada_plane *plane);
 
 #endif

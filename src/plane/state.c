@@ -32,7 +32,7 @@ typedef struct tile_part {
     uint64_t exact; /* cells in f16 */
 } tile_part;
 
-/* Empty tiles are as old as can be. */
+/* When a run of cells was last written. Unwritten cells are as old as can be. */
 static uint64_t stamp_of(const tada_plane *p, const tada_cells_run *run)
 {
     const tada_tile *tile = &p->tiles[run->tile];
@@ -164,7 +164,7 @@ static void put_codes(uint8_t **to, const tada_plane *p, const tada_layer *layer
     }
 }
 
-/* Those of a cold tile are its sinks. */
+/* Writes rows in f16: of a hot tile those that are saved so, of a cold tile its sinks. */
 static void put_rows(uint8_t **to, const tada_plane *p, int64_t tile, uint64_t exact)
 {
     size_t row = (size_t)p->shape.width;

@@ -12,7 +12,7 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
-/* What is still to come. */
+/* The bytes that are still to be read. */
 typedef struct reader {
     const uint8_t *at;
     size_t left;
@@ -92,7 +92,7 @@ static enum tada_status read_header(const tada_plane *p, int64_t n, reader *r, t
 
 /* ---- codes ---- */
 
-/* Attention follows the widths of spans without looking whether they can be. */
+/* Whether the widths of spans are some that a recipe can have. Attention uses them unchecked. */
 static bool widths_possible(const tada_layout *l, const tada_recipe *recipe, const uint8_t *widths)
 {
     int budget = l->head_dim / TADA_SPAN * recipe->quarters / 4;
@@ -117,7 +117,7 @@ static bool halves_finite(const uint8_t *bytes, size_t n)
     return finite;
 }
 
-/* Of bytes of 1-5-2 bits. */
+/* Whether numbers of 1-5-2 bits are finite. */
 static bool bytes_finite(const uint8_t *bytes, size_t n)
 {
     bool finite = true;
@@ -237,7 +237,7 @@ static bool read_rope(const tada_plane *p, reader *r, size_t size, tada_rope **r
         !tada_shift_fits(p, &read)) {
         return false;
     }
-    /* It may still have angles that are no numbers. */
+    /* Its angles may still be no numbers. */
     const int32_t distances[] = {1, TADA_SHIFT_FARTHEST};
     float angles[TADA_ROPE_DIMS];
     for (int i = 0; i < 2; i++) {

@@ -76,8 +76,9 @@ static void decode(const placing *g, const tada_piece *piece)
 
 /* ---- codes as they are ---- */
 
-/* Where the cells of a piece are to be all of a tile, each at its place, that tile is emptied first: all of
- * them before the first one is placed, so that there is room. */
+/* Finds the tile that a piece can become as it is: all of its cells lie in it, at the places that they
+ * had, and they are all that it will hold. That tile is emptied. This is done for all pieces before the
+ * first one is placed, so that there is room. */
 static void choose_tile(const placing *g, tada_piece *piece)
 {
     tada_plane *p = g->plane;
@@ -217,7 +218,7 @@ static int64_t cell_of(const tada_plane *p, int64_t index, int place)
     return index / p->tiles_per_stream * p->shape.n_cells + index % p->tiles_per_stream * CELLS + place;
 }
 
-/* Those that can be sinks here. */
+/* Marks those cells as sinks that can be sinks here. */
 static void mark(tada_plane *p, int64_t index, uint64_t sinks)
 {
     for (uint64_t left = sinks; left; left &= left - 1) {
@@ -355,7 +356,7 @@ static int later_first(const void *a, const void *b)
                                         : (x->at < y->at) - (x->at > y->at);
 }
 
-/* So that shifts of the state can be remembered. */
+/* Takes over the rope of the state, if the plane can remember shifts by it. */
 static enum tada_status take_rope(placing *g, tada_error *error)
 {
     tada_plane *p = g->plane;

@@ -1,7 +1,7 @@
 /* What a plane holds, counted while it changes, so that another thread can look at any time. */
 #include "plane.h"
 
-/* No atomic addition, as nobody else adds. */
+/* Not one atomic addition, as one thread at a time adds: others only read. */
 void tada_count(_Atomic int64_t *counter, int64_t n)
 {
     if (n != 0) {

@@ -49,7 +49,8 @@ typedef struct quantiser {
     lanes low, high, noise;
 } quantiser;
 
-/* Rounding to f16: half a unit in the last place, or of the smallest subnormal. */
+/* How far rounding to f16 may have moved a value: half a unit in the last place, or half of the smallest
+ * subnormal. The noise of the lane comes on top. */
 ALWAYS_INLINE lanes tolerance_of(const quantiser *q)
 {
     lanes size = HIGHER(lanes_abs(q->low), lanes_abs(q->high));
@@ -67,8 +68,8 @@ ALWAYS_INLINE lanes lanes_round_to(lanes x, float part)
     return (x + part * round_magic) - part * round_magic;
 }
 
-/* Of `fits`, the lanes whose values, in steps of the scale and `shift` beside them, are no further than the
- * limit from multiples of `part`. */
+/* Of the lanes in `fits`, those whose values x * inverse - shift all lie within `limit` of a multiple of
+ * `part`. */
 ALWAYS_INLINE flags values_fit(const quantiser *q, flags fits, float inverse, float shift, float part,
                                lanes limit)
 {
@@ -110,20 +111,22 @@ static flags lattice(const quantiser *q, int top)
     return found;
 }
 
-/* What the search takes at least: finer steps would not survive the rounding of the decoded row to f16. */
+/* The least scale that the search may choose: finer steps would not survive the rounding of the decoded
+ * row to f16. */
 ALWAYS_INLINE lanes least_scale(const quantiser *q)
 {
     return HIGHER(HIGHER(q->high / (float)ZERO_MAX, q->low / (float)ZERO_MIN), 3 * q->noise);
 }
 
-/* Codes of values v in steps, which are nearest: `refined` lanes hold refined codes, whose refinement is from
- * a half below its code to less than a half above it. */
+/* The codes nearest to v, values in steps of the scale. Lanes in `refined` were decoded with a refinement,
+ * which lies from half a step below its code to less than half a step above it. */
 ALWAYS_INLINE lanes nearest_codes(const quantiser *q, lanes v, flags refined)
 {
     return lanes_round(lanes_pick(refined, lanes_round_to(v, q->part) + 0.5f * q->part, v));
 }
 
-/* Scales of the search are at most so many above that of the range of values that it made. */
+/* The index of a scale that the search chose is at most so much above that which the range of the decoded
+ * values asks for. */
 enum { SLACK = 2 };
 
 ALWAYS_INLINE int largest_of(flags index)
@@ -135,8 +138,8 @@ ALWAYS_INLINE int largest_of(flags index)
     return most;
 }
 
-/* As `lattice`, for refined codes of the lanes in `open`: of the scales that the search may have taken, as
- * few values lie on the parts of much larger ones, too. */
+/* As `lattice`, for the lanes in `open`, whose values may be refined codes. Only scales that the search
+ * may have chosen are tried, because a few values also lie on parts of much larger ones, by chance. */
 static flags fine_lattice(const quantiser *q, flags open)
 {
     lanes tolerance = tolerance_of(q), range = q->high - q->low;
@@ -160,12 +163,12 @@ static flags fine_lattice(const quantiser *q, flags open)
     return found;
 }
 
-/* Steps down from the range that the search for the least error takes, by bits; with a refinement, whose
- * errors of what is cut off count, fewer do. */
+/* How many scales below that of the range the search tries, by the bits of a code: without a refinement,
+ * and with one. With one, values that are cut off cost more, so that fewer scales are worth a try. */
 static const int search_depth[2][9] = {{0, 0, 6, 4, 3, 2, 1, 1, 1}, {0, 0, 3, 2, 2, 1, 1, 1, 1}};
 
-/* How much more an error counts that is left when codes are refined: limits of the codes that cut values off
- * cost little without the refinement, which cannot reach those values then, and all of it with it. */
+/* The weight of an error that is left with the refinement. To cut the largest values off costs little in
+ * the codes alone, but the refinement cannot reach them then. */
 static const float fine_weight = 64;
 
 /* Adds the errors, in steps of the scale, that one value has with three ranges of codes. v: the value in
@@ -338,7 +341,7 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
     }
 }
 
-/* See tada_block. */
+/* For grid_only of tada_block: the largest code of each lane. */
 static void grid_tops(tada_block *b, int part, const quantiser *q, int top)
 {
     flags index = lattice(q, top), lies = (flags)(index >= 0);
@@ -396,7 +399,7 @@ static void quantise(tada_block *b)
         quantise_part(b, p * PART, &parts[p], scale_index(top));
     }
     for (int p = 0; p < PARTS && b->narrow; p++) {
-        /* Values beside the multiples may be half a scale. */
+        /* With phases of a half, a value may be half of its scale. */
         quantise_narrow(b, p * PART, &parts[p], scale_index(top / fminf(tada_zero_step(b->bits), 1)));
     }
 }

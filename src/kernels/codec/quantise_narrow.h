@@ -1,7 +1,7 @@
-/* Words of 8 bits: scales and one of eight zero points about the middle of the codes. Elementwise, as all of
- * quantise.h, which includes it. */
+/* Scale words of 8 bits: a scale, and one of eight zero points about the middle of the codes. Elementwise,
+ * as all of quantise.h, which includes it. */
 
-/* Zero points whose distance is whole; with a distance of a half, those of a lane's phase. */
+/* The zero points of one width of codes, in steps of the scale: `step` is 0.5 or a whole number. */
 typedef struct zero_points {
     float first, last, step;
 } zero_points;
@@ -12,13 +12,14 @@ ALWAYS_INLINE zero_points zero_points_of(int bits)
     return (zero_points){first, first + (TADA_ZERO_POINTS - 1) * step, step};
 }
 
-/* The part of a step by which the zero point, and so all values, lie beside the multiples: 0 or a half. */
+/* The phase of a zero point: by which part of a step it, and so all values of its group, lie beside the
+ * multiples of the scale, 0 or 0.5. */
 ALWAYS_INLINE lanes phase_of(lanes zero)
 {
     return zero - lanes_round(zero - 0.25f);
 }
 
-/* The largest zero point that is not above `least`, of the phase of that; a lane with none gets the first. */
+/* The largest zero point that is at most `least` and has its phase; the first one where there is none. */
 ALWAYS_INLINE lanes zero_below(const zero_points *z, lanes least)
 {
     bool halves = z->step < 1;
@@ -42,7 +43,7 @@ static flags narrow_lattice(const quantiser *q, const zero_points *z, int top, i
     flags first =
         lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f / fine * q->noise));
     first = flags_pick((flags)(first < floor), (flags){0} + floor, first);
-    /* Groups of zeros are none of this. */
+    /* A group of zeros has a word of its own. */
     flags found = flags_pick(zero_group(q), (flags){0}, (flags){0} - 1);
     for (int index = top; ANY((flags)(found < 0) & (flags)(first <= index)); index--) {
         float inverse = 1.0f / scale_value(index);
@@ -60,13 +61,15 @@ static flags narrow_lattice(const quantiser *q, const zero_points *z, int top, i
     return found;
 }
 
-/* The range that the search starts from, and the least scale that it takes. */
+/* The index of the scale that the search starts from: that of the range of values, or one whose zero
+ * points reach them. */
 ALWAYS_INLINE flags narrow_first(const quantiser *q, const zero_points *z)
 {
     float end = z->last + q->levels;
     return lane_indices(HIGHER((q->high - q->low) / q->levels, HIGHER(q->high / end, q->low / z->first)));
 }
 
+/* The index of the least scale that it takes. */
 ALWAYS_INLINE flags narrow_least(const quantiser *q, const zero_points *z, int floor)
 {
     flags least = lane_indices(3.0f / (z->step < 1 ? z->step : 1) * q->noise);

@@ -5,7 +5,7 @@
  * masks are constants, and each line is read once.
  */
 
-/* The part of a joined code that is its refinement. */
+/* How many bits of a joined code are its refinement. */
 ALWAYS_INLINE unsigned fine_used(unsigned fine_bits, unsigned code_bits)
 {
     return fine_bits < 8 - code_bits ? fine_bits : 8 - code_bits;
@@ -27,8 +27,8 @@ enum { PIECES = 8 };
 #define PIECE_OR(a, b) ((a) | (b))
 #endif
 
-/* Half a span starts at a line of its own, but for planes of one bit: at a bit of their line. `some` is a
- * constant at every call. */
+/* For half a span, which starts at a line of its own but in planes of one bit: there its bits begin within
+ * a line, after `bits` others. `some` is a constant at every call. */
 typedef struct skipped {
     bool some;
     int bits;
