@@ -174,7 +174,8 @@ TADA_API const char *tada_spec_plan_path(const char *text);
 
 /* ---- Plan: how each plane of one model is compressed (doc/reference/plan.md) ---- */
 
-/* Always sound: what is set is checked. Several threads may look at one while nobody changes it. */
+/* A plan is sound at all times, as what is set is checked. Several threads may read one while nobody changes
+ * it. */
 typedef struct tada_plan tada_plan;
 
 enum { TADA_PLAN_LAYERS = 1024, TADA_PLAN_WIDTH = 1 << 16 };
@@ -207,13 +208,15 @@ typedef struct tada_plan_point {
 
 /* A plan for n_layers (1 to TADA_PLAN_LAYERS) layers without caches. NULL when memory is short. */
 TADA_API tada_plan *tada_plan_create(int n_layers);
-/* NULL when memory is short. */
+/* A copy with its own weights. NULL when memory is short. */
 TADA_API tada_plan *tada_plan_copy(const tada_plan *plan);
-TADA_API void tada_plan_free(tada_plan *plan); /* NULL is fine; planes made by its specs need its weights */
+/* After all planes that follow its specs, as they read its weights. NULL is allowed. */
+TADA_API void tada_plan_free(tada_plan *plan);
 
 TADA_API int tada_plan_layers(const tada_plan *plan);
-/* What the functions called get give is the plan's, and changes with it. What those called set are given is
- * copied; where it is not sound, they say why, and the plan stays as it was. */
+/* Pointers that the functions `get` return are the plan's, and what they point to changes with it. Functions
+ * `set` and `add` copy what they are given. Where it is not sound they say why, and the plan stays as it was.
+ */
 TADA_API const tada_plan_info *tada_plan_get_info(const tada_plan *plan);
 TADA_API enum tada_status tada_plan_set_info(tada_plan *plan, const tada_plan_info *info, tada_error *error);
 /* layer: 0 to tada_plan_layers - 1; NULL: there is no such plane. */
@@ -227,15 +230,15 @@ TADA_API const tada_plan_point *tada_plan_get_point(const tada_plan *plan, int i
 TADA_API enum tada_status tada_plan_add_point(tada_plan *plan, const tada_plan_point *point,
                                               tada_error *error);
 
-/* The spec that the plane of a layer follows: give it to tada_plane_create. Its weights are the plan's, which
- * must outlive the planes. Of another layer: zeros, which are no sound spec. */
+/* The spec that the plane of a layer follows, for tada_plane_create. Its weights are the plan's, which must
+ * outlive the planes. For a layer that the plan does not have: zeros, which tada_plane_create refuses. */
 TADA_API tada_spec tada_plan_spec(const tada_plan *plan, int layer, enum tada_kind kind);
 
 /* Reads a plan file, or its bytes in memory. *plan is the caller's to free, and NULL on an error. */
 TADA_API enum tada_status tada_plan_load(const char *path, tada_plan **plan, tada_error *error);
 TADA_API enum tada_status tada_plan_load_memory(const void *bytes, size_t size, tada_plan **plan,
                                                 tada_error *error);
-/* Writes one to a file descriptor, which stays open; or to *bytes, which are the caller's to free. */
+/* Writes a plan to a file descriptor, which stays open; or to *bytes, which the caller frees with free. */
 TADA_API enum tada_status tada_plan_save(const tada_plan *plan, int file, tada_error *error);
 TADA_API enum tada_status tada_plan_save_memory(const tada_plan *plan, void **bytes, size_t *size,
                                                 tada_error *error);
@@ -428,17 +431,22 @@ TADA_API enum tada_status tada_plane_import(tada_plane *plane, tada_pool *pool, 
 TADA_API void tada_plane_clear(tada_plane *plane);
 
 typedef struct tada_plane_stats {
-    int64_t cells, written;        /* of all streams; those that hold a row */
-    int64_t tiles;                 /* in all; */
-    int64_t hot, cold;             /* with written cells in f16; compressed, but for sinks */
-    int64_t refined;               /* of the cold ones: with a refinement of all their codes */
-    int64_t layered;               /* of the cold ones: with rows that were encoded at two times */
-    int64_t compressions, reopens; /* since the plane was made: tiles encoded; decoded to be written again */
-    int64_t merges;                /* since then: tiles of which rows were encoded a second time */
-    int64_t nonfinite;             /* since then: rows written with a value that is not finite in f16 */
-    size_t bytes, bytes_f16;       /* of the plane; of the same cells in f16 */
-    /* The parts of `bytes`, with their padding. */
-    size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table;
+    int64_t cells;   /* of all streams */
+    int64_t written; /* cells that hold a row */
+    int64_t tiles;   /* of all streams; those that are neither hot nor cold are empty */
+    int64_t hot;     /* tiles with written cells that are in f16 */
+    int64_t cold;    /* tiles with written cells that are compressed, but for sinks */
+    int64_t refined; /* cold tiles with a refinement of all their codes */
+    int64_t layered; /* cold tiles with rows that were encoded at two times */
+    /* Counters since the plane was made: */
+    int64_t compressions; /* tiles that were encoded */
+    int64_t reopens;      /* cold tiles that were decoded to be written to */
+    int64_t merges;       /* tiles of which rows were encoded a second time */
+    int64_t nonfinite;    /* rows that were written with a value that is not finite in f16 */
+    /* Bytes: */
+    size_t bytes;                                           /* of the plane */
+    size_t bytes_f16;                                       /* of the same cells in f16 */
+    size_t bytes_cold, bytes_hot, bytes_sinks, bytes_table; /* the parts of `bytes`, with their padding */
 } tada_plane_stats;
 /* Costs the same for any number of tiles. Also while another thread uses the plane: each number is then of
  * some moment of that use, not all of the same one. Not while it is freed. */
