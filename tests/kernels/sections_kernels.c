@@ -64,18 +64,32 @@ static void sections_of(const section_case *c, tada_sections *s)
     assert_int_equal(s->n, n);
 }
 
+/* Adds the sums over codes alone, without bias, to `want`, and their magnitudes to `size`. */
+static void add_sums(const tada_kernels *k, tada_dot dot, double *want, double *size)
+{
+    static const float nothing[TADA_ROWS];
+    size_t n = (size_t)(16 * dot.n_vectors), all = (size_t)dot.m * n;
+    float *sums = guard_take(all, sizeof *sums);
+    memset(sums, 0, all * sizeof *sums);
+    dot.bias = nothing;
+    dot.out = sums;
+    dot.ldo = n;
+    dot.next = dot.next_end;
+    k->codes_dot(&dot);
+    for (size_t j = 0; j < all; j++) {
+        want[j] += (double)sums[j];
+        size[j] += fabs((double)sums[j]);
+    }
+}
+
 /* want: before + bias * offset + every section's sum, and in `size` what their rounding may come from. */
 static void sum_apart(const tada_kernels *k, const tada_dot *all, const tada_sections *s, double *want,
                       double *size)
 {
-    static const float nothing[TADA_ROWS];
-    size_t n = (size_t)(16 * all->n_vectors);
     int16_t *x = guard_take((size_t)all->m * all->ldx, sizeof *x);
-    float *sums = guard_take((size_t)all->m * n, sizeof *sums);
     const uint8_t *order = s->order;
     for (int i = 0; i < s->n; i++) {
         tada_dot one = *all;
-        memset(sums, 0, (size_t)all->m * n * sizeof *sums);
         for (int r = 0; r < all->m; r++) {
             for (int j = 0; j < s->of[i].n_spans; j++) {
                 memcpy(x + (size_t)r * all->ldx + j * SPAN, all->x + (size_t)r * all->ldx + order[j] * SPAN,
@@ -88,15 +102,7 @@ static void sum_apart(const tada_kernels *k, const tada_dot *all, const tada_sec
         one.low = s->of[i].low;
         one.high = s->of[i].high;
         one.n_fours = s->of[i].n_spans * 2;
-        one.bias = nothing;
-        one.out = sums;
-        one.ldo = n;
-        one.next = one.next_end;
-        k->codes_dot(&one);
-        for (size_t j = 0; j < (size_t)all->m * n; j++) {
-            want[j] += (double)sums[j];
-            size[j] += fabs((double)sums[j]);
-        }
+        add_sums(k, one, want, size);
     }
 }
 
@@ -104,25 +110,13 @@ static void sum_apart(const tada_kernels *k, const tada_dot *all, const tada_sec
 static void sum_joined(const tada_kernels *k, const tada_dot *all, const tada_sections *s,
                        const tada_fine *fine, int dim, double *want, double *size)
 {
-    static const float nothing[TADA_ROWS];
-    size_t n = (size_t)(16 * all->n_vectors);
-    float *sums = guard_take((size_t)all->m * n, sizeof *sums);
     uint8_t *bytes = guard_take((size_t)(dim * CELLS), 1);
     tada_dot one = *all;
-    memset(sums, 0, (size_t)all->m * n * sizeof *sums);
     tada_kernels_scalar.unpack(s, fine, bytes);
     one.bits = 8;
     one.low = bytes;
     one.high = NULL;
-    one.bias = nothing;
-    one.out = sums;
-    one.ldo = n;
-    one.next = one.next_end;
-    k->codes_dot(&one);
-    for (size_t j = 0; j < (size_t)all->m * n; j++) {
-        want[j] += (double)sums[j];
-        size[j] += fabs((double)sums[j]);
-    }
+    add_sums(k, one, want, size);
 }
 
 /* Random refinement of a head, no more bits than codes leave room for. */

@@ -108,48 +108,121 @@ static void complain(const char *what, const char *spec, int kind, int data, con
     }
 }
 
-/* Cleared and restored three times, as when a session is saved and loaded, on any kernel set. */
-static void restored(void **state)
+/* One case: rows x of some sort, and a spec for them. */
+typedef struct scene {
+    char spec[120];
+    int kind, bits, data;
+    tada_pool *pool;
+    float *x;
+    uint16_t *was, *is; /* room for what is read */
+} scene;
+
+/* Runs a check with every sort of rows, options and bits, but for those that are left out. */
+static void each_scene(void (*check)(const scene *s))
 {
-    (void)state;
     complaints = 0;
-    float *x = malloc(sizeof *x * CELLS * WIDTH);
-    uint16_t *was = malloc(sizeof *was * CELLS * WIDTH), *is = malloc(sizeof *is * CELLS * WIDTH);
-    tada_pool *pool = tada_pool_create();
-    for (int data = 0; data <= 2 * DATA_KINDS; data++) {
+    scene s = {.pool = tada_pool_create(),
+               .x = malloc(sizeof *s.x * CELLS * WIDTH),
+               .was = malloc(sizeof *s.was * CELLS * WIDTH),
+               .is = malloc(sizeof *s.is * CELLS * WIDTH)};
+    for (s.data = 0; s.data <= 2 * DATA_KINDS; s.data++) {
         for (size_t o = 0; o < OPTIONS; o++) {
             for (int b = 0; b < 6; b++) {
                 if (left_out()) {
                     continue;
                 }
-                int kind = random_below(2);
-                char spec[120];
-                snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0%s", widths[b], options[o]);
-                random_data(x, data);
-                tada_kernels_select("scalar");
-                test_plane p = plane_of(spec, (enum tada_kind)kind, WIDTH, TOTAL, 1, HEAD);
-                write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, CELLS, CELLS);
-                freeze(p.plane, pool);
-                read_all(p.plane, was);
-                for (int i = 0; i < N_TIERS; i++) {
-                    if (tada_kernels_select(tiers[i]) != TADA_OK) {
-                        continue;
-                    }
-                    tada_plane_clear(p.plane);
-                    write_rows(p.plane, pool, was, TADA_F16, WIDTH, 0, CELLS, CELLS);
-                    freeze(p.plane, pool);
-                    read_all(p.plane, is);
-                    complain("restored", spec, kind, data, was, is);
-                }
-                plane_done(&p);
+                s.kind = random_below(2);
+                s.bits = widths[b];
+                snprintf(s.spec, sizeof s.spec, "tada:%d:window=0:sinks=0%s", s.bits, options[o]);
+                random_data(s.x, s.data);
+                check(&s);
             }
         }
     }
-    tada_pool_free(pool);
-    free(x);
-    free(was);
-    free(is);
+    tada_pool_free(s.pool);
+    free(s.x);
+    free(s.was);
+    free(s.is);
     assert_int_equal(complaints, 0);
+}
+
+/* A plane with the rows, all of them compressed; s->was is what it reads as. */
+static test_plane frozen_plane(const scene *s)
+{
+    test_plane p = plane_of(s->spec, (enum tada_kind)s->kind, WIDTH, TOTAL, 1, HEAD);
+    write_rows(p.plane, s->pool, s->x, TADA_F32, WIDTH, 0, CELLS, CELLS);
+    freeze(p.plane, s->pool);
+    read_all(p.plane, s->was);
+    return p;
+}
+
+/* What the plane reads as now is what it read as before. */
+static void same(const char *what, const test_plane *p, const scene *s)
+{
+    read_all(p->plane, s->is);
+    complain(what, s->spec, s->kind, s->data, s->was, s->is);
+}
+
+static void check_restored(const scene *s)
+{
+    tada_kernels_select("scalar");
+    test_plane p = frozen_plane(s);
+    for (int i = 0; i < N_TIERS; i++) {
+        if (tada_kernels_select(tiers[i]) == TADA_OK) {
+            tada_plane_clear(p.plane);
+            write_rows(p.plane, s->pool, s->was, TADA_F16, WIDTH, 0, CELLS, CELLS);
+            freeze(p.plane, s->pool);
+            same("restored", &p, s);
+        }
+    }
+    plane_done(&p);
+}
+
+/* Cleared and restored, as when a session is saved and loaded, on every kernel set. */
+static void restored(void **state)
+{
+    (void)state;
+    each_scene(check_restored);
+}
+
+/* Another row for a cell that reads as `old`. With scale words of 8 bits: where a scale of a head is far
+ * larger than those of the others, these lose bits. A group of one value and zeros has that value as its
+ * scale. */
+static void other_row(const scene *s, const uint16_t *old, bool narrow, float row[WIDTH])
+{
+    fill(row, 1, WIDTH, random_below(DATA_KINDS));
+    for (int d = 0; narrow && d < WIDTH; d++) {
+        row[d] = 0.4f * half_value(old[d / HEAD * HEAD + HEAD - 1 - d % HEAD]);
+        row[d] /= (float)(1 << s->bits);
+    }
+}
+
+static void check_reopened(const scene *s)
+{
+    bool tokens = strstr(s->spec, "token") || (s->kind == TADA_V && !strstr(s->spec, "channel"));
+    bool narrow = tokens && (s->kind == TADA_V || strstr(s->spec, "scale=8"));
+    test_plane p = frozen_plane(s);
+    for (int i = 0; i < 4; i++) {
+        int64_t cell = random_below(128);
+        uint16_t *old = s->was + cell * WIDTH;
+        float row[WIDTH];
+        assert_int_equal(tada_plane_write(p.plane, s->pool, old, TADA_F16, WIDTH * 2, &cell, 1, NULL),
+                         TADA_OK);
+        same("reopened", &p, s);
+        freeze(p.plane, s->pool);
+        same("same row", &p, s);
+        if (tokens) {
+            other_row(s, old, narrow, row);
+            assert_int_equal(tada_plane_write(p.plane, s->pool, row, TADA_F32, WIDTH * 4, &cell, 1, NULL),
+                             TADA_OK);
+            freeze(p.plane, s->pool);
+            read_all(p.plane, s->is);
+            memcpy(old, s->is + cell * WIDTH, WIDTH * sizeof *old);
+            same("other row", &p, s);
+        }
+    }
+    assert_true(stats_of(p.plane).reopens > 0);
+    plane_done(&p);
 }
 
 /* A row written into a cold tile: the same row changes nothing; another one, with a scale per token, nothing
@@ -157,66 +230,7 @@ static void restored(void **state)
 static void reopened(void **state)
 {
     (void)state;
-    complaints = 0;
-    float *x = malloc(sizeof *x * CELLS * WIDTH), *row = malloc(sizeof *row * WIDTH);
-    uint16_t *was = malloc(sizeof *was * CELLS * WIDTH), *is = malloc(sizeof *is * CELLS * WIDTH);
-    tada_pool *pool = tada_pool_create();
-    for (int data = 0; data <= 2 * DATA_KINDS; data++) {
-        for (size_t o = 0; o < OPTIONS; o++) {
-            for (int b = 0; b < 6; b++) {
-                if (left_out()) {
-                    continue;
-                }
-                int kind = random_below(2);
-                char spec[120];
-                snprintf(spec, sizeof spec, "tada:%d:window=0:sinks=0%s", widths[b], options[o]);
-                bool tokens = strstr(spec, "token") || (kind == TADA_V && !strstr(spec, "channel"));
-                bool narrow = tokens && (kind == TADA_V || strstr(spec, "scale=8"));
-                random_data(x, data);
-                test_plane p = plane_of(spec, (enum tada_kind)kind, WIDTH, TOTAL, 1, HEAD);
-                write_rows(p.plane, pool, x, TADA_F32, WIDTH, 0, CELLS, CELLS);
-                freeze(p.plane, pool);
-                read_all(p.plane, was);
-                for (int i = 0; i < 4; i++) {
-                    int64_t cell = random_below(128);
-                    uint16_t *old = was + cell * WIDTH;
-                    assert_int_equal(
-                        tada_plane_write(p.plane, pool, old, TADA_F16, WIDTH * 2, &cell, 1, NULL), TADA_OK);
-                    read_all(p.plane, is);
-                    complain("reopened", spec, kind, data, was, is);
-                    freeze(p.plane, pool);
-                    read_all(p.plane, is);
-                    complain("same row", spec, kind, data, was, is);
-                    if (!tokens) {
-                        continue;
-                    }
-                    fill(row, 1, WIDTH, random_below(DATA_KINDS));
-                    /* Words of 8 bits: where a scale of a head is far larger than those of the others, these
-                     * lose bits. A group of one value and zeros has that value as its scale. */
-                    for (int d = 0; narrow && d < WIDTH; d++) {
-                        row[d] = 0.4f * half_value(old[d / HEAD * HEAD + HEAD - 1 - d % HEAD]);
-                        row[d] /= (float)(1 << widths[b]);
-                    }
-                    assert_int_equal(
-                        tada_plane_write(p.plane, pool, row, TADA_F32, WIDTH * 4, &cell, 1, NULL), TADA_OK);
-                    freeze(p.plane, pool);
-                    read_all(p.plane, is);
-                    memcpy(old, is + cell * WIDTH, WIDTH * sizeof *old);
-                    complain("other row", spec, kind, data, was, is);
-                }
-                tada_plane_stats stats;
-                tada_plane_get_stats(p.plane, &stats);
-                assert_true(stats.reopens > 0);
-                plane_done(&p);
-            }
-        }
-    }
-    tada_pool_free(pool);
-    free(x);
-    free(row);
-    free(was);
-    free(is);
-    assert_int_equal(complaints, 0);
+    each_scene(check_reopened);
 }
 
 /* Encoding is the same bit for bit on every kernel set and by any number of threads, for every recipe. */
