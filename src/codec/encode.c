@@ -1,4 +1,5 @@
 /* Encoding of one tile: rotate, centre, quantise, pack. */
+#include "common/sizes.h"
 #include "groups.h"
 #include "nonfinite.h"
 #include "places.h"
@@ -12,22 +13,17 @@ enum { CELLS = TADA_TILE_CELLS };
 /* How often a unit is encoded again at most, and how many of these rounds care for its refinement. */
 enum { MOST_ROUNDS = 32, FINE_ROUNDS = 8 };
 
-static size_t max_size(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* Floats that a unit needs: values and their transpose, then its groups. */
 static size_t encode_work(const tada_codec *codec)
 {
     size_t once = 2 * CELLS * (size_t)codec->layout.unit + tada_groups_scratch(codec);
-    return (max_size(once, tada_tile_scratch(codec)) + 15) / 16 * 16;
+    return (tada_size_larger(once, tada_tile_scratch(codec)) + 15) / 16 * 16;
 }
 
 /* Floats of a record, or of its refinement. */
 static size_t record_floats(const tada_codec *codec)
 {
-    return (max_size(codec->layout.record_bytes, codec->layout.fine_bytes) + 63) / 64 * 16;
+    return (tada_size_larger(codec->layout.record_bytes, codec->layout.fine_bytes) + 63) / 64 * 16;
 }
 
 size_t tada_tile_encode_scratch(const tada_codec *codec)

@@ -1,6 +1,7 @@
 /* Quantising and packing the groups of a unit. */
 #include "groups.h"
 
+#include "common/sizes.h"
 #include "places.h"
 #include "widths.h"
 
@@ -18,11 +19,6 @@ typedef struct groups_work {
     uint8_t *gathered;           /* spans of a width: instead of what is from `packed` on */
     bool on_grid;                /* see tada_groups_encode */
 } groups_work;
-
-static size_t max_size(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
 
 /* Values of a block. */
 static size_t block_values(const tada_codec *c)
@@ -49,7 +45,7 @@ size_t tada_groups_scratch(const tada_codec *c)
     /* Of words of 8 bits there is one for 16 values at most. */
     size_t channels = block + block / 2, tokens = block / 2 + values / 32;
     size_t rest = c->recipe.axis == TADA_AXIS_CHANNEL ? channels : tokens;
-    return (values / 2 + max_size(rest, c->recipe.quarters ? values / 4 : 0) + 15) / 16 * 16;
+    return (values / 2 + tada_size_larger(rest, c->recipe.quarters ? values / 4 : 0) + 15) / 16 * 16;
 }
 
 /* ---- codes in the order of the format ---- */
@@ -85,8 +81,7 @@ static void place_codes(const tada_codec *c, const uint8_t *codes, int t, int d,
 }
 
 /* `width`, the bits from `shift` on, is a constant at every call. */
-static inline __attribute__((always_inline)) void pack_plane(const uint8_t *ordered, int dim, int shift,
-                                                             int width, uint8_t *out)
+ALWAYS_INLINE void pack_plane(const uint8_t *ordered, int dim, int shift, int width, uint8_t *out)
 {
     int per_line = 8 / width;
     unsigned mask = (1u << width) - 1;

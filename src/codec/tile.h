@@ -30,7 +30,7 @@ tada_cold tada_cold_make(const tada_codec *codec, uint8_t *bytes);
 
 void tada_cold_copy(const tada_codec *codec, const tada_cold *from, const tada_cold *to);
 
-/* Floats of scratch that encoding needs, and decoding. */
+/* Floats of scratch that encoding needs, which is enough for decoding, too; and that decoding alone needs. */
 size_t tada_tile_encode_scratch(const tada_codec *codec);
 size_t tada_tile_scratch(const tada_codec *codec);
 

@@ -111,8 +111,8 @@ static uint64_t eight_widths(const uint8_t *widths, int bytes)
 }
 
 /* n: eights of spans, a constant where it matters. */
-static inline __attribute__((always_inline)) void find_sections(const uint8_t *widths, int dim, int n,
-                                                                const uint8_t *codes, tada_sections *s)
+ALWAYS_INLINE void find_sections(const uint8_t *widths, int dim, int n, const uint8_t *codes,
+                                 tada_sections *s)
 {
     static const uint8_t all_bits[TADA_SECTIONS] = {8, 6, 5, 4, 3, 2};
     int count = 0, place = 0;

@@ -19,6 +19,11 @@ static inline size_t tada_size_multiply(size_t a, size_t b)
     return __builtin_mul_overflow(a, b, &product) ? SIZE_MAX : product;
 }
 
+static inline size_t tada_size_larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Rounds up to a multiple of `unit`, a power of two. */
 static inline size_t tada_size_round(size_t bytes, size_t unit)
 {

@@ -5,6 +5,9 @@
 
 #include "tada.h"
 
+/* For functions whose arguments are constants at each call: the loops over them must be unrolled. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 /* Groups that are quantised side by side. */
 enum { TADA_LANES = 16 };
 

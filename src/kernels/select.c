@@ -1,6 +1,7 @@
-/* What the CPU can do, and which kernel set is used. The selection is the library's only global state. */
+/* What the CPU can do, and which kernel set is used: the library's only global state. */
 #include "kernels.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,18 +118,20 @@ const char *tada_kernels_name(void)
     return tada_kernels_get()->name;
 }
 
-const char *tada_cpu_features(void)
+static char features[128];
+
+/* Called once. */
+static void list_features(void)
 {
-    static char text[128];
-    char list[128] = "";
 #ifdef TADA_X86
 #define FEATURE(name, check)                                                                                 \
     if (check) {                                                                                             \
-        strcat(list, *list ? " " name : name);                                                               \
+        strcat(features, *features ? " " name : name);                                                       \
     }
     FEATURE("avx2", __builtin_cpu_supports("avx2"))
     FEATURE("fma", __builtin_cpu_supports("fma"))
     FEATURE("f16c", cpu_has_f16c())
+    FEATURE("avxvnni", cpu_has_avxvnni())
     FEATURE("avx512f", __builtin_cpu_supports("avx512f"))
     FEATURE("avx512bw", __builtin_cpu_supports("avx512bw"))
     FEATURE("avx512vl", __builtin_cpu_supports("avx512vl"))
@@ -137,14 +140,18 @@ const char *tada_cpu_features(void)
 #undef FEATURE
 #endif
 #ifdef TADA_ARM64
-    strcat(list, "neon");
-    strcat(list, cpu_has_dotprod() ? " dotprod" : "");
-    strcat(list, cpu_has_i8mm() ? " i8mm" : "");
+    strcat(features, "neon");
+    strcat(features, cpu_has_dotprod() ? " dotprod" : "");
+    strcat(features, cpu_has_i8mm() ? " i8mm" : "");
 #endif
-    /* Every caller writes the same bytes, so that a race between two first callers does no harm. */
-    memcpy(text, *list ? list : "none", sizeof "none");
-    if (*list) {
-        memcpy(text, list, sizeof text);
+    if (!*features) {
+        strcpy(features, "none");
     }
-    return text;
+}
+
+const char *tada_cpu_features(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, list_features);
+    return features;
 }

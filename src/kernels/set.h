@@ -15,8 +15,6 @@
 #endif
 #include "kernels/simd/vector.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
 /* Unrolled before gcc decides what lives in registers: arrays of sums must. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")

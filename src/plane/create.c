@@ -33,7 +33,7 @@ static const tada_recipe *recipe_of(const tada_spec *spec, const tada_shape *sha
 
 static size_t align64(size_t bytes)
 {
-    return (bytes + 63) / 64 * 64;
+    return tada_size_round(bytes, 64);
 }
 
 /* Whether tiles are refined: where codes and refinement take less than f16, whatever the head size. */

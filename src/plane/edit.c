@@ -28,17 +28,11 @@ typedef struct plane_edit {
     atomic_int_fast64_t nonfinite; /* rows that have become so */
 } plane_edit;
 
-static size_t scratch_floats(const tada_plane *p)
-{
-    size_t encode = tada_plane_encode_scratch(p), decode = tada_plane_scratch(p);
-    return encode > decode ? encode : decode;
-}
-
 static bool workspace_make(const tada_plane *p, workspace *w)
 {
     w->tile = malloc(p->tile_values * sizeof *w->tile);
     w->rows = malloc(p->tile_values * sizeof *w->rows);
-    w->scratch = malloc(scratch_floats(p) * sizeof *w->scratch + 1);
+    w->scratch = malloc(tada_plane_encode_scratch(p) * sizeof *w->scratch + 1);
     return w->tile && w->rows && w->scratch;
 }
 

@@ -158,7 +158,8 @@ static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
     return plane->tiles[tile].mask & ~plane->tiles[tile].sinks;
 }
 
-/* Floats of scratch that encoding a tile needs; that decoding a tile needs. */
+/* Floats of scratch that encoding a tile needs, which is enough for decoding one, too; and that decoding
+ * alone needs. */
 size_t tada_plane_encode_scratch(const tada_plane *plane);
 size_t tada_plane_scratch(const tada_plane *plane);
 

@@ -398,8 +398,7 @@ static bool get_memory(tada_settling *s, tada_plane *const *planes, int n)
 {
     size_t most = 0, longest = 0, values = 0;
     for (int i = 0; i < n; i++) {
-        size_t encode = tada_plane_encode_scratch(planes[i]), decode = tada_plane_scratch(planes[i]), tiles;
-        size_t bytes = (encode > decode ? encode : decode) * sizeof(float);
+        size_t bytes = tada_plane_encode_scratch(planes[i]) * sizeof(float), tiles;
         if (tada_plane_unsettled(planes[i])) {
             tiles = (size_t)planes[i]->tiles_per_stream;
             longest = tiles > longest ? tiles : longest;

@@ -63,7 +63,7 @@ tada_sinks tada_sinks_next(const tada_plane *p, int64_t tile, int from)
     return run;
 }
 
-void tada_sinks_keep(const tada_plane *p, int64_t tile)
+void tada_sinks_keep(tada_plane *p, int64_t tile)
 {
     for (tada_sinks s = tada_sinks_next(p, tile, 0); s.n > 0; s = tada_sinks_next(p, tile, s.first + s.n)) {
         memcpy(s.rows, p->tiles[tile].hot + (size_t)s.first * width(p), (size_t)s.n * width(p) * 2);

@@ -18,7 +18,7 @@ tada_sinks tada_sinks_next(const tada_plane *plane, int64_t tile, int from);
 uint64_t tada_sinks_placed(const tada_plane *plane, int64_t tile);
 
 /* Keeps the rows of a hot tile's sinks, before it becomes cold. */
-void tada_sinks_keep(const tada_plane *plane, int64_t tile);
+void tada_sinks_keep(tada_plane *plane, int64_t tile);
 /* Puts them back into rows [64][width]. */
 void tada_sinks_restore(const tada_plane *plane, int64_t tile, uint16_t *rows);
 /* Gives tile `to`, a copy of `from` in all else, the same sinks. False: memory is short. */
