@@ -1,5 +1,5 @@
-/* The functions of ggml's buffer interface for cache buffers. Each finds the plane and hands on to cache.c.
- */
+/* The functions of ggml's buffer interface for cache buffers. Each finds the plane and hands on to cache.c or
+ * transfer.c. */
 #include "buffer.h"
 
 #include "base/cpu.h"

@@ -167,6 +167,10 @@ void cache_warn_nonfinite(const cache_plane *cache);
 /* Allocates what cache_get needs, as cache_get cannot fail. Called when a plane is made, and again when its
  * head size has changed. False: memory is short. */
 bool cache_read_ready(cache_plane *cache);
+
+/* The f16 rows of the cells from `cell` to the end of its tile, decoded. They are valid until another tile of
+ * the buffer is read, or one of its planes changes. */
+const uint16_t *cache_read_tile(cache_plane *cache, int64_t cell);
 /* Copies bytes [offset, offset + size) of the tensor that the plane stands for. */
 void cache_get(cache_plane *cache, size_t offset, void *data, size_t size);
 /* Writes bytes [offset, offset + size) of that tensor. False: memory is short; the cells that were not

@@ -85,7 +85,7 @@ static void learn_head_dim(const tada_spec *spec, tada_shape *shape, int head_di
     *shape = tada_plane_bytes(spec, &known) > 0 ? known : *shape;
 }
 
-/* What reading a plane from outside takes (cache.c). */
+/* What reading a plane from outside takes (cache/transfer.c). */
 static size_t reading_bytes(const tada_spec *spec, const tada_shape *shape)
 {
     size_t bytes = tada_plane_bytes(spec, shape), needed = 0;
