@@ -273,11 +273,11 @@ call 0 run -no-cnv -p x; has "tool=llama-completion"; arguments -no-cnv -p x
 call 0 run --tool cli -no-cnv; has "tool=llama-cli"
 
 # serve: a summary, what cannot be had, sessions.
-call 0 serve -c 1000 -np 2; has "tada: context 512 each for 2 slots (split cache); no plan, tada"
+call 0 serve -c 1000 -np 2; has "tada: cache tada, context 512 each for 2 slots (split cache)"
 arguments -c 1000 -np 2
-call 0 serve -c 1000 -np 3; has "tada: context 512 each for 3 slots"
-call 0 serve -c 1000; has "tada: context 1024, shared by 4 slots (unified cache)"
-call 0 serve --ctx_size 1000 --parallel 1; has "tada: context 1024, 1 slot"; arguments --ctx_size 1000 --parallel 1
+call 0 serve -c 1000 -np 3; has "tada: cache tada, context 512 each for 3 slots"
+call 0 serve -c 1000; has "tada: cache tada, context 1024, shared by 4 slots (unified cache)"
+call 0 serve --ctx_size 1000 --parallel 1; has "tada: cache tada, context 1024, 1 slot"; arguments --ctx_size 1000 --parallel 1
 LLAMA_ARG_CTX_SIZE=2048 LLAMA_ARG_N_PARALLEL=2 LLAMA_ARG_KV_UNIFIED=1 call 0 serve
 has "context 2048, shared by 2 slots"
 LLAMA_ARG_KV_UNIFIED=1 LLAMA_ARG_NO_KV_UNIFIED=1 call 0 serve -c 2048 -np 2; has "1024 each for 2 slots (split"

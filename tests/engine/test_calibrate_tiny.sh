@@ -29,7 +29,7 @@ HOME=$work tada calibrate -m heads3.gguf --from heads3.plan --budget 61.5 -c 102
 check "a plan without a place goes where tada serve looks for it" \
     test "$status" -eq 0 -a -s .local/share/tada/plans/heads3-61.5.gguf
 HOME=$work tada serve -m heads3.gguf --version
-check "... and finds it" grep -qF "; plan $work/.local/share/tada/plans/heads3-61.5.gguf (KL divergence" err
+check "... and finds it" grep -qF "tada: cache of the plan $work/.local/share/tada/plans/heads3-61.5.gguf (KL divergence" err
 tada inspect small.plan --json small.json
 check "... keeps it, and needs less" python3 -c '
 import json

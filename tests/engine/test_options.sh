@@ -66,7 +66,7 @@ for options in "-c 1024" "-ngl 0" "-c 256 -np 1"; do
     check "serve $options says that nothing is saved" grep -q "MiB, nothing saved; " err
     check "... and no percents" bash -c "! grep -q '% saved' err"
     tada serve -m heads.gguf $options --version
-    check "... and where something is, how much" grep -qE "; cache .* MiB instead of .* [1-9][0-9]? % saved" err
+    check "... and where something is, how much" grep -qE ": .* MiB instead of .* [1-9][0-9]? % saved" err
 done
 
 # ---- calibrate ----

@@ -40,7 +40,7 @@ def summary(*arguments, **variables):
 
 def memory(said):
     """MiB of the cache and of one in f16."""
-    found = re.search(r"cache ([0-9.]+) MiB instead of ([0-9.]+) MiB in f16", said)
+    found = re.search(r": ([0-9.]+) MiB instead of ([0-9.]+) MiB in f16", said)
     return found and (float(found[1]), float(found[2]))
 
 
@@ -110,30 +110,30 @@ def choice_of_plans(work):
     good = pathlib.Path(work, "tiny/good.plan").read_bytes()
     base = ("-m", model, "-c", "1024", "-np", "1")
     data = {"XDG_DATA_HOME": f"{work}/data"}
-    check("without a folder of plans there is none", "; no plan, tada\n" in summary(*base, **data), summary(*base, **data))
+    check("without a folder of plans there is none", "cache tada, context" in summary(*base, **data), summary(*base, **data))
     plans.mkdir(parents=True)
     shutil.copy(f"{work}/tiny/foreign.plan", plans / "a.gguf")
     (plans / "b.gguf").write_bytes(good[:100])
     (plans / "c.gguf").write_bytes(b"no plan")
     shutil.copy(f"{work}/tiny/good.plan", plans / "d.other")
     os.mkfifo(plans / "pipe.gguf")
-    check("plans of others and damaged ones are passed over", "; no plan, tada\n" in summary(*base, **data), summary(*base, **data))
+    check("plans of others and damaged ones are passed over", "cache tada, context" in summary(*base, **data), summary(*base, **data))
     (plans / "small.gguf").write_bytes(revalue(good, 0.2, 0.02))
     (plans / "large.gguf").write_bytes(revalue(good, 0.36, 0.001))
     shutil.copy(f"{work}/tiny/good.plan", plans / "middle.gguf")
     for arguments, name in (((), "large"), (("--budget", "40"), "large"), (("--budget", "27.2%"), "middle"),
                             (("--budget=21", ), "small")):
         said = summary(*base, *arguments, **data)
-        check(f"{name} is taken {' '.join(arguments)}", f"; plan {plans}/{name}.gguf (KL divergence " in said, said)
+        check(f"{name} is taken {' '.join(arguments)}", f"tada: cache of the plan {plans}/{name}.gguf (KL divergence " in said, said)
     said = summary(*base, "--budget", "10%", **data)
-    check("none within the budget is told", "none of the plans of this model (3)" in said and "; no plan, tada" in said, said)
+    check("none within the budget is told", "none of the plans of this model (3)" in said and "cache tada, context" in said, said)
     said = summary(*base, "--plans", f"{plans}", TADA_PLANS="/nowhere", HOME="/nowhere")
     check("--plans comes before TADA_PLANS", "large.gguf" in said, said)
     said = summary(*base, TADA_PLANS=f"{plans}", XDG_DATA_HOME="/nowhere")
     check("TADA_PLANS comes before XDG_DATA_HOME", "large.gguf" in said, said)
     for arguments, variables in ((("--cache", "tada:3"), {}), ((), {"TADA_CACHE": "tada:3"})):
         said = summary(*base, *arguments, **data, **variables)
-        check("a cache that is asked for comes before plans", "; no plan, tada:3\n" in said, said)
+        check("a cache that is asked for comes before plans", "cache tada:3, context" in said, said)
     f16 = 3 * 2 * 2 * 64 * 2 * 1024 / 2**20  # layers, K and V, heads, values, bytes, cells
     told = memory(summary(*base, "--cache", "tada", **data))
     check("the memory is that of the model", told and told[1] == round(f16, 1) and told[0] < 0.6 * told[1], told)
@@ -143,15 +143,15 @@ def choice_of_plans(work):
               abs(both[1] - 2 * told[1]) <= 0.1, (told, both))
     for options in (("-fa", "off"), ("-ctk", "q8_0"), ("-md", model, "-ctvd", "q8_0")):
         said = summary(*base, *options, "--cache", "tada", **data)
-        check(f"no memory is told with {' '.join(map(str, options))}", "; no plan, tada\n" in said and "MiB" not in said, said)
+        check(f"no memory is told with {' '.join(map(str, options))}", "cache tada, context" in said and "MiB" not in said, said)
     for options in (("-ngl", "0"), ("-nkvo",), ("-dev", "none"), ("-ngl", "2")):
         said = summary(*base, *options, "--cache", "tada", **data)
         check(f"{' '.join(options)} changes nothing", memory(said) == told and len(said.splitlines()) == len(
             summary(*base, "--cache", "tada", **data).splitlines()), said)
     said = summary(*base, "-md", "draft.gguf", **data)
-    check("a draft model changes nothing about the plan", "; plan " in said, said)
+    check("a draft model changes nothing about the plan", "cache of the plan " in said, said)
     said = summary(*base, "--cache", f"tada:@{work}/tiny/good.plan", **data)
-    check("a plan that is asked for is told", f"; plan {work}/tiny/good.plan (KL divergence 0.00450 at 27.1 %)" in said, said)
+    check("a plan that is asked for is told", f"tada: cache of the plan {work}/tiny/good.plan (KL divergence 0.00450 at 27.1 %)" in said, said)
     for name in ("foreign", "wide", "shallow", "nan"):
         result = subprocess.run([TADA, "serve", *base, "--cache", f"tada:@{work}/tiny/{name}.plan", "--version"], env=environment(),
                                 stderr=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
@@ -184,9 +184,9 @@ def sessions(work):
     with serve(work, *(("--plans", plans) if with_plans else ())) as server:
         said = server.text()
         if with_plans:
-            check("the plan of the model is taken", f"; plan {plans}/good.gguf" in said, said[:500])
-        check("the summary tells context and slots", "tada: context 1024 each for 2 slots (split cache); cache " in said, said[:500])
-        told = re.search(r"cache ([0-9.]+) MiB instead of ([0-9.]+) MiB in f16", said)
+            check("the plan of the model is taken", f"tada: cache of the plan {plans}/good.gguf" in said, said[:500])
+        check("the summary tells context and slots", ", context 1024 each for 2 slots (split cache): " in said, said[:500])
+        told = re.search(r": ([0-9.]+) MiB instead of ([0-9.]+) MiB in f16", said)
         real = re.search(r"TADA KV buffer size = *([0-9.]+) MiB", said)
         check("... and the memory that it takes", told and real and abs(float(told[1]) / float(real[1]) - 1) < 0.01
               and float(told[2]) == 45, (told, real))
