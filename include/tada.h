@@ -199,10 +199,10 @@ typedef struct tada_plan_plane {
     float sensitivity;  /* nats: what this plane adds to the mean KL divergence, as calibration expects */
 } tada_plan_plane;
 
-/* What was measured of a cache when the plan was made, all of them on the same text. */
+/* What was measured of a cache when the plan was made, all of them on the same text: finite numbers. */
 typedef struct tada_plan_point {
     char cache[64];     /* a spec, or "plan": this plan */
-    double memory;      /* bytes of the cache over those of f16, everything counted */
+    double memory;      /* bytes of the cache over those of f16, everything counted; from 0 */
     double kld, kld_se; /* mean KL divergence from f16 in nats and its standard error */
 } tada_plan_point;
 

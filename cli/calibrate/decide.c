@@ -151,16 +151,23 @@ static double memory_of(const struct calibration *c, const struct decision *d, c
     return bytes / f16;
 }
 
-/* The plan to write: the best candidate; when a simple spec is better, that spec. `d` keeps the others. */
-static tada_plan *conclude_decision(struct calibration *c, struct decision *d, int *best)
+/* Of those that are the plan's own, the one with the least divergence. */
+static int best_of(const struct calibration *c, const struct decision *d)
 {
-    *best = 0;
-    for (int i = 1; i < d->n_own; i++) {
-        *best = d->trials[i].kld.value < d->trials[*best].kld.value ? i : *best;
+    int best = 0;
+    for (int i = 1; i < d->n_own && !c->options->paper; i++) {
+        double kld = d->trials[i].kld.value;
+        best = kld < d->trials[best].kld.value || !isfinite(d->trials[best].kld.value) ? i : best;
     }
-    if (c->options->paper) {
-        *best = 0;
-    }
+    return best;
+}
+
+/* The plan to write: the best candidate; when a simple spec is better, that spec. `d` keeps the others. Of
+ * what a cache breaks there is nothing to tell but that. */
+static tada_plan *conclude_decision(struct calibration *c, struct decision *d, int *best, tada_error *error)
+{
+    *best = best_of(c, d);
+    snprintf(error->text, sizeof error->text, "Memory is too short for the plan: close other programs.");
     tada_plan *plan = tada_plan_copy(d->trials[*best].plan ? d->trials[*best].plan : c->plan);
     tada_spec spec;
     if (plan && !d->trials[*best].plan && tada_spec_parse(d->trials[*best].spec, &spec, NULL) == TADA_OK) {
@@ -171,7 +178,7 @@ static tada_plan *conclude_decision(struct calibration *c, struct decision *d, i
                                  .kld = d->trials[i].kld.value,
                                  .kld_se = d->trials[i].kld.error};
         snprintf(point.cache, sizeof point.cache, "%s", i == *best ? "plan" : d->trials[i].spec);
-        if (tada_plan_add_point(plan, &point, NULL) != TADA_OK) {
+        if ((i == *best || isfinite(point.kld)) && tada_plan_add_point(plan, &point, error) != TADA_OK) {
             tada_plan_free(plan);
             plan = NULL;
         }
@@ -187,10 +194,10 @@ static void print_result(const struct calibration *c, const tada_plan *plan, con
         choices_print(c->choices, plan);
     }
     printf("%-24s %8s  %9s\n", "cache", "memory", "KLD");
-    for (int i = 0; i < tada_plan_points(plan); i++) {
-        const tada_plan_point *point = tada_plan_get_point(plan, i);
-        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", SHOWN(d->trials[i].spec), 100 * point->memory, point->kld,
-               point->kld_se);
+    for (int i = 0; i < d->n; i++) {
+        const struct trial *trial = &d->trials[i];
+        printf("%-24s %6.1f %%  %9.5f +- %.5f\n", SHOWN(trial->spec), 100 * memory_of(c, d, trial),
+               trial->kld.value, trial->kld.error);
     }
     if (!d->trials[best].plan) {
         printf("A simple spec was better than the plans: %s holds the same as %s.\n",
@@ -212,9 +219,10 @@ static void print_result(const struct calibration *c, const tada_plan *plan, con
 static int write_plan(struct calibration *c, struct decision *d)
 {
     int best;
-    tada_plan *plan = conclude_decision(c, d, &best);
+    tada_error error;
+    tada_plan *plan = conclude_decision(c, d, &best, &error);
     if (!plan) {
-        return cli_fail("Memory is too short for the plan: close other programs.");
+        return cli_fail("%s", error.text);
     }
     const struct calibrate_options *options = c->options;
     int status = plan_save(plan, options->plan_path, &options->rules);

@@ -204,6 +204,11 @@ enum tada_status tada_plan_add_point(tada_plan *plan, const tada_plan_point *poi
         return tada_fail(error, TADA_E_ARGUMENT,
                          "The name of a point's cache does not end: end it with a zero byte.");
     }
+    if (!(copy.memory >= 0 && isfinite(copy.memory) && isfinite(copy.kld) && isfinite(copy.kld_se))) {
+        return tada_fail(error, TADA_E_ARGUMENT,
+                         "What was measured of %.60s must be numbers, its memory from 0: measure it again.",
+                         copy.cache);
+    }
     if (plan->n_points == plan->room) {
         int room = plan->room < INT32_MAX / 2 ? 2 * plan->room + 8 : INT32_MAX;
         tada_plan_point *points =

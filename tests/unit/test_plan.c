@@ -164,6 +164,27 @@ static void what_is_not_sound_is_refused(void **state)
     refuses_info(&info, "does not end");
 }
 
+/* A plan is chosen by its points: one that is not a number would come before all others. */
+static void points_are_numbers(void **state)
+{
+    (void)state;
+    const tada_plan_point good = {.cache = "plan", .memory = 0.25, .kld = 0.001, .kld_se = 0.0001};
+    static const double never[] = {NAN, INFINITY, -INFINITY};
+    tada_plan *plan = make_plan();
+    for (size_t i = 0; i < 3 * sizeof never / sizeof *never; i++) {
+        tada_error error = {""};
+        tada_plan_point bad = good;
+        *(i % 3 == 0 ? &bad.memory : i % 3 == 1 ? &bad.kld : &bad.kld_se) = never[i / 3];
+        refuses(tada_plan_add_point(plan, &bad, &error), &error, "numbers");
+    }
+    tada_plan_point negative = good;
+    negative.memory = -0.25;
+    assert_int_equal(tada_plan_add_point(plan, &negative, NULL), TADA_E_ARGUMENT);
+    assert_int_equal(tada_plan_points(plan), 0);
+    assert_int_equal(tada_plan_add_point(plan, &good, NULL), TADA_OK);
+    tada_plan_free(plan);
+}
+
 /* ---- files ---- */
 
 static void same_plans(const tada_plan *a, const tada_plan *b)
@@ -374,7 +395,7 @@ static void weights_say_where_errors_count(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(layers_have_their_own_specs), cmocka_unit_test(what_is_not_there_is_null),
-          cmocka_unit_test(what_is_not_sound_is_refused), cmocka_unit_test(plans_survive_files),
-          cmocka_unit_test(planes_may_be_set_to_themselves), cmocka_unit_test(damaged_files_are_refused),
-          cmocka_unit_test(what_is_no_file_is_refused), cmocka_unit_test(a_plan_is_named_by_its_file),
-          cmocka_unit_test(weights_say_where_errors_count))
+          cmocka_unit_test(what_is_not_sound_is_refused), cmocka_unit_test(points_are_numbers),
+          cmocka_unit_test(plans_survive_files), cmocka_unit_test(planes_may_be_set_to_themselves),
+          cmocka_unit_test(damaged_files_are_refused), cmocka_unit_test(what_is_no_file_is_refused),
+          cmocka_unit_test(a_plan_is_named_by_its_file), cmocka_unit_test(weights_say_where_errors_count))
