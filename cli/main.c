@@ -7,8 +7,10 @@
 #include "tada.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {
     &run_command,     &serve_command,     &rpc_command,
@@ -146,8 +148,20 @@ static int dispatch(int argc, char **argv)
     return command ? command->run(command, argc - 1, argv + 1) : unknown_command(first);
 }
 
+/* A file must not come to lie where a stream is closed, as what is said would go into it: also in the tools
+ * that are started. Reading such a stream, or writing to it, still fails. */
+static void fill_closed_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    fill_closed_streams();
     int status = dispatch(argc, argv);
     /* Output that a full disk swallowed must not look like success. */
     if (fflush(stdout) != 0 || ferror(stdout)) {

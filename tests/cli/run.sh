@@ -235,6 +235,17 @@ call 0 run; has "lib/libggml-tada.so"
 touch "$work/app/bin/libggml-tada.so"
 call 0 run; has "plugin=$work/app/bin/libggml-tada.so"
 
+# Where a stream is closed, no file comes to lie that something is then said into.
+cat > "$work/tools/llama-streams" << 'STUB'
+#!/bin/sh
+for stream in 0 1 2; do [ ! -e /proc/$$/fd/$stream ] || echo "stream $stream"; done > "$STREAMS"
+STUB
+chmod +x "$work/tools/llama-streams"
+STREAMS=$work/streams "$tada" run --tool streams <&- >&- 2>&-
+output=$(cat "$work/streams"); has "stream 0"; has "stream 1"; has "stream 2"
+checks=$((checks + 1))
+output=$("$tada" --help 2>&1 >&-) && bad "success although standard output is closed"
+
 # The cache spec.
 call 0 run; has "cache=tada"; has "tool=llama-cli"; arguments
 TADA_CACHE=tada:3 call 0 run; has "cache=tada:3"
