@@ -18,7 +18,8 @@ enum { BUFFER = 1 << 20 };
 enum tada_status source_open(const char *path, source_file *source, tada_error *error)
 {
     bool is_input = strcmp(path, "-") == 0;
-    int fd = is_input ? nameless_input() : open(path, O_RDONLY | O_CLOEXEC);
+    /* A pipe that nobody writes to must not make us wait. */
+    int fd = is_input ? nameless_input() : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     return source_take_over(is_input ? "standard input" : path, fd, source, error);
 }
 

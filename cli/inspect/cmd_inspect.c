@@ -8,6 +8,7 @@
 #include "output/output.h"
 #include "output/plan_page.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <langinfo.h>
 #include <locale.h>
@@ -18,6 +19,7 @@ static int inspect_main(const struct command *self, int argc, char **argv);
 
 struct request {
     const char *plan_path, *json_path, *html_path;
+    bool is_input;        /* the path is that of what came from standard input */
     new_file_rules rules; /* of what is written */
 };
 
@@ -145,13 +147,22 @@ static cJSON *report_of(const tada_plan *plan)
     return report;
 }
 
+/* What is wrong with a plan; `shown` stands for its path there. */
+static void tell_problem(const tada_error *error, const char *path, const char *shown)
+{
+    const char *at = strstr(error->text, path);
+    size_t before = at ? (size_t)(at - error->text) : 0;
+    cli_fail("%.*s%s%s", (int)before, error->text, at ? shown : "",
+             error->text + before + (at ? strlen(path) : 0));
+}
+
 static int inspect(const struct request *request)
 {
     tada_plan *plan;
     tada_error error;
     int status = 0;
     if (tada_plan_load(request->plan_path, &plan, &error) != TADA_OK) {
-        cli_fail("%s", error.text);
+        tell_problem(&error, request->plan_path, request->is_input ? "standard input" : request->plan_path);
         return EXIT_USAGE;
     }
     if (request->json_path) {
@@ -178,8 +189,14 @@ static int inspect_main(const struct command *self, int argc, char **argv)
     }
     char input[32];
     if (strcmp(request.plan_path, "-") == 0) {
-        snprintf(input, sizeof input, "/proc/self/fd/%d", nameless_input());
+        int file = nameless_input();
+        if (file < 0) {
+            cli_fail("standard input cannot be read (%s): give the path of a plan file.", strerror(errno));
+            return EXIT_USAGE;
+        }
+        snprintf(input, sizeof input, "/proc/self/fd/%d", file);
         request.plan_path = input;
+        request.is_input = true;
     }
     output_keep(&request.rules, request.plan_path);
     status = output_check_both(request.json_path, request.html_path, &request.rules);

@@ -440,16 +440,17 @@ enum tada_status tada_plan_load_memory(const void *bytes, size_t size, tada_plan
 }
 
 /* All bytes of a file that is open, which the caller frees, also after an error; of one that is too large for
- * a plan, none. */
-static enum tada_status read_all(int file, void **bytes, size_t *size)
+ * a plan, none. TADA_E_FILE: *why says why not. */
+static enum tada_status read_all(int file, void **bytes, size_t *size, const char **why)
 {
     struct stat status;
     *bytes = NULL;
     if (fstat(file, &status) != 0) {
+        *why = strerror(errno);
         return TADA_E_FILE;
     }
     if (!S_ISREG(status.st_mode)) {
-        errno = EINVAL;
+        *why = "it is not a plain file";
         return TADA_E_FILE;
     }
     *size = status.st_size <= MOST_BYTES ? (size_t)status.st_size : 0;
@@ -460,6 +461,7 @@ static enum tada_status read_all(int file, void **bytes, size_t *size)
     for (size_t at = 0; at < *size;) {
         ssize_t n = pread(file, (uint8_t *)*bytes + at, *size - at, (off_t)at);
         if (n < 0 && errno != EINTR) {
+            *why = strerror(errno);
             return TADA_E_FILE;
         }
         at += n > 0 ? (size_t)n : 0;
@@ -474,11 +476,12 @@ enum tada_status tada_plan_load(const char *path, tada_plan **plan, tada_error *
     size_t size = 0;
     /* A pipe that nobody writes to must not make us wait. */
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    enum tada_status status = file >= 0 ? read_all(file, &bytes, &size) : TADA_E_FILE;
+    const char *why = file >= 0 ? "" : strerror(errno);
+    enum tada_status status = file >= 0 ? read_all(file, &bytes, &size, &why) : TADA_E_FILE;
     *plan = NULL;
     if (status == TADA_E_FILE) {
         tada_fail(error, status, "The plan %.120s cannot be read (%s): give the path of a plan file.", path,
-                  strerror(errno));
+                  why);
     } else if (status == TADA_E_MEMORY) {
         fail_memory(error);
     } else {

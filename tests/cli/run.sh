@@ -169,6 +169,19 @@ if "$tada" help eval > /dev/null 2>&1; then
     checks=$((checks + 1))
     [ "$(cat "$there" "$read")" = $'of mine\nread' ] && [ "$(ls "$work/files")" = $'read\nthere' ] || bad "files were changed, or made"
 fi
+
+# Standard input is named as such.
+if grep -q '^  inspect' <<< "$("$tada" --help)"; then
+    call 2 inspect - <<< "no plan"; has "standard input is damaged or not a plan"; hasnt /proc
+    call 2 inspect - < /dev/null; has "standard input is damaged or not a plan"; hasnt /proc
+    checks=$((checks + 1))
+    output=$("$tada" inspect - 2>&1 <&-); has "standard input cannot be read (Bad file descriptor)"
+    call 0 inspect - < "$golden/mixed.gguf"; has "model mixed"
+    mkfifo "$work/pipe"
+    for path in "$work/pipe" "$work" /dev/null; do
+        call 2 inspect "$path"; has "$path cannot be read (it is not a plain file)"
+    done
+fi
 call 2 doctor extra
 call 2 doctor --nonsense; has "--nonsense"
 call 2 doctor --json=yes

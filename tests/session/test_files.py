@@ -22,6 +22,7 @@ import unpack as reader  # noqa: E402
 TADA, MAKE = map(os.path.abspath, sys.argv[1:])
 SEED = int(os.environ.get("TADA_SEED", "1"))
 KILLS = 40
+HANGS_S = 3600  # what takes so long hangs
 random.seed(SEED)
 print(f"TADA_SEED={SEED}")
 failures = 0
@@ -239,6 +240,15 @@ def test_streams():
                                 stderr=subprocess.STDOUT, preexec_fn=limited, check=False)
         check("... and nothing is lost", result.returncode == 2 and result.stdout.count("\n") == 1 and
               text_of("older") == "older" and not list(pathlib.Path(".").glob("*.part*")), result.stdout)
+    os.mkfifo("silent")
+    for command in ("pack", "unpack"):
+        result = subprocess.run([TADA, command, "silent", "-o", "x"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                check=False, timeout=HANGS_S)
+        check(f"{command} does not wait for who writes to a pipe", result.returncode == 2 and
+              "silent is not a plain file" in result.stdout, result)
+        result = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&-', TADA, command, "-", "-o", "x"], stderr=subprocess.PIPE, check=False)
+        check("... and an input that is closed is told", result.returncode == 2 and
+              b"standard input cannot be read (Bad file descriptor)" in result.stderr, result)
     leader, follower = os.openpty()
     result = subprocess.run([TADA, "pack", "place", "-o", "-"], stdout=follower, stderr=subprocess.PIPE, text=True, check=False)
     check("a terminal gets no session", result.returncode == 2 and "terminal" in result.stderr, result.stderr)
