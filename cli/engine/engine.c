@@ -114,6 +114,26 @@ static int load_backends(struct engine *engine, void *ggml, const char *plugin)
     return engine_load_plugin(engine, ggml, plugin, why, sizeof why) ? 0 : cli_fail("%s", why);
 }
 
+/* llama.cpp ends the process where a model is not what its code expects: with a sentence, then. */
+static void tell_abort(const char *message)
+{
+    size_t start = strcspn(message, ":"); /* it begins with the path of its source */
+    while (start > 0 && message[start - 1] != '/') {
+        start--;
+    }
+    cli_fail("llama.cpp gives up (%s): the model is damaged, or one that it cannot compute.",
+             message + start);
+    _exit(EXIT_PROBLEM);
+}
+
+static void watch_aborts(void *ggml)
+{
+    ggml_abort_callback_t (*set)(ggml_abort_callback_t);
+    if (host_find_symbol(ggml, "ggml_set_abort_callback", &set)) {
+        set(tell_abort);
+    }
+}
+
 int engine_open(struct engine *engine)
 {
     struct place tool, plugin;
@@ -138,6 +158,7 @@ int engine_open(struct engine *engine)
         return cli_fail("llama.cpp's library does not load (%s): run 'tada doctor'.", why);
     }
     engine->library = llama;
+    watch_aborts(ggml);
     int status = find_functions(engine, llama);
     if (status == 0) {
         engine->llama_log_set(keep_log, engine);

@@ -43,6 +43,17 @@ done
 tada doctor -m "$work/nowhere.gguf"
 check "doctor: a model that is not there" grep -qF "nowhere.gguf: unknown" "$work/out"
 
+# Models at which llama.cpp ends its process.
+for name in plm rwkv6qwen2; do
+    make_shape $name
+    tada size -m "$work/$name.gguf" -c 1024
+    check "size says that llama.cpp gives up: $name" test $status -eq 1
+    check "... in one sentence" grep -qE '^tada: llama.cpp gives up \([a-z0-9.-]+:[0-9]+: GGML_ASSERT\(.*\) failed\): the model is damaged' "$work/err"
+    check "... and no more" test "$(wc -l < "$work/err")" -eq 1
+    tada doctor -m "$work/$name.gguf"
+    check "doctor: $name" grep -qF "$name.gguf: unknown" "$work/out"
+done
+
 # What is told is what happens.
 planes_of() { # MODEL: the share of f16's bytes that planes stand for, by the log of llama.cpp and of the plug-in
     GGML_BACKEND_PATH=$bin/libggml-tada.so TADA_CACHE=tada TADA_LOG=2 timeout "$patience" "$tools/llama-bench" \
