@@ -4,6 +4,7 @@
 #include "output/note.h"
 #include "output/output.h"
 #include "output/plot.h"
+#include "output/statistics.h"
 #include "tada.h"
 
 #include <cjson/cJSON.h>
@@ -26,7 +27,7 @@ static double ratio_of(const struct bench *bench, int d, int i, enum bench_test 
 
 static double memory_ratio_of(const struct bench *bench, int d, int i)
 {
-    return (double)bench->results[d][i].kv_bytes / (double)bench->results[d][0].kv_bytes;
+    return memory_ratio(bench->results[d][i].kv_bytes, bench->results[d][0].kv_bytes);
 }
 
 /* ---- table ---- */

@@ -4,6 +4,7 @@
 #include "output/json.h"
 #include "output/note.h"
 #include "output/progress.h"
+#include "output/statistics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,15 +55,15 @@ int lineup_name_width(const struct lineup *lineup)
     return width;
 }
 
-static double memory_ratio(const struct lineup *lineup, int i)
+static double ratio_of(const struct lineup *lineup, int i)
 {
-    return (double)cache_bytes(&lineup->caches[i]) / (double)cache_bytes(&lineup->caches[0]);
+    return memory_ratio(cache_bytes(&lineup->caches[i]), cache_bytes(&lineup->caches[0]));
 }
 
 void lineup_print_cache(const struct lineup *lineup, int i, const char *name)
 {
     printf("%-*s  %8.2f  %6.1f %%", lineup_name_width(lineup), SHOWN(name),
-           (double)cache_bytes(&lineup->caches[i]) / 1048576, 100 * memory_ratio(lineup, i));
+           (double)cache_bytes(&lineup->caches[i]) / 1048576, 100 * ratio_of(lineup, i));
 }
 
 cJSON *lineup_report_cache(const struct lineup *lineup, int i, const char *name)

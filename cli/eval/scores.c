@@ -103,9 +103,9 @@ int scores_summarise(const struct scores *scores, int n_scores, size_t n, struct
     return 0;
 }
 
-static double memory_ratio(const struct scores *scores, int i)
+static double ratio_of(const struct scores *scores, int i)
 {
-    return scores[REFERENCE].bytes ? (double)scores[i].bytes / (double)scores[REFERENCE].bytes : 0;
+    return memory_ratio(scores[i].bytes, scores[REFERENCE].bytes);
 }
 
 /* Below this context the exact tokens weigh. */
@@ -154,7 +154,7 @@ void scores_print(const struct scores *scores, const struct summary *summaries, 
     for (int i = 0; i < n_scores; i++) {
         const struct summary *row = &summaries[i];
         printf("%-*s  %7.1f  %6.1f  %8.3f", width, SHOWN(scores[i].cache), (double)scores[i].bytes / 1048576,
-               100 * memory_ratio(scores, i), row->ppl);
+               100 * ratio_of(scores, i), row->ppl);
         if (i != REFERENCE) {
             char error[32];
             snprintf(error, sizeof error, "+-%.5f", row->kld.error);

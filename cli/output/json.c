@@ -3,6 +3,7 @@
 
 #include "note.h"
 #include "printable.h"
+#include "statistics.h"
 
 #include <stdlib.h>
 
@@ -26,7 +27,7 @@ int report_write(const cJSON *report, const char *path, const new_file_rules *ru
 void report_add_memory(cJSON *object, size_t bytes, size_t f16_bytes)
 {
     cJSON_AddNumberToObject(object, "kv_bytes", (double)bytes);
-    cJSON_AddNumberToObject(object, "memory_ratio", (double)bytes / (double)f16_bytes);
+    cJSON_AddNumberToObject(object, "memory_ratio", memory_ratio(bytes, f16_bytes));
 }
 
 void report_add_text(cJSON *object, const char *name, const char *text)

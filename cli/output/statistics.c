@@ -39,6 +39,11 @@ static int compare_samples(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+double memory_ratio(size_t bytes, size_t f16_bytes)
+{
+    return f16_bytes > 0 ? (double)bytes / (double)f16_bytes : 1;
+}
+
 void sort_samples(double *samples, size_t n)
 {
     qsort(samples, n, sizeof *samples, compare_samples);

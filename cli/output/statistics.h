@@ -16,6 +16,8 @@ struct estimate share_of(size_t n_hits, size_t n);
 /* Of pairs that differ, `lost` in one way and `won` in the other: how likely at least so many are lost when
  * both are equally likely (sign test, one side). */
 double chance_of_loss(int lost, int won);
+/* What a cache of these bytes keeps of one in f16; 1 where that has none: nothing is saved. */
+double memory_ratio(size_t bytes, size_t f16_bytes);
 /* Sorts n samples, the smallest first. */
 void sort_samples(double *samples, size_t n);
 /* The quantile of n >= 1 sorted samples at `fraction`, 0 to 1, interpolated between two samples. */

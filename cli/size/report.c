@@ -2,6 +2,7 @@
 
 #include "output/json.h"
 #include "output/note.h"
+#include "output/statistics.h"
 #include "tada.h"
 
 #include <stdio.h>
@@ -16,8 +17,7 @@ static double mib(size_t bytes)
 
 static double ratio_to_f16(const struct size_report *report, const struct size_parts *parts)
 {
-    size_t f16 = size_kv(&report->results[0].parts);
-    return f16 > 0 ? (double)size_kv(parts) / (double)f16 : 1;
+    return memory_ratio(size_kv(parts), size_kv(&report->results[0].parts));
 }
 
 /* Tokens of the longest sequence. */

@@ -43,6 +43,18 @@ done
 tada doctor -m "$work/nowhere.gguf"
 check "doctor: a model that is not there" grep -qF "nowhere.gguf: unknown" "$work/out"
 
+# Nothing is saved of no cache, and nothing is no number.
+for command in "size -c 1024" "bench -d 0 -r 1 --decode 1 --prefill 64"; do
+    # shellcheck disable=SC2086
+    tada $command -m "$work/mamba.gguf" -t 1 --cache tada
+    check "${command%% *}: a share of mamba" bash -c "[ $status -eq 0 ] && ! grep -qi nan '$work/out'"
+    # shellcheck disable=SC2086
+    tada $command -m "$work/mamba.gguf" -t 1 --cache tada --json "$work/shares.json" --force
+    check "... and in JSON" python3 -c "
+import json
+assert [r['memory_ratio'] for r in json.load(open('$work/shares.json'))['results']] == [1, 1]"
+done
+
 # Models at which llama.cpp ends its process.
 for name in plm rwkv6qwen2; do
     make_shape $name
