@@ -138,6 +138,8 @@ int option_set(const struct command *command, const struct option_row *row, cons
         list_words(row->words, list, sizeof list);
         return cli_usage(command->name, "%s takes %s%s, not '%s'.", name,
                          strchr(row->words, '|') ? "" : "only ", list, value);
+    } else if (!*value) { /* of a variable that is not set, mostly */
+        return cli_usage(command->name, "%s needs a value, not ''.", name);
     } else {
         *(const char **)field = value;
     }
@@ -181,6 +183,9 @@ static int unknown(const struct command *command, char *argument)
     }
     char wanted[64];
     snprintf(wanted, sizeof wanted, "%.*s", n, argument);
+    if (argument[n] && option_find(command->options, wanted, &value)) {
+        return cli_usage(command->name, "write %s and its value apart, not with '='.", wanted);
+    }
     struct nearest nearest = nearest_to(wanted);
     for (const struct option_row *row = command->options; !option_is_last(row); row++) {
         if (!row->hidden && row->kind != OPTION_REFUSED) {
@@ -260,7 +265,7 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
             ended = true;
         } else if (!ended && argv[i][0] == '-' && argv[i][1]) {
             *status = read_option(command, argc, argv, &i, values, given, &helped);
-        } else if (!command->operand || operand) {
+        } else if (!command->operand || operand || !*argv[i]) {
             *status = refuse_operand(command, argv[i]);
         } else {
             operand = argv[i];

@@ -78,6 +78,20 @@ call 2 pack x -t4; has "tada pack: unknown option -t4."
 call 2 dotcor; has "did you mean 'doctor'"
 call 2 doctor --json=yes; has "tada doctor: --json takes no value"
 
+# What is empty, as of a variable that is not set, and values that are given in another way.
+call 2 pack ""; has "tada pack: Give one file."
+call 2 pack x -o ""; has "tada pack: -o needs a value, not ''."
+call 2 pack x --output=; has "tada pack: --output needs a value, not ''."
+call 2 pack x -o=y; has "tada pack: write -o and its value apart"
+call 2 run --tool ""; has "tada run: --tool needs a value"
+call 2 rpc --host ""; has "tada rpc: --host needs a value"; hasnt "tool="
+call 2 serve --plans ""; has "tada serve: --plans needs a value"; hasnt "tool="
+for command in $measuring; do
+    call 2 "$command" -m ""; has "tada $command: -m needs a value, not ''."
+    call 2 "$command" -m=x; has "tada $command: write -m and its value apart"
+    call 2 "$command" -m x --json=; has "tada $command: "
+done
+
 for command in $measuring; do
     # -t4 is not -t 4, as -ctk is not -c tk.
     call 2 "$command" -t4; has "tada $command: unknown option -t4; did you mean -t 4?"
