@@ -7,6 +7,7 @@
 #include "output/plan_page.h"
 #include "tada.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -483,6 +484,31 @@ const float *cache_logits(const struct cache *cache, int i)
         first++;
     }
     return cache->model->engine->llama_get_logits_ith(cache->context, first + i);
+}
+
+/* Some may be minus infinity, but not all. */
+static bool are_numbers(const float *logits, int n)
+{
+    float most = -INFINITY;
+    bool none = false;
+    for (int i = 0; i < n; i++) {
+        most = logits[i] > most ? logits[i] : most;
+        none = none || isnan(logits[i]);
+    }
+    return !none && isfinite(most);
+}
+
+int cache_check_logits(const struct cache *cache, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (!are_numbers(cache_logits(cache, i), cache->model->n_vocab)) {
+            cli_fail("%s computes what is no number (NaN) with the cache %s, so that nothing can be compared "
+                     "with it: the model is damaged, or made for wider numbers.",
+                     cache->model->name, cache->spec);
+            return EXIT_USAGE;
+        }
+    }
+    return 0;
 }
 
 void cache_clear(struct cache *cache)

@@ -141,6 +141,9 @@ void cache_close(struct cache *cache);
  */
 int cache_decode(struct cache *cache, const llama_token *tokens, int n, int first, int n_logits);
 const float *cache_logits(const struct cache *cache, int i);
+/* Whether the first n of these rows are numbers: of the cache that others are compared with, as all of them
+ * are at no distance from what is none. EXIT_USAGE: they are not. */
+int cache_check_logits(const struct cache *cache, int n);
 /* Forgets all tokens: the cache is as new. */
 void cache_clear(struct cache *cache);
 /* Forgets positions `first` and following. EXIT_USAGE: the model cannot, as recurrent ones. */

@@ -144,7 +144,8 @@ static int write_text(struct cache *cache, int n_ctx, uint32_t seed, llama_token
         } else if (position == 0) {
             cache_clear(cache);
             tokens[i] = first_token(cache->model);
-        } else if ((status = cache_decode(cache, &tokens[i - 1], 1, position - 1, 1)) == 0) {
+        } else if ((status = cache_decode(cache, &tokens[i - 1], 1, position - 1, 1)) == 0 &&
+                   (status = cache_check_logits(cache, 1)) == 0) {
             tokens[i] = draw_token(cache_logits(cache, 0), cache->model->n_vocab, random_share(&state));
         }
         progress_show(&progress, i + 1, n, "");

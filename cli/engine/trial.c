@@ -95,6 +95,9 @@ static int run_step(struct group *g, const llama_token *tokens, int position, in
     for (int i = -1; i < g->n && status == 0; i++) {
         struct cache *cache = i < 0 ? &g->reference : &g->caches[i];
         status = interrupted() ? EXIT_INTERRUPTED : cache_decode(cache, tokens, n, position, n_rows);
+        if (status == 0 && i < 0) {
+            status = cache_check_logits(cache, n_rows);
+        }
         work->done += n;
         progress_show(&work->progress, work->done, work->total, work->detail);
     }

@@ -176,6 +176,9 @@ static int run_step(struct run *run, int position, int n)
     n_rows = n_rows > 0 ? n_rows : 0;
     for (int i = 0; i < run->n_scores; i++) {
         int status = cache_decode(&run->caches[i], run->window + position, n, position, n_rows);
+        if (status == 0 && i == REFERENCE) {
+            status = cache_check_logits(&run->caches[i], n_rows);
+        }
         if (status != 0) {
             return status;
         }

@@ -76,6 +76,9 @@ static int take_step(struct generation *g, int prompt, int step, llama_token *to
     for (int i = 0; i < g->lineup.n; i++) {
         struct cache *cache = &g->lineup.caches[i];
         int status = cache_decode(cache, token, 1, g->n_prompt - 1 + step, 1);
+        if (status == 0 && i == 0) {
+            status = cache_check_logits(cache, 1);
+        }
         if (status) {
             return status;
         }

@@ -80,7 +80,9 @@ static const char *verdict_of(const struct summary *summary, const struct summar
     if (summary->at_floor) {
         return "at the floor";
     }
-    if (summary->ppl_ratio.value > broken_ppl || floor->top1.value - summary->top1.value > broken_share) {
+    /* What is no number is broken, too. */
+    if (!isfinite(summary->kld.value) || !(summary->ppl_ratio.value <= broken_ppl) ||
+        floor->top1.value - summary->top1.value > broken_share) {
         return "broken";
     }
     return summary->kld.value <= near_scales * scale ? "near" : "visible";

@@ -42,6 +42,9 @@ static int read_step(struct along *along, const llama_token *tokens, int n, int 
     for (int i = 0; i < n_caches && status == 0; i++) {
         struct cache *cache = &along->lineup->caches[i];
         status = interrupted() ? EXIT_INTERRUPTED : cache_decode(cache, tokens, n, position, n_rows);
+        if (status == 0 && i == 0) {
+            status = cache_check_logits(cache, n_rows);
+        }
         for (int row = 0; row < n_rows && status == 0; row++) {
             along->logits[row * n_caches + i] = cache_logits(cache, row);
         }

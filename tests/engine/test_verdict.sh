@@ -49,6 +49,22 @@ check "a model that cannot have q8_0" test "$status" -eq 0
 check "... is judged without it" json odd.json "
 assert {x['cache'] for x in r['impossible']} == {'q8_0', 'q4_0'} and 'tada' in c and 'q8_0' not in c"
 
+# Of a model that computes no numbers, no cache is at the floor, near or safe.
+python3 - << 'PYTHON'
+import struct
+model = bytearray(open("model.gguf", "rb").read())
+model[-4096:] = struct.pack("<f", float("nan")) * 1024
+open("nan.gguf", "wb").write(model)
+PYTHON
+for arguments in "verdict -f text -c 1024 --minutes 0.1" "verdict -c 1024 --minutes 0.1" "eval -f text -c 256 --chunks 1" "eval -c 256 --chunks 1" \
+    "eval -f text -c 512 --generate 4" "eval -c 1024 --chunks 1 --copy" "calibrate -f text -c 1024 -o nan.plan --budget 60"; do
+    # shellcheck disable=SC2086
+    tada $arguments -m nan.gguf
+    check "${arguments%% -o*}: a model that computes no numbers" bash -c "[ $status -eq 2 ] && [ ! -s out ] &&
+        grep -q 'nan.gguf computes what is no number (NaN) with the cache' err"
+done
+check "... and no plan is left" test ! -e nan.plan
+
 # ---- Ctrl-C ----
 
 # Recurrent layers cannot take back tokens: answers read the prompt again.
