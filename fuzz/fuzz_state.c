@@ -132,6 +132,18 @@ static void restore(const held *h, const int64_t *cells, int64_t n, const uint8_
     }
 }
 
+/* What was restored, perhaps twice, can be saved and restored. */
+static void pass_on(const held *from, const held *to, const int64_t *cells, int64_t n)
+{
+    size_t size = tada_plane_state_bytes(from->plane, cells, n);
+    uint8_t *state = fuzz_memory(size);
+    if (tada_plane_export(from->plane, cells, n, state, size, NULL) != TADA_OK) {
+        fuzz_fail("restored cells cannot be saved");
+    }
+    restore(to, cells, n, state, size, true);
+    free(state);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input in = {data, size, 0};
@@ -175,6 +187,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         cells[i] = (place + i * step) % CELLS;
     }
     restore(&to, cells, n, state, bytes, !changed);
+    if (!changed) {
+        if (fuzz_below(&in, 2)) {
+            restore(&to, cells, n, state, bytes, true);
+        }
+        pass_on(&to, &from, cells, n);
+    }
     go_on(&to, &in, head);
     free(state);
     done(&to);

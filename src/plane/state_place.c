@@ -278,7 +278,8 @@ static bool encodes_again(const tada_plane *p)
            (r->axis == TADA_AXIS_TOKEN || r->group == CELLS);
 }
 
-/* Rows of a hot tile that come from one layer become a layer of their own, if there is room. */
+/* Rows of a hot tile that come from one layer become a layer of their own, if there is room. Those that were
+ * there before have their codes already, unless the refinement of these has gone: a cell is in one layer. */
 static void encode_apart(const placing *g, int64_t index, uint64_t cells, bool refined)
 {
     tada_plane *p = g->plane;
@@ -286,10 +287,16 @@ static void encode_apart(const placing *g, int64_t index, uint64_t cells, bool r
     tada_counted before = tada_tile_counted(p, tile);
     tada_layers_tidy(p, index);
     cells &= tada_plane_coded(p, index);
+    for (const tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
+        cells &= refined && l->fine < 0 ? UINT64_MAX : ~l->cells;
+    }
     tada_layer *layer =
         cells && get_room(p, index / p->tiles_per_stream, 1, UINT64_MAX) ? tada_layers_add(p, index) : NULL;
     if (!layer) {
         return;
+    }
+    for (tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
+        l->cells &= ~cells;
     }
     if (refined && get_fine(p, index, g->stamp)) {
         tada_layer_take_fine(p, index, layer);

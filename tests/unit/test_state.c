@@ -435,6 +435,44 @@ static void hostile(void **state)
     }
 }
 
+/* Rows that are there already are restored over themselves: no cell may be in two layers of its tile, as
+ * attention would see it twice. */
+static void over_themselves(void **state)
+{
+    (void)state;
+    enum { N = 150, PLACE = 70 };
+    random_init();
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        for (int settles = 0; settles < 2; settles++) {
+            tada_pool *pool = tada_pool_create();
+            test_plane from = plane_for(run), to = roomy_plane_for(run), again = roomy_plane_for(run);
+            int64_t cells[N];
+            make_range(cells, 0, N);
+            write_some(&from, pool, 0, N);
+            settle(&from);
+            saved s = save(&from, cells, N);
+            make_range(cells, PLACE, N);
+            restore(&to, pool, cells, N, &s);
+            if (settles) {
+                settle(&to);
+            }
+            restore(&to, pool, cells, N, &s);
+            saved t = save(&to, cells, N);
+            restore(&again, pool, cells, N, &t);
+            settle(&to);
+            saved u = save(&to, cells, N);
+            restore(&again, pool, cells, N, &u);
+            free(s.bytes);
+            free(t.bytes);
+            free(u.bytes);
+            plane_done(&from);
+            plane_done(&to);
+            plane_done(&again);
+            tada_pool_free(pool);
+        }
+    }
+}
+
 TEST_MAIN(cmocka_unit_test(whole_streams), cmocka_unit_test(parts), cmocka_unit_test(elsewhere),
-          cmocka_unit_test(any_order), cmocka_unit_test(full_planes), cmocka_unit_test(refused),
-          cmocka_unit_test(hostile))
+          cmocka_unit_test(over_themselves), cmocka_unit_test(any_order), cmocka_unit_test(full_planes),
+          cmocka_unit_test(refused), cmocka_unit_test(hostile))
