@@ -6,7 +6,7 @@ enum { CELLS = TADA_TILE_CELLS };
 
 bool tada_codes_can(const tada_codec *c)
 {
-    /* With words of 8 bits, zero is about the middle of the codes, however few of them occur, and what
+    /* With scale words of 8 bits, zero is about the middle of the codes, however few of them occur, and what
      * rounding does to a weight counts as often as that: for 4 bits it is little. */
     bool near = c->recipe.scale != TADA_SCALE_8 || c->recipe.bits <= 4;
     return near && (c->recipe.centring != TADA_CENTRE_TOKENS || c->recipe.axis == TADA_AXIS_CHANNEL) &&

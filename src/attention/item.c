@@ -150,9 +150,9 @@ static void prepare_queries(const tada_cut *r, int64_t stream, int head_kv, int6
                 to[d] = from[d] * scale;
             }
             if (r->k.rotation > 1) {
-                float *turned = w->q_rotated + row * (size_t)a->k_dim;
-                memcpy(turned, to, (size_t)a->k_dim * sizeof *to);
-                tada_kernels_get()->hadamard(turned, a->k_dim, r->k.rotation);
+                float *rotated = w->q_rotated + row * (size_t)a->k_dim;
+                memcpy(rotated, to, (size_t)a->k_dim * sizeof *to);
+                tada_kernels_get()->hadamard(rotated, a->k_dim, r->k.rotation);
             }
         }
     }
@@ -198,10 +198,10 @@ static enum tada_view view_at(const tada_cut *r, const item *i, int64_t tile)
 }
 
 /*
- * The next tiles of which something is seen, from *tile on, which moves past them; *whole: everything is.
+ * The next tiles of which something is seen, from *tile on, which moves past them; *unmasked: everything is.
  * Several only where all are on codes of one codec, all refined or none, and moved by the same distance.
  */
-static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bool *whole)
+static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bool *unmasked)
 {
     int64_t k_first = (r->a->first_stream + i->stream) * r->k.plane->tiles_per_stream;
     int64_t v_first = (r->a->first_stream + i->stream) * r->v.plane->tiles_per_stream;
@@ -211,7 +211,7 @@ static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bo
     int32_t k_shift = 0;
     tada_tiles tiles;
     tiles.n = 0;
-    *whole = true;
+    *unmasked = true;
     for (; *tile < i->end_tile && tiles.n < r->batch; ++*tile) {
         enum tada_view view = view_at(r, i, *tile);
         if (view == TADA_HIDDEN) {
@@ -232,7 +232,7 @@ static tada_tiles next_tiles(const tada_cut *r, const item *i, int64_t *tile, bo
         v_codec = v;
         k_refined = k_more;
         v_refined = v_more;
-        *whole = *whole && view == TADA_WHOLE;
+        *unmasked = *unmasked && view == TADA_WHOLE;
         tiles.index[tiles.n++] = *tile;
         if (!codes) {
             ++*tile;
@@ -260,7 +260,7 @@ static tada_tiles in_plane(const tada_tiles *tiles, const tada_cut *r, const tad
 }
 
 /* Scores of tiles to weights. */
-static void weigh(const tada_cut *r, const item *i, const tada_tiles *tiles, bool whole, bool turned,
+static void weigh(const tada_cut *r, const item *i, const tada_tiles *tiles, bool unmasked, bool rotated_used,
                   tada_item_work *w)
 {
     int stride = tada_padded(r->v.dim);
@@ -271,17 +271,17 @@ static void weigh(const tada_cut *r, const item *i, const tada_tiles *tiles, boo
                       .softcap = r->a->softcap,
                       .scores = w->scores,
                       .lds = lds,
-                      .mask = whole ? NULL : w->mask,
+                      .mask = unmasked ? NULL : w->mask,
                       .slope = r->slope + i->head_kv * r->group,
                       .max = w->max,
                       .sum = w->sum,
                       .cells_sum = w->cells_sum,
                       .out = w->out,
-                      .rotated = turned ? w->out_rotated : NULL,
+                      .rotated = rotated_used ? w->out_rotated : NULL,
                       .ldo = stride,
                       .dim = stride};
     if (!has_head_masks(r)) {
-        for (int j = 0; !whole && j < tiles->n; j++) {
+        for (int j = 0; !unmasked && j < tiles->n; j++) {
             tada_mask_load(r->a, i->stream, 0, i->query, i->n_queries, tiles->index[j], w->mask + j * CELLS,
                            lds);
         }
@@ -303,7 +303,7 @@ static void weigh(const tada_cut *r, const item *i, const tada_tiles *tiles, boo
         one.sum += row;
         one.cells_sum += row;
         one.out += (size_t)row * (size_t)stride;
-        one.rotated = turned ? w->out_rotated + (size_t)row * (size_t)stride : NULL;
+        one.rotated = rotated_used ? w->out_rotated + (size_t)row * (size_t)stride : NULL;
         tada_kernels_get()->softmax(&one);
     }
 }
@@ -353,7 +353,7 @@ void tada_item_do(const tada_cut *r, int64_t number, tada_item_work *w)
     const tada_attention *a = r->a;
     item i = item_make(r, number);
     int rows = (int)(i.n_queries * r->group), stride = tada_padded(a->v_dim);
-    bool turned = false; /* a tile of V was still rotated */
+    bool rotated_used = false; /* a tile of V was still rotated */
 
     prepare_queries(r, i.stream, i.head_kv, i.query, i.n_queries, w);
     memset(w->out, 0, (size_t)rows * (size_t)stride * sizeof(float));
@@ -362,20 +362,20 @@ void tada_item_do(const tada_cut *r, int64_t number, tada_item_work *w)
         w->sum[row] = 0;
     }
     for (int64_t tile = i.first_tile; tile < i.end_tile;) {
-        bool whole;
-        tada_tiles tiles = next_tiles(r, &i, &tile, &whole);
+        bool unmasked;
+        tada_tiles tiles = next_tiles(r, &i, &tile, &unmasked);
         if (tiles.n > 0) {
             tada_tiles k = in_plane(&tiles, r, &r->k, &i), v = in_plane(&tiles, r, &r->v, &i);
             tada_side_scores(&r->k, &k, i.head_kv, w->q, w->q_rotated, rows, w->scores, scores_stride(r),
                              &w->side);
-            weigh(r, &i, &tiles, whole, turned, w);
+            weigh(r, &i, &tiles, unmasked, rotated_used, w);
             tada_side_values(&r->v, &v, i.head_kv, w->scores, scores_stride(r), w->cells_sum, rows, w->out,
-                             w->out_rotated, &turned, &w->side);
+                             w->out_rotated, &rotated_used, &w->side);
         }
     }
     for (int row = 0; row < rows; row++) {
         float *out = w->out + (size_t)row * (size_t)stride;
-        if (turned) {
+        if (rotated_used) {
             float *rotated = w->out_rotated + (size_t)row * (size_t)stride;
             tada_kernels_get()->hadamard(rotated, a->v_dim, r->v.rotation);
             for (int d = 0; d < a->v_dim; d++) {

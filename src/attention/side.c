@@ -20,7 +20,7 @@ tada_side tada_side_make(const tada_plane *plane, enum tada_kind role, int colum
                column % dim == 0 && head_stride % dim == 0;
     if (s.native) {
         s.codes = tada_codes_can(codec);
-        s.words = tada_words_can(codec);
+        s.integers = tada_integers_can(codec);
         s.rotation = codec->layout.rotation;
     }
     return s;
@@ -44,13 +44,13 @@ static size_t rows_floats(const tada_side *k, const tada_side *v)
 static size_t decode_floats(const tada_side *s)
 {
     const tada_plane *p = s->plane;
-    size_t words = s->words ? tada_words_scratch(&p->codec) : 0;
-    return p->compressed ? larger(larger(tada_codes_scratch(&p->codec), words), tada_plane_scratch(p)) : 0;
+    size_t integers = s->integers ? tada_integers_scratch(&p->codec) : 0;
+    return p->compressed ? larger(larger(tada_codes_scratch(&p->codec), integers), tada_plane_scratch(p)) : 0;
 }
 
 static size_t queries_floats(const tada_side *k)
 {
-    return k->words ? TADA_WORDS_ROWS * (size_t)k->dim / 2 : 0;
+    return k->integers ? TADA_INTEGERS_ROWS * (size_t)k->dim / 2 : 0;
 }
 
 /* A rope that tiles remember turns a part of a head. */
@@ -62,7 +62,7 @@ static size_t angles_floats(const tada_side *k)
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
 {
     size_t decode = larger(decode_floats(k), decode_floats(v));
-    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_WORDS_ROWS + angles_floats(k) +
+    return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_INTEGERS_ROWS + angles_floats(k) +
            (decode + 31) / 16 * 16;
 }
 
@@ -73,7 +73,7 @@ tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float
     float *rest = w.tile + tile_floats(k, v) + rows_floats(k, v);
     w.queries = (int16_t *)(void *)rest;
     w.inverse = rest + queries_floats(k);
-    w.angles = w.inverse + TADA_WORDS_ROWS;
+    w.angles = w.inverse + TADA_INTEGERS_ROWS;
     w.decode = w.angles + angles_floats(k);
     return w;
 }
@@ -93,15 +93,15 @@ static int coding_head(const tada_side *s, int head)
     return (s->column + head * s->head_stride) / s->dim;
 }
 
-/* Rows for which tiles in codes are read as words, if they can be. */
-static bool enough_for_words(int rows)
+/* Rows for which tiles in codes are read as integers, if they can be. */
+static bool enough_for_integers(int rows)
 {
-    return rows >= tada_kernels_get()->words_rows && rows <= TADA_WORDS_ROWS;
+    return rows >= tada_kernels_get()->integers_rows && rows <= TADA_INTEGERS_ROWS;
 }
 
 int tada_side_rows(const tada_side *s)
 {
-    return s->words && enough_for_words(TADA_WORDS_ROWS) ? TADA_WORDS_ROWS : TADA_ROWS;
+    return s->integers && enough_for_integers(TADA_INTEGERS_ROWS) ? TADA_INTEGERS_ROWS : TADA_ROWS;
 }
 
 /* Whether a tile is cold, and all its codes are in one layer. */
@@ -110,19 +110,19 @@ static bool is_plain(const tada_side *s, int64_t index)
     return is_cold(s, index) && tile_at(s, index)->codes.next < 0;
 }
 
-/* The codec of a tile that will be read as words, or NULL. */
-static const tada_codec *on_words(const tada_side *s, int64_t index, int rows)
+/* The codec of a tile that will be read as integers, or NULL. */
+static const tada_codec *on_integers(const tada_side *s, int64_t index, int rows)
 {
-    if (!s->native || !enough_for_words(rows) || !is_plain(s, index)) {
+    if (!s->native || !enough_for_integers(rows) || !is_plain(s, index)) {
         return NULL;
     }
-    return s->words ? &s->plane->codec : NULL;
+    return s->integers ? &s->plane->codec : NULL;
 }
 
 const tada_codec *tada_side_on_codes(const tada_side *s, int64_t index, int rows)
 {
     if (!s->native || rows > tada_kernels_get()->codes_rows || !is_plain(s, index) ||
-        on_words(s, index, rows)) {
+        on_integers(s, index, rows)) {
         return NULL;
     }
     return s->codes ? &s->plane->codec : NULL;
@@ -227,8 +227,8 @@ static void use_queries(const tada_side *s, const float *coded, int32_t shift, i
 {
     w->coded = coded;
     w->shift = shift;
-    if (s->words && enough_for_words(rows)) {
-        tada_words_queries(coded, rows, s->dim, w->queries, w->inverse);
+    if (s->integers && enough_for_integers(rows)) {
+        tada_integers_queries(coded, rows, s->dim, w->queries, w->inverse);
     }
 }
 
@@ -286,7 +286,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
     size_t width = (size_t)s->plane->shape.width, dim = (size_t)s->dim;
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
-    const tada_codec *words = on_words(s, index, rows);
+    const tada_codec *integers = on_integers(s, index, rows);
     const tada_layer *layer = &tile_at(s, index)->codes;
     if (s->native && is_cold(s, index)) {
         turn_queries(s, layer->shift, head, q, rotated, rows, w);
@@ -296,10 +296,10 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         codes_of(s, tiles, head, &codes);
         tada_codes_scores(&codes, w->coded, rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
-    } else if (words) {
+    } else if (integers) {
         tada_cold cold = tada_layer_cold(s->plane, layer);
-        tada_words_scores(words, &cold, layer->cells, coding_head(s, head), w->coded, w->queries, w->inverse,
-                          rows, scores, lds, w->decode);
+        tada_integers_scores(integers, &cold, layer->cells, coding_head(s, head), w->coded, w->queries,
+                             w->inverse, rows, scores, lds, w->decode);
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else if (hot) {
         for (int r = 0; r < rows; r++) {
@@ -320,17 +320,17 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
 }
 
 /* Takes the sums of rotated values into use. */
-static float *turn(float *rotated, size_t n, bool *turned)
+static float *use_rotated(float *rotated, size_t n, bool *in_use)
 {
-    if (!*turned) {
+    if (!*in_use) {
         memset(rotated, 0, n * sizeof *rotated);
-        *turned = true;
+        *in_use = true;
     }
     return rotated;
 }
 
 void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, float *weights, size_t ldw,
-                      const float *sums, int rows, float *out, float *rotated, bool *turned,
+                      const float *sums, int rows, float *out, float *rotated, bool *in_use,
                       tada_side_work *w)
 {
     const tada_kernels *k = tada_kernels_get();
@@ -338,23 +338,23 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
     size_t width = (size_t)s->plane->shape.width, padded = (size_t)tada_padded(s->dim);
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
-    const tada_codec *words = on_words(s, index, rows);
+    const tada_codec *integers = on_integers(s, index, rows);
     if (s->native && is_cold(s, index)) {
         /* Before sums over codes, which clear the weights of cells that are not in them. */
         sink_values(s, tiles, head, weights, ldw, rows, out);
     }
     if (s->native && s->rotation > 1 && is_cold(s, index)) {
-        out = turn(rotated, (size_t)rows * padded, turned);
+        out = use_rotated(rotated, (size_t)rows * padded, in_use);
     }
     if (tada_side_on_codes(s, index, rows)) {
         tada_codes codes;
         codes_of(s, tiles, head, &codes);
         tada_codes_values(&codes, weights, ldw, rows, out, padded, w->decode);
-    } else if (words) {
+    } else if (integers) {
         const tada_layer *layer = &tile_at(s, index)->codes;
         tada_cold cold = tada_layer_cold(s->plane, layer);
-        tada_words_values(words, &cold, layer->cells, coding_head(s, head), weights, ldw, sums, rows, out,
-                          padded, w->decode);
+        tada_integers_values(integers, &cold, layer->cells, coding_head(s, head), weights, ldw, sums, rows,
+                             out, padded, w->decode);
     } else if (hot) {
         rows_values(s, weights, ldw, rows, hot, written, out);
     } else if (s->plane->spoilt && !(s->native && is_cold(s, index))) {

@@ -5,15 +5,15 @@
 
 #include "codes.h"
 #include "plane/plane.h"
-#include "words.h"
+#include "integers.h"
 
 typedef struct tada_side {
     const tada_plane *plane;
     int column, dim, head_stride;
-    bool native;  /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
-    bool codes;   /* native, and codes of cold tiles can be used as they are */
-    bool words;   /* the same of their words */
-    int rotation; /* block of the transform that native cold tiles are under; 1: none */
+    bool native;   /* its heads are the coding heads: cold tiles are decoded head by head, still rotated */
+    bool codes;    /* native, and codes of cold tiles can be used as they are */
+    bool integers; /* the same of their integers */
+    int rotation;  /* block of the transform that native cold tiles are under; 1: none */
 } tada_side;
 
 /* role: what the attention uses the plane as; a plane of K can be read as V, row by row. */
@@ -26,7 +26,7 @@ enum { TADA_DISTANCES = 8 };
 typedef struct tada_side_work {
     float *tile, *decode;
     uint16_t *rows;
-    int16_t *queries; /* as integers, for words of K */
+    int16_t *queries; /* as integers, for integers of K */
     float *inverse;   /* of each query */
     /* Queries [rows][dim] as codes of tiles that have moved by `shift` want them; and, only where K is
      * native, room for those of other distances than 0, and the angles of some of these. */
@@ -66,7 +66,7 @@ typedef struct tada_tiles {
 void tada_side_queries(const tada_side *side, const float *q, const float *rotated, int rows,
                        tada_side_work *work);
 
-/* Rows that share a tile, at most: more of them share the work of making words of it. */
+/* Rows that share a tile, at most: more of them share the work of making integers of it. */
 int tada_side_rows(const tada_side *side);
 
 /* scores [rows][lds], 64 columns a tile, of one KV head. rotated: the same queries, rotated, if the side
@@ -76,11 +76,11 @@ void tada_side_scores(const tada_side *side, const tada_tiles *tiles, int head, 
 
 /*
  * Adds weights [rows][ldw], whose sums over the tiles are `sums`, times values of one KV head to out
- * [rows][padded dim], or to `rotated` when the tile is rotated (its sinks are not); *turned says whether
+ * [rows][padded dim], or to `rotated` when the tile is rotated (its sinks are not); *in_use says whether
  * `rotated` is in use, and is set when it is taken into use.
  */
 void tada_side_values(const tada_side *side, const tada_tiles *tiles, int head, float *weights, size_t ldw,
-                      const float *sums, int rows, float *out, float *rotated, bool *turned,
+                      const float *sums, int rows, float *out, float *rotated, bool *in_use,
                       tada_side_work *work);
 
 #endif

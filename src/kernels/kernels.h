@@ -17,8 +17,8 @@ enum { TADA_GROUP_MAX = 1024 };
 /* Values of the largest head that attention reads as codes. */
 enum { TADA_CODES_DIM = 256 };
 
-/* Rows (queries x heads of a group) that share one tile, at most; and where they read it as words. */
-enum { TADA_ROWS = 48, TADA_WORDS_ROWS = 96 };
+/* Rows (queries x heads of a group) that share one tile, at most; and where they read it as integers. */
+enum { TADA_ROWS = 48, TADA_INTEGERS_ROWS = 96 };
 
 /* A block of TADA_LANES groups of n values each: value i of lane l is x[i * stride + l]. */
 typedef struct tada_block {
@@ -139,7 +139,7 @@ typedef struct tada_fine {
 } tada_fine;
 
 /*
- * Codes of one head, a byte each, as words of 16 bits, two rows of a column side by side: words
+ * Codes of one head, a byte each, as integers of 16 bits, two rows of a column side by side: integers
  * [rows / 2][columns][2]. Rows are what is summed over, channels of K or cells of V, and come in the order of
  * the format: [rows / 4][columns / 16] vectors of 64. A word is
  * code * raise * factor / 2^15, rounded (halves up), + offset.
@@ -150,15 +150,15 @@ typedef struct tada_widen {
         group; /* rows: a multiple of 4; columns: of 16; group: columns that share factors, too */
     /* [columns / group][rows]; code * raise fits 15 bits */
     const int16_t *raise, *factor, *offset;
-    int16_t *words;
+    int16_t *integers;
 } tada_widen;
 
 /* out[r][j] = bias[j / group][r], or what is there if bias is NULL, + inverse[r] * unit * sum(x[r][i] *
  * word[i][j]). The sums must fit 32 bits. */
-typedef struct tada_words_dot {
-    const int16_t *words; /* from `widen` */
-    int n_pairs, n, m;    /* pairs of rows of `words`; its columns; rows of x */
-    const int16_t *x;     /* [m][ldx] */
+typedef struct tada_integers_dot {
+    const int16_t *integers; /* from `widen` */
+    int n_pairs, n, m;       /* pairs of rows of `integers`; its columns; rows of x */
+    const int16_t *x;        /* [m][ldx] */
     size_t ldx;
     const float *inverse; /* [m] */
     float unit;
@@ -166,7 +166,7 @@ typedef struct tada_words_dot {
     int group;
     float *out; /* [m][ldo] */
     size_t ldo;
-} tada_words_dot;
+} tada_integers_dot;
 
 /* One step of the online softmax for m rows of scores over n cells; row r belongs to query r / group and to
  * head r % group of the group. */
@@ -228,15 +228,15 @@ typedef struct tada_kernels {
     bool joins_part; /* does so well for a part of a head's vectors, else all are better unpacked once */
     /* What the mask hides gets no weight, whatever its score. */
     void (*softmax)(const tada_softmax *softmax);
-    int words_rows; /* rows from which words are faster than sums over codes */
+    int integers_rows; /* rows from which integers are faster than sums over codes */
     /* The largest codes of each row, tops [columns / group][rows], of codes as above. */
     void (*code_tops)(const uint8_t *codes, int rows, int columns, int group, uint8_t *tops);
     void (*widen)(const tada_widen *widen);
-    void (*words_dot)(const tada_words_dot *dot);
+    void (*integers_dot)(const tada_integers_dot *dot);
     /* Weights [m][ldw], 64 each, from 0 to 1, as integers [m][64] whose sum is at most 65536; sums [m]:
      * theirs, or more; inverse [m]: what a unit of each row is, not finite when a sum is not. */
-    void (*narrow)(const float *weights, size_t ldw, int m, const float *sums, int16_t *words,
-                   float *inverse);
+    void (*weights_to_integers)(const float *weights, size_t ldw, int m, const float *sums, int16_t *integers,
+                                float *inverse);
     /* out[r] = sum(a[r][i] * b[i]), i < n, a multiple of 16. */
     void (*rows_dot)(const float *a, size_t lda, int m, int n, const float *b, float *out);
 } tada_kernels;

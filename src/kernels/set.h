@@ -231,7 +231,7 @@ static void transpose_floats(const float *from, int rows, int columns, float *to
 #endif
 #include "kernels/codec/unpack.h"
 #include "kernels/attention/sections.h"
-#include "kernels/attention/words.h"
+#include "kernels/attention/integers.h"
 
 const tada_kernels TADA_SET_SYMBOL = {
     .name = TADA_SET_NAME,
@@ -259,13 +259,13 @@ const tada_kernels TADA_SET_SYMBOL = {
 #endif
     .softmax = softmax,
 #if defined(__AVX2__)
-    .words_rows = 12,
+    .integers_rows = 12,
 #else
-    .words_rows = TADA_WORDS_ROWS + 1,
+    .integers_rows = TADA_INTEGERS_ROWS + 1,
 #endif
     .code_tops = code_tops,
     .widen = widen,
-    .words_dot = words_dot,
-    .narrow = narrow,
+    .integers_dot = integers_dot,
+    .weights_to_integers = weights_to_integers,
     .rows_dot = rows_dot,
 };

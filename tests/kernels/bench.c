@@ -18,11 +18,11 @@ typedef struct data {
     float *a, *b, *c, *scale, *offset, *inverse, *bias;
     uint16_t *halves;
     uint8_t *bytes, *codes;
-    int16_t *words;
+    int16_t *integers;
 } data;
 
 static data d;
-static const tada_kernels *folded_by; /* whose integers are in d.words; NULL: nobody's */
+static const tada_kernels *folded_by; /* whose integers are in d.integers; NULL: nobody's */
 
 /* One call with the first argument: bits, or rows. */
 typedef void (*bench_call)(const tada_kernels *k, int argument);
@@ -57,14 +57,14 @@ static void data_make(void)
     for (int i = 0; i < CELLS * DIM; i++) {
         d.bytes[i] = (uint8_t)random_bits();
     }
-    d.words = take(FLOATS * sizeof *d.words);
+    d.integers = take(FLOATS * sizeof *d.integers);
     folded_by = NULL;
 }
 
 static void data_free(void)
 {
-    void *const all[] = {d.a,    d.b,      d.c,     d.scale, d.offset, d.inverse,
-                         d.bias, d.halves, d.bytes, d.codes, d.words};
+    void *const all[] = {d.a,    d.b,      d.c,     d.scale, d.offset,  d.inverse,
+                         d.bias, d.halves, d.bytes, d.codes, d.integers};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -163,7 +163,7 @@ static tada_fold fold_of(int m)
                        .n = DIM,
                        .scale = d.b,
                        .offset = d.b,
-                       .folded = d.words,
+                       .folded = d.integers,
                        .ldf = DIM,
                        .inverse = d.inverse,
                        .bias = d.bias};
@@ -187,7 +187,7 @@ static tada_dot dot_of(const tada_kernels *k, int bits, int m)
                       .high = bits > low ? d.bytes + DIM * 8 * low : NULL,
                       .bits = bits,
                       .m = m,
-                      .x = d.words,
+                      .x = d.integers,
                       .ldx = DIM,
                       .inverse = d.inverse,
                       .bias = d.bias,
@@ -232,13 +232,13 @@ static void call_softmax(const tada_kernels *k, int m)
     k->softmax(&s);
 }
 
-static int16_t factors_k[DIM], words_k[CELLS * DIM];
+static int16_t factors_k[DIM], integers_k[CELLS * DIM];
 static float weights_k[4 * CELLS];
 
 static void call_widen(const tada_kernels *k, int bits)
 {
     (void)bits;
-    k->widen(&(tada_widen){d.codes, DIM, CELLS, CELLS, factors_k, factors_k, factors_k, words_k});
+    k->widen(&(tada_widen){d.codes, DIM, CELLS, CELLS, factors_k, factors_k, factors_k, integers_k});
 }
 
 static void call_code_tops(const tada_kernels *k, int columns)
@@ -247,26 +247,26 @@ static void call_code_tops(const tada_kernels *k, int columns)
     k->code_tops(d.codes, DIM, columns, columns, tops);
 }
 
-static void call_words_dot(const tada_kernels *k, int m)
+static void call_integers_dot(const tada_kernels *k, int m)
 {
-    k->words_dot(&(tada_words_dot){.words = words_k,
-                                   .n_pairs = DIM / 2,
-                                   .n = CELLS,
-                                   .m = m,
-                                   .x = words_k,
-                                   .ldx = DIM,
-                                   .inverse = d.inverse,
-                                   .unit = 1,
-                                   .bias = d.bias,
-                                   .group = CELLS,
-                                   .out = d.c,
-                                   .ldo = CELLS});
+    k->integers_dot(&(tada_integers_dot){.integers = integers_k,
+                                         .n_pairs = DIM / 2,
+                                         .n = CELLS,
+                                         .m = m,
+                                         .x = integers_k,
+                                         .ldx = DIM,
+                                         .inverse = d.inverse,
+                                         .unit = 1,
+                                         .bias = d.bias,
+                                         .group = CELLS,
+                                         .out = d.c,
+                                         .ldo = CELLS});
 }
 
 static void call_narrow(const tada_kernels *k, int m)
 {
     static const float sums[4] = {1, 1, 1, 1};
-    k->narrow(weights_k, CELLS, m, sums, words_k, d.inverse);
+    k->weights_to_integers(weights_k, CELLS, m, sums, integers_k, d.inverse);
 }
 
 /* A batch of tiles of the usual recipe, with 32 rows in all, as attention reads them. The argument: rows, and
@@ -387,7 +387,7 @@ static const bench benches[] = {
     {"softmax, 4 rows", call_softmax, 4, 4 * CELLS},
     {"code_tops, 64 columns", call_code_tops, CELLS, TILE},
     {"widen, 64 columns", call_widen, 4, TILE},
-    {"words_dot, 48 rows", call_words_dot, 48, 48 * TILE},
+    {"integers_dot, 48 rows", call_integers_dot, 48, 48 * TILE},
     {"narrow, 4 rows", call_narrow, 4, 4 * CELLS},
 };
 

@@ -35,7 +35,7 @@ typedef struct product {
     size_t ldx, x_tile, factors_tile, ldf, ldo;
     uint8_t *low[MOST_TILES], *high[MOST_TILES];
     float *x, *scale, *offset, *inverse, *bias, *out, *before;
-    int16_t *words;
+    int16_t *integers;
 } product;
 
 static bool sums_over_channels(const head_case *c)
@@ -125,7 +125,7 @@ static void product_make(const head_case *c, product *p)
         }
     }
     p->ldf = (size_t)p->inner + (size_t)(random_below(2) ? random_below(40) : 0);
-    p->words = guard_take(rows_size(total, p->ldf, p->inner), sizeof *p->words);
+    p->integers = guard_take(rows_size(total, p->ldf, p->inner), sizeof *p->integers);
     p->inverse = guard_take((size_t)total, sizeof *p->inverse);
     p->bias = guard_take((size_t)total, sizeof *p->bias);
     p->ldo = (size_t)p->outer + (size_t)(random_below(2) ? random_below(40) : 0);
@@ -149,7 +149,7 @@ static void product_run(const tada_kernels *k, const head_case *c, const product
                       .n = p->inner,
                       .scale = p->folded ? p->scale : NULL,
                       .offset = p->folded ? p->offset : NULL,
-                      .folded = p->words,
+                      .folded = p->integers,
                       .ldf = p->ldf,
                       .inverse = p->inverse,
                       .bias = p->bias};
@@ -164,7 +164,7 @@ static void product_run(const tada_kernels *k, const head_case *c, const product
                         .n_fours = p->inner / 4,
                         .n_vectors = p->outer / 16,
                         .m = c->m,
-                        .x = p->words + row * p->ldf,
+                        .x = p->integers + row * p->ldf,
                         .ldx = p->ldf,
                         .inverse = p->inverse + row,
                         .bias = p->bias + row,

@@ -5,7 +5,7 @@
 #include "numbers.h"
 #include "tests.h"
 #include "codec/places.h"
-#include "attention/words.h"
+#include "attention/integers.h"
 
 enum { CELLS = TADA_TILE_CELLS };
 
@@ -318,17 +318,17 @@ static double check_codes(batch *b)
     return check_batch(b, "codes");
 }
 
-static double check_words(batch *b)
+static double check_integers(batch *b)
 {
     const refined *tile = &b->tiles[0];
-    float *scratch = aligned_alloc(64, (tada_words_scratch(&b->codec) * sizeof(float) + 63) / 64 * 64);
-    int16_t *words = malloc(sizeof *words * (size_t)(b->m * b->inner));
+    float *scratch = aligned_alloc(64, (tada_integers_scratch(&b->codec) * sizeof(float) + 63) / 64 * 64);
+    int16_t *integers = malloc(sizeof *integers * (size_t)(b->m * b->inner));
     float *x = malloc(sizeof *x * (size_t)(b->m * b->inner)), inverse[TADA_ROWS], sums[TADA_ROWS];
     memcpy(x, b->x, sizeof *x * (size_t)(b->m * b->inner));
     if (b->codec.kind == TADA_K) {
-        tada_words_queries(x, b->m, b->inner, words, inverse);
-        tada_words_scores(&b->codec, &tile->cold, tile->mask, b->head, x, words, inverse, b->m, b->out,
-                          (size_t)b->outer, scratch);
+        tada_integers_queries(x, b->m, b->inner, integers, inverse);
+        tada_integers_scores(&b->codec, &tile->cold, tile->mask, b->head, x, integers, inverse, b->m, b->out,
+                             (size_t)b->outer, scratch);
     } else {
         for (int r = 0; r < b->m; r++) {
             sums[r] = 0;
@@ -336,13 +336,13 @@ static double check_words(batch *b)
                 sums[r] += x[r * CELLS + t];
             }
         }
-        tada_words_values(&b->codec, &tile->cold, tile->mask, b->head, x, CELLS, sums, b->m, b->out,
-                          (size_t)b->outer, scratch);
+        tada_integers_values(&b->codec, &tile->cold, tile->mask, b->head, x, CELLS, sums, b->m, b->out,
+                             (size_t)b->outer, scratch);
     }
     free(scratch);
-    free(words);
+    free(integers);
     free(x);
-    return check_batch(b, "words");
+    return check_batch(b, "integers");
 }
 
 void test_refined_attention(void **state)
@@ -352,23 +352,23 @@ void test_refined_attention(void **state)
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         for (int kind = TADA_K; kind <= TADA_V; kind++) {
             for (int dim = 16; dim <= TADA_CODES_DIM; dim += 16) {
-                for (int words = 0; words < 2; words++) {
+                for (int integers = 0; integers < 2; integers++) {
                     tada_codec codec;
                     batch b;
-                    int heads = 1 + random_below(3), n = words ? 1 : 1 + random_below(5),
+                    int heads = 1 + random_below(3), n = integers ? 1 : 1 + random_below(5),
                         m = 1 + random_below(9);
                     if (!refined_codec(specs[i], (enum tada_kind)kind, heads, dim, &codec) ||
-                        !(words ? tada_words_can(&codec) : tada_codes_can(&codec))) {
+                        !(integers ? tada_integers_can(&codec) : tada_codes_can(&codec))) {
                         continue;
                     }
                     case_is("%s of %s, %d heads of %d, %d tiles, %d rows", kind == TADA_K ? "K" : "V",
                             specs[i], heads, dim, n, m);
                     batch_make(&codec, n, m, &b);
-                    worst[words] = fmax(worst[words], words ? check_words(&b) : check_codes(&b));
+                    worst[integers] = fmax(worst[integers], integers ? check_integers(&b) : check_codes(&b));
                     batch_free(&b);
                 }
             }
         }
     }
-    print_message("worst error: on codes %.2g, on words %.2g\n", worst[0], worst[1]);
+    print_message("worst error: on codes %.2g, on integers %.2g\n", worst[0], worst[1]);
 }

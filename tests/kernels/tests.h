@@ -28,8 +28,8 @@ void test_codes_not_finite(void **state);
 void test_sections(void **state);
 
 void test_widen(void **state);
-void test_narrow(void **state);
-void test_words(void **state);
+void test_weights_to_integers(void **state);
+void test_integers(void **state);
 void test_rows_dot(void **state);
 
 void test_refined_decode(void **state);

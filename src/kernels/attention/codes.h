@@ -2,9 +2,9 @@
 
 /*
  * A set has one of two ways to multiply codes. With a dot product of bytes (VNNI) a folded value is two
- * signed bytes, high and low, and their sums are kept apart until the end; without, codes become words, even
- * and odd ones, and are multiplied by words. Either way four values take 8 bytes: the high bytes and the low
- * ones, or words 0 and 2, 1 and 3.
+ * signed bytes, high and low, and their sums are kept apart until the end; without, codes become integers of
+ * 16 bits, even and odd ones, and are multiplied by such. Either way four values take 8 bytes: the high bytes
+ * and the low ones, or values 0 and 2, 1 and 3.
  */
 #if defined(__AVX512F__)
 typedef __m512i veci;

@@ -3,11 +3,12 @@
  *
  * A block is 64 codes of one four: 16 columns, or, where two vectors share their bytes, 8 columns of each.
  * Two fours are taken at a time, and the eight values that a row has for these take a register of 16 bytes.
- * What is in it depends on the set. Without a dot product, 8 words: codes become words as well, number i of
- * each column in a register of its own, and a word of the row is multiplied with all columns. With one of
- * signed bytes (dotprod), 8 high bytes and 8 low ones, whose sums are kept apart until the end; codes of 8
- * bits become signed, and the sum of the row makes up for it. With products of matrices (i8mm), the same 16
- * bytes are a matrix of two rows, and two columns make another one, with both fours of each side by side.
+ * What is in it depends on the set. Without a dot product, 8 integers of 16 bits: codes become such as well,
+ * number i of each column in a register of its own, and a word of the row is multiplied with all columns.
+ * With one of signed bytes (dotprod), 8 high bytes and 8 low ones, whose sums are kept apart until the end;
+ * codes of 8 bits become signed, and the sum of the row makes up for it. With products of matrices (i8mm),
+ * the same 16 bytes are a matrix of two rows, and two columns make another one, with both fours of each side
+ * by side.
  */
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
@@ -27,12 +28,12 @@
 ALWAYS_INLINE void fold8(vec a, vec b, vec inverse, int16_t *to)
 {
     int32x4_t low = vcvtnq_s32_f32(vmulq_f32(a, inverse)), high = vcvtnq_s32_f32(vmulq_f32(b, inverse));
-    int16x8_t words = vcombine_s16(vqmovn_s32(low), vqmovn_s32(high));
+    int16x8_t integers = vcombine_s16(vqmovn_s32(low), vqmovn_s32(high));
 #if SUMS_BYTES
     /* The low byte is signed, so the high one is that of the nearest multiple of 256. */
-    vst1q_s8((int8_t *)to, vcombine_s8(vrshrn_n_s16(words, 8), vmovn_s16(words)));
+    vst1q_s8((int8_t *)to, vcombine_s8(vrshrn_n_s16(integers, 8), vmovn_s16(integers)));
 #else
-    vst1q_s16(to, words);
+    vst1q_s16(to, integers);
 #endif
 }
 

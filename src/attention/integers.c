@@ -1,4 +1,4 @@
-#include "words.h"
+#include "integers.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,7 +9,7 @@ enum { CELLS = TADA_TILE_CELLS };
  * vectors fits 32 bits. */
 static const float word_top = 32767.0f, word_length = 46000.0f;
 
-bool tada_words_can(const tada_codec *c)
+bool tada_integers_can(const tada_codec *c)
 {
     bool channels = c->recipe.axis == TADA_AXIS_CHANNEL;
     bool means = c->layout.head_means_bytes > 0 || (c->recipe.centring == TADA_CENTRE_TOKENS && !channels);
@@ -19,7 +19,7 @@ bool tada_words_can(const tada_codec *c)
 /* The parts of the scratch. */
 typedef struct parts {
     uint8_t *codes, *tops;
-    int16_t *words, *x, *raise, *factor, *offset;
+    int16_t *integers, *x, *raise, *factor, *offset;
     float *inverse, *bias, *factors, *reach, *rest;
 } parts;
 
@@ -43,7 +43,7 @@ static size_t parts_make(const tada_codec *c, float *memory, parts *p)
     size_t dim = (size_t)c->layout.head_dim, rows = c->kind == TADA_K ? dim : CELLS;
     size_t codes = CELLS * dim / 4, tables = groups_most(c) * rows, at = 0;
     p->codes = take(memory, &at, codes);
-    p->words = take(memory, &at, 2 * codes);
+    p->integers = take(memory, &at, 2 * codes);
     p->tops = take(memory, &at, tables / 4);
     p->raise = take(memory, &at, tables / 2);
     p->factor = take(memory, &at, tables / 2);
@@ -51,13 +51,13 @@ static size_t parts_make(const tada_codec *c, float *memory, parts *p)
     p->reach = take(memory, &at, tables);
     p->rest = take(memory, &at, tables);
     p->factors = take(memory, &at, tada_tile_factors(c));
-    p->x = take(memory, &at, TADA_WORDS_ROWS * CELLS / 2);
-    p->inverse = take(memory, &at, TADA_WORDS_ROWS);
-    p->bias = take(memory, &at, groups_most(c) * TADA_WORDS_ROWS);
+    p->x = take(memory, &at, TADA_INTEGERS_ROWS * CELLS / 2);
+    p->inverse = take(memory, &at, TADA_INTEGERS_ROWS);
+    p->bias = take(memory, &at, groups_most(c) * TADA_INTEGERS_ROWS);
     return at;
 }
 
-size_t tada_words_scratch(const tada_codec *c)
+size_t tada_integers_scratch(const tada_codec *c)
 {
     parts p;
     return parts_make(c, NULL, &p);
@@ -109,10 +109,10 @@ static float squares_of(const float *x, int n, float divisor)
     return sum;
 }
 
-void tada_words_queries(const float *q, int m, int dim, int16_t *words, float *inverse)
+void tada_integers_queries(const float *q, int m, int dim, int16_t *integers, float *inverse)
 {
     const float magic = 12582912.0f; /* what is added to it is rounded to the nearest integer */
-    for (int r = 0; r < m; r++, q += dim, words += dim) {
+    for (int r = 0; r < m; r++, q += dim, integers += dim) {
         float top = size_of(q, dim), squares = squares_of(q, dim, top);
         float most = smaller(word_top, word_length / sqrtf(squares));
         /* A row of zeros, or one that is not finite. */
@@ -120,11 +120,11 @@ void tada_words_queries(const float *q, int m, int dim, int16_t *words, float *i
         inverse[r] = sound ? top / most : squares * 0.0f;
         inverse[r] = top < 0x1p-100f ? 0.0f : inverse[r];
         if (!sound) {
-            memset(words, 0, (size_t)dim * sizeof *words);
+            memset(integers, 0, (size_t)dim * sizeof *integers);
             continue;
         }
         for (int d = 0; d < dim; d++) {
-            words[d] = (int16_t)(int)(q[d] / top * most + magic - magic);
+            integers[d] = (int16_t)(int)(q[d] / top * most + magic - magic);
         }
     }
 }
@@ -146,15 +146,15 @@ static void raise_codes(int n, parts *p)
     }
 }
 
-/* The power of two below. Scales of 16 bits have three digits, so that all words come out exact but those of
- * scales that are thousands of times smaller than others: a rounding that is the same in all cells would not
- * average out. */
+/* The power of two below. Scales of 16 bits have three digits, so that all integers come out exact but those
+ * of scales that are thousands of times smaller than others: a rounding that is the same in all cells would
+ * not average out. */
 static float power_below(float x)
 {
     return x > 0 && x < 0x1p126f ? ldexpf(1.0f, ilogbf(x)) : 1.0f;
 }
 
-/* Of K: what a code is multiplied by goes into words, as far as it is from the middle of its range; the
+/* Of K: what a code is multiplied by goes into integers, as far as it is from the middle of its range; the
  * middle goes into `rest`, as does the offset. Returns what a unit is. */
 static float spread_k(const tada_factors *f, int dim, int groups, parts *p)
 {
@@ -177,7 +177,7 @@ static float spread_k(const tada_factors *f, int dim, int groups, parts *p)
     return 1 / per;
 }
 
-/* Of V: all goes into words. Returns what a unit is. */
+/* Of V: all goes into integers. Returns what a unit is. */
 static float spread_v(const tada_factors *f, int groups, parts *p)
 {
     enum { MOST = 32760 };
@@ -200,8 +200,8 @@ static float spread_v(const tada_factors *f, int groups, parts *p)
     return 1 / per;
 }
 
-/* The words of a head, [rows / 2][columns][2], and what K has beside them. Returns what a unit is. */
-static float make_words(const tada_codec *c, const tada_cold *cold, int head, parts *p)
+/* The integers of a head, [rows / 2][columns][2], and what K has beside them. Returns what a unit is. */
+static float make_integers(const tada_codec *c, const tada_cold *cold, int head, parts *p)
 {
     const tada_kernels *k = tada_kernels_get();
     bool channels = c->kind == TADA_K;
@@ -213,34 +213,34 @@ static float make_words(const tada_codec *c, const tada_cold *cold, int head, pa
     k->code_tops(p->codes, rows, columns, group, p->tops);
     float unit =
         channels ? spread_k(&h.factors, dim, columns / group, p) : spread_v(&h.factors, columns / group, p);
-    k->widen(&(tada_widen){p->codes, rows, columns, group, p->raise, p->factor, p->offset, p->words});
+    k->widen(&(tada_widen){p->codes, rows, columns, group, p->raise, p->factor, p->offset, p->integers});
     return unit;
 }
 
-void tada_words_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, const float *q,
-                       const int16_t *words, const float *inverse, int m, float *scores, size_t lds,
-                       float *scratch)
+void tada_integers_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, const float *q,
+                          const int16_t *integers, const float *inverse, int m, float *scores, size_t lds,
+                          float *scratch)
 {
     const tada_kernels *k = tada_kernels_get();
     int dim = c->layout.head_dim, groups = c->layout.n_groups;
     parts p;
     parts_make(c, scratch, &p);
-    float unit = make_words(c, cold, head, &p);
+    float unit = make_integers(c, cold, head, &p);
     for (int g = 0; g < groups; g++) {
         k->rows_dot(q, (size_t)dim, m, dim, p.rest + g * dim, p.bias + g * m);
     }
-    k->words_dot(&(tada_words_dot){.words = p.words,
-                                   .n_pairs = dim / 2,
-                                   .n = CELLS,
-                                   .m = m,
-                                   .x = words,
-                                   .ldx = (size_t)dim,
-                                   .inverse = inverse,
-                                   .unit = unit,
-                                   .bias = p.bias,
-                                   .group = CELLS / groups,
-                                   .out = scores,
-                                   .ldo = lds});
+    k->integers_dot(&(tada_integers_dot){.integers = p.integers,
+                                         .n_pairs = dim / 2,
+                                         .n = CELLS,
+                                         .m = m,
+                                         .x = integers,
+                                         .ldx = (size_t)dim,
+                                         .inverse = inverse,
+                                         .unit = unit,
+                                         .bias = p.bias,
+                                         .group = CELLS / groups,
+                                         .out = scores,
+                                         .ldo = lds});
     for (int t = 0; t < CELLS && mask != UINT64_MAX; t++) {
         for (int r = 0; r < m && !(mask >> t & 1); r++) {
             scores[(size_t)r * lds + (size_t)t] = 0;
@@ -248,8 +248,8 @@ void tada_words_scores(const tada_codec *c, const tada_cold *cold, uint64_t mask
     }
 }
 
-void tada_words_values(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, float *weights,
-                       size_t ldw, const float *sums, int m, float *out, size_t ldo, float *scratch)
+void tada_integers_values(const tada_codec *c, const tada_cold *cold, uint64_t mask, int head, float *weights,
+                          size_t ldw, const float *sums, int m, float *out, size_t ldo, float *scratch)
 {
     const tada_kernels *k = tada_kernels_get();
     int dim = c->layout.head_dim;
@@ -260,16 +260,16 @@ void tada_words_values(const tada_codec *c, const tada_cold *cold, uint64_t mask
             weights[(size_t)r * ldw + (size_t)t] = 0;
         }
     }
-    float unit = make_words(c, cold, head, &p);
-    k->narrow(weights, ldw, m, sums, p.x, p.inverse);
-    k->words_dot(&(tada_words_dot){.words = p.words,
-                                   .n_pairs = CELLS / 2,
-                                   .n = dim,
-                                   .m = m,
-                                   .x = p.x,
-                                   .ldx = CELLS,
-                                   .inverse = p.inverse,
-                                   .unit = unit,
-                                   .out = out,
-                                   .ldo = ldo});
+    float unit = make_integers(c, cold, head, &p);
+    k->weights_to_integers(weights, ldw, m, sums, p.x, p.inverse);
+    k->integers_dot(&(tada_integers_dot){.integers = p.integers,
+                                         .n_pairs = CELLS / 2,
+                                         .n = dim,
+                                         .m = m,
+                                         .x = p.x,
+                                         .ldx = CELLS,
+                                         .inverse = p.inverse,
+                                         .unit = unit,
+                                         .out = out,
+                                         .ldo = ldo});
 }

@@ -1,10 +1,10 @@
 /*
- * Attention on words: for many rows, the codes of a head become integers of 16 bits once, so that what is
+ * Attention on integers: for many rows, the codes of a head become integers of 16 bits once, so that what is
  * left to do for each row is to multiply and to add. Included by set.h.
  */
 
-/* Sums of a row's weights as integers, at most: with words of 16 bits their sum stays within 32 bits. */
-static const float narrow_sum = 65500.0f, narrow_top = 32767.0f;
+/* Sums of a row's weights as integers, at most: with integers of 16 bits their sum stays within 32 bits. */
+static const float integers_sum = 65500.0f, integers_top = 32767.0f;
 
 #if defined(__AVX512F__)
 /* 16 columns of 4 rows: the codes of two rows to a column side by side, twice. */
@@ -77,7 +77,7 @@ static void widen(const tada_widen *w)
     for (int four = 0; four < w->rows / 4; four++) {
         for (int column = 0; column < w->columns; column += 16, from += 64) {
             size_t at = (size_t)(column / w->group * w->rows + 4 * four);
-            int16_t *to = w->words + (size_t)(2 * four) * pair + 2 * column;
+            int16_t *to = w->integers + (size_t)(2 * four) * pair + 2 * column;
 #if defined(__AVX2__)
             int64_t raise, factor, offset;
             memcpy(&raise, w->raise + at, sizeof raise);
@@ -102,7 +102,7 @@ static void widen(const tada_widen *w)
 }
 
 /* 64 values, none negative, as integers. */
-ALWAYS_INLINE void narrow64(const float *x, float factor, int16_t *to)
+ALWAYS_INLINE void weights64_to_integers(const float *x, float factor, int16_t *to)
 {
 #if defined(__AVX512F__)
     UNROLL
@@ -120,21 +120,22 @@ ALWAYS_INLINE void narrow64(const float *x, float factor, int16_t *to)
 #else
     for (int i = 0; i < CELLS; i++) {
         float y = round_even(x[i] * factor);
-        to[i] = (int16_t)(y < narrow_top ? y : narrow_top);
+        to[i] = (int16_t)(y < integers_top ? y : integers_top);
     }
 #endif
 }
 
-static void narrow(const float *weights, size_t ldw, int m, const float *totals, int16_t *words,
-                   float *inverse)
+static void weights_to_integers(const float *weights, size_t ldw, int m, const float *totals,
+                                int16_t *integers, float *inverse)
 {
     for (int r = 0; r < m; r++) {
         /* No weight is larger than 1, nor than the sum. */
-        float by_sum = totals[r] * (1.0f / narrow_sum), by_top = fminf(totals[r], 1.0f) * (1.0f / narrow_top);
+        float by_sum = totals[r] * (1.0f / integers_sum),
+              by_top = fminf(totals[r], 1.0f) * (1.0f / integers_top);
         /* Not finite when a weight is not: then so is the sum. */
         float unit = by_sum > by_top || !(by_sum <= by_top) ? by_sum : by_top;
         float factor = fold_inverse(unit);
-        narrow64(weights + (size_t)r * ldw, factor, words + (size_t)r * CELLS);
+        weights64_to_integers(weights + (size_t)r * ldw, factor, integers + (size_t)r * CELLS);
         inverse[r] = factor > 0 || !(unit <= 1.0f) ? unit : 0.0f;
     }
 }
@@ -173,26 +174,26 @@ static void rows_dot(const float *a, size_t lda, int m, int n, const float *b, f
 #if defined(__AVX2__)
 
 /* Sums that are kept in registers, in rows and vectors. */
-enum { words_high = 6, words_wide = WIDTH == 16 ? 4 : 2 };
+enum { integers_high = 6, integers_wide = WIDTH == 16 ? 4 : 2 };
 
-ALWAYS_INLINE veci multiply_words(veci sum, veci words, veci x)
+ALWAYS_INLINE veci multiply_integers(veci sum, veci integers, veci x)
 {
 #if defined(__AVX512VNNI__)
-    return _mm512_dpwssd_epi32(sum, words, x);
+    return _mm512_dpwssd_epi32(sum, integers, x);
 #elif defined(__AVXVNNI__)
-    return _mm256_dpwssd_avx_epi32(sum, words, x);
+    return _mm256_dpwssd_avx_epi32(sum, integers, x);
 #else
-    return INT_ADD(sum, INT_MADD(words, x));
+    return INT_ADD(sum, INT_MADD(integers, x));
 #endif
 }
 
 /* rows x vectors of sums in registers; both are constants at every call. bias: of the columns of each vector.
  */
-ALWAYS_INLINE void words_block(const tada_words_dot *a, const float *const *bias, int row, int column,
-                               int rows, int vectors)
+ALWAYS_INLINE void integers_block(const tada_integers_dot *a, const float *const *bias, int row, int column,
+                                  int rows, int vectors)
 {
-    veci sum[words_high][words_wide];
-    const int16_t *words = a->words + 2 * (size_t)column;
+    veci sum[integers_high][integers_wide];
+    const int16_t *integers = a->integers + 2 * (size_t)column;
     const char *x = (const char *)(a->x + (size_t)row * a->ldx);
     size_t ldx = a->ldx * sizeof *a->x;
     UNROLL
@@ -203,20 +204,20 @@ ALWAYS_INLINE void words_block(const tada_words_dot *a, const float *const *bias
         }
     }
     for (int i = 0; i < a->n_pairs; i++) {
-        veci pair[words_wide];
+        veci pair[integers_wide];
         UNROLL
         for (int j = 0; j < vectors; j++) {
-            pair[j] = INT_LOAD(words + 2 * j * WIDTH);
+            pair[j] = INT_LOAD(integers + 2 * j * WIDTH);
         }
         UNROLL
         for (int r = 0; r < rows; r++) {
             veci both = spread(x + (size_t)r * ldx);
             UNROLL
             for (int j = 0; j < vectors; j++) {
-                sum[r][j] = multiply_words(sum[r][j], pair[j], both);
+                sum[r][j] = multiply_integers(sum[r][j], pair[j], both);
             }
         }
-        words += 2 * (size_t)a->n;
+        integers += 2 * (size_t)a->n;
         x += 4;
     }
     UNROLL
@@ -231,47 +232,48 @@ ALWAYS_INLINE void words_block(const tada_words_dot *a, const float *const *bias
     }
 }
 
-ALWAYS_INLINE void words_rows(const tada_words_dot *a, const float *const *bias, int column, int vectors)
+ALWAYS_INLINE void integers_rows(const tada_integers_dot *a, const float *const *bias, int column,
+                                 int vectors)
 {
     int r = 0;
-    for (; r + words_high <= a->m; r += words_high) {
-        words_block(a, bias, r, column, words_high, vectors);
+    for (; r + integers_high <= a->m; r += integers_high) {
+        integers_block(a, bias, r, column, integers_high, vectors);
     }
     for (; r + 2 <= a->m; r += 2) {
-        words_block(a, bias, r, column, 2, vectors);
+        integers_block(a, bias, r, column, 2, vectors);
     }
     for (; r < a->m; r++) {
-        words_block(a, bias, r, column, 1, vectors);
+        integers_block(a, bias, r, column, 1, vectors);
     }
 }
 
-ALWAYS_INLINE void words_columns(const tada_words_dot *a, int column, int vectors)
+ALWAYS_INLINE void integers_columns(const tada_integers_dot *a, int column, int vectors)
 {
-    const float *bias[words_wide];
+    const float *bias[integers_wide];
     for (int j = 0; a->bias && j < vectors; j++) {
         bias[j] = a->bias + (column + j * WIDTH) / a->group * a->m;
     }
     if (a->bias) {
-        words_rows(a, bias, column, vectors);
+        integers_rows(a, bias, column, vectors);
     } else {
-        words_rows(a, NULL, column, vectors);
+        integers_rows(a, NULL, column, vectors);
     }
 }
 
-static void words_dot(const tada_words_dot *a)
+static void integers_dot(const tada_integers_dot *a)
 {
     int column = 0;
-    for (; column + words_wide * WIDTH <= a->n; column += words_wide * WIDTH) {
-        words_columns(a, column, words_wide);
+    for (; column + integers_wide * WIDTH <= a->n; column += integers_wide * WIDTH) {
+        integers_columns(a, column, integers_wide);
     }
     for (; column < a->n; column += WIDTH) {
-        words_columns(a, column, 1);
+        integers_columns(a, column, 1);
     }
 }
 
 #else
 
-static void words_dot(const tada_words_dot *a)
+static void integers_dot(const tada_integers_dot *a)
 {
     for (int r = 0; r < a->m; r++) {
         const int16_t *x = a->x + (size_t)r * a->ldx;
@@ -279,9 +281,9 @@ static void words_dot(const tada_words_dot *a)
         for (int j = 0; j < a->n; j += 16) {
             int32_t sum[16] = {0};
             for (int i = 0; i < a->n_pairs; i++) {
-                const int16_t *words = a->words + ((size_t)i * (size_t)a->n + (size_t)j) * 2;
+                const int16_t *integers = a->integers + ((size_t)i * (size_t)a->n + (size_t)j) * 2;
                 for (int l = 0; l < 16; l++) {
-                    sum[l] += words[2 * l] * x[2 * i] + words[2 * l + 1] * x[2 * i + 1];
+                    sum[l] += integers[2 * l] * x[2 * i] + integers[2 * l + 1] * x[2 * i + 1];
                 }
             }
             for (int l = 0; l < 16; l++) {

@@ -1,4 +1,4 @@
-/* Codes as words, and sums over them. Words are the same on every set; sums are exact until they become
+/* Codes as integers, and sums over them. Integers are the same on every set; sums are exact until they become
  * floats. */
 #include "guard.h"
 #include "numbers.h"
@@ -29,7 +29,7 @@ static void check_widen(const tada_kernels *k, enum guard_side side, int rows, i
     case_is("widen, %d rows, %d columns in groups of %d, %d bits", rows, columns, group, bits);
     tada_widen w = {codes, rows, columns, group, raise, factor, offset, got};
     k->widen(&w);
-    w.words = want;
+    w.integers = want;
     tada_kernels_scalar.widen(&w);
     k->code_tops(codes, rows, columns, group, tops);
     guard_check();
@@ -76,14 +76,14 @@ void test_widen(void **state)
     }
 }
 
-static void check_narrow(const tada_kernels *k, enum guard_side side, int m, int kind)
+static void check_weights(const tada_kernels *k, enum guard_side side, int m, int kind)
 {
     size_t ldw = CELLS + (size_t)random_below(20);
     int bad_row = random_below(4) ? -1 : random_below(m);
     guard_start(side);
     float *weights = guard_take(rows_size(m, ldw, CELLS), sizeof *weights), *sums = guard_take((size_t)m, 4),
           *inverse = guard_take((size_t)m, 4);
-    int16_t *words = guard_take((size_t)m * CELLS, 2);
+    int16_t *integers = guard_take((size_t)m * CELLS, 2);
     for (int r = 0; r < m; r++) {
         float *row = weights + (size_t)r * ldw;
         for (int t = 0; t < CELLS; t++) {
@@ -103,8 +103,8 @@ static void check_narrow(const tada_kernels *k, enum guard_side side, int m, int
         /* Weights that do not count any more may be in it. */
         sums[r] *= random_below(2) ? 1.0f : 1.0f + (float)random_below(3);
     }
-    case_is("narrow, %d rows, kind %d, bad row %d", m, kind, bad_row);
-    k->narrow(weights, ldw, m, sums, words, inverse);
+    case_is("weights_to_integers, %d rows, kind %d, bad row %d", m, kind, bad_row);
+    k->weights_to_integers(weights, ldw, m, sums, integers, inverse);
     guard_check();
     for (int r = 0; r < m; r++) {
         const float *row = weights + (size_t)r * ldw;
@@ -116,11 +116,11 @@ static void check_narrow(const tada_kernels *k, enum guard_side side, int m, int
             continue;
         }
         for (int t = 0; t < CELLS; t++) {
-            all += words[r * CELLS + t];
+            all += integers[r * CELLS + t];
         }
         double sum = (double)sums[r], unit = fmax(sum / 65500, fmin(sum, 1) / 32767);
         for (int t = 0; t < CELLS; t++) {
-            double got = (double)words[r * CELLS + t] * (double)inverse[r];
+            double got = (double)integers[r * CELLS + t] * (double)inverse[r];
             if (!(fabs(got - (double)row[t]) <= 0.501 * unit + 1e-6 * (double)row[t] + 0x1p-115)) {
                 fail_case("row %d, cell %d is %g instead of %g", r, t, got, (double)row[t]);
             }
@@ -131,18 +131,18 @@ static void check_narrow(const tada_kernels *k, enum guard_side side, int m, int
     }
 }
 
-void test_narrow(void **state)
+void test_weights_to_integers(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
-    for (int m = 1; m <= TADA_WORDS_ROWS; m++) {
+    for (int m = 1; m <= TADA_INTEGERS_ROWS; m++) {
         for (int kind = 0; kind < 5; kind++) {
-            check_narrow(k, (enum guard_side)random_below(GUARD_SIDES), m, kind);
+            check_weights(k, (enum guard_side)random_below(GUARD_SIDES), m, kind);
         }
     }
 }
 
-static void check_words(const tada_kernels *k, enum guard_side side, int m, int n, int n_pairs, bool biased,
-                        bool largest)
+static void check_integers(const tada_kernels *k, enum guard_side side, int m, int n, int n_pairs,
+                           bool biased, bool largest)
 {
     int group = n;
     while (group % 32 == 0 && random_below(2)) {
@@ -150,14 +150,14 @@ static void check_words(const tada_kernels *k, enum guard_side side, int m, int 
     }
     size_t ldx = 2 * (size_t)n_pairs + (size_t)random_below(20), ldo = (size_t)n + (size_t)random_below(20);
     guard_start(side);
-    int16_t *words = guard_take((size_t)(2 * n_pairs * n), 2);
+    int16_t *integers = guard_take((size_t)(2 * n_pairs * n), 2);
     int16_t *x = guard_take(rows_size(m, ldx, 2 * n_pairs), 2);
     float *inverse = guard_take((size_t)m, 4), *bias = guard_take((size_t)(n / group * m), 4);
     float *out = guard_take(rows_size(m, ldo, n), 4), *before = guard_take((size_t)(m * n), 4);
     /* So that their sums fit, as those of cells do by the sum of x. */
     int most = largest ? 32767 : 2000, x_most = 65536 / (2 * n_pairs);
     for (int i = 0; i < 2 * n_pairs * n; i++) {
-        words[i] = (int16_t)(largest ? (random_below(2) ? most : -most) : random_below(2 * most) - most);
+        integers[i] = (int16_t)(largest ? (random_below(2) ? most : -most) : random_below(2 * most) - most);
     }
     for (int r = 0; r < m; r++) {
         for (int i = 0; i < 2 * n_pairs; i++) {
@@ -170,17 +170,17 @@ static void check_words(const tada_kernels *k, enum guard_side side, int m, int 
     for (int r = 0; r < m && !biased; r++) {
         memcpy(out + (size_t)r * ldo, before + r * n, (size_t)n * sizeof *out);
     }
-    case_is("words_dot, %d rows, %d columns in groups of %d, %d pairs, bias %d, largest %d", m, n, group,
+    case_is("integers_dot, %d rows, %d columns in groups of %d, %d pairs, bias %d, largest %d", m, n, group,
             n_pairs, biased, largest);
     float unit = 0.37f;
-    k->words_dot(&(tada_words_dot){words, n_pairs, n, m, x, ldx, inverse, unit, biased ? bias : NULL, group,
-                                   out, ldo});
+    k->integers_dot(&(tada_integers_dot){integers, n_pairs, n, m, x, ldx, inverse, unit, biased ? bias : NULL,
+                                         group, out, ldo});
     guard_check();
     for (int r = 0; r < m; r++) {
         for (int j = 0; j < n; j++) {
             int64_t sum = 0;
             for (int i = 0; i < 2 * n_pairs; i++) {
-                sum += (int64_t)x[(size_t)r * ldx + (size_t)i] * words[(i / 2 * n + j) * 2 + i % 2];
+                sum += (int64_t)x[(size_t)r * ldx + (size_t)i] * integers[(i / 2 * n + j) * 2 + i % 2];
             }
             double start = (double)(biased ? bias[j / group * m + r] : before[r * n + j]);
             double product = (double)inverse[r] * (double)unit * (double)sum;
@@ -195,13 +195,13 @@ static void check_words(const tada_kernels *k, enum guard_side side, int m, int 
     }
 }
 
-void test_words(void **state)
+void test_integers(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
-    for (int m = 1; m <= TADA_WORDS_ROWS; m++) {
+    for (int m = 1; m <= TADA_INTEGERS_ROWS; m++) {
         for (int n = 16; n <= 256; n += 16) {
-            check_words(k, (enum guard_side)random_below(GUARD_SIDES), m, n, 8 * (1 + random_below(16)),
-                        random_below(2), random_below(2));
+            check_integers(k, (enum guard_side)random_below(GUARD_SIDES), m, n, 8 * (1 + random_below(16)),
+                           random_below(2), random_below(2));
         }
     }
 }
@@ -209,7 +209,7 @@ void test_words(void **state)
 void test_rows_dot(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
-    for (int m = 1; m <= TADA_WORDS_ROWS; m++) {
+    for (int m = 1; m <= TADA_INTEGERS_ROWS; m++) {
         int n = 16 * (1 + random_below(16));
         size_t lda = (size_t)n + (size_t)random_below(20);
         guard_start((enum guard_side)random_below(GUARD_SIDES));
