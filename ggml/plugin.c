@@ -44,7 +44,11 @@ static const struct {
     .state_bytes = states_bytes,
     .state_save = states_save,
     .state_is_packed = states_is_packed,
+    .state_label = states_label,
+    .state_check = states_check,
     .state_restore = states_restore,
+    .cache_key = policy_key,
+    .count_prompt = metrics_prompt,
 };
 
 static const char *registry_name(ggml_backend_reg_t reg)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VERSION = 1, PLAIN = 0, ROWS = 1 };
+enum { VERSION = 2, PLAIN = 0, ROWS = 1, LABEL = 2 };
 
 #define MAGIC "TADASTAT"
 
@@ -19,7 +19,8 @@ typedef struct state_head {
     uint32_t sum, zero;    /* of what follows but the cells, which have their own */
 } state_head;
 
-/* What stands for some bytes of the host's state: these bytes, or cells of a plane. */
+/* What stands for some bytes of the host's state: these bytes, or cells of a plane. A label stands for none.
+ */
 typedef struct state_part {
     uint64_t kind, plain, bytes;
 } state_part;
@@ -45,6 +46,7 @@ typedef struct work_part {
 typedef struct passage {
     uint8_t *memory; /* address space, of which pages are touched for plain bytes alone */
     size_t size;
+    const uint8_t *label; /* when it is saved; NULL: it has none */
     bool sets, failed;
     noted *notes;
     int n_notes, room;
@@ -227,7 +229,7 @@ static work_part *next_part(passage *p)
     return i < p->n_parts ? &p->parts[i] : NULL;
 }
 
-/* CRC-32 of reference/session.md, of the parts' heads and plain bytes. */
+/* CRC-32 of reference/session.md, of the parts' heads, the label and plain bytes. */
 static uint32_t sum_of(const passage *p)
 {
     tada_crc crc;
@@ -236,7 +238,7 @@ static uint32_t sum_of(const passage *p)
     for (int i = 0; i < p->n_parts; i++) {
         const work_part *w = &p->parts[i];
         sum = tada_crc_add(&crc, sum, &w->part, sizeof w->part);
-        if (w->part.kind == PLAIN) {
+        if (w->part.kind != ROWS) {
             sum = tada_crc_add(&crc, sum, w->bytes, (size_t)w->part.bytes);
         }
     }
@@ -247,10 +249,11 @@ static uint32_t sum_of(const passage *p)
 
 /* Lets the host save its state, and measures the parts of the packed one. 0: it cannot be had, or there are
  * no rows of planes, or it would be no smaller. */
-static size_t collect(passage *p, tada_host_get get, void *host, size_t plain)
+static size_t collect(passage *p, tada_host_get get, void *host, size_t plain, size_t label_bytes)
 {
     size_t bytes = sizeof(state_head);
-    if (!cache_any() || now || !passage_make(p, plain)) {
+    if (!cache_any() || now || !passage_make(p, plain) ||
+        (label_bytes > 0 && !add_part(p, &(work_part){.part = {LABEL, 0, label_bytes}}))) {
         return 0;
     }
     now = p;
@@ -274,10 +277,10 @@ static size_t collect(passage *p, tada_host_get get, void *host, size_t plain)
     return bytes < plain ? bytes : 0;
 }
 
-size_t states_bytes(tada_host_get get, void *host, size_t plain)
+size_t states_bytes(tada_host_get get, void *host, size_t plain, size_t label_bytes)
 {
     passage p = {.size = 0};
-    size_t bytes = collect(&p, get, host, plain);
+    size_t bytes = collect(&p, get, host, plain, label_bytes);
     passage_done(&p);
     return bytes;
 }
@@ -290,7 +293,7 @@ static void save_parts(void *context, int thread, int n_threads)
     for (work_part *w; (w = next_part(p));) {
         w->done = w->n == 0;
         if (w->done) {
-            memcpy(w->to, p->memory + w->at, (size_t)w->part.bytes);
+            memcpy(w->to, w->part.kind == LABEL ? p->label : p->memory + w->at, (size_t)w->part.bytes);
         } else {
             int64_t n, *cells = cells_of(p, w, &n);
             w->done = cells && tada_plane_export(p->notes[w->first].cache->plane, cells, n, w->to,
@@ -300,10 +303,12 @@ static void save_parts(void *context, int thread, int n_threads)
     }
 }
 
-size_t states_save(tada_host_get get, void *host, size_t plain, void *to, size_t size)
+size_t states_save(tada_host_get get, void *host, size_t plain, const void *label, size_t label_bytes,
+                   void *to, size_t size)
 {
     passage p = {.size = 0};
-    size_t bytes = collect(&p, get, host, plain);
+    size_t bytes = collect(&p, get, host, plain, label_bytes);
+    p.label = label;
     bool done = bytes > 0 && size >= bytes;
     uint8_t *at = (uint8_t *)to + sizeof(state_head);
     for (int i = 0; i < p.n_parts && done; i++) {
@@ -331,18 +336,18 @@ bool states_is_packed(const void *from, size_t size)
     return size >= sizeof(state_head) && memcmp(from, MAGIC, sizeof MAGIC - 1) == 0;
 }
 
-/* The parts, and the plain bytes at their places. False: damaged, or memory is short. */
-static bool read_parts(passage *p, const uint8_t *from, size_t size)
+/* The parts. False: damaged, or memory is short. */
+static bool find_saved_parts(passage *p, const uint8_t *from, size_t size)
 {
     state_head head;
     if (!states_is_packed(from, size)) {
         return false;
     }
     memcpy(&head, from, sizeof head);
-    if (head.version != VERSION || head.bytes != size || head.plain > PTRDIFF_MAX ||
-        !passage_make(p, (size_t)head.plain)) {
+    if (head.version != VERSION || head.bytes != size || head.plain > PTRDIFF_MAX) {
         return false;
     }
+    p->size = (size_t)head.plain;
     const uint8_t *at = from + sizeof head, *end = from + size;
     size_t plain = 0;
     for (uint32_t i = 0; i < head.n_parts; i++) {
@@ -353,22 +358,73 @@ static bool read_parts(passage *p, const uint8_t *from, size_t size)
         memcpy(&w.part, at, sizeof w.part);
         at += sizeof w.part;
         w.bytes = at;
-        if (w.part.kind > ROWS || w.part.bytes > (size_t)(end - at) || w.part.plain > p->size - plain ||
-            (w.part.kind == PLAIN && w.part.plain != w.part.bytes) || w.part.plain == 0 || !add_part(p, &w)) {
+        bool is_label = w.part.kind == LABEL;
+        if (w.part.kind > LABEL || w.part.bytes > (size_t)(end - at) || w.part.plain > p->size - plain ||
+            (w.part.kind == PLAIN && w.part.plain != w.part.bytes) || is_label != (w.part.plain == 0) ||
+            (is_label && i > 0) || !add_part(p, &w)) {
             return false;
         }
         at += w.part.bytes;
         plain += (size_t)w.part.plain;
     }
-    if (at != end || plain != p->size || sum_of(p) != head.sum) {
+    return at == end && plain == p->size && sum_of(p) == head.sum;
+}
+
+/* The parts, and the plain bytes at their places. False: damaged, or memory is short. */
+static bool read_parts(passage *p, const uint8_t *from, size_t size)
+{
+    if (!find_saved_parts(p, from, size)) {
         return false;
     }
-    for (int i = 0; i < p->n_parts; i++) {
+    p->memory = p->size ? pages_reserve(p->size) : NULL;
+    for (int i = 0; p->memory && i < p->n_parts; i++) {
         if (p->parts[i].part.kind == PLAIN) {
             memcpy(p->memory + p->parts[i].at, p->parts[i].bytes, (size_t)p->parts[i].part.bytes);
         }
     }
-    return true;
+    return p->memory != NULL;
+}
+
+const void *states_label(const void *from, size_t have, size_t *bytes)
+{
+    state_head head;
+    state_part part;
+    if (have < sizeof head + sizeof part || !states_is_packed(from, have)) {
+        return NULL;
+    }
+    memcpy(&head, from, sizeof head);
+    memcpy(&part, (const uint8_t *)from + sizeof head, sizeof part);
+    if (head.version != VERSION || head.n_parts == 0 || part.kind != LABEL ||
+        part.bytes > head.bytes - sizeof head - sizeof part || head.bytes < sizeof head + sizeof part) {
+        return NULL;
+    }
+    *bytes = (size_t)part.bytes;
+    return (const uint8_t *)from + sizeof head + sizeof part;
+}
+
+/* The checksum at the end of saved cells. */
+static bool is_sound(const state_part *part, const uint8_t *bytes)
+{
+    tada_crc crc;
+    uint32_t sum;
+    if (part->bytes < sizeof sum) {
+        return false;
+    }
+    size_t n = (size_t)part->bytes - sizeof sum;
+    memcpy(&sum, bytes + n, sizeof sum);
+    tada_crc_init(&crc);
+    return tada_crc_add(&crc, 0, bytes, n) == sum;
+}
+
+bool states_check(const void *from, size_t size)
+{
+    passage p = {.size = 0};
+    bool sound = find_saved_parts(&p, from, size);
+    for (int i = 0; i < p.n_parts && sound; i++) {
+        sound = p.parts[i].part.kind != ROWS || is_sound(&p.parts[i].part, p.parts[i].bytes);
+    }
+    passage_done(&p);
+    return sound;
 }
 
 /* Which rows that the host has set are those of each part. */
@@ -378,7 +434,7 @@ static bool match_parts(passage *p)
     for (int i = 0; i < p->n_parts; i++) {
         work_part *w = &p->parts[i];
         size_t end = w->at;
-        if (w->part.kind == PLAIN) {
+        if (w->part.kind != ROWS) {
             continue;
         }
         w->first = at;

@@ -131,6 +131,11 @@ void exposition_print(FILE *out, const metrics_counts *c, const char *labels)
     fprintf(out, "tada_build_info{%s} 1\n", labels);
     print_caches(out, c);
     print_planes(out, &c->kinds[TADA_K], &c->kinds[TADA_V]);
+    print_one(out, "tada_prompts_restored_total", "counter", "Prompts restored from a disk.", c->prompts);
+    print_one(out, "tada_prompt_tokens_restored_total", "counter",
+              "Tokens of these prompts that were not computed.", c->prompt_tokens);
+    print_one(out, "tada_prompt_bytes_restored_total", "counter", "Bytes read for these prompts.",
+              c->prompt_bytes);
     print_one(out, "tada_scratch_bytes", "gauge",
               "Bytes of scratch: tiles of batches and workspaces of the attention.", c->scratch);
     print_head(out, "tada_generic_ops_total", "counter",

@@ -32,6 +32,7 @@ static int64_t gone_compressions[2], gone_reopens[2], gone_merges[2], gone_nonfi
 static atomic_uint_fast64_t generic[GGML_OP_COUNT];
 static atomic_uint_fast64_t rows_read[2], rows_written[2];
 static atomic_uint_fast64_t attention_calls, attention_ns, encoding_ns;
+static atomic_uint_fast64_t prompts, prompt_tokens, prompt_bytes;
 
 static void count_up(atomic_uint_fast64_t *counter, uint64_t n)
 {
@@ -177,6 +178,13 @@ void metrics_written(enum tada_kind kind, int64_t rows)
     count_up(&rows_written[kind], (uint64_t)rows);
 }
 
+void metrics_prompt(uint64_t tokens, uint64_t bytes)
+{
+    count_up(&prompts, 1);
+    count_up(&prompt_tokens, tokens);
+    count_up(&prompt_bytes, bytes);
+}
+
 uint64_t metrics_clock(void)
 {
     struct timespec now;
@@ -260,4 +268,7 @@ void metrics_collect(metrics_counts *counts)
     counts->attention_calls = count_of(&attention_calls);
     counts->attention_ns = count_of(&attention_ns);
     counts->encoding_ns = count_of(&encoding_ns);
+    counts->prompts = count_of(&prompts);
+    counts->prompt_tokens = count_of(&prompt_tokens);
+    counts->prompt_bytes = count_of(&prompt_bytes);
 }

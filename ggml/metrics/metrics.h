@@ -37,6 +37,8 @@ void metrics_tokens(const counted_plane *counted, int64_t rows);
 /* Count rows that are read, or written, from outside of graphs. */
 void metrics_read(enum tada_kind kind, int64_t rows);
 void metrics_written(enum tada_kind kind, int64_t rows);
+/* Counts a prompt that was restored from a disk. */
+void metrics_prompt(uint64_t tokens, uint64_t bytes);
 /* Nanoseconds on a monotonic clock; 0 without metrics. */
 uint64_t metrics_clock(void);
 /* Add the time from `since`, a value of metrics_clock, until now to that of attention, or of encoding. */
@@ -67,6 +69,7 @@ typedef struct metrics_counts {
     size_t scratch;
     uint64_t generic[GGML_OP_COUNT];
     uint64_t attention_calls, attention_ns, encoding_ns;
+    uint64_t prompts, prompt_tokens, prompt_bytes; /* restored from a disk */
 } metrics_counts;
 
 /* Adds everything up. */

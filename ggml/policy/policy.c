@@ -116,6 +116,22 @@ bool policy_set_plan(const void *bytes, size_t size, tada_error *error)
     return done;
 }
 
+/* Any bytes have a fingerprint, not only weights. */
+uint64_t policy_key(void)
+{
+    const cache_policy *p = policy_now();
+    const char *version = tada_version();
+    void *bytes = NULL;
+    size_t size = 0;
+    if (p->plan && tada_plan_save_memory(p->plan, &bytes, &size, NULL) != TADA_OK) {
+        return 0;
+    }
+    uint64_t key =
+        bytes ? tada_model_fingerprint(bytes, size) : tada_model_fingerprint(p->text, strlen(p->text));
+    free(bytes);
+    return key * 31 + tada_model_fingerprint(version, strlen(version));
+}
+
 tada_spec policy_spec(const cache_policy *p, int layer, tada_shape *shape, bool *fits)
 {
     *fits = true;

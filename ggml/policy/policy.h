@@ -25,6 +25,10 @@ const cache_policy *policy_now(void);
 bool policy_set_cache(const char *spec, tada_error *error);
 bool policy_set_plan(const void *bytes, size_t size, tada_error *error);
 
+/* Tells the policy in force from others that keep rows otherwise, also in another process. 0: memory is
+ * short. */
+uint64_t policy_key(void);
+
 /* The spec of a plane. Sets shape->head_dim to what the plan says; 0: unknown. *fits is false when the plan
  * has no plane of this layer, kind and width; the result is then the spec "tada". */
 tada_spec policy_spec(const cache_policy *policy, int layer, tada_shape *shape, bool *fits);

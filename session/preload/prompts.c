@@ -30,8 +30,9 @@ typedef struct host {
 
 /* ... and of the plug-in. */
 typedef struct plugin {
-    size_t (*bytes)(tada_host_get get, void *host, size_t plain);
-    size_t (*save)(tada_host_get get, void *host, size_t plain, void *to, size_t size);
+    size_t (*bytes)(tada_host_get get, void *host, size_t plain, size_t label_bytes);
+    size_t (*save)(tada_host_get get, void *host, size_t plain, const void *label, size_t label_bytes,
+                   void *to, size_t size);
     bool (*is_packed)(const void *from, size_t size);
     bool (*restore)(tada_host_set set, void *host, const void *from, size_t size);
 } plugin;
@@ -113,7 +114,7 @@ EXPORT size_t llama_state_seq_get_size_ext(llama_context *context, int32_t seque
     call c = {context, sequence, flags};
     bool may = may_pack(flags);
     size_t plain = own.get_size ? own.get_size(context, sequence, flags) : 0;
-    size_t packed = may ? states.bytes(get, &c, plain) : 0;
+    size_t packed = may ? states.bytes(get, &c, plain, 0) : 0;
     return packed ? packed : plain;
 }
 
@@ -122,7 +123,7 @@ EXPORT size_t llama_state_seq_get_data_ext(llama_context *context, uint8_t *to, 
 {
     call c = {context, sequence, flags};
     size_t packed =
-        may_pack(flags) ? states.save(get, &c, own.get_size(context, sequence, flags), to, size) : 0;
+        may_pack(flags) ? states.save(get, &c, own.get_size(context, sequence, flags), NULL, 0, to, size) : 0;
     return packed ? packed : own.get_data ? own.get_data(context, to, size, sequence, flags) : 0;
 }
 

@@ -26,6 +26,7 @@ typedef struct call {
 } call;
 
 static int n_vocab;
+static const char label[] = "what the caller wants to know of a state";
 
 static size_t get(void *host, uint8_t *to, size_t size)
 {
@@ -43,12 +44,18 @@ static state save(struct llama_context *context, int sequence, unsigned flags)
 {
     call c = {context, sequence, flags};
     size_t plain = llama_state_seq_get_size_ext(context, sequence, flags);
-    state s = {.size = plugin.state_bytes(get, &c, plain)};
+    state s = {.size = plugin.state_bytes(get, &c, plain, sizeof label)};
     s.bytes = malloc(s.size + 1);
-    if (s.size > 0 && plugin.state_save(get, &c, plain, s.bytes, s.size) != s.size) {
+    if (s.size > 0 && plugin.state_save(get, &c, plain, label, sizeof label, s.bytes, s.size) != s.size) {
         report(false, "a state of %zu bytes is not saved in as many", s.size);
         s.size = 0;
     }
+    size_t bytes = 0, hidden;
+    const void *found = s.size > 0 ? plugin.state_label(s.bytes, 64, &bytes) : NULL;
+    report(s.size == 0 || (found && bytes == sizeof label && memcmp(found, label, bytes) == 0),
+           "a state has its label in front");
+    report(!plugin.state_label(s.bytes, s.size < 63 ? s.size : 63, &hidden), "which its first bytes tell");
+    report(s.size == 0 || plugin.state_check(s.bytes, s.size), "its checksums are right");
     return s;
 }
 
@@ -124,16 +131,20 @@ static bool same_logits(struct llama_context *c, int sequence, const float *want
 static void damage(struct llama_context *c, const state *s)
 {
     state bad = {malloc(s->size), s->size};
-    int taken = 0;
+    int taken = 0, sound = 0;
     for (size_t at = 0; at < s->size; at += STEP) {
         memcpy(bad.bytes, s->bytes, s->size);
         bad.bytes[at] ^= (uint8_t)(1 + at % 255);
         taken += restore(c, 1, 0, &bad);
+        /* Of the head, bytes without meaning and the version are no damage. */
+        sound += at > 0 && plugin.state_check(bad.bytes, bad.size);
     }
     for (size_t cut = 0; cut < s->size; cut += STEP * 7) {
         taken += restore(c, 1, 0, &(state){s->bytes, cut});
+        sound += plugin.state_check(s->bytes, cut);
     }
     report(taken == 0, "damaged states are refused");
+    report(sound == 0, "and found before a cell is touched");
     free(bad.bytes);
 }
 
