@@ -6,11 +6,13 @@
 #include "output/note.h"
 #include "serve.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int serve_main(const struct command *self, int argc, char **argv);
 
@@ -18,6 +20,20 @@ static int take_budget(const char *command, const char *name, char *value, void 
 {
     struct serve *serve = values;
     return take_share(command, name, value, &serve->budget);
+}
+
+/* DIR[,SIZE]: what follows the last comma is the size. */
+static int take_prompt_cache(const char *command, const char *name, char *value, void *values)
+{
+    struct serve *serve = values;
+    char *comma = strrchr(value, ',');
+    serve->prompt_bytes = 8ull << 30;
+    int status = comma ? take_bytes(command, name, comma + 1, &serve->prompt_bytes) : 0;
+    free(serve->prompts);
+    serve->prompts = strndup(value, comma ? (size_t)(comma - value) : strlen(value));
+    return status != 0 || (serve->prompts && *serve->prompts)
+               ? status
+               : cli_usage(command, "%s takes a folder, such as %s prompts,8G.", name, name);
 }
 
 static const struct option_row options[] = {
@@ -36,6 +52,15 @@ static const struct option_row options[] = {
      .example = "27%",
      .kind = OPTION_TAKEN,
      .take = take_budget,
+     .in_usage = true},
+    {.names = "--prompt-cache",
+     .value = "DIR[,SIZE]",
+     .help = "keep prompts in a folder, which is made if need be, so that they are there after a restart; "
+             "the least recently used ones leave when they take more than SIZE",
+     .unset = "no folder; SIZE: 8G",
+     .example = "prompts,8G",
+     .kind = OPTION_TAKEN,
+     .take = take_prompt_cache,
      .in_usage = true},
     LAUNCH_END("llama-server"),
     LAUNCH_HELP("llama-server", "serve"),
@@ -62,12 +87,19 @@ const struct command serve_command = {
         "and "
         "unpacked when they are restored; those of a stock llama-server can be restored, too. Prompts that "
         "it "
-        "keeps in memory (--cache-ram) are kept as codes of the cache.\n",
+        "keeps in memory (--cache-ram) are kept as codes of the cache.\n"
+        "\n"
+        "With --prompt-cache, prompts of at least 256 tokens go to a folder, too, before they leave a slot "
+        "and "
+        "when the server ends. A request that begins with one of them is computed from where they differ, "
+        "also "
+        "by a server that was started later with the same model and cache.\n",
     .options = options,
     .passes_to = "LLAMA_ARGS",
     .notes = "examples:\n"
              "  tada serve -m model.gguf -c 65536 --parallel 8\n"
-             "  tada serve --cache tada:4/3 -m model.gguf --slot-save-path sessions\n",
+             "  tada serve --cache tada:4/3 -m model.gguf --slot-save-path sessions\n"
+             "  tada serve -m model.gguf --prompt-cache ~/.cache/prompts,20G\n",
     .run = serve_main,
 };
 
@@ -82,6 +114,45 @@ static int check_server_options(const struct serve *serve)
                          "A plan is for one model, and a router has many: use a cache such as --cache tada.");
     }
     return 0;
+}
+
+/* ---- prompts ---- */
+
+/* The folder is made, and its path becomes a real one. Files in it become the cache's content: nobody else
+ * may put any there. Returns an exit status. */
+static int make_prompt_folder(struct serve *serve)
+{
+    char folder[PATH_MAX];
+    struct stat status;
+    if (!serve->prompts) {
+        return 0;
+    }
+    if (serve->launch.spec.stock) {
+        return cli_usage(
+            "serve",
+            "--prompt-cache is for caches of TaDA, and %s is llama.cpp's own: leave one of the two "
+            "out.",
+            serve->launch.cache);
+    }
+    if (mkdir(serve->prompts, 0700) != 0 && errno != EEXIST) {
+        return cli_fail("The folder %s cannot be made (%s): give another one with --prompt-cache.",
+                        serve->prompts, strerror(errno));
+    }
+    if (!realpath(serve->prompts, folder) || stat(folder, &status) != 0 || !S_ISDIR(status.st_mode)) {
+        return cli_fail("%s is no folder: give another one with --prompt-cache.", serve->prompts);
+    }
+    if (access(folder, R_OK | W_OK | X_OK) != 0) {
+        return cli_fail("The folder %s cannot be written to (%s): give another one with --prompt-cache.",
+                        folder, strerror(errno));
+    }
+    if (status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH))) {
+        return cli_fail("Others can write to the folder %s, and so change answers: give one of your own with "
+                        "--prompt-cache, or take their right away (chmod go-w).",
+                        folder);
+    }
+    free(serve->prompts);
+    serve->prompts = strdup(folder);
+    return serve->prompts ? 0 : cli_fail("Memory is short: close other programs and try again.");
 }
 
 /* ---- sessions ---- */
@@ -112,8 +183,12 @@ static bool make_loadable(struct place *library)
 
 static bool set_for_library(const struct serve *serve, const char *folder, bool prompts)
 {
+    char bytes[32];
+    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)serve->prompt_bytes);
     return (!folder || setenv("TADA_SESSIONS", folder, 1) == 0) &&
            (!prompts || setenv("TADA_PROMPTS", "1", 1) == 0) &&
+           (!serve->prompts || (setenv("TADA_PROMPT_CACHE", serve->prompts, 1) == 0 &&
+                                setenv("TADA_PROMPT_CACHE_SIZE", bytes, 1) == 0)) &&
            (!serve->server.models || setenv("TADA_SESSIONS_INHERIT", "1", 1) == 0);
 }
 
@@ -175,6 +250,10 @@ static int start(struct serve *serve)
     if (status != 0) {
         return status;
     }
+    status = make_prompt_folder(serve);
+    if (status != 0) {
+        return status;
+    }
     cli_note("%s", serve->summary);
     keep_packed(serve);
     return launch_start(&serve->launch);
@@ -196,6 +275,7 @@ static int serve_main(const struct command *self, int argc, char **argv)
         status = status == 0 ? start(serve) : status;
     }
     launch_free(&serve->launch);
+    free(serve->prompts);
     free(serve);
     return status;
 }

@@ -7,11 +7,14 @@
 #include "launch/server_options.h"
 
 #include <limits.h>
+#include <stdint.h>
 
 struct serve {
     struct launch launch;
-    const char *plans; /* --plans; NULL: the usual folder */
-    double budget;     /* of f16's bytes that a plan may keep */
+    const char *plans;     /* --plans; NULL: the usual folder */
+    double budget;         /* of f16's bytes that a plan may keep */
+    char *prompts;         /* --prompt-cache: a folder for prompts; NULL: none */
+    uint64_t prompt_bytes; /* that it may have */
     struct server_options server;
     char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
     char summary[PATH_MAX + 512];

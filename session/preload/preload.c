@@ -2,7 +2,8 @@
  * Stands before fopen and fclose of the C library, for one folder and for the modes in which llama.cpp opens
  * state files; all else goes through untouched. TADA_SESSIONS names the folder (a real path). With TADA_CACHE
  * files are packed when they are closed, without it the cache is llama.cpp's own, and they stay as they are;
- * packed ones can be read either way. TADA_PROMPTS, not empty: prompts.c is in use.
+ * packed ones can be read either way. TADA_PROMPTS, not empty: prompts.c is in use. TADA_PROMPT_CACHE and
+ * TADA_PROMPT_CACHE_SIZE: a folder and bytes, where sequences.c keeps prompts.
  */
 #include "preload.h"
 #include "printable.h"
@@ -199,6 +200,8 @@ static void leave_environment(void)
     free(rest);
     unsetenv("TADA_SESSIONS");
     unsetenv("TADA_PROMPTS");
+    unsetenv("TADA_PROMPT_CACHE");
+    unsetenv("TADA_PROMPT_CACHE_SIZE");
 }
 
 static bool is_set(const char *name)
@@ -220,9 +223,14 @@ __attribute__((constructor)) static void begin(void)
         packs = is_set("TADA_CACHE");
         saving_clean(getenv("TADA_SESSIONS"));
     }
+#ifdef TADA_LLAMA_PROMPTS
     if (prompts) {
         prompts_begin();
     }
+    if (prompts && is_set("TADA_PROMPT_CACHE") && is_set("TADA_PROMPT_CACHE_SIZE")) {
+        prompts_store(getenv("TADA_PROMPT_CACHE"), strtoull(getenv("TADA_PROMPT_CACHE_SIZE"), NULL, 10));
+    }
+#endif
     /* A router starts servers that need it as much. */
     if (!is_set("TADA_SESSIONS_INHERIT")) {
         leave_environment();

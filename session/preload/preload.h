@@ -10,6 +10,7 @@
 #include "new_file.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 /* One line on stderr. */
@@ -22,6 +23,8 @@ void preload_find(void *handle, const char *name, void *function);
 
 /* From now on states of sequences are kept as codes, where there are some. */
 void prompts_begin(void);
+/* They are also stored in a folder, of so many bytes at most. */
+void prompts_store(const char *folder, uint64_t most);
 
 /* ---- saving.c: files that are written beside their place, packed, and then moved to it ---- */
 
@@ -43,6 +46,8 @@ struct saving *saving_begin(const char *folder, const char *name);
  * as it is, with a line on stderr. False: it could not be written, and what was in its place is still there.
  */
 bool saving_end(struct saving *saving, bool packs);
+/* Begins a file that is locked, and hidden until new_file_close. is_private: nobody else can read it. */
+enum tada_status saving_open(const char *path, bool is_private, new_file *whole, tada_error *error);
 /* Removes what processes that were killed left in the folder. */
 void saving_clean(const char *folder);
 

@@ -3,55 +3,34 @@
  * memory: where the plug-in has their caches, they are kept as its codes. What the host wrote itself can
  * still be restored, and what the plug-in cannot save is saved by the host.
  */
-#include "preload.h"
-
-#include "tada_plugin.h"
+#include "prompts.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 enum { ON_DEVICE = 2 }; /* LLAMA_STATE_SEQ_FLAGS_ON_DEVICE: rows stay where they are */
 
-typedef struct llama_context llama_context;
-
-/* What is used of llama.cpp, by its names there. */
-typedef struct host {
-    size_t (*get_size)(llama_context *, int32_t, uint32_t);
-    size_t (*get_data)(llama_context *, uint8_t *, size_t, int32_t, uint32_t);
-    size_t (*set_data)(llama_context *, const uint8_t *, size_t, int32_t, uint32_t);
-    void *(*get_memory)(const llama_context *);
-    bool (*remove)(void *, int32_t, int32_t, int32_t);
-} host;
-
-/* ... and of the plug-in. */
-typedef struct plugin {
-    size_t (*bytes)(tada_host_get get, void *host, size_t plain, size_t label_bytes);
-    size_t (*save)(tada_host_get get, void *host, size_t plain, const void *label, size_t label_bytes,
-                   void *to, size_t size);
-    bool (*is_packed)(const void *from, size_t size);
-    bool (*restore)(tada_host_set set, void *host, const void *from, size_t size);
-} plugin;
-
-static host own;
-static plugin states;
+static host_functions own;
+static plugin_functions states;
 static atomic_bool wanted, packs;
 static pthread_once_t looked = PTHREAD_ONCE_INIT;
+static pthread_once_t plugin_looked = PTHREAD_ONCE_INIT;
 
-/* One call of llama-server's. */
-typedef struct call {
-    llama_context *context;
-    int32_t sequence;
-    uint32_t flags;
-} call;
-
-void prompts_begin(void)
+static void find_host(void)
 {
-    wanted = true;
+#define FIND(name) preload_find(RTLD_NEXT, #name, &own.name);
+    HOST_FUNCTIONS(FIND)
+    HOST_PROMPT_FUNCTIONS(FIND)
+#undef FIND
+}
+
+const host_functions *prompts_host(void)
+{
+    pthread_once(&looked, find_host);
+    return &own;
 }
 
 static bool find_plugin(void)
@@ -66,77 +45,128 @@ static bool find_plugin(void)
     if (!version || version() != TADA_PLUGIN_VERSION) {
         return false;
     }
-    const struct {
-        const char *name;
-        void *function;
-    } all[] = {{"tada_plugin_state_bytes", &states.bytes},
-               {"tada_plugin_state_save", &states.save},
-               {"tada_plugin_state_is_packed", &states.is_packed},
-               {"tada_plugin_state_restore", &states.restore}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        found = get_proc(registry, all[i].name);
-        memcpy(all[i].function, &found, sizeof found);
+#define FIND(result, name, arguments)                                                                        \
+    found = get_proc(registry, "tada_plugin_" #name);                                                        \
+    memcpy(&states.name, &found, sizeof found);                                                              \
+    if (!found) {                                                                                            \
+        return false;                                                                                        \
     }
-    return states.bytes && states.save && states.is_packed && states.restore;
+    TADA_PLUGIN_FUNCTIONS(FIND)
+#undef FIND
+    return true;
 }
 
 static void look(void)
 {
-    preload_find(RTLD_NEXT, "llama_state_seq_get_size_ext", &own.get_size);
-    preload_find(RTLD_NEXT, "llama_state_seq_get_data_ext", &own.get_data);
-    preload_find(RTLD_NEXT, "llama_state_seq_set_data_ext", &own.set_data);
-    preload_find(RTLD_DEFAULT, "llama_get_memory", &own.get_memory);
-    preload_find(RTLD_DEFAULT, "llama_memory_seq_rm", &own.remove);
-    packs = wanted && own.get_memory && own.remove && find_plugin();
+    packs = wanted && prompts_host()->llama_get_memory && own.llama_memory_seq_rm && find_plugin();
+}
+
+const plugin_functions *prompts_plugin(void)
+{
+    pthread_once(&plugin_looked, look);
+    return packs ? &states : NULL;
+}
+
+void prompts_begin(void)
+{
+    wanted = true;
+}
+
+void prompts_store(const char *path, uint64_t most)
+{
+    folder_begin(path, most);
+    sequences_begin();
+}
+
+size_t prompts_get(void *context, uint8_t *to, size_t size)
+{
+    const state_call *c = context;
+    return own.llama_state_seq_get_data_ext(c->context, to, size, c->sequence, c->flags);
+}
+
+size_t prompts_set(void *context, const uint8_t *from, size_t size)
+{
+    const state_call *c = context;
+    return own.llama_state_seq_set_data_ext(c->context, from, size, c->sequence, c->flags);
 }
 
 /* Whether a state with these flags may be packed. */
 static bool may_pack(uint32_t flags)
 {
-    pthread_once(&looked, look);
-    return packs && !(flags & ON_DEVICE);
+    return prompts_plugin() && !(flags & ON_DEVICE);
 }
 
-static size_t get(void *context, uint8_t *to, size_t size)
+/* Only whole states are prompts. */
+static prompt_label *label_of(const state_call *c, size_t *bytes)
 {
-    const call *c = context;
-    return own.get_data(c->context, to, size, c->sequence, c->flags);
+    *bytes = 0;
+    return c->flags == 0 ? sequences_label(c->context, c->sequence, bytes) : NULL;
 }
 
-static size_t set(void *context, const uint8_t *from, size_t size)
+EXPORT size_t llama_state_seq_get_size_ext(struct llama_context *context, llama_seq_id sequence,
+                                           uint32_t flags)
 {
-    const call *c = context;
-    return own.set_data(c->context, from, size, c->sequence, c->flags);
-}
-
-EXPORT size_t llama_state_seq_get_size_ext(llama_context *context, int32_t sequence, uint32_t flags)
-{
-    call c = {context, sequence, flags};
-    bool may = may_pack(flags);
-    size_t plain = own.get_size ? own.get_size(context, sequence, flags) : 0;
-    size_t packed = may ? states.bytes(get, &c, plain, 0) : 0;
+    state_call c = {context, sequence, flags};
+    size_t plain = 0, packed = 0, label_bytes;
+    if (!prompts_host()->llama_state_seq_get_size_ext) {
+        return 0;
+    }
+    sequences_complete(context, sequence);
+    plain = own.llama_state_seq_get_size_ext(context, sequence, flags);
+    if (may_pack(flags)) {
+        free(label_of(&c, &label_bytes));
+        packed = states.state_bytes(prompts_get, &c, plain, label_bytes);
+    }
     return packed ? packed : plain;
 }
 
-EXPORT size_t llama_state_seq_get_data_ext(llama_context *context, uint8_t *to, size_t size, int32_t sequence,
-                                           uint32_t flags)
+EXPORT size_t llama_state_seq_get_data_ext(struct llama_context *context, uint8_t *to, size_t size,
+                                           llama_seq_id sequence, uint32_t flags)
 {
-    call c = {context, sequence, flags};
-    size_t packed =
-        may_pack(flags) ? states.save(get, &c, own.get_size(context, sequence, flags), NULL, 0, to, size) : 0;
-    return packed ? packed : own.get_data ? own.get_data(context, to, size, sequence, flags) : 0;
+    state_call c = {context, sequence, flags};
+    size_t packed = 0, label_bytes;
+    if (!prompts_host()->llama_state_seq_get_data_ext) {
+        return 0;
+    }
+    sequences_complete(context, sequence);
+    if (may_pack(flags)) {
+        prompt_label *label = label_of(&c, &label_bytes);
+        packed =
+            states.state_save(prompts_get, &c, own.llama_state_seq_get_size_ext(context, sequence, flags),
+                              label, label_bytes, to, size);
+        if (packed && label) {
+            sequences_saved(context, label, label_bytes, to, packed);
+        }
+        free(label);
+    }
+    return packed ? packed : own.llama_state_seq_get_data_ext(context, to, size, sequence, flags);
 }
 
-EXPORT size_t llama_state_seq_set_data_ext(llama_context *context, const uint8_t *from, size_t size,
-                                           int32_t sequence, uint32_t flags)
+EXPORT size_t llama_state_seq_set_data_ext(struct llama_context *context, const uint8_t *from, size_t size,
+                                           llama_seq_id sequence, uint32_t flags)
 {
-    call c = {context, sequence, flags};
-    if (!may_pack(flags) || !states.is_packed(from, size)) {
-        return own.set_data ? own.set_data(context, from, size, sequence, flags) : 0;
-    }
-    if (!states.restore(set, &c, from, size)) {
-        own.remove(own.get_memory(context), sequence, -1, -1);
+    state_call c = {context, sequence, flags};
+    size_t label_bytes = 0;
+    if (!prompts_host()->llama_state_seq_set_data_ext) {
         return 0;
+    }
+    if (flags != 0) {
+        sequences_complete(context, sequence); /* a part of it is set */
+    }
+    if (!may_pack(flags) || !states.state_is_packed(from, size)) {
+        if (flags == 0) {
+            sequences_set(context, sequence, NULL, 0);
+        }
+        return own.llama_state_seq_set_data_ext(context, from, size, sequence, flags);
+    }
+    if (!states.state_restore(prompts_set, &c, from, size)) {
+        own.llama_memory_seq_rm(own.llama_get_memory(context), sequence, -1, -1);
+        sequences_set(context, sequence, NULL, 0);
+        return 0;
+    }
+    if (flags == 0) {
+        const prompt_label *label = states.state_label(from, size, &label_bytes);
+        sequences_set(context, sequence, label, label_bytes);
     }
     return size;
 }

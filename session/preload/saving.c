@@ -28,10 +28,10 @@ static bool is_replaceable(const char *path)
     return S_ISREG(status.st_mode) && status.st_nlink == 1 && access(path, W_OK) == 0;
 }
 
-/* Begins a file that is locked. */
-static enum tada_status begin_locked(const char *path, new_file *whole, tada_error *error)
+enum tada_status saving_open(const char *path, bool is_private, new_file *whole, tada_error *error)
 {
-    const new_file_rules rules = {.replaces = true, .prefix = PREFIX};
+    const struct stat own = {.st_mode = 0600, .st_uid = geteuid(), .st_gid = getegid()};
+    const new_file_rules rules = {.replaces = true, .prefix = PREFIX, .like = is_private ? &own : NULL};
     enum tada_status status = TADA_E_FILE;
     for (int attempt = 0; attempt < 100; attempt++) {
         struct stat there;
@@ -64,7 +64,7 @@ struct saving *saving_begin(const char *folder, const char *name)
     if (asprintf(&saving->final, "%s/%s", folder, name) < 0) {
         saving->final = NULL;
     } else if (is_replaceable(saving->final) &&
-               begin_locked(saving->final, &saving->plain, &unused) == TADA_OK) {
+               saving_open(saving->final, false, &saving->plain, &unused) == TADA_OK) {
         /* The lock is on both descriptors. */
         int file = fcntl(saving->plain.fd, F_DUPFD_CLOEXEC, 3);
         saving->stream = file >= 0 ? fdopen(file, "wb") : NULL;
@@ -87,7 +87,7 @@ static bool pack(const struct saving *saving)
 {
     new_file packed;
     tada_error error = {""};
-    enum tada_status status = begin_locked(saving->final, &packed, &error);
+    enum tada_status status = saving_open(saving->final, false, &packed, &error);
     if (status == TADA_OK) {
         status = session_pack(saving->plain.part, packed.fd, &error);
         enum tada_status closed = new_file_close(&packed, status == TADA_OK, &error);

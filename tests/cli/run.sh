@@ -28,6 +28,7 @@ echo "rpc=${TADA_RPC-unset}"
 echo "sessions=${TADA_SESSIONS-unset}"
 echo "prompts=${TADA_PROMPTS-unset}"
 echo "inherit=${TADA_SESSIONS_INHERIT-unset}"
+echo "kept=${TADA_PROMPT_CACHE-unset},${TADA_PROMPT_CACHE_SIZE-unset}"
 echo "preload=${LD_PRELOAD-unset}"
 for argument in "$@"; do echo "<$argument>"; done
 [ "$1" != "--exit" ] || exit "$2"
@@ -343,6 +344,23 @@ call 0 serve --slot-save-path "$work/slots" --models-dir "$work"; has "inherit=1
 call 0 serve --slot-save-path "$work/slots" --cache f16; has "sessions=$work/slots"; has "cache=unset"
 call 0 serve; has "sessions=unset"; has "prompts=1"; hasnt "preload=unset"
 call 0 serve --cache f16; has "sessions=unset"; has "prompts=unset"; has "preload=unset"
+# Prompts that are kept in a folder, which is made for its owner alone.
+call 0 serve; has "kept=unset,unset"
+call 0 serve --prompt-cache "$work/kept"; has "kept=$work/kept,8589934592"; arguments
+[ "$(stat -c %a "$work/kept")" = 700 ] || bad "the folder of prompts has a wrong mode"
+mkdir "$work/a,b"; call 0 serve --prompt-cache "$work/a,b/../kept,1.5G" -c 1024; has "kept=$work/kept,1610612736"; arguments -c 1024
+call 0 serve --prompt-cache "$work/./kept,20M" --models-dir "$work"; has "kept=$work/kept,20971520"; has "inherit=1"
+call 2 serve --prompt-cache "$work/kept,large"; has "--prompt-cache takes bytes, such as 8G, 1.5G or 800M, not 'large'."
+call 2 serve --prompt-cache "$work/kept,"; has "takes bytes"
+call 2 serve --prompt-cache "$work/kept,0"; has "takes bytes"
+call 2 serve --prompt-cache ,8G; has "takes a folder, such as --prompt-cache prompts,8G."
+call 2 serve --prompt-cache; has "needs a value, such as --prompt-cache prompts,8G"
+call 1 serve --prompt-cache "$work/nowhere/kept"; has "cannot be made (No such file or directory): give another one with --prompt-cache."
+call 1 serve --prompt-cache "$work/plan.gguf"; has "is no folder: give another one with --prompt-cache."
+call 2 serve --cache f16 --prompt-cache "$work/none"; has "--prompt-cache is for caches of TaDA, and f16 is llama.cpp's own: leave one of the two out."
+[ ! -e "$work/none" ] || bad "a folder of prompts is made in vain"
+chmod go+w "$work/kept"
+call 1 serve --prompt-cache "$work/kept"; has "Others can write to the folder $work/kept"; has "(chmod go-w)."
 call 0 run --slot-save-path "$work/slots"; has "sessions=unset"
 
 # The default model.

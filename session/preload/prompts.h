@@ -1,0 +1,188 @@
+/*
+ * Prompts: what the parts share that stand before functions of llama.cpp (prompts.c, batches.c, sequences.c)
+ * and keep prompts in a folder (folder.c). doc/design/prompts.md says how it works.
+ */
+#ifndef TADA_PRELOAD_PROMPTS_H
+#define TADA_PRELOAD_PROMPTS_H
+
+#include "preload.h"
+
+#include "tada_plugin.h"
+
+#include "llama.h"
+
+#include <stdint.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum {
+    STORED_LEAST = 256, /* a prompt of fewer tokens is not stored: it is soon computed */
+    GAINED_LEAST = 64,  /* and is not restored for fewer */
+};
+
+/* The functions of llama.cpp that are stood before, and others that are used, by their names there. */
+#define HOST_FUNCTIONS(X)                                                                                    \
+    X(llama_state_seq_get_size_ext)                                                                          \
+    X(llama_state_seq_get_data_ext)                                                                          \
+    X(llama_state_seq_set_data_ext)                                                                          \
+    X(llama_get_memory)                                                                                      \
+    X(llama_get_model)                                                                                       \
+    X(llama_memory_seq_rm)
+
+#define HOST_PROMPT_FUNCTIONS(X)                                                                             \
+    X(llama_init_from_model)                                                                                 \
+    X(llama_free)                                                                                            \
+    X(llama_model_load_from_file)                                                                            \
+    X(llama_model_load_from_splits)                                                                          \
+    X(llama_model_n_swa)                                                                                     \
+    X(llama_model_is_recurrent)                                                                              \
+    X(llama_model_is_hybrid)                                                                                 \
+    X(llama_model_has_encoder)                                                                               \
+    X(llama_n_ctx)                                                                                           \
+    X(llama_n_ctx_seq)                                                                                       \
+    X(llama_n_batch)                                                                                         \
+    X(llama_n_seq_max)                                                                                       \
+    X(llama_n_rs_seq)                                                                                        \
+    X(llama_process)                                                                                         \
+    X(llama_decode)                                                                                          \
+    X(llama_batch_ext_init)                                                                                  \
+    X(llama_batch_ext_free)                                                                                  \
+    X(llama_batch_ext_clear)                                                                                 \
+    X(llama_batch_ext_add)                                                                                   \
+    X(llama_batch_ext_add_token)                                                                             \
+    X(llama_batch_ext_add_embd)                                                                              \
+    X(llama_batch_ext_add_seq)                                                                               \
+    X(llama_batch_ext_set_embd_token)                                                                        \
+    X(llama_batch_ext_set_output_embd)                                                                       \
+    X(llama_batch_ext_set_output_logits)                                                                     \
+    X(llama_batch_ext_set_pos)                                                                               \
+    X(llama_memory_clear)                                                                                    \
+    X(llama_memory_seq_cp)                                                                                   \
+    X(llama_memory_seq_keep)                                                                                 \
+    X(llama_memory_seq_add)                                                                                  \
+    X(llama_memory_seq_div)                                                                                  \
+    X(llama_memory_seq_pos_min)                                                                              \
+    X(llama_memory_seq_pos_max)                                                                              \
+    X(llama_set_embeddings)                                                                                  \
+    X(llama_set_adapters_lora)                                                                               \
+    X(llama_set_adapter_cvec)                                                                                \
+    X(llama_state_seq_save_file)                                                                             \
+    X(llama_state_seq_load_file)
+
+#define MEMBER(name) __typeof__(name) *name;
+typedef struct host_functions {
+    HOST_FUNCTIONS(MEMBER)
+    HOST_PROMPT_FUNCTIONS(MEMBER)
+} host_functions;
+#undef MEMBER
+
+#define MEMBER(result, name, arguments) result(*name) arguments;
+typedef struct plugin_functions {
+    TADA_PLUGIN_FUNCTIONS(MEMBER)
+} plugin_functions;
+#undef MEMBER
+
+/* ---- prompts.c ---- */
+
+/* All that are there. */
+const host_functions *prompts_host(void);
+/* NULL: states are the host's own, as there is no plug-in or nobody wants otherwise. */
+const plugin_functions *prompts_plugin(void);
+
+/* A state of a sequence, for the plug-in's functions. */
+typedef struct state_call {
+    struct llama_context *context;
+    llama_seq_id sequence;
+    uint32_t flags;
+} state_call;
+
+size_t prompts_get(void *call, uint8_t *to, size_t size);
+size_t prompts_set(void *call, const uint8_t *from, size_t size);
+
+/* ---- model_key.c ---- */
+
+/* Notes from which files a model was loaded. */
+void model_key_note(const struct llama_model *model, const char *const *paths, size_t n,
+                    const struct llama_model_kv_override *overrides);
+/* Tells models apart whose rows would differ, by parts of all of their tensors; 0: it cannot be told.
+ * *by_size: its positions depend on the size of the context. */
+uint64_t model_key(const struct llama_model *model, bool *by_size);
+/* FNV-1a of 64 bits, going on from `before`; KEY_START for no bytes. */
+#define KEY_START 0xcbf29ce484222325u
+uint64_t key_add(uint64_t before, const void *bytes, size_t n);
+
+/* ---- folder.c: prompts in files ---- */
+
+/* What stands in front of a stored state. */
+typedef struct prompt_label {
+    uint64_t key;     /* of model, context and cache */
+    int32_t tokens[]; /* of its positions, from 0 */
+} prompt_label;
+
+/* A stored prompt in memory. */
+typedef struct stored_prompt {
+    char name[64];
+    uint8_t *bytes; /* of its state, owned; NULL: none */
+    size_t size;
+    const int32_t *tokens; /* in the bytes */
+    size_t n;
+} stored_prompt;
+
+/* Keeps prompts in the folder, of `most` bytes in all. */
+void folder_begin(const char *path, uint64_t most);
+/* The prompt that has most of these tokens in front, more than `least`, and at most so many in all. Returns
+ * how many; 0: there is none. */
+size_t folder_find(uint64_t key, const int32_t *tokens, size_t n, size_t least, size_t most, char *name);
+/* Whether there is, or will be, one that begins with these tokens. */
+bool folder_has(uint64_t key, const int32_t *tokens, size_t n);
+/* False: it is gone, or damaged. All checksums are right otherwise. */
+bool folder_load(const char *name, uint64_t key, stored_prompt *prompt);
+/* It was used now. */
+void folder_touch(const char *name);
+/* Stores a labelled state, which is the folder's then. Comes back before it is on the disk. */
+void folder_put(uint8_t *bytes, size_t size);
+/* Waits until all is on the disk. */
+void folder_flush(void);
+
+/* ---- sequences.c: the tokens of sequences ---- */
+
+/* From now on they are known, and prompts are stored and restored. */
+void sequences_begin(void);
+bool sequences_active(void);
+/* The label of a state of a sequence, to be freed; NULL: it has none. */
+prompt_label *sequences_label(const struct llama_context *context, llama_seq_id sequence, size_t *bytes);
+/* Before a sequence is read from outside: its rows are there then. */
+void sequences_complete(const struct llama_context *context, llama_seq_id sequence);
+/* A sequence has been set to a state with this label; NULL: it is not known what it has. */
+void sequences_set(const struct llama_context *context, llama_seq_id sequence, const prompt_label *label,
+                   size_t bytes);
+/* A state with this label has been saved: it is worth being stored. */
+void sequences_saved(const struct llama_context *context, const prompt_label *label, size_t label_bytes,
+                     const uint8_t *bytes, size_t size);
+
+/* ---- batches.c: what is in a batch, which llama.cpp does not tell ---- */
+
+typedef struct batch_entry {
+    llama_token token; /* -1: none */
+    llama_pos pos;
+    llama_seq_id sequence;
+    bool has_embd, has_output, is_shared; /* shared: with other sequences */
+} batch_entry;
+
+typedef struct batch_copy {
+    struct llama_batch_ext *batch;
+    batch_entry *entries;
+    int n, room;
+    bool failed;          /* memory was short: entries are missing */
+    llama_seq_id *shared; /* other sequences that tokens belong to, in no order */
+    int n_shared, shared_room;
+    struct batch_copy *next;
+} batch_copy;
+
+/* NULL: it is not known. */
+batch_copy *batch_copy_of(const struct llama_batch_ext *batch);
+
+/* The index that a token of the last batch has in what was computed of it. */
+int32_t sequences_index(const struct llama_context *context, int32_t i);
+
+#endif
