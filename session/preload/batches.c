@@ -126,22 +126,28 @@ EXPORT int32_t llama_batch_ext_add_embd(struct llama_batch_ext *batch, llama_seq
     return add(batch, prompts_host()->llama_batch_ext_add_embd(batch, sequence, embd), sequence, -1, true);
 }
 
+/* Notes another sequence that a token of the batch belongs to. */
+static void add_shared(batch_copy *copy, llama_seq_id sequence)
+{
+    if (copy->n_shared == copy->shared_room) {
+        int room = copy->shared_room ? 2 * copy->shared_room : 64;
+        llama_seq_id *grown = realloc(copy->shared, (size_t)room * sizeof *grown);
+        if (!grown) {
+            copy->failed = true;
+            return;
+        }
+        copy->shared = grown;
+        copy->shared_room = room;
+    }
+    copy->shared[copy->n_shared++] = sequence;
+}
+
 EXPORT bool llama_batch_ext_add_seq(struct llama_batch_ext *batch, int32_t index, llama_seq_id sequence)
 {
-    batch_copy *copy = batch_copy_of(batch);
     batch_entry *entry = entry_of(batch, index);
     if (entry && sequence != entry->sequence) {
         entry->is_shared = true;
-        if (copy->n_shared == copy->shared_room) {
-            int room = copy->shared_room ? 2 * copy->shared_room : 64;
-            llama_seq_id *grown = realloc(copy->shared, (size_t)room * sizeof *grown);
-            copy->failed = copy->failed || !grown;
-            copy->shared = grown ? grown : copy->shared;
-            copy->shared_room = grown ? room : copy->shared_room;
-        }
-        if (copy->n_shared < copy->shared_room) {
-            copy->shared[copy->n_shared++] = sequence;
-        }
+        add_shared(batch_copy_of(batch), sequence);
     }
     return prompts_host()->llama_batch_ext_add_seq(batch, index, sequence);
 }
