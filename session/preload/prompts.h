@@ -1,6 +1,6 @@
 /*
- * Prompts: what the parts share that stand before functions of llama.cpp (prompts.c, batches.c, sequences.c)
- * and keep prompts in a folder (folder.c). doc/design/prompts.md says how it works.
+ * Prompts: what the parts share that stand before functions of llama.cpp (prompts.c, batches.c, contexts.c,
+ * sequences.c, decoding.c) and keep prompts in a folder (folder.c). doc/design/prompts.md says how it works.
  */
 #ifndef TADA_PRELOAD_PROMPTS_H
 #define TADA_PRELOAD_PROMPTS_H
@@ -144,7 +144,7 @@ void folder_put(uint8_t *bytes, size_t size);
 /* Waits until all is on the disk. */
 void folder_flush(void);
 
-/* ---- sequences.c: the tokens of sequences ---- */
+/* ---- contexts.c, sequences.c, decoding.c: the tokens of sequences ---- */
 
 /* From now on they are known, and prompts are stored and restored. */
 void sequences_begin(void);
