@@ -5,13 +5,13 @@ set(CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXE
 
 if(TADA_PYTHON)
     # The Python package has its own short tree: the command and what it loads.
-    install(TARGETS tada-cli ggml-tada tada-sessions RUNTIME DESTINATION bin LIBRARY DESTINATION lib)
+    install(TARGETS tada-cli ggml-tada tada-sessions tada-prompts RUNTIME DESTINATION bin LIBRARY DESTINATION lib)
     return()
 endif()
 
 install(TARGETS tada-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # Nobody links to the modules, so they stay out of the folder of libraries.
-foreach(module ggml-tada tada-sessions)
+foreach(module ggml-tada tada-sessions tada-prompts)
     if(TARGET ${module})
         install(TARGETS ${module} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/tada)
     endif()

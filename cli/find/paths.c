@@ -131,12 +131,21 @@ bool find_plugin(struct place *place)
     return false;
 }
 
+static bool find_preloaded(const char *file, struct place *place)
+{
+    bool found = find_library(file, place);
+    snprintf(place->why, sizeof place->why, "%s was not found: put it beside tada or into ../lib.", file);
+    return found;
+}
+
 bool find_sessions_library(struct place *place)
 {
-    bool found = find_library(SESSIONS_FILE, place);
-    snprintf(place->why, sizeof place->why,
-             SESSIONS_FILE " was not found: put it beside tada or into ../lib.");
-    return found;
+    return find_preloaded(SESSIONS_FILE, place);
+}
+
+bool find_prompts_library(struct place *place)
+{
+    return find_preloaded(PROMPTS_FILE, place);
 }
 
 bool find_llama_library(struct place *place)

@@ -8,6 +8,7 @@
 
 #define PLUGIN_FILE "libggml-tada.so"
 #define SESSIONS_FILE "libtada-sessions.so"
+#define PROMPTS_FILE "libtada-prompts.so"
 
 struct place {
     char path[PATH_MAX];
@@ -18,6 +19,7 @@ struct place {
 bool find_tool(const char *tool, struct place *place);
 bool find_plugin(struct place *place);
 bool find_sessions_library(struct place *place);
+bool find_prompts_library(struct place *place);
 bool find_default_model(struct place *place);
 /* The same for libllama.so in the folder $TADA_LLAMA_LIB, for commands that need no tools: llama-cpp-python
  * has the library without them. Does not set place->why. */

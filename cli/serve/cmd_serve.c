@@ -192,8 +192,9 @@ static bool set_for_library(const struct serve *serve, const char *folder, bool 
            (!serve->server.models || setenv("TADA_SESSIONS_INHERIT", "1", 1) == 0);
 }
 
-/* Saved slots are packed, and prompts that the server keeps in memory are kept as the cache's own codes. */
-static void keep_packed(const struct serve *serve)
+/* Saved slots are packed, and prompts that the server keeps in memory are kept as the cache's own codes; and
+ * stored, where that was asked for: without that nothing is started. Returns an exit status. */
+static int keep_packed(const struct serve *serve)
 {
     struct place library;
     struct stat status;
@@ -202,16 +203,27 @@ static void keep_packed(const struct serve *serve)
     /* Where it is no folder, llama-server says so. */
     bool sessions = serve->server.sessions && realpath(serve->server.sessions, folder) &&
                     stat(folder, &status) == 0 && S_ISDIR(status.st_mode);
+    const char *lost =
+        serve->prompts ? "Prompts cannot be stored" : "saved sessions and prompts are not packed";
+    char why[sizeof library.why] = "";
     if (!sessions && !prompts) {
-        return;
+        return 0;
     }
-    if (!find_sessions_library(&library)) {
-        cli_note("saved sessions and prompts are not packed: %s", library.why);
+    bool found = serve->prompts ? find_prompts_library(&library) : find_sessions_library(&library);
+    if (!found) {
+        snprintf(why, sizeof why, "%s", library.why);
     } else if (!make_loadable(&library)) {
-        cli_note("saved sessions and prompts are not packed: %s cannot be read.", library.path);
+        snprintf(why, sizeof why, "%.4000s cannot be read.", library.path);
     } else if (!set_for_library(serve, sessions ? folder : NULL, prompts) || !preload(library.path)) {
-        cli_note("saved sessions and prompts are not packed: memory is short.");
+        snprintf(why, sizeof why, "memory is short.");
     }
+    if (*why && serve->prompts) {
+        return cli_fail("%s: %s", lost, why);
+    }
+    if (*why) {
+        cli_note("%s: %s", lost, why);
+    }
+    return 0;
 }
 
 /* ---- the command ---- */
@@ -255,8 +267,8 @@ static int start(struct serve *serve)
         return status;
     }
     cli_note("%s", serve->summary);
-    keep_packed(serve);
-    return launch_start(&serve->launch);
+    status = keep_packed(serve);
+    return status == 0 ? launch_start(&serve->launch) : status;
 }
 
 static int serve_main(const struct command *self, int argc, char **argv)

@@ -3,7 +3,7 @@
  * state files; all else goes through untouched. TADA_SESSIONS names the folder (a real path). With TADA_CACHE
  * files are packed when they are closed, without it the cache is llama.cpp's own, and they stay as they are;
  * packed ones can be read either way. TADA_PROMPTS, not empty: prompts.c is in use. TADA_PROMPT_CACHE and
- * TADA_PROMPT_CACHE_SIZE: a folder and bytes, where sequences.c keeps prompts.
+ * TADA_PROMPT_CACHE_SIZE: a folder and bytes for stored prompts, in libtada-prompts.so.
  */
 #include "preload.h"
 #include "printable.h"
@@ -223,10 +223,10 @@ __attribute__((constructor)) static void begin(void)
         packs = is_set("TADA_CACHE");
         saving_clean(getenv("TADA_SESSIONS"));
     }
-#ifdef TADA_LLAMA_PROMPTS
     if (prompts) {
         prompts_begin();
     }
+#ifdef TADA_STORES
     if (prompts && is_set("TADA_PROMPT_CACHE") && is_set("TADA_PROMPT_CACHE_SIZE")) {
         prompts_store(getenv("TADA_PROMPT_CACHE"), strtoull(getenv("TADA_PROMPT_CACHE_SIZE"), NULL, 10));
     }

@@ -1,7 +1,8 @@
 /*
  * libtada-sessions.so, which `tada serve` loads into llama-server: the state files that llama.cpp writes into
- * and reads from one folder are packed there, and prompts in memory are kept as codes of the cache. The parts
- * know each other through this header. They call the functions of stdio that the library stands before;
+ * and reads from one folder are packed there, and prompts in memory are kept as codes of the cache.
+ * libtada-prompts.so does the same, and stores prompts in a folder: it is loaded where that is asked for. The
+ * parts know each other through this header. They call the functions of stdio that the library stands before;
  * whatever they do is passed on (preload.c).
  */
 #ifndef TADA_PRELOAD_H

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ON_DEVICE = 2 }; /* LLAMA_STATE_SEQ_FLAGS_ON_DEVICE: rows stay where they are */
 
@@ -72,11 +73,29 @@ void prompts_begin(void)
     wanted = true;
 }
 
+#ifdef TADA_STORES
+/* Structs of llama.cpp go through the functions that we stand before: they must be those that we know. */
+static bool host_fits(void)
+{
+    const char *(*version)(void), *(*commit)(void);
+    preload_find(RTLD_DEFAULT, "ggml_version", &version);
+    preload_find(RTLD_DEFAULT, "ggml_commit", &commit);
+    bool known = commit && strcmp(commit(), "unknown") != 0 && strcmp(TADA_GGML_COMMIT, "unknown") != 0;
+    return version && strcmp(version(), TADA_GGML_VERSION) == 0 &&
+           (!known || strcmp(commit(), TADA_GGML_COMMIT) == 0);
+}
+
 void prompts_store(const char *path, uint64_t most)
 {
+    if (!host_fits()) {
+        preload_log("--prompt-cache is for the llama.cpp with ggml " TADA_GGML_VERSION " (" TADA_GGML_COMMIT
+                    "): leave it out, or build TaDA for this one");
+        _exit(1);
+    }
     folder_begin(path, most);
     sequences_begin();
 }
+#endif
 
 size_t prompts_get(void *context, uint8_t *to, size_t size)
 {

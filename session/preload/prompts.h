@@ -9,9 +9,23 @@
 
 #include "tada_plugin.h"
 
-#include "llama.h"
-
 #include <stdint.h>
+
+#ifdef TADA_STORES
+#include "llama.h"
+#else
+/* What is used of llama.cpp, as it is there: this library needs none of its headers, and fits many versions.
+ */
+struct llama_context;
+typedef struct llama_memory_i *llama_memory_t;
+typedef int32_t llama_seq_id;
+typedef int32_t llama_pos;
+size_t llama_state_seq_get_size_ext(struct llama_context *, llama_seq_id, uint32_t);
+size_t llama_state_seq_get_data_ext(struct llama_context *, uint8_t *, size_t, llama_seq_id, uint32_t);
+size_t llama_state_seq_set_data_ext(struct llama_context *, const uint8_t *, size_t, llama_seq_id, uint32_t);
+llama_memory_t llama_get_memory(const struct llama_context *);
+bool llama_memory_seq_rm(llama_memory_t, llama_seq_id, llama_pos, llama_pos);
+#endif
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -26,9 +40,9 @@ enum {
     X(llama_state_seq_get_data_ext)                                                                          \
     X(llama_state_seq_set_data_ext)                                                                          \
     X(llama_get_memory)                                                                                      \
-    X(llama_get_model)                                                                                       \
     X(llama_memory_seq_rm)
 
+#ifdef TADA_STORES
 #define HOST_PROMPT_FUNCTIONS(X)                                                                             \
     X(llama_init_from_model)                                                                                 \
     X(llama_free)                                                                                            \
@@ -68,6 +82,9 @@ enum {
     X(llama_set_adapter_cvec)                                                                                \
     X(llama_state_seq_save_file)                                                                             \
     X(llama_state_seq_load_file)
+#else
+#define HOST_PROMPT_FUNCTIONS(X)
+#endif
 
 #define MEMBER(name) __typeof__(name) *name;
 typedef struct host_functions {
@@ -99,6 +116,14 @@ typedef struct state_call {
 size_t prompts_get(void *call, uint8_t *to, size_t size);
 size_t prompts_set(void *call, const uint8_t *from, size_t size);
 
+/* What stands in front of a prompt's state. */
+typedef struct prompt_label {
+    uint64_t key;     /* of model, context and cache */
+    int32_t tokens[]; /* of its positions, from 0 */
+} prompt_label;
+
+#ifdef TADA_STORES
+
 /* ---- model_key.c ---- */
 
 /* Notes from which files a model was loaded. */
@@ -112,12 +137,6 @@ uint64_t model_key(const struct llama_model *model, bool *by_size);
 uint64_t key_add(uint64_t before, const void *bytes, size_t n);
 
 /* ---- folder.c: prompts in files ---- */
-
-/* What stands in front of a stored state. */
-typedef struct prompt_label {
-    uint64_t key;     /* of model, context and cache */
-    int32_t tokens[]; /* of its positions, from 0 */
-} prompt_label;
 
 /* A stored prompt in memory. */
 typedef struct stored_prompt {
@@ -184,5 +203,44 @@ batch_copy *batch_copy_of(const struct llama_batch_ext *batch);
 
 /* The index that a token of the last batch has in what was computed of it. */
 int32_t sequences_index(const struct llama_context *context, int32_t i);
+
+#else
+
+/* Without a folder nobody needs to know what sequences have. */
+static inline prompt_label *sequences_label(const struct llama_context *context, llama_seq_id sequence,
+                                            size_t *bytes)
+{
+    (void)context;
+    (void)sequence;
+    *bytes = 0;
+    return NULL;
+}
+
+static inline void sequences_complete(const struct llama_context *context, llama_seq_id sequence)
+{
+    (void)context;
+    (void)sequence;
+}
+
+static inline void sequences_set(const struct llama_context *context, llama_seq_id sequence,
+                                 const prompt_label *label, size_t bytes)
+{
+    (void)context;
+    (void)sequence;
+    (void)label;
+    (void)bytes;
+}
+
+static inline void sequences_saved(const struct llama_context *context, const prompt_label *label,
+                                   size_t label_bytes, const uint8_t *bytes, size_t size)
+{
+    (void)context;
+    (void)label;
+    (void)label_bytes;
+    (void)bytes;
+    (void)size;
+}
+
+#endif
 
 #endif

@@ -346,7 +346,10 @@ call 0 serve; has "sessions=unset"; has "prompts=1"; hasnt "preload=unset"
 call 0 serve --cache f16; has "sessions=unset"; has "prompts=unset"; has "preload=unset"
 # Prompts that are kept in a folder, which is made for its owner alone.
 call 0 serve; has "kept=unset,unset"
-call 0 serve --prompt-cache "$work/kept"; has "kept=$work/kept,8589934592"; arguments
+call 1 serve --prompt-cache "$work/kept"; has "Prompts cannot be stored: libtada-prompts.so was not found"; hasnt "tool="
+# Without llama.cpp there is none; here it only has to be found.
+cp "$(dirname "$binary")/libtada-prompts.so" "$work/app/lib/" 2> /dev/null || cp "$work/app/lib/libtada-sessions.so" "$work/app/lib/libtada-prompts.so"
+call 0 serve --prompt-cache "$work/kept"; has "kept=$work/kept,8589934592"; arguments; hasnt "libtada-sessions.so"
 [ "$(stat -c %a "$work/kept")" = 700 ] || bad "the folder of prompts has a wrong mode"
 mkdir "$work/a,b"; call 0 serve --prompt-cache "$work/a,b/../kept,1.5G" -c 1024; has "kept=$work/kept,1610612736"; arguments -c 1024
 call 0 serve --prompt-cache "$work/./kept,20M" --models-dir "$work"; has "kept=$work/kept,20971520"; has "inherit=1"
