@@ -80,7 +80,7 @@ static const char *obstacle(const struct llama_model *model, const struct llama_
     if (params->embeddings) {
         return "this server is for embeddings";
     }
-    return params->ctx_other ? "a context depends on another one" : NULL;
+    return NULL;
 }
 
 EXPORT struct llama_context *llama_init_from_model(struct llama_model *model,
@@ -98,7 +98,9 @@ EXPORT struct llama_context *llama_init_from_model(struct llama_model *model,
             free(t);
             return context;
         }
-        const char *why = obstacle(model, context, &params);
+        /* That of a draft model may share its cache with another; its prompts are soon computed. */
+        t->off = params.ctx_other != NULL;
+        const char *why = t->off ? NULL : obstacle(model, context, &params);
         if (why) {
             turn_off(t, why);
         }

@@ -463,7 +463,10 @@ static void *write_items(void *unused)
         pthread_mutex_unlock(&lock);
         write_item(q);
         pthread_mutex_lock(&lock);
-        memmove(&queue[0], &queue[1], (size_t)--n_queue * sizeof queue[0]);
+        n_queue--;
+        for (int i = 0; i < n_queue; i++) {
+            queue[i] = queue[i + 1];
+        }
         free(q->bytes);
         free(q);
         pthread_cond_broadcast(&changed);

@@ -422,6 +422,20 @@ def shared_cells(work, path):
               [answer[:2] for answer in got] == [answer[:2] for answer in want], (server.restored(), got, want))
 
 
+def drafts(work, path):
+    """What a draft model needs is computed; results of several tokens of a batch are asked for."""
+    folder, prompt = f"{work}/drafts", prompt_of(1, 1000)
+    draft = make_model(work, "draft", "shape", "mha-32")
+    options = ("-md", draft, "--spec-type", "draft-simple", "--spec-draft-n-max", "4", "--spec-draft-n-min", "0", "--spec-draft-p-min", "0")
+    with Kept(work, None, path) as server:
+        want = server.ask(prompt, n=30)[0]
+    for restored in ([], [999]):
+        with Kept(work, folder, path, *options) as server:
+            got = server.ask(prompt, n=30)[0]
+            check(f"with drafts {'restored' if restored else 'computed'} prompts are right", got == want, (got, want))
+            check("... and nothing else is said", server.restored() == restored and "neither stored" not in server.text(), server.restored())
+
+
 def real_model(work):
     story = " ".join(f"On day {n} the keeper wrote the name of every ship into his book." for n in range(1, 20)) + " 1, 2, 3, 4, 5, 6, 7, 8,"
     path, folder = model(BIN, "q4_1"), f"{work}/real"
@@ -433,6 +447,9 @@ def real_model(work):
     check("and what was restored is most of it", len(server.restored()) == 1 and server.restored()[0] > 250, server.restored())
 
 
+if not os.path.exists(f"{BIN}/../tests/make_model"):
+    print("skipped: there is no make_model")
+    sys.exit(77)
 with tempfile.TemporaryDirectory() as folder:
     number = int(os.environ.get("SEED", random.randrange(2**31)))
     print(f"seed {number}")
@@ -451,5 +468,6 @@ with tempfile.TemporaryDirectory() as folder:
     killed(folder, tiny, numbers, 8)
     saved_in_memory(folder, tiny)
     shared_cells(folder, tiny)
+    drafts(folder, tiny)
     real_model(folder)
 finish()
