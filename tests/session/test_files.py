@@ -196,7 +196,7 @@ def test_places():
           text_of("ro/kept") == "kept", result.stdout)
     refused("a folder is no output, with force either", 2, "it is a folder", "pack", "place", "-f", "-o", "ro")
     refused("... nor a path that ends like one", 2, "no file name", "pack", "place", "-o", "none/")
-    refused("... nor nothing", 2, "no file name", "pack", "place", "-o", "")
+    refused("... nor nothing", 2, "-o needs a value", "pack", "place", "-o", "")
 
 
 def test_streams():
