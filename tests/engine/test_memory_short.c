@@ -1,13 +1,14 @@
 /*
  * Memory is short: each allocation of the plug-in fails once, and so do all from each one on, while a context
- * is made, computes, is restored, shifted, copied or saved. What llama.cpp is told to have worked has worked;
- * a context that is freed at once afterwards leaves nothing behind, and one that goes on works again when
- * memory is back.  test_memory_short LIB_DIR PLUGIN SPEC BOUND [SUBJECT]
+ * is made, computes, is restored, shifted, copied or saved, as rows or as codes. What llama.cpp is told to
+ * have worked has worked; a context that is freed at once afterwards leaves nothing behind, and one that goes
+ * on works again when memory is back.  test_memory_short LIB_DIR PLUGIN SPEC BOUND [SUBJECT]
  *
  * Each series of failures runs in a process of its own, so that one that ends badly does not hide the others.
  */
 #include "checks.h"
 #include "log_lines.h"
+#include "plugin_functions.h"
 #include "random_model.h"
 
 #include <dlfcn.h>
@@ -48,6 +49,8 @@ typedef struct run {
     float (*want)[MODEL_VOCAB]; /* the logits after each decode */
     uint8_t *state;             /* what restoring takes, and saving gives */
     size_t state_size;
+    uint8_t *codes; /* the same as codes, of the run alone */
+    size_t codes_size;
     bool record;   /* nothing fails: `want` is being filled */
     bool goes_on;  /* a decode that fails is done again, with memory */
     bool short_of; /* memory, still */
@@ -236,6 +239,63 @@ static bool save(run *r)
     return size > 0;
 }
 
+/* ---- states as codes, as tada serve keeps prompts and checkpoints ---- */
+
+static size_t get(void *host, uint8_t *to, size_t size)
+{
+    return llama_state_seq_get_data(((run *)host)->c, to, size, 0);
+}
+
+static size_t set(void *host, const uint8_t *from, size_t size)
+{
+    return llama_state_seq_set_data(((run *)host)->c, from, size, 0);
+}
+
+static bool prompt_in_codes(run *r)
+{
+    free(r->codes);
+    r->codes = NULL;
+    if (!prompt(r)) {
+        return false;
+    }
+    size_t plain = llama_state_seq_get_size(r->c, 0);
+    r->codes_size = plugin.state_bytes(get, r, plain, 0);
+    r->codes = malloc(r->codes_size + 1);
+    return r->codes_size > 0 &&
+           plugin.state_save(get, r, plain, NULL, 0, r->codes, r->codes_size) == r->codes_size;
+}
+
+/* One that is not restored is computed again. */
+static bool restore_codes(run *r)
+{
+    llama_memory_seq_rm(llama_get_memory(r->c), 0, -1, -1);
+    if (!plugin.state_restore(set, r, r->codes, r->codes_size)) {
+        llama_memory_seq_rm(llama_get_memory(r->c), 0, -1, -1);
+        r->told = true;
+        return false;
+    }
+    for (int i = 0; i < STEPS; i++) {
+        if (!step(r, 0, PROMPT + i, 1, 0, false)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool save_codes(run *r)
+{
+    size_t plain = llama_state_seq_get_size(r->c, 0);
+    size_t size = plugin.state_bytes(get, r, plain, 0);
+    uint8_t *codes = malloc(size + 1);
+    bool done = size > 0 && plugin.state_save(get, r, plain, NULL, 0, codes, size) == size;
+    r->told = r->told || !done;
+    if (done && (size != r->codes_size || memcmp(codes, r->codes, size) != 0)) {
+        wrong(r, "other codes are saved than with memory");
+    }
+    free(codes);
+    return done;
+}
+
 static const struct subject {
     const char *name;
     bool (*prepare)(run *r);
@@ -250,6 +310,8 @@ static const struct subject {
     {"restoring", nothing, restore, false},
     {"restoring over", other_prompt, restore_over, false},
     {"saving", prompt, save, false},
+    {"restoring codes", prompt_in_codes, restore_codes, false},
+    {"saving codes", prompt_in_codes, save_codes, false},
 };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects };
 
@@ -315,6 +377,7 @@ static bool fail(struct llama_model *model, const series *s, const run *like, lo
     bool done = s->subject->work(&r);
     if (!s->goes_on) {
         llama_free(r.c);
+        free(r.codes);
     }
     bool hit = faults_stop();
     r.short_of = false;
@@ -325,6 +388,7 @@ static bool fail(struct llama_model *model, const series *s, const run *like, lo
     if (s->goes_on) {
         do_again(&r, s->subject);
         llama_free(r.c);
+        free(r.codes);
     }
     return hit;
 }
@@ -343,7 +407,7 @@ static struct llama_model *load(const char *const *arguments, const char *path)
         fprintf(stderr, "%s has no failing allocations\n", arguments[2]);
         return NULL;
     }
-    return llama_model_load_from_file(path, llama_model_default_params());
+    return find_plugin_functions() ? llama_model_load_from_file(path, llama_model_default_params()) : NULL;
 }
 
 /* The state of the prompt, then what the work gives without failures. */
@@ -360,6 +424,8 @@ static bool record(struct llama_model *model, const struct subject *subject, run
     r->c = make_context(model, 1);
     done = done && r->c && subject->prepare(r) && subject->work(r);
     llama_free(r->c);
+    free(r->codes);
+    r->codes = NULL;
     r->record = false;
     r->n_decodes = 0;
     return done;
