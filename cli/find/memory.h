@@ -6,6 +6,9 @@
  * NULL, the first one. -1: there is none. */
 double system_number(const char *path, const char *key);
 
+/* Bytes that a group of processes, such as "/system.slice/a.service" in /sys/fs/cgroup, and those that it
+ * lies in may still get; -1: none of them has a limit. */
+double memory_left_in_groups(const char *root, const char *group);
 /* Bytes of memory that this process can still get, within the limits of its container; -1: unknown. */
 double memory_available(void);
 
