@@ -370,6 +370,9 @@ def killed(work, path, seed, kills):
             thread = threading.Thread(target=use)
             thread.start()
             time.sleep(seed.random() * 0.7)
+            if seed.random() < 0.3:
+                server.process.terminate()  # it stores what is in its slots then
+                time.sleep(seed.random() * 0.05)
             server.process.send_signal(signal.SIGKILL)
             server.process.wait()
             thread.join()
@@ -387,6 +390,49 @@ def killed(work, path, seed, kills):
     check("... what was left is removed at the next start", leftovers == 0, leftovers)
     check("... and stored prompts are used", restored > 0, restored)
     print(f"{kills} kills, {asked} answers, {seen} files looked at, {restored} prompts restored")
+
+
+def random_use(work, path, seed):
+    """
+    Many requests at once, of prompts that begin like others, some of them given up, in servers that come and go. What
+    comes out is rounded by the batches that it was computed in; rows of another prompt would show.
+    """
+    folder = f"{work}/random"
+    stems = [prompt_of(500 + n, 900) for n in range(3)]
+    prompts = [stems[seed.randrange(3)][:seed.randrange(1, 900)] + prompt_of(seed.random(), seed.randrange(1, 500)) for _ in range(24)]
+
+    def first(server, prompt, **more):
+        answer = server.call("/completion", prompt=prompt, n_predict=1, temperature=0, ignore_eos=True, n_probs=40, cache_prompt=True, **more)
+        return {entry["id"]: entry["logprob"] for entry in answer["completion_probabilities"][0]["top_logprobs"]} if answer.get(
+            "completion_probabilities") else None
+    with Kept(work, None, path, "--cache", "tada:8", "--cache-ram", "0") as server:
+        want = [first(server, prompt) for prompt in prompts]
+    worst, asked, restored = 0.0, 0, 0
+    for turn in range(4):
+        unified = ("--kv-unified",) if turn % 2 else ()
+        with Kept(work, f"{folder},40M", path, "--cache", "tada:8", "-b", str(seed.choice((64, 200, 512))), "-ub", "64", *unified, slots=3,
+                  cells=2048) as server:
+            def use(numbers):
+                nonlocal worst, asked
+                for _ in range(16):
+                    n = numbers.randrange(len(prompts))
+                    if numbers.random() < 0.2:
+                        server.cancel("/completion", numbers.randrange(4), prompt=prompts[n], n_predict=20, return_progress=True, cache_prompt=True)
+                        continue
+                    got = first(server, prompts[n])
+                    if got and want[n]:
+                        asked += 1
+                        worst = max(worst, *(abs(value - got[token]) for token, value in list(want[n].items())[:5] if token in got),
+                                    0.0 if list(want[n])[0] in got else 99.0)
+            threads = [threading.Thread(target=use, args=(random.Random(seed.random()),)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            restored += len(server.restored())
+    check("random use answers as without stored prompts", worst < 0.25 and asked > 50, (worst, asked))
+    check("... and restores many", restored > 5, restored)
+    print(f"{asked} answers, {restored} prompts restored, largest difference of a logarithm of a probability {worst:.3f}")
 
 
 def saved_in_memory(work, path):
@@ -465,7 +511,8 @@ with tempfile.TemporaryDirectory() as folder:
     sizes(folder, tiny)
     full_disk(folder, tiny)
     two_servers(folder, tiny, numbers)
-    killed(folder, tiny, numbers, 8)
+    killed(folder, tiny, numbers, 10)
+    random_use(folder, tiny, numbers)
     saved_in_memory(folder, tiny)
     shared_cells(folder, tiny)
     drafts(folder, tiny)
