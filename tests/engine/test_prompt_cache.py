@@ -21,7 +21,7 @@ from llama_server import PATIENCE_S, Server, check, finish, free_port, model
 from metrics_text import Metrics
 
 BIN = os.path.abspath(sys.argv[1])
-KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 0  # nothing but so many
+KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 0  # nothing but so many, and random use
 TADA = f"{BIN}/tada"
 SUFFIX = ".prompt"
 
@@ -503,6 +503,7 @@ with tempfile.TemporaryDirectory() as folder:
     tiny = make_model(folder, "tiny", "shape", "gqa-64")
     if KILLS:
         killed(folder, tiny, numbers, KILLS)
+        random_use(folder, tiny, numbers)
         finish()
     restarts(folder, tiny)
     requests_that_stop(folder, tiny)
@@ -512,7 +513,6 @@ with tempfile.TemporaryDirectory() as folder:
     full_disk(folder, tiny)
     two_servers(folder, tiny, numbers)
     killed(folder, tiny, numbers, 10)
-    random_use(folder, tiny, numbers)
     saved_in_memory(folder, tiny)
     shared_cells(folder, tiny)
     drafts(folder, tiny)
