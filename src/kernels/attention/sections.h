@@ -140,6 +140,7 @@ ALWAYS_INLINE void add_spans(const tada_section *section, const tada_fine *fine,
  * latter sums, which are kept where those of the second vector belong, the former are taken away at the end,
  * and a factor of 16. So codes in upper halves need not be moved, nor cleared of the lower ones.
  */
+
 /* The pair of vectors p and p + 2 of a four; high: four bits for it in each byte. Bits and p are constants at
  * every call. */
 ALWAYS_INLINE veci pair_of(const uint8_t *low, veci high, unsigned bits, int p)
@@ -219,31 +220,29 @@ ALWAYS_INLINE void add_narrow_fours(const tada_dot *a, const tada_section *secti
     }
 }
 
-/* Sums of the second vectors of pairs become sums over whole bytes, and these again the former. */
-ALWAYS_INLINE void pair_sums(block b, sums sum[4][FOUR_VECTORS])
+/* A sum of a second vector as one over whole bytes, given that of the first; and back again. */
+ALWAYS_INLINE veci pair_sum(veci second, veci first)
 {
-    int n = b.vectors / 2;
-    UNROLL
-    for (int r = 0; r < b.rows; r++) {
-        UNROLL
-        for (int j = 0; j < n; j++) {
-            sums *of = &sum[r][j], *both = &sum[r][j + n];
-            both->high = INT_ADD(_mm512_slli_epi32(both->high, 4), of->high);
-            both->low = INT_ADD(_mm512_slli_epi32(both->low, 4), of->low);
-        }
-    }
+    return INT_ADD(_mm512_slli_epi32(second, 4), first);
 }
 
-ALWAYS_INLINE void part_sums(block b, sums sum[4][FOUR_VECTORS])
+ALWAYS_INLINE veci part_sum(veci both, veci first)
+{
+    return _mm512_srai_epi32(_mm512_sub_epi32(both, first), 4);
+}
+
+/* All sums of second vectors, by one of these functions, a constant at every call. */
+ALWAYS_INLINE void change_seconds(block b, veci (*change)(veci, veci), sums sum[4][FOUR_VECTORS])
 {
     int n = b.vectors / 2;
     UNROLL
     for (int r = 0; r < b.rows; r++) {
         UNROLL
         for (int j = 0; j < n; j++) {
-            sums *of = &sum[r][j], *both = &sum[r][j + n];
-            both->high = _mm512_srai_epi32(_mm512_sub_epi32(both->high, of->high), 4);
-            both->low = _mm512_srai_epi32(_mm512_sub_epi32(both->low, of->low), 4);
+            const sums *first = &sum[r][j];
+            sums *second = &sum[r][j + n];
+            second->high = change(second->high, first->high);
+            second->low = change(second->low, first->low);
         }
     }
 }
@@ -316,7 +315,7 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
     /* The widest sections come first. */
     if (pairs && section < end) {
         if (section > s->of) {
-            pair_sums(b, sum);
+            change_seconds(b, pair_sum, sum);
         }
         for (; section < end; order += section->n_spans, section++) {
             switch (section->bits) {
@@ -330,7 +329,7 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
                 add_narrow_spans(section, order, b, 2, sum, &f);
             }
         }
-        part_sums(b, sum);
+        change_seconds(b, part_sum, sum);
     }
     if (way == NARROW_FOURS && rows < 4) {
         if (s->of->bits == 2) {
@@ -340,9 +339,8 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
         } else {
             add_narrow_fours(a, s->of, column, b, 3, 4, sum, &f);
         }
-        part_sums(b, sum);
+        change_seconds(b, part_sum, sum);
     }
-#endif
     if (way == NARROW_FOURS && rows == 4) {
         if (s->of->bits == 3) {
             add_fours(a, s->of, s->fine, column, b, 2, 1, 0, sum, &f);
@@ -350,6 +348,7 @@ ALWAYS_INLINE void sections_block(const tada_dot *a, const summed *s, int row, i
             add_fours(a, s->of, s->fine, column, b, 2, 0, 0, sum, &f);
         }
     }
+#endif
 #define ADD_FOURS(low_bits, high_bits, fine_bits)                                                            \
     add_fours(a, s->of, s->fine, column, b, low_bits, high_bits, fine_bits, sum, &f);                        \
     break
@@ -412,11 +411,16 @@ static void joined_rows(const tada_dot *a, const summed *s)
     sections_column(a, s, 0, JOINED_SPANS);
 }
 
-static void fours_rows(const tada_dot *a, const summed *s)
+ALWAYS_INLINE void all_columns(const tada_dot *a, const summed *s, enum way way)
 {
     for (int column = 0; column < a->n_vectors; column += FOUR_VECTORS) {
-        sections_column(a, s, column, JOINED_FOURS);
+        sections_column(a, s, column, way);
     }
+}
+
+static void fours_rows(const tada_dot *a, const summed *s)
+{
+    all_columns(a, s, JOINED_FOURS);
 }
 
 /* Of one section. */
@@ -427,9 +431,7 @@ static const uint8_t in_order[TADA_CODES_DIM / TADA_SPAN] = {0,  1,  2,  3,  4, 
 #if BYTE_DOT
 static void narrow_rows(const tada_dot *a, const summed *s)
 {
-    for (int column = 0; column < a->n_vectors; column += FOUR_VECTORS) {
-        sections_column(a, s, column, NARROW_FOURS);
-    }
+    all_columns(a, s, NARROW_FOURS);
 }
 #endif
 
