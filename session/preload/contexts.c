@@ -25,13 +25,14 @@ bool sequences_active(void)
 
 /* ---- contexts ---- */
 
-tracked *tracked_of(const struct llama_context *context)
+/* By either of the two; the other one is NULL, which no context has. */
+static tracked *find_tracked(const struct llama_context *context, llama_memory_t memory)
 {
     tracked *t = NULL;
     if (active) {
         pthread_mutex_lock(&lock);
         t = contexts;
-        while (t && t->context != context) {
+        while (t && t->context != context && t->memory != memory) {
             t = t->next;
         }
         pthread_mutex_unlock(&lock);
@@ -39,18 +40,14 @@ tracked *tracked_of(const struct llama_context *context)
     return t;
 }
 
+tracked *tracked_of(const struct llama_context *context)
+{
+    return find_tracked(context, NULL);
+}
+
 tracked *tracked_by(llama_memory_t memory)
 {
-    tracked *t = NULL;
-    if (active) {
-        pthread_mutex_lock(&lock);
-        t = contexts;
-        while (t && t->memory != memory) {
-            t = t->next;
-        }
-        pthread_mutex_unlock(&lock);
-    }
-    return t;
+    return find_tracked(NULL, memory);
 }
 
 static void turn_off(tracked *t, const char *why)
@@ -142,20 +139,16 @@ uint64_t tracked_key(tracked *t)
 
 EXPORT void llama_free(struct llama_context *context)
 {
-    pthread_mutex_lock(&lock);
-    tracked **at = &contexts;
-    while (*at && (*at)->context != context) {
-        at = &(*at)->next;
-    }
-    tracked *t = *at;
-    pthread_mutex_unlock(&lock);
+    tracked *t = tracked_of(context);
     for (llama_seq_id s = 0; t && s < t->n_sequences; s++) {
         sequence_store(t, s);
     }
     if (t) {
         folder_flush();
         pthread_mutex_lock(&lock);
-        for (at = &contexts; *at && *at != t; at = &(*at)->next) {
+        tracked **at = &contexts;
+        while (*at != t) {
+            at = &(*at)->next;
         }
         *at = t->next;
         pthread_mutex_unlock(&lock);

@@ -126,27 +126,26 @@ static size_t cells_for(const tracked *t, llama_seq_id s)
     return cells;
 }
 
+/* Of the first tokens of a sequence, those that a stored prompt begins with. */
+static size_t match_of(const sequence *q, size_t wanted, const stored_prompt *p)
+{
+    return tokens_common(p->tokens, q->tokens, p->n < wanted ? p->n : wanted);
+}
+
 /* Of the tokens that a sequence has and gets now, as many as a stored prompt, which is ahead then. */
 static size_t look_ahead(const tracked *t, llama_seq_id s, size_t wanted)
 {
     sequence *q = &t->sequences[s];
     stored_prompt found;
     char name[sizeof found.name];
-    size_t match = 0;
-    while (q->ahead.bytes && match < wanted && match < q->ahead.n &&
-           q->ahead.tokens[match] == q->tokens[match]) {
-        match++;
-    }
+    size_t match = q->ahead.bytes ? match_of(q, wanted, &q->ahead) : 0;
     if (match == wanted || wanted - q->there < GAINED_LEAST) {
         return match;
     }
     size_t least = (match > q->n ? match : q->n) + GAINED_LEAST - 1, most = cells_for(t, s);
     for (int tries = 0; tries < 8 && folder_find(t->key, q->tokens, wanted, least, most, name) > 0; tries++) {
         if (folder_load(name, t->key, &found)) {
-            size_t same = 0;
-            while (same < wanted && same < found.n && found.tokens[same] == q->tokens[same]) {
-                same++;
-            }
+            size_t same = match_of(q, wanted, &found);
             if (same > least && found.n <= most) {
                 sequence_drop_ahead(q);
                 q->ahead = found;

@@ -219,7 +219,7 @@ static void look_around(void)
 
 /* ---- finding ---- */
 
-static size_t common(const int32_t *a, const int32_t *b, size_t n)
+size_t tokens_common(const int32_t *a, const int32_t *b, size_t n)
 {
     size_t i = 0;
     while (i < n && a[i] == b[i]) {
@@ -236,7 +236,7 @@ size_t folder_find(uint64_t key, const int32_t *tokens, size_t n, size_t least, 
     for (size_t i = 0; i < n_entries; i++) {
         const entry *e = &entries[i];
         if (e->tokens && e->key == key && e->n <= most) {
-            size_t same = common(e->tokens, tokens, e->n < n ? e->n : n);
+            size_t same = tokens_common(e->tokens, tokens, e->n < n ? e->n : n);
             if (same > least && (same > best || (same == best && e->n < shortest))) {
                 best = same;
                 shortest = e->n;
@@ -255,11 +255,11 @@ bool folder_has(uint64_t key, const int32_t *tokens, size_t n)
     look_around();
     for (size_t i = 0; i < n_entries && !has; i++) {
         const entry *e = &entries[i];
-        has = e->tokens && e->key == key && e->n >= n && common(e->tokens, tokens, n) == n;
+        has = e->tokens && e->key == key && e->n >= n && tokens_common(e->tokens, tokens, n) == n;
     }
     for (int i = 0; i < n_queue && !has; i++) {
         const item *q = queue[i];
-        has = q->label->key == key && q->n >= n && common(q->label->tokens, tokens, n) == n;
+        has = q->label->key == key && q->n >= n && tokens_common(q->label->tokens, tokens, n) == n;
     }
     pthread_mutex_unlock(&lock);
     return has;
@@ -510,7 +510,7 @@ void folder_put(uint8_t *bytes, size_t size)
     for (size_t i = 0; i < n_entries && q->n_replaced < REPLACED; i++) {
         const entry *e = &entries[i];
         if (e->tokens && e->key == label->key && e->n < q->n &&
-            common(e->tokens, label->tokens, e->n) == e->n) {
+            tokens_common(e->tokens, label->tokens, e->n) == e->n) {
             strcpy(q->replaced[q->n_replaced++], e->name);
         }
     }

@@ -147,6 +147,8 @@ typedef struct stored_prompt {
     size_t n;
 } stored_prompt;
 
+/* How many tokens are the same from the first on, of n. */
+size_t tokens_common(const int32_t *a, const int32_t *b, size_t n);
 /* Keeps prompts in the folder, of `most` bytes in all. */
 void folder_begin(const char *path, uint64_t most);
 /* The prompt that has most of these tokens in front, more than `least`, and at most so many in all. Returns
