@@ -309,15 +309,21 @@ def full_disk(work, path):
           not any(name.startswith(".") for name in os.listdir(folder)), os.listdir(folder))
 
 
+def cold_and_warm(work, path, prompts):
+    """What a server that stores nothing answers to each prompt, computed and from its slot."""
+    want = []
+    with Kept(work, None, path) as server:
+        for prompt in prompts:
+            first = server.ask(prompt)
+            want.append((first, server.ask(prompt)))
+    return want
+
+
 def two_servers(work, path, seed):
     """Both write and read one folder, of which the size is reached all the time."""
     folder = f"{work}/two"
     prompts = [[n + 3, *prompt_of(100 + n, 400 + 37 * n)] for n in range(8)]
-    with Kept(work, None, path) as server:
-        want = []
-        for prompt in prompts:
-            first = server.ask(prompt)
-            want.append((first, server.ask(prompt)))
+    want = cold_and_warm(work, path, prompts)
     wrong, found = [], []
     with Kept(work, f"{folder},4M", path) as one, Kept(work, f"{folder},4M", path) as two:
         def use(server, numbers):
@@ -342,11 +348,7 @@ def killed(work, path, seed, kills):
     was being written. In one folder there is room for all, in the other one prompts leave all the time.
     """
     prompts = [[n + 3, *prompt_of(200 + n, 300 + 61 * n)] for n in range(6)]
-    with Kept(work, None, path) as server:
-        want = []
-        for prompt in prompts:
-            first = server.ask(prompt)
-            want.append((first, server.ask(prompt)))
+    want = cold_and_warm(work, path, prompts)
     wrong, lost, half, seen, restored, leftovers, asked = [], [], [], 0, 0, 0, 0
     stored = set()
     for kill in range(kills):
