@@ -15,10 +15,10 @@ set -m
 "$@" >> "$log" 2>&1 < /dev/null &
 pid=$!
 trap 'kill -- "-$pid" 2> /dev/null; wait "$pid" 2> /dev/null; echo; exit 130' INT TERM HUP
-# make says [ 42%], ninja [12/300].
+# make says [ 42%], ninja [12/300]. The most that was told counts: what is built side by side tells it out of order.
 percent() {
-    tail -c "+$begin" "$log" | tail -n 20 | sed -nE 's/^\[ *([0-9]+)%\].*/\1 100/p; s/^\[([0-9]+)\/([0-9]+)\].*/\1 \2/p' | tail -n 1 |
-        awk '{ printf "%3d %%  ", 100 * $1 / $2 }'
+    tail -c "+$begin" "$log" | sed -nE 's/^\[ *([0-9]+)%\].*/\1 100/p; s/^\[([0-9]+)\/([0-9]+)\].*/\1 \2/p' |
+        awk '100 * $1 / $2 > most { most = 100 * $1 / $2 } END { if (NR) printf "%3d %%  ", most }'
 }
 clock() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 shown=0
