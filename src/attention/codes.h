@@ -14,7 +14,7 @@ size_t tada_codes_scratch(const tada_codec *codec);
  * Tiles that are read together, at most, and their rows in all: n_tiles * m <= TADA_ROWS. Memory is fast only
  * where it is read in long pieces, so the more tiles the better, until the batch outgrows the cache.
  */
-enum { TADA_BATCH = 16, TADA_BATCH_ROWS = 32 };
+enum { TADA_BATCH = 8, TADA_BATCH_ROWS = 32 };
 
 /* One coding head of n_tiles cold tiles, all refined or none. */
 typedef struct tada_codes {

@@ -106,10 +106,10 @@ typedef struct tada_dot {
     const uint8_t *next, *next_end; /* bytes to fetch meanwhile */
 } tada_dot;
 
-/* Prefetch to L2. The line is needed only after a batch of tiles that fills L1. */
+/* Prefetch to L1, which has room for most of a batch of tiles and the one after it. */
 static inline void tada_fetch_line(const uint8_t *line)
 {
-    __builtin_prefetch(line, 0, 2);
+    __builtin_prefetch(line, 0, 3);
 }
 
 /* Channels of K that share a width, where widths are adaptive; and widths that there are. */
