@@ -1,17 +1,19 @@
 /*
  * What a cache loses by the ways in which its state came about: the same text again and again after rewinds,
- * regenerations, swaps, restores and context shifts, against the stock f16 cache that went the same ways. For
- * measuring; test_states is the test.  states LIB_DIR PLUGIN SPEC MODEL TEXT PART [TOKENS [CELLS [TURNS
- * [UBATCH]]]] PART: requests  the same request at temperature 0 on a cached prefix of TOKENS: are the logits
- * those of the last time? rewinds, regenerations, swaps, moves, shifts: mean KL divergence to f16 after each
- * turn
+ * regenerations, swaps, restores and context shifts, against the stock f16 cache that went the same ways.
+ * For measuring.
+ *
+ *     states LIB_DIR PLUGIN SPEC MODEL TEXT PART [TOKENS [CELLS [TURNS [UBATCH]]]]
+ *
+ * PART: requests (the same request at temperature 0 on a cached prefix of TOKENS: are the logits those of the
+ * last time?), or rewinds, regenerations, swaps, moves, shifts (mean KL divergence to f16 after each turn).
  */
 #include "checks.h"
 #include "plugin_functions.h"
 
 #include <string.h>
 
-enum { PROBE = 64, ANSWER = 100 };
+enum { PROBE = 64, ANSWER = 100, LONGEST = 400 };
 
 typedef struct side {
     struct llama_context *c;
@@ -132,20 +134,21 @@ static void move_both(int seq, int other, int gap)
     }
 }
 
-/* Greedy answers of ANSWER tokens; when each first differs from the one before in its logits. */
+/* Greedy answers of 20 to LONGEST tokens, the first of which is the longest; when each first differs in its
+ * logits from the last one that came as far. */
 static void requests(int n, int turns)
 {
     const side *s = &sides[1];
-    float *last = calloc((size_t)n_vocab * ANSWER, sizeof *last);
+    float *last = calloc((size_t)n_vocab * LONGEST, sizeof *last);
     feed(s, 0, 0, 0, n, false);
     for (int turn = 0; turn < turns; turn++) {
-        int differs = -1;
+        int differs = -1, answer = turn == 0 ? LONGEST : 20 + turn * 97 % (LONGEST - 19);
         double most = 0;
         if (turn > 0) {
             llama_memory_seq_rm(s->memory, 0, n - 1, -1);
             feed(s, 0, n - 1, n - 1, 1, false);
         }
-        for (int i = 0; i < ANSWER; i++) {
+        for (int i = 0; i < answer; i++) {
             const float *logits = llama_get_logits_ith(s->c, -1);
             float *before = last + (size_t)i * (size_t)n_vocab;
             int best = 0;
@@ -163,9 +166,10 @@ static void requests(int n, int turns)
             text[n_text - 1] = kept;
         }
         if (turn > 0 && differs < 0) {
-            printf("request %d: equal\n", turn + 1);
+            printf("request %d: %d tokens, equal\n", turn + 1, answer);
         } else if (turn > 0) {
-            printf("request %d: differs from token %d on, by up to %.4f\n", turn + 1, differs, most);
+            printf("request %d: %d tokens, differs from token %d on, by up to %.4f\n", turn + 1, answer,
+                   differs, most);
         }
     }
     fflush(stdout);
