@@ -72,9 +72,17 @@ static size_t length_of_text(const char *text, size_t length)
     return length;
 }
 
-static int file_tokens(const struct model *model, const char *path, int n_wanted, llama_token **tokens,
-                       int *n)
+/* What else helps when a text is short. Not every command has windows to leave out. */
+static const char *or_less(const struct eval_options *options)
 {
+    return options->n_chunks > 1 ? ", a smaller context (-c) or fewer chunks (--chunks)"
+                                 : " or a smaller context (-c)";
+}
+
+static int file_tokens(const struct model *model, const struct eval_options *options, int n_wanted,
+                       llama_token **tokens, int *n)
+{
+    const char *path = options->text_path;
     char *text;
     size_t length = 0;
     int status = read_text(path, &text, &length);
@@ -90,9 +98,8 @@ static int file_tokens(const struct model *model, const char *path, int n_wanted
         free(text);
     }
     if (status == 0 && *n < n_wanted) {
-        cli_fail("%s has %d tokens, but %d are needed: give a longer text, a smaller context (-c) or fewer "
-                 "chunks (--chunks).",
-                 path, *n, n_wanted);
+        cli_fail("%s has %d tokens, but %d are needed: give a longer text%s.", path, *n, n_wanted,
+                 or_less(options));
         free(*tokens);
         *tokens = NULL;
         return EXIT_USAGE;
@@ -161,7 +168,7 @@ static int own_tokens(const struct model *model, const struct eval_options *opti
     int n_ctx = n_wanted < options->n_ctx ? n_wanted : options->n_ctx;
     llama_token *list = malloc((size_t)n_wanted * sizeof *list);
     if (!list) {
-        return cli_fail("Memory is too short for %d tokens: use fewer chunks (--chunks).", n_wanted);
+        return cli_fail("Memory is too short for %d tokens: use a smaller context (-c).", n_wanted);
     }
     int status = cache_open(model,
                             &(struct cache_options){.spec = "f16",
@@ -188,6 +195,6 @@ int text_tokens(const struct model *model, const struct eval_options *options, i
 {
     *tokens = NULL;
     *n = 0;
-    return options->text_path ? file_tokens(model, options->text_path, n_wanted, tokens, n)
+    return options->text_path ? file_tokens(model, options, n_wanted, tokens, n)
                               : own_tokens(model, options, n_wanted, tokens, n);
 }

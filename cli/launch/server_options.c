@@ -130,18 +130,26 @@ bool server_option_is_off(const char *value)
     return false;
 }
 
+static bool is_f16(const struct server_options *options)
+{
+    return server_option_is_f16(options->type_k) && server_option_is_f16(options->type_v);
+}
+
+bool server_options_compress(const struct server_options *options)
+{
+    return !server_option_is_off(options->flash) && is_f16(options);
+}
+
 bool server_options_tell(const struct server_options *options)
 {
-    bool is_read = !server_option_is_off(options->flash);
-    bool is_f16 = server_option_is_f16(options->type_k) && server_option_is_f16(options->type_v);
-    if (!is_read) {
+    if (server_option_is_off(options->flash)) {
         cli_note("0 %% of the KV cache is compressed: only caches that flash attention reads are; leave out "
                  "-fa off.");
-    } else if (!is_f16) {
+    } else if (!is_f16(options)) {
         cli_note("0 %% of the KV cache is compressed: only caches whose keys and values are both of type f16 "
                  "are; leave out -ctk and -ctv.");
     }
-    return is_read && is_f16;
+    return server_options_compress(options);
 }
 
 static long long number(const char *text, long long otherwise)

@@ -28,7 +28,9 @@ bool server_option_is_off(const char *value);
 /* A type of K or V is that of caches that are compressed; NULL: it was not given. */
 bool server_option_is_f16(const char *type);
 
-/* False, and a line that says so: with these options nothing is compressed. */
+/* Whether these options let anything be compressed. */
+bool server_options_compress(const struct server_options *options);
+/* The same; where it is false, a line says why. */
 bool server_options_tell(const struct server_options *options);
 
 /* The shape of the cache: cells of a stream, streams, slots. */

@@ -122,7 +122,7 @@ static int look(const struct launch *launch, const char *tool)
         given.parallel = "1";
         server_options_cache(&given, model.n_ctx_train, &cache);
         is_known = is_known && launch_look(launch, &given, &cache, path, &outlook);
-        if (is_known) {
+        if (is_known && server_options_compress(&given)) {
             say_what_is_saved(launch, tool, &cache, &outlook);
         }
         launch_tell(launch, &given, is_known ? &outlook : NULL);

@@ -96,8 +96,8 @@ refuses "a truncated model to convert" "does not load" -m "$work/short.gguf" -f 
 refuses "no model" "cannot be read" -m "$work/none.gguf"
 refuses "no text" "cannot be read" -m "$quantised" -f "$work/none.txt" -c 256
 refuses "a folder as text" "cannot be read" -m "$quantised" -f "$work" -c 256
-refuses "a window larger than the text" "has [0-9]+ tokens, but 4096 are needed" -m "$quantised" -f "$work/text" -c 4096 --chunks 1
-refuses "too many windows" "tokens, but 25600 are needed" -m "$quantised" -f "$work/text" -c 256 --chunks 100
+refuses "a window larger than the text" "has [0-9]+ tokens, but 4096 are needed: give a longer text or a smaller context \(-c\)\." -m "$quantised" -f "$work/text" -c 4096 --chunks 1
+refuses "too many windows" "tokens, but 25600 are needed: .* or fewer chunks \(--chunks\)\." -m "$quantised" -f "$work/text" -c 256 --chunks 100
 refuses "an unknown spec" "Unknown cache spec 'quux'" -m "$quantised" -f "$work/long" --cache q8_0,quux
 refuses "caches larger than memory" "use a smaller context" -m "$quantised" -f "$work/long" -c 16777216 --chunks 1
 

@@ -69,6 +69,15 @@ for options in "-c 1024" "-ngl 0" "-c 256 -np 1"; do
     check "... and where something is, how much" grep -qE ": .* MiB instead of .* [1-9][0-9]? % saved" err
 done
 
+for command in "serve" "run --tool completion"; do
+    for options in "-fa off" "-ctk q8_0 -ctv q8_0"; do
+        # shellcheck disable=SC2086
+        tada $command -m heads.gguf -c 1024 $options --version
+        check "$command $options says that nothing is compressed" grep -q "^tada: 0 % of the KV cache is compressed" err
+        check "... and not that something is saved" bash -c "! grep -q saved err"
+    done
+done
+
 # ---- calibrate ----
 
 seq 20000 > text
@@ -79,6 +88,9 @@ tada calibrate -m missing.gguf --from missing.plan -o plan.gguf
 check "... and has to be there" refused "missing.plan"
 tada calibrate -m missing.gguf -o none/plan.gguf
 check "the place of the plan is looked at before the model" refused "none/plan.gguf"
+seq 9 > short
+tada calibrate -m heads.gguf -f short -o plan.gguf
+check "a text has to be long enough" refused "give a longer text or a smaller context (-c)."
 check "no plan is left" test ! -e plan.gguf
 
 # At a terminal, for the progress.

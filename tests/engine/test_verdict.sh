@@ -89,7 +89,7 @@ tada verdict -m model.gguf -f text --minutes 0
 check "no time: refused" refused "--minutes takes minutes from 0.1"
 head -n 5 text > short
 tada verdict -m model.gguf -f short -c 1024 --minutes 0.2
-check "a short text: refused" refused "tokens, but 1024 are needed"
+check "a short text: refused" refused "tokens, but 1024 are needed: give a longer text or a smaller context (-c)."
 tada verdict -m model.gguf -f text --json same --html same
 check "one file for two: refused" refused "two files"
 tada verdict -m model.gguf --json model.gguf --force
