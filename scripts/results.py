@@ -13,8 +13,8 @@ import sys
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
 DATA = SOURCE / "doc/results.json"
 MODELS = {"smollm2": "SmolLM2-135M", "qwen": "Qwen2.5-Coder-0.5B"}
-COLOURS = {"f16": "#555555", "q8_0": "#1b6ca8", "q4_0": "#c23b22", "kivi:4": "#b8860b", "tada:high": "#7fbf9f", "tada": "#1a7f4b",
-           "tada:compact": "#7fbf9f", "tada:refine=off": "#7fbf9f"}
+COLOURS = {"f16": "#555555", "q8_0": "#1b6ca8", "q4_0": "#c23b22", "kivi:4": "#b8860b", "tada:high": "#4a9a70", "tada": "#1a7f4b",
+           "tada:compact": "#4a9a70", "tada:refine=off": "#4a9a70"}
 SCORES = ("cache", "memory_ratio", "ppl", "ppl_ratio", "kld_mean", "kld_mean_se", "kld_median", "kld_p999", "top1", "at_floor",
           "verdict")
 GENERATED = ("cache", "memory_ratio", "kld_mean", "kld_mean_se", "top1", "leaves_at")
@@ -92,7 +92,7 @@ def short(value):
     return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}" if 0 < value < 10 else f"{value:.0f}"
 
 
-QUALITY_ROWS = ("q8_0", "tada:high", "q4_0", "tada", "tada:compact")
+QUALITY_ROWS = ("floor", "q8_0", "tada:high", "q4_0", "tada", "tada:compact")
 
 
 def readme_quality(data):
@@ -113,9 +113,12 @@ def readme_quality(data):
 
 
 def readme_choice(data):
-    use = {"tada": "the default", "tada:high": "when nothing may change: a third more memory than `tada`",
-           "tada:compact": "when memory is what counts", "q8_0": "llama.cpp's own, for comparison"}
     sizes = {each["n_ctx"]: {row["cache"]: row for row in each["results"]} for each in (data.get("sizes") or [])[:2]}
+    use = {"tada": "the default", "tada:high": "when nothing may change", "tada:compact": "when memory is what counts",
+           "q8_0": "llama.cpp's own, for comparison"}
+    if 32768 in sizes:
+        times = sizes[32768]["tada:high"]["kv_bytes"] / sizes[32768]["tada"]["kv_bytes"]
+        use["tada:high"] += f": {times:.1f} times the memory of `tada`"
     rows = []
     for cache in ("tada", "tada:high", "tada:compact", "q8_0"):
         verdicts = [row.get("verdict") for model in MODELS if (row := data.row(f"quality-{model}", cache))]
@@ -159,8 +162,9 @@ def speed_table(data):
 
 def text(x, y, words, size=13, anchor="start", colour="#222222", weight="normal"):
     words = words.replace("&", "&amp;").replace("<", "&lt;")
+    # The white edge keeps lines behind them from crossing words out.
     return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}" '
-            f'font-weight="{weight}">{words}</text>')
+            f'font-weight="{weight}" stroke="white" stroke-width="3" paint-order="stroke">{words}</text>')
 
 
 def svg(width, height, parts):
@@ -216,10 +220,10 @@ def quality_figure(data):
         parts.append(line(left, at_y(floor["kld_mean"]), right, at_y(floor["kld_mean"]), "#555555", 1, "4 3"))
         parts.append(text(left + 4, at_y(floor["kld_mean"]) + 13, "rounding alone", 11, colour="#555555"))
         points = [(at_x(row["memory_ratio"]), at_y(row["kld_mean"]), row["cache"]) for row in rows]
-        for x, y, name in points:
-            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if name == "tada" else 4.5}" fill="{COLOURS[name]}"/>')
         for x, y, name in place_labels(points):
             parts.append(text(x, y, name, 13, colour=COLOURS[name], weight="bold" if name == "tada" else "normal"))
+        for x, y, name in points:
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if name == "tada" else 4.5}" fill="{COLOURS[name]}"/>')
     parts.append(f'<g transform="rotate(-90 14 {height / 2})">' +
                  text(14, height / 2, "KL divergence from f16 (less is better)", 13, "middle") + "</g>")
     return svg(len(models) * panel, height, parts) if models else None
@@ -263,16 +267,13 @@ def speed_figure(data):
 # ---- doc/results.md ----
 
 def measured(data, *steps):
-    """The line below a table: command, commit, computer, date."""
+    """What stands above a table: commit, computer, date; commands."""
     found = [data.steps[step] for step in steps if step in data.steps]
     if not found:
         return "Not measured yet on this state: `scripts/measure.sh " + " ".join(steps) + "`."
     of = sorted({f"commit {each['commit']}, {each['cpu']}, {each['date']}" for each in found})
-    return "Measured: " + "; ".join(of) + "."
-
-
-def command_of(data, step):
-    return f"`{data.steps[step]['command']}`" if step in data.steps else f"`scripts/measure.sh {step}`"
+    commands = dict.fromkeys(each["command"] for each in found)
+    return "Measured: " + "; ".join(of) + ".\n\nCommand: " + ", ".join(f"`{command}`" for command in commands)
 
 
 def by_model(data, measure, table_of):
@@ -282,7 +283,7 @@ def by_model(data, measure, table_of):
         step = f"{measure}-{model}"
         parts += [f"### {name}", measured(data, step)]
         if step in data.steps:
-            parts += [f"Command: {command_of(data, step)}", table_of(data.get(step))]
+            parts.append(table_of(data.get(step)))
     return parts
 
 
@@ -291,9 +292,10 @@ def document(data):
              "`scripts/measure.sh` fills: `TEXT=wiki.txt QWEN=qwen-f16.gguf scripts/measure.sh`. Each part names the commit, the "
              "computer and the date. Words are explained in the [glossary](reference/glossary.md).",
              "## Quality", "The model reads 4096 tokens of WikiText-2 (validation); the second half is scored. Weights are f16, "
-             "batches have 32 tokens for all caches. Memory counts everything that the cache keeps. `floor` is f16 in other batches: "
-             "what rounding alone does. `tada:refine=off` shows the cache as it is where no memory is left to refine tiles. The last "
-             "column is explained by `tada help eval`."]
+             "batches have 32 tokens for all caches. Memory counts everything that the cache keeps, and the plug-in's working "
+             "memory, which the table under Memory leaves out. `floor` is f16 in other batches: what rounding alone does. "
+             "`tada:refine=off` shows the cache as it is where no memory is left to refine tiles. The last column is explained by "
+             "`tada help eval`."]
     parts += by_model(data, "quality", lambda rows: table(
         ["cache", "memory", "perplexity", "same next token", "KL divergence: mean", "median", "99.9 %", ""], [
             [f"`{row['cache']}`", percent(row["memory_ratio"]), f"{row['ppl']:.3f}",
@@ -319,7 +321,7 @@ def document(data):
     parts += ["## Speed", f"{MODELS['smollm2']}, Q4_1 weights; caches take turns in one process. Tokens per second, the median of "
               "three repetitions, and its ratio to f16.", measured(data, "speed")]
     if data.get("speed"):
-        parts += [f"Command: {command_of(data, 'speed')}", speed_table(data)]
+        parts.append(speed_table(data))
     pairs = []
     for step, label in (("decode-8064", "decode at 8064"), ("prefill-7168", "prefill of 512 at 7168")):
         rows = data.get(step)
