@@ -270,7 +270,7 @@ TADA_API size_t tada_plane_bytes(const tada_spec *spec, const tada_shape *shape)
 /* The same, part by part, each with what aligns it: their sum is tada_plane_bytes. */
 typedef struct tada_plane_parts {
     size_t codes;  /* of cold tiles, with their scales, means and widths, and refinements */
-    size_t window; /* hot tiles: all rows of a plane that is not compressed */
+    size_t window; /* of hot tiles; or all rows of a plane that is not compressed */
     size_t sinks;
     size_t table; /* of tiles */
     bool compressed;
@@ -476,7 +476,8 @@ TADA_API void tada_settling_work(tada_settling *settling, void *scratch);
 TADA_API void tada_settling_end(tada_settling *settling);
 
 /* Scratch that planes share: borrowed tiles, and the workspace of the attention. Grows when first needed.
- * Several threads may use the planes of one pool at once. NULL when memory is short. */
+ * Several threads may write to and settle planes of one pool at once; attention uses a pool for one call at a
+ * time. NULL when memory is short. */
 TADA_API tada_pool *tada_pool_create(void);
 TADA_API void tada_pool_free(tada_pool *pool); /* after its planes are settled or freed; NULL is fine */
 /* Frees what is not borrowed. */
@@ -527,7 +528,7 @@ TADA_API int64_t tada_attention_sinks(const tada_attention *attention, int64_t *
 
 /* Runs it. A query with no visible cell: zeros. What a cell holds that is masked out (-infinity) never
  * matters; one that is seen and holds values that are not finite may spoil the output of that query and head,
- * and nothing else. One call at a time uses a pool's workspace. */
+ * and nothing else. Not twice at once with the same pool, whose workspace belongs to one call at a time. */
 TADA_API enum tada_status tada_attention_run(const tada_attention *attention, tada_pool *pool,
                                              const tada_threads *threads, tada_error *error);
 
@@ -563,9 +564,8 @@ TADA_API int64_t tada_attention_job_sinks(const tada_attention_job *job, const i
 /*
  * Bytes of working memory that tada_attention_run takes from the pool at most for up to n_queries queries of
  * each of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail, or there is
- * nothing to do (no query, no stream, no thread). Only sizes
- * count: the planes are given by their specs and shapes (with the head size that they have), and no pointer
- * is looked at but whether there is a mask.
+ * nothing to do (no query, no stream, no thread). Only sizes count: the planes are given by their specs and
+ * shapes (with the head size that they have), and no pointer is looked at but whether there is a mask.
  */
 TADA_API size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,
                                      const tada_shape *k_shape, const tada_spec *v_spec,

@@ -201,7 +201,8 @@ typedef struct tada_kernels {
     void (*unpack)(const tada_sections *sections, const tada_fine *fine, uint8_t *codes);
     /* Scale and offset of n groups from their scale words of 16 bits (TADA_SCALE_16). */
     void (*factors)(const uint8_t *meta, int n, float *scale, float *offset);
-    /* The same from scale words of 8 bits (TADA_SCALE_8), for codes of `bits` bits. base: see groups.h. */
+    /* The same from scale words of 8 bits (TADA_SCALE_8), for codes of `bits` bits. base: of the
+     * unit's words, see doc/reference/format.md. */
     void (*factors_narrow)(const uint8_t *words, int base, int bits, int n, float *scale, float *offset);
     /* Scales and offsets of n values become those of codes that are joined with a refinement of so many bits.
      * widths: half bytes, of the codes of each eight values; NULL: all have `bits`. */
