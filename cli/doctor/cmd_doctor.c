@@ -325,9 +325,11 @@ static const char *verdict_name(enum verdict verdict)
 
 static void print_text(const struct report *report, int problems)
 {
+    int warnings = 0;
     printf("tada %s\n", tada_version());
     for (int i = 0; i < report->n; i++) {
         const struct check *check = &report->checks[i];
+        warnings += check->verdict == WARNING;
         printf("%-8s  %-12s  %s\n", verdict_name(check->verdict), check->name, SHOWN(check->value));
         if (*check->fix) {
             printf("%24s-> %s\n", "", SHOWN(check->fix));
@@ -335,6 +337,9 @@ static void print_text(const struct report *report, int problems)
     }
     if (problems) {
         printf("%d problem%s: do what the lines with '->' say.\n", problems, problems == 1 ? "" : "s");
+    } else if (warnings) {
+        printf("No problem, but %d warning%s: see the lines with '->'.\n", warnings,
+               warnings == 1 ? "" : "s");
     } else {
         puts("Nothing is wrong.");
     }

@@ -98,8 +98,35 @@ static bool is_plan(const tada_plan_point *point)
     return strcmp(point->cache, "plan") == 0;
 }
 
+/* Names beside points, of which many lie close together: each goes above those that it would cover. */
+struct labels {
+    struct {
+        double x, y, width;
+    } of[64];
+    int n;
+};
+
+static double place_label(struct labels *labels, double x, double y, const char *name)
+{
+    enum { LINE = 13, CHARACTER = 7 };
+    double width = (double)strlen(name) * CHARACTER;
+    for (int i = 0; i < labels->n;) {
+        bool covers = x < labels->of[i].x + labels->of[i].width && labels->of[i].x < x + width &&
+                      fabs(y - labels->of[i].y) < LINE;
+        y = covers ? labels->of[i].y - LINE : y;
+        i = covers ? 0 : i + 1;
+    }
+    if (labels->n < (int)(sizeof labels->of / sizeof *labels->of)) {
+        labels->of[labels->n].x = x;
+        labels->of[labels->n].y = y;
+        labels->of[labels->n++].width = width;
+    }
+    return y;
+}
+
 static void put_chart(FILE *file, const tada_plan *plan)
 {
+    struct labels labels = {.n = 0};
     struct axes axes = axes_of(plan);
     if (!isfinite(axes.low)) {
         return; /* nothing to draw */
@@ -126,7 +153,8 @@ static void put_chart(FILE *file, const tada_plan *plan)
             double x = x_of(&axes, point->memory), y = y_of(&axes, point->kld);
             fprintf(file,
                     "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/><text x=\"%.1f\" y=\"%.1f\">",
-                    is_plan(point) ? "plan" : "point", x, y, is_plan(point) ? 7 : 4, x + 9, y - 5);
+                    is_plan(point) ? "plan" : "point", x, y, is_plan(point) ? 7 : 4, x + 9,
+                    place_label(&labels, x + 9, y - 5, point->cache));
             html_text(file, point->cache);
             fputs("</text>\n", file);
         }

@@ -156,12 +156,18 @@ void reason_of(const struct verdict *v, const struct opinion *opinions, int cach
                  yardstick_of(v, opinions), &opinions[cache].judgement, text, size);
 }
 
+static const char *plural(int n)
+{
+    return n == 1 ? "" : "s";
+}
+
 void account_of(const struct verdict *v, bool complete, char *text, size_t size)
 {
+    int objects = v->copies.n_cases, answers = v->turns[TASK_LONG].done, keys = v->turns[TASK_KEYS].done;
     snprintf(
         text, size,
-        "%s%d objects copied, %d tokens of text, %d long answers of %d tokens, %d pass keys; context of %d, "
-        "seed %u",
-        complete ? "" : "INCOMPLETE: ", v->copies.n_cases, v->texts[1].n, v->turns[TASK_LONG].done,
-        v->n_answer, v->turns[TASK_KEYS].done, v->n_ctx, v->options->eval.seed);
+        "%s%d object%s to copy, %d tokens of text, %d long answer%s of %d tokens, %d pass key%s; context of "
+        "%d, seed %u",
+        complete ? "" : "INCOMPLETE: ", objects, plural(objects), v->texts[1].n, answers, plural(answers),
+        v->n_answer, keys, plural(keys), v->n_ctx, v->options->eval.seed);
 }

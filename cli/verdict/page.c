@@ -2,7 +2,9 @@
 #include "output/html.h"
 #include "verdict.h"
 
-static const char style[] = ".safe{color:#183}.careful{color:#a60}.no{color:#c22}td.why{text-align:left}";
+static const char style[] =
+    ".safe{color:#183}.careful{color:#a60}.no{color:#c22}.why{text-align:left}td{vertical-align:top;"
+    "border-bottom:1px solid #8886}td:not(.why){white-space:nowrap}";
 
 static void put_cache(FILE *file, const struct verdict *v, const struct opinion *opinions, int i)
 {
@@ -51,7 +53,8 @@ int verdict_page(const struct verdict *v, const struct opinion *opinions, bool c
     html_begin(output.file, v->model->name, style);
     fputs("<p>Which key-value cache is safe for this model, compared with an f16 cache: ", output.file);
     html_text(output.file, account);
-    fputs(".</p>\n<table><tr><th>cache</th><th>verdict</th><th>MiB</th><th>of f16</th><th>why</th>"
+    fputs(".</p>\n<table><tr><th>cache</th><th>verdict</th><th>MiB</th><th>of f16</th><th "
+          "class=\"why\">why</th>"
           "<th>next better</th></tr>\n",
           output.file);
     for (int i = 1; i < floor_index(v); i++) {

@@ -45,29 +45,29 @@ static void print_row(const struct verdict *v, const struct opinion *opinion, in
            count_text(&of[MEASURE_LOOPS], g), count_text(&of[MEASURE_KEYS], h));
 }
 
+/* The grade in a line, and below it each measure that says so. */
 static void print_reasons(const struct verdict *v, const struct opinion *opinions, int i)
 {
     const struct judgement *judgement = &opinions[i].judgement;
     int better = better_than(v, opinions, i);
+    const char *unknown =
+        v->options->eval.text_path ? ": give more --minutes" : ": give a text with -f, or more --minutes";
     char text[256];
     printf("%s: %s", SHOWN(v->lineup.caches[i].spec), grade_name(judgement->grade));
-    for (int m = 0, n = 0; m < N_MEASURES; m++) {
+    if (better >= 0) {
+        printf("; next better: %s", SHOWN(v->lineup.caches[better].spec));
+    }
+    puts(judgement->grade == GRADE_SAFE      ? "; nearest to its limit:"
+         : judgement->grade == GRADE_UNKNOWN ? unknown
+                                             : "");
+    for (int m = 0; m < N_MEASURES; m++) {
         bool tells = judgement->grade == GRADE_SAFE ? (int)judgement->worst == m
                                                     : judgement->grades[m] == judgement->grade;
         if (judgement->grade != GRADE_UNKNOWN && tells) {
             reason_of(v, opinions, i, (enum measure)m, text, sizeof text);
-            printf("%s%s",
-                   n++ == 0 ? (judgement->grade == GRADE_SAFE ? "; nearest to its limit: " : ": ") : "; ",
-                   text);
+            printf("  %s\n", text);
         }
     }
-    if (judgement->grade == GRADE_UNKNOWN) {
-        printf(": give a text with -f, or more --minutes");
-    }
-    if (better >= 0) {
-        printf("; next better: %s", SHOWN(v->lineup.caches[better].spec));
-    }
-    putchar('\n');
 }
 
 void verdict_print(const struct verdict *v, const struct opinion *opinions, bool complete)
@@ -83,6 +83,7 @@ void verdict_print(const struct verdict *v, const struct opinion *opinions, bool
     }
     print_row(v, &opinions[floor_index(v)], floor_index(v), "floor", "");
     impossible_print(&v->options->eval.impossible, lineup_name_width(&v->lineup));
+    putchar('\n');
     for (int i = 1; i < floor_index(v); i++) {
         print_reasons(v, opinions, i);
     }

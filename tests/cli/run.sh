@@ -424,7 +424,7 @@ if [ -n "$compiler" ]; then
              const char *tada_plugin_built_for(void) { return \"ggml ${built_for%:*}\"; }"
         call "${built_for##*:}" doctor; has "ggml 9.9.9 (abc)"; has "ggml ${built_for%:*}"
         if [ "${built_for##*:}" -eq 0 ]; then
-            has "Nothing is wrong"; hasnt "problem "
+            has "the plug-in fits this llama.cpp"; hasnt "problem "
         else
             has "TADA_LLAMA_DIR"
         fi

@@ -42,6 +42,7 @@ for command in "serve -np 1" "run --tool completion"; do
 done
 tada doctor -m "$work/nowhere.gguf"
 check "doctor: a model that is not there" grep -qF "nowhere.gguf: unknown" "$work/out"
+check "... does not end with nothing wrong" grep -qxF "No problem, but 1 warning: see the lines with '->'." "$work/out"
 
 # Nothing is saved of no cache, and nothing is no number.
 for command in "size -c 1024" "bench -d 0 -r 1 --decode 1 --prefill 64"; do
