@@ -79,8 +79,8 @@ static void print_help(FILE *stream)
           "  TADA_PLUGIN     path of " PLUGIN_FILE "\n"
           "  TADA_KERNELS    use slower kernels than the CPU allows: scalar, avx2, neon...\n"
           "\n"
-          "exit status: 0 success, 1 a problem, 2 wrong usage; run, serve and rpc: that of\n"
-          "the llama.cpp tool.\n",
+          "exit status: 0 success, 1 a problem, 2 wrong usage, 130 interrupted; run, serve\n"
+          "and rpc: that of the llama.cpp tool.\n",
           stream);
 }
 

@@ -9,7 +9,7 @@
 enum { MAX_THREADS = 512 };
 
 /* What the help says of the model, where the command has a default one. */
-#define MODEL_UNSET "the model that the TaDA build fetched"
+#define MODEL_UNSET "that of 'make demo', if it is there"
 
 /* Those that can fail print what is wrong and return an exit status, 0 when all is well. */
 

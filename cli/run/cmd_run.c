@@ -39,14 +39,14 @@ const struct command run_command = {
     .summary = "talk to a model or complete a text, with llama-cli",
     .about =
         "Starts llama-cli with the TaDA cache. Other arguments go to it unchanged, before or after those of "
-        "tada. Without a model, the one that the TaDA build fetched is used. Before it starts, one line on "
+        "tada. Without a model, that of 'make demo' is used, if it is there. Before it starts, one line on "
         "stderr says what the cache saves.\n",
     .options = options,
     .passes_to = "LLAMA_ARGS",
     .notes =
         "cache specs:\n"
         "  tada\ta quarter of the memory of f16: the default (also tada:balanced)\n"
-        "  tada:high\ta third: nearly exact\n"
+        "  tada:high\tmore than a third: nearly exact\n"
         "  tada:compact\tless than a quarter\n"
         "  tada:4, tada:3.5/3\tbits of both, or of keys/values: 2, 3, 4, 5, 6, 8, 16, of keys also quarters "
         "in "
@@ -65,7 +65,9 @@ const struct command run_command = {
         "compressed.\n"
         "\n"
         "The tools are looked for in $TADA_LLAMA_BIN if set, else beside tada, else in PATH; the plug-in at "
-        "$TADA_PLUGIN if set, else beside tada, else in ../lib. 'tada doctor' tells what is found.\n",
+        "$TADA_PLUGIN if set, else beside tada or in the libraries of its installation. 'tada doctor' tells "
+        "what "
+        "is found.\n",
     .run = run_main,
 };
 
