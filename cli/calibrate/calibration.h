@@ -1,11 +1,10 @@
 /*
  * Calibration: finding the plan of a model. cmd_calibrate.c takes the steps, of which each has a function
  * here:
- *
- *   observe   measure.c   runs the model once, for widths, weights and what recipes do to attention
- * (choices.h) measure   measure.c   the sensitivity of each plane allocate  allocate.c  plans for a budget,
- * out of these; or search.c, the paper's random search decide    decide.c    compares plans on text that was
- * not learnt from, and writes the best
+ * - observe (measure.c) runs the model once, for widths, weights and what recipes do to attention;
+ * - measure (measure.c) finds the sensitivity of each plane;
+ * - allocate (allocate.c) makes plans for a budget out of these; or search.c does, the paper's random search;
+ * - decide (decide.c) compares plans on text that was not learnt from, and writes the best.
  */
 #ifndef TADA_CLI_CALIBRATE_CALIBRATION_H
 #define TADA_CLI_CALIBRATE_CALIBRATION_H
@@ -80,6 +79,9 @@ int calibration_search_check(const struct calibration *calibration);
 /* The tokens that the search decodes. */
 double calibration_search_tokens(const struct calibration *calibration);
 
+/* Whether the budget has room for a plan, as far as can be told before sensitivities are measured, which
+ * takes most of the time. EXIT_USAGE: it has not. */
+int calibration_check_budget(const struct calibration *calibration);
 /* Decides, writes the plan and its page, and prints its memory and its KL divergence. */
 int calibration_decide(struct calibration *calibration);
 /* The tokens that deciding decodes. */

@@ -237,6 +237,9 @@ static int calibrate_steps(struct calibration *c)
     if (status == 0) {
         status = measure_scratch(c);
     }
+    if (status == 0) {
+        status = calibration_check_budget(c);
+    }
     if (status == 0 && !c->options->paper) {
         status = calibration_measure(c);
     }

@@ -73,6 +73,32 @@ static int add_ways(const struct calibration *c, double budget, struct decision 
     return 0;
 }
 
+/* The least that any plan can keep. */
+static double least_budget(const struct calibration *c)
+{
+    tada_plan *plan = tada_plan_copy(c->plan);
+    double budget = 0.1;
+    while (plan && budget < 1 &&
+           !calibration_allocate(c, budget, &(struct way){0.75, 0, TADA_CENTRE_NONE, false}, plan)) {
+        budget += 0.005;
+    }
+    tada_plan_free(plan);
+    return budget;
+}
+
+/* The same; EXIT_USAGE: the budget is too small for all of them. */
+static int add_plans(const struct calibration *c, double budget, struct decision *d)
+{
+    int status = add_ways(c, budget, d);
+    if (status == 0 && d->n_plans == 0) {
+        cli_fail(
+            "No cache of this model comes to %.1f %% at a context of %d: give %.1f%% or more with --budget.",
+            100 * budget, c->options->n_ctx, 100 * least_budget(c));
+        return EXIT_USAGE;
+    }
+    return status;
+}
+
 /* Adds what the paper's random search finds. */
 static int add_search(struct calibration *c, double budget, struct decision *d)
 {
@@ -90,14 +116,9 @@ static int add_search(struct calibration *c, double budget, struct decision *d)
 /* All that is decided between, and what is only compared with. */
 static int add_candidates(struct calibration *c, double budget, struct decision *d)
 {
-    int status = c->options->paper ? add_search(c, budget, d) : add_ways(c, budget, d);
+    int status = c->options->paper ? add_search(c, budget, d) : add_plans(c, budget, d);
     if (status != 0) {
         return status;
-    }
-    if (d->n_plans == 0) {
-        cli_fail("No cache of this model comes to %.1f %% at a context of %d: use a larger --budget.",
-                 100 * budget, c->options->n_ctx);
-        return EXIT_USAGE;
     }
     if (c->options->paper) {
         snprintf(d->equal, sizeof d->equal, "tada:paper");
@@ -239,19 +260,6 @@ static int write_plan(struct calibration *c, struct decision *d)
     return status;
 }
 
-/* The least that any plan can keep. */
-static double least_budget(const struct calibration *c)
-{
-    tada_plan *plan = tada_plan_copy(c->plan);
-    double budget = 0.1;
-    while (plan && budget < 1 &&
-           !calibration_allocate(c, budget, &(struct way){0.75, 0, TADA_CENTRE_NONE, false}, plan)) {
-        budget += 0.005;
-    }
-    tada_plan_free(plan);
-    return budget;
-}
-
 /* The smallest budget whose plan is good enough, by halving. */
 static int find_budget(struct calibration *c, double *budget)
 {
@@ -268,6 +276,15 @@ static int find_budget(struct calibration *c, double *budget)
         free_decision(&d);
     }
     *budget = high;
+    return status;
+}
+
+int calibration_check_budget(const struct calibration *c)
+{
+    struct decision d = {.n = 0};
+    bool is_known = !c->options->paper && c->options->max_kld <= 0;
+    int status = is_known ? add_plans(c, c->options->budget, &d) : 0;
+    free_decision(&d);
     return status;
 }
 

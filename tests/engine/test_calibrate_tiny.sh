@@ -43,6 +43,10 @@ import json
 r = json.load(open("paper.json"))
 assert r["method"] == "paper" and all(x["bits"] in (2, 4, 8) and x["centring"] == "heads16" for x in r["planes"])'
 
+HOME=$work tada calibrate -m heads3.gguf --budget 6% -c 1024 --sample 256 -t 2
+check "a budget that nothing comes to" refused "No cache of this model comes to 6.0 % at a context of 1024: give "
+check "... is told before planes are measured" bash -c "! ls .local/share/tada/plans | grep -q partial"
+
 # ---- recipes by plane ----
 
 # Two channels of each head of K are large: a rotation would smear them over the others.
