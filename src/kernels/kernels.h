@@ -88,10 +88,10 @@ typedef struct tada_fold {
 
 /*
  * Sums over the packed codes of one head: for row r of m and column j of 16 * n_vectors
- *     out[r * ldo + j] += inverse[r] * scale[j] * sum(x[r][i] * code[i][j]) + bias[r] * offset[j],  i < 4 *
- * n_fours. Four codes of a column lie side by side and 16 columns make a vector of 64 codes: cells are the
- * columns of K, channels those of V. Vector number first + i * step + j holds columns 16 j and the fours i;
- * how vectors are packed is said in doc/reference/format.md.
+ *     out[r * ldo + j] += inverse[r] * scale[j] * sum(x[r][i] * code[i][j]) + bias[r] * offset[j]
+ * where i is less than 4 * n_fours. Four codes of a column lie side by side and 16 columns make a vector of
+ * 64 codes: cells are the columns of K, channels those of V. Vector number first + f * step + g holds four
+ * number f of the columns from 16 * g on; how vectors are packed is said in doc/reference/format.md.
  */
 typedef struct tada_dot {
     const uint8_t *low, *high; /* bit planes; high: NULL when there is one */
