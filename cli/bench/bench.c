@@ -66,9 +66,10 @@ static void show_step(struct run *run, const char *detail)
 
 /* ---- steps ---- */
 
-/* Computes n tokens at positions first..., `step` at a time, with logits of the last of each step. */
+/* Computes n tokens at positions first..., `step` at a time, with logits of the last of each step. seconds:
+ * of each step, or NULL. */
 static int compute_tokens(struct run *run, struct cache *cache, enum bench_test test, int first, int n,
-                          int step)
+                          int step, float *seconds)
 {
     struct work *work = &run->work[test];
     for (int i = 0; i < n; i += step) {
@@ -81,15 +82,20 @@ static int compute_tokens(struct run *run, struct cache *cache, enum bench_test 
         if (status != 0) {
             return status;
         }
-        work->seconds += clock_seconds() - start;
+        double took = clock_seconds() - start;
+        if (seconds) {
+            seconds[i / step] = (float)took;
+        }
+        work->seconds += took;
         work->done += part;
         show_step(run, cache->spec);
     }
     return 0;
 }
 
-/* The same test once, from `depth` on and back to it. */
-static int time_test(struct run *run, struct cache *cache, enum bench_test test, int depth, double *speed)
+/* The same test once, from `depth` on and back to it. seconds: of each batch, or NULL. */
+static int time_test(struct run *run, struct cache *cache, enum bench_test test, int depth, double *speed,
+                     float *seconds)
 {
     int n = run->bench->options->n_tokens[test];
     /* Untimed: what comes with a change of the batch or of the context. */
@@ -99,7 +105,7 @@ static int time_test(struct run *run, struct cache *cache, enum bench_test test,
         return status;
     }
     double start = clock_seconds();
-    status = compute_tokens(run, cache, test, depth, n, batch_size(test));
+    status = compute_tokens(run, cache, test, depth, n, batch_size(test), seconds);
     *speed = n / (clock_seconds() - start);
     return status == 0 ? cache_rewind(cache, depth) : status;
 }
@@ -123,11 +129,13 @@ static int measure_cache(struct run *run, int i, int depth_index, int repetition
 {
     struct bench_result *result = &run->bench->results[depth_index][i];
     int depth = run->bench->options->depths[depth_index];
+    int64_t n_decoded = run->bench->options->n_tokens[BENCH_DECODE];
     int status = 0;
     begin_footprint(run, i);
     for (int k = 0; k < BENCH_N_TESTS && status == 0; k++) {
         enum bench_test test = k == 0 ? BENCH_PREFILL : BENCH_DECODE;
-        status = time_test(run, &run->caches[i], test, depth, &result->speeds[test][repetition]);
+        float *seconds = test == BENCH_DECODE ? result->seconds + n_decoded * repetition : NULL;
+        status = time_test(run, &run->caches[i], test, depth, &result->speeds[test][repetition], seconds);
     }
     end_footprint(run, i);
     result->kv_bytes = cache_bytes(&run->caches[i]);
@@ -140,7 +148,7 @@ static int fill_caches(struct run *run, int from, int to)
     int status = 0;
     for (int i = 0; i < run->bench->options->n_caches && status == 0; i++) {
         begin_footprint(run, i);
-        status = compute_tokens(run, &run->caches[i], BENCH_PREFILL, from, to - from, N_FILL);
+        status = compute_tokens(run, &run->caches[i], BENCH_PREFILL, from, to - from, N_FILL, NULL);
         end_footprint(run, i);
     }
     return status;
@@ -216,20 +224,24 @@ static bool allocate_samples(struct run *run)
 {
     struct bench *bench = run->bench;
     const struct bench_options *options = bench->options;
-    size_t n = (size_t)options->n_repeat;
-    bench->samples =
-        calloc((size_t)options->n_depths * (size_t)options->n_caches * BENCH_N_TESTS * n, sizeof(double));
+    size_t n = (size_t)options->n_repeat, n_decoded = n * (size_t)options->n_tokens[BENCH_DECODE];
+    size_t n_results = (size_t)options->n_depths * (size_t)options->n_caches;
+    bench->samples = calloc(n_results * BENCH_N_TESTS * n, sizeof(double));
+    bench->seconds = calloc(n_results * n_decoded, sizeof(float));
     run->tokens = calloc((size_t)bench->n_ctx, sizeof *run->tokens);
-    if (!bench->samples || !run->tokens) {
+    if (!bench->samples || !bench->seconds || !run->tokens) {
         return false;
     }
     double *next = bench->samples;
+    float *seconds = bench->seconds;
     for (int d = 0; d < options->n_depths; d++) {
         for (int i = 0; i < options->n_caches; i++) {
             for (int test = 0; test < BENCH_N_TESTS; test++) {
                 bench->results[d][i].speeds[test] = next;
                 next += n;
             }
+            bench->results[d][i].seconds = seconds;
+            seconds += n_decoded;
         }
     }
     return true;
@@ -282,5 +294,7 @@ int bench_run(const struct model *model, const struct bench_options *options, st
 void bench_free(struct bench *bench)
 {
     free(bench->samples);
+    free(bench->seconds);
     bench->samples = NULL;
+    bench->seconds = NULL;
 }

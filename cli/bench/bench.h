@@ -23,6 +23,7 @@ struct bench_options {
     int n_depths;
     int n_tokens[BENCH_N_TESTS]; /* of each test */
     int n_threads, n_repeat;     /* n_repeat <= SAMPLES_MAX */
+    bool shows_latency;
 };
 
 /* What was measured of one cache at one depth. */
@@ -30,6 +31,7 @@ struct bench_result {
     size_t kv_bytes;
     int64_t peak_bytes;            /* of resident memory; -1: this system does not tell */
     double *speeds[BENCH_N_TESTS]; /* tokens/s of each repetition */
+    float *seconds;                /* of each decoded token: [n_repeat][tokens] */
 };
 
 struct bench {
@@ -40,6 +42,7 @@ struct bench {
     int n_done[BENCH_MAX_DEPTHS]; /* complete repetitions */
     bool complete;                /* false: Ctrl-C came */
     double *samples;              /* what `speeds` point into, owned */
+    float *seconds;               /* and `seconds` */
 };
 
 /* bench.c: measures. Prints what is wrong and returns an exit status. After Ctrl-C it returns 0, with what

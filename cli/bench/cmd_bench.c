@@ -116,6 +116,10 @@ static const struct option_row rows[] = {
      .kind = OPTION_NUMBER,
      .least = 1,
      .most = MAX_TOKENS},
+    {.names = "--latency",
+     .help = "also show how long single tokens take: the most telling with --decode 2000",
+     FIELD(shows_latency),
+     .kind = OPTION_SWITCH},
     ROW_JSON(json_path),
     {.names = "--plot",
      .value = "FILE",
@@ -150,6 +154,10 @@ const struct command bench_command = {
         "than 512 tokens (--prefill) take less\n"
         "decode, prefill\ttokens per second: median of the repetitions, and half of their range\n"
         "x f16\tspeed in units of that of f16: median of the ratios within a repetition\n"
+        "ms a token\tof all decoded tokens, with --latency: median, 99th percentile, maximum\n"
+        "slowest place\tthe place in a tile, 0 to 63, whose tokens take longest, as the median of their "
+        "times "
+        "in units of what the 64 tokens around take; with --decode 64 or more\n"
         "\n"
         "A cache that the model cannot have is a row that says so.\n"
         "\n"
@@ -157,7 +165,9 @@ const struct command bench_command = {
         "\"depth\", "
         "\"repetitions\", \"kv_bytes\", \"memory_ratio\", \"peak_bytes\", \"decode\": {\"tokens\", \"min\", "
         "\"median\", "
-        "\"max\", \"ratio\"}, \"prefill\": {...}}], \"impossible\": [{\"cache\", \"why\"}], \"complete\"}; "
+        "\"max\", \"ratio\"}, \"prefill\": {...}, \"latency\": {\"median_ms\", \"p99_ms\", \"max_ms\", "
+        "\"place\", \"place_ratio\"}}], "
+        "\"impossible\": [{\"cache\", \"why\"}], \"complete\"}; "
         "peak_bytes "
         "is null where the system does not tell.\n"
         "\n"

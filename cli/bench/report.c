@@ -1,5 +1,6 @@
 /* What tada bench found: a table, JSON, a plot. */
 #include "bench.h"
+#include "latency.h"
 #include "output/json.h"
 #include "output/note.h"
 #include "output/output.h"
@@ -30,6 +31,14 @@ static double memory_ratio_of(const struct bench *bench, int d, int i)
     return memory_ratio(bench->results[d][i].kv_bytes, bench->results[d][0].kv_bytes);
 }
 
+/* False: memory is short. */
+static bool find_latency(const struct bench *bench, int d, int i, struct latency *latency)
+{
+    const struct bench_options *options = bench->options;
+    return latency_of(bench->results[d][i].seconds, bench->n_done[d], options->n_tokens[BENCH_DECODE],
+                      options->depths[d], latency);
+}
+
 /* ---- table ---- */
 
 /* Median and half of the range in per cent, which one repetition does not have. */
@@ -58,6 +67,25 @@ static void print_row(const struct bench *bench, int d, int i, int width)
     putchar('\n');
 }
 
+static void print_latency(const struct bench *bench, int d, int width)
+{
+    printf("\n%-*s  %30s  %15s\n%-*s  %10s%10s%10s\n", width, "", "ms a token", "slowest place", width,
+           "cache", "median", "p99", "max");
+    for (int i = 0; i < bench->options->n_caches; i++) {
+        struct latency latency;
+        printf("%-*s", width, SHOWN(bench->options->caches[i]));
+        if (!find_latency(bench, d, i, &latency)) {
+            puts("  memory is short");
+            continue;
+        }
+        printf("  %10.2f%10.2f%10.2f", latency.median, latency.p99, latency.max);
+        if (latency.place >= 0) {
+            printf("  %7d x %5.2f", latency.place, latency.place_ratio);
+        }
+        putchar('\n');
+    }
+}
+
 /* 80 columns with a cache of 12 characters. */
 static void print_table(const struct bench *bench)
 {
@@ -81,6 +109,9 @@ static void print_table(const struct bench *bench)
             print_row(bench, d, i, width);
         }
         impossible_print(&options->impossible, width);
+        if (options->shows_latency) {
+            print_latency(bench, d, width);
+        }
     }
     if (bench->results[0][0].peak_bytes < 0) {
         puts("\nPeak memory is not known here: /proc/self/clear_refs cannot be written.");
@@ -101,6 +132,23 @@ static cJSON *speed_object(const struct bench *bench, int d, int i, enum bench_t
     return object;
 }
 
+/* NULL: memory is short. */
+static cJSON *latency_object(const struct bench *bench, int d, int i)
+{
+    struct latency latency;
+    cJSON *object = find_latency(bench, d, i, &latency) ? cJSON_CreateObject() : NULL;
+    if (object) {
+        cJSON_AddNumberToObject(object, "median_ms", latency.median);
+        cJSON_AddNumberToObject(object, "p99_ms", latency.p99);
+        cJSON_AddNumberToObject(object, "max_ms", latency.max);
+    }
+    if (object && latency.place >= 0) {
+        cJSON_AddNumberToObject(object, "place", latency.place);
+        cJSON_AddNumberToObject(object, "place_ratio", latency.place_ratio);
+    }
+    return object;
+}
+
 static cJSON *result_object(const struct bench *bench, int d, int i)
 {
     const struct bench_result *result = &bench->results[d][i];
@@ -116,6 +164,7 @@ static cJSON *result_object(const struct bench *bench, int d, int i)
     }
     cJSON_AddItemToObject(object, "decode", speed_object(bench, d, i, BENCH_DECODE));
     cJSON_AddItemToObject(object, "prefill", speed_object(bench, d, i, BENCH_PREFILL));
+    cJSON_AddItemToObject(object, "latency", latency_object(bench, d, i));
     return object;
 }
 

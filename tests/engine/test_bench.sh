@@ -26,6 +26,16 @@ if command -v gnuplot > /dev/null; then
 else
     echo "skipped the plot: there is no gnuplot"
 fi
+# Times of single tokens: a stream of more than a tile has a slowest place.
+bench --depth 64 --decode 66 --cache tada --repeat 2 --latency --json "$work/latency.json"
+check "a table of latencies" test "$(grep -cE '^(f16|tada) +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9]+ x +[0-9.]+$' "$work/out")" -eq 2
+check "the latencies are consistent" python3 - "$work/latency.json" << 'PYTHON'
+import json, sys
+for r in json.load(open(sys.argv[1]))["results"]:
+    l = r["latency"]
+    assert 0 < l["median_ms"] <= l["p99_ms"] <= l["max_ms"] and 0 <= l["place"] < 64 and l["place_ratio"] > 0, l
+PYTHON
+rm "$work/latency.json"
 bench "${options[@]}" --json "$work/report.json" ${plot[@]+"${plot[@]}"}
 check "the run ends well" test "$status" -eq 0
 only_progress() { ! grep -qvE '^bench: +[0-9]+ %, [0-9]+:[0-9]{2} left' "$work/err"; }
@@ -48,6 +58,7 @@ for r in results:
         s = r[test]
         assert s["tokens"] == tokens and 0 < s["min"] <= s["median"] <= s["max"] and s["ratio"] > 0, r
         assert r is not base or s["ratio"] == 1, r
+    assert "place" not in r["latency"] and r["latency"]["max_ms"] > 0, r
 # 30 layers, 3 heads of 64 values, keys and values, of 2 bytes each; 8.5 and 4.5 bits a value.
 f16, tada, stock = results[3:]
 assert f16["kv_bytes"] == 512 * 30 * 3 * 64 * 2 * 2, f16
