@@ -92,7 +92,7 @@ static void run_dim(const bench_options *o, int dim, bench_bandwidth *bandwidth,
         float *out = bench_alloc((size_t)o->n_queries * (size_t)n_heads * (size_t)dim, sizeof *out);
         *r = (bench_result){.dim = dim, .group = o->groups.values[i], .hot = bench_our_side_hot(&ours)};
         r->ours.bytes = bench_our_side_bytes(&ours);
-        r->ggml.bytes = (double)o->n_cells * o->n_heads_kv * dim * 2 * sizeof(uint16_t);
+        r->ggml.bytes = (double)o->n_cells * o->n_heads_kv * dim * (o->view ? 1 : 2) * sizeof(uint16_t);
         bench_ggml_side_prepare(&ggml, n_heads, q);
         check(o, &ours, &ggml, &rows, n_heads, q, out, r);
         measure(o, &ours, &ggml, bandwidth, n_heads, q, out, r);

@@ -98,10 +98,10 @@ static void drop_graphs(bench_ggml_side *s)
 }
 
 /* [dim, heads, cells] of a cache, permuted to [dim, cells, heads]. */
-static struct ggml_tensor *cache_view(const bench_ggml_side *s, struct ggml_tensor *cache)
+static struct ggml_tensor *cache_view(const bench_ggml_side *s, struct ggml_tensor *cache, int dim)
 {
     struct ggml_tensor *view =
-        ggml_view_3d(s->compute, cache, s->dim, s->options->n_heads_kv, s->options->n_cells,
+        ggml_view_3d(s->compute, cache, dim, s->options->n_heads_kv, s->options->n_cells,
                      ggml_row_size(cache->type, s->dim), cache->nb[1], 0);
     return ggml_permute(s->compute, view, 0, 2, 1, 3);
 }
@@ -116,9 +116,10 @@ void bench_ggml_side_prepare(bench_ggml_side *s, int n_heads, const float *q)
     s->q = ggml_new_tensor_3d(s->compute, GGML_TYPE_F32, s->dim, n_heads, o->n_queries);
     struct ggml_tensor *mask = ggml_new_tensor_2d(s->compute, GGML_TYPE_F16, o->n_cells, o->n_queries);
     for (int i = 0; i < o->n_layers; i++) {
-        s->results[i] = ggml_flash_attn_ext(s->compute, ggml_permute(s->compute, s->q, 0, 2, 1, 3),
-                                            cache_view(s, s->k[i]), cache_view(s, s->v[i]), mask,
-                                            1 / sqrtf((float)s->dim), 0, 0);
+        s->results[i] = ggml_flash_attn_ext(
+            s->compute, ggml_permute(s->compute, s->q, 0, 2, 1, 3), cache_view(s, s->k[i], s->dim),
+            cache_view(s, o->view ? s->k[i] : s->v[i], bench_v_dim(o, s->dim)), mask,
+            1 / sqrtf((float)s->dim), 0, 0);
         /* llama.cpp asks for it, too. */
         ggml_prec_set_acc(s->results[i], GGML_PREC_F32);
         s->graphs[i] = ggml_new_graph(s->compute);

@@ -16,6 +16,8 @@ static const char help[] =
     "  --heads-kv N   KV heads (8)\n"
     "  --dim LIST     head sizes (64,128)\n"
     "  --group LIST   query heads per KV head (1,4)\n"
+    "  --view N       V is the first N values of K, of one KV head (multi-head latent attention: --dim 576 "
+    "--view 512)\n"
     "  --queries N    queries at once (1: decode; 512: prefill)\n"
     "  --spec SPEC    cache spec (tada:window=0:sinks=0: only the last tile stays hot)\n"
     "  --all-cold     window 0 and no sinks, whatever the spec says\n"
@@ -127,11 +129,24 @@ static void check_spec(bench_options *o)
     }
 }
 
+static void check_view(const bench_options *o)
+{
+    for (int i = 0; i < o->dims.n && o->view; i++) {
+        if (o->view > o->dims.values[i] || o->n_heads_kv != 1) {
+            fprintf(stderr,
+                    "bench_attention: --view %d: expected one KV head, with at least so many values\n",
+                    o->view);
+            exit(2);
+        }
+    }
+}
+
 enum {
     CELLS,
     HEADS,
     DIMS,
     GROUPS,
+    VIEW,
     QUERIES,
     SPEC,
     COLD,
@@ -151,6 +166,7 @@ static const struct option names[] = {
     {"heads-kv", required_argument, NULL, HEADS},
     {"dim", required_argument, NULL, DIMS},
     {"group", required_argument, NULL, GROUPS},
+    {"view", required_argument, NULL, VIEW},
     {"queries", required_argument, NULL, QUERIES},
     {"spec", required_argument, NULL, SPEC},
     {"all-cold", no_argument, NULL, COLD},
@@ -181,6 +197,10 @@ static void set(bench_options *o, int which)
         break;
     case GROUPS:
         o->groups = list(name, optarg, 1, 128);
+        break;
+    case VIEW:
+        o->view = (int)number(name, optarg, 1, 1024, NULL);
+        o->n_heads_kv = 1;
         break;
     case QUERIES:
         o->n_queries = number(name, optarg, 1, 8192, NULL);
@@ -246,5 +266,6 @@ void bench_options_parse(bench_options *o, int argc, char **argv)
         fprintf(stderr, "bench_attention: %s: not an option (see --help)\n", argv[optind]);
         exit(2);
     }
+    check_view(o);
     check_spec(o);
 }

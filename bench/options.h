@@ -14,6 +14,7 @@ typedef struct bench_list {
 typedef struct bench_options {
     int64_t n_cells, n_queries;
     int n_heads_kv, n_layers, n_threads, repeat;
+    int view; /* V is the first values of each K row, so many; 0: V has rows of its own */
     bench_list dims, groups;
     const char *spec_text;
     tada_spec spec; /* of spec_text, without window and sinks when all_cold */

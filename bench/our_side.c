@@ -39,7 +39,7 @@ void bench_our_side_open(bench_our_side *s, const bench_options *options, const 
     for (int i = 0; i < options->n_layers; i++) {
         bench_layer *l = &s->layers[i];
         l->k = plane_make(s, TADA_K, &l->k_memory, &l->k_bytes);
-        l->v = plane_make(s, TADA_V, &l->v_memory, &l->v_bytes);
+        l->v = options->view ? l->k : plane_make(s, TADA_V, &l->v_memory, &l->v_bytes);
     }
 }
 
@@ -63,7 +63,9 @@ static void write_plane(const bench_our_side *s, tada_plane *plane, const uint16
 void bench_our_side_write(bench_our_side *s, int layer, const bench_rows *rows)
 {
     write_plane(s, s->layers[layer].k, rows->k);
-    write_plane(s, s->layers[layer].v, rows->v);
+    if (!s->options->view) {
+        write_plane(s, s->layers[layer].v, rows->v);
+    }
 }
 
 void bench_our_side_read(const bench_our_side *s, int layer, bench_rows *rows)
@@ -77,12 +79,14 @@ void bench_our_side_read(const bench_our_side *s, int layer, bench_rows *rows)
 
 void bench_our_side_run(const bench_our_side *s, int layer, int n_heads, const float *q, float *out)
 {
+    int v_dim = bench_v_dim(s->options, s->dim);
     size_t head = (size_t)s->dim * sizeof(float), query = head * (size_t)n_heads;
+    size_t out_head = (size_t)v_dim * sizeof(float), out_query = out_head * (size_t)n_heads;
     tada_attention a = {
         .k = s->layers[layer].k,
         .v = s->layers[layer].v,
         .k_dim = s->dim,
-        .v_dim = s->dim,
+        .v_dim = v_dim,
         .k_head_stride = s->dim,
         .v_head_stride = s->dim,
         .n_heads = n_heads,
@@ -100,9 +104,9 @@ void bench_our_side_run(const bench_our_side *s, int layer, int n_heads, const f
         .mask_streams = 1,
         .scale = 1 / sqrtf((float)s->dim),
         .out = out,
-        .out_query = query,
-        .out_head = head,
-        .out_stream = query * (size_t)s->options->n_queries,
+        .out_query = out_query,
+        .out_head = out_head,
+        .out_stream = out_query * (size_t)s->options->n_queries,
     };
     tada_error error = {""};
     if (tada_attention_run(&a, s->pool, s->threads, &error) != TADA_OK) {
@@ -139,16 +143,19 @@ static double plane_bytes(const bench_our_side *s, const tada_plane *plane, enum
 
 double bench_our_side_bytes(const bench_our_side *s)
 {
-    return plane_bytes(s, s->layers[0].k, TADA_K) + plane_bytes(s, s->layers[0].v, TADA_V);
+    return plane_bytes(s, s->layers[0].k, TADA_K) +
+           (s->options->view ? 0 : plane_bytes(s, s->layers[0].v, TADA_V));
 }
 
 void bench_our_side_close(bench_our_side *s)
 {
     for (int i = 0; i < s->options->n_layers; i++) {
         tada_plane_free(s->layers[i].k);
-        tada_plane_free(s->layers[i].v);
         munmap(s->layers[i].k_memory, s->layers[i].k_bytes);
-        munmap(s->layers[i].v_memory, s->layers[i].v_bytes);
+        if (!s->options->view) {
+            tada_plane_free(s->layers[i].v);
+            munmap(s->layers[i].v_memory, s->layers[i].v_bytes);
+        }
     }
     tada_pool_free(s->pool);
     free(s->layers);

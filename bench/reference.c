@@ -7,7 +7,7 @@
 typedef struct head {
     const float *k, *v; /* [cells][dim] of one KV head */
     int64_t n_cells;
-    int dim;
+    int dim, v_dim; /* of V, the first v_dim values count */
 } head;
 
 static void attend(const head *h, const float *q, double *weights, double *out)
@@ -21,15 +21,15 @@ static void attend(const head *h, const float *q, double *weights, double *out)
         weights[c] = dot * scale;
         most = fmax(most, weights[c]);
     }
-    memset(out, 0, (size_t)h->dim * sizeof *out);
+    memset(out, 0, (size_t)h->v_dim * sizeof *out);
     for (int64_t c = 0; c < h->n_cells; c++) {
         double weight = exp(weights[c] - most);
         total += weight;
-        for (int d = 0; d < h->dim; d++) {
+        for (int d = 0; d < h->v_dim; d++) {
             out[d] += weight * (double)h->v[c * h->dim + d];
         }
     }
-    for (int d = 0; d < h->dim; d++) {
+    for (int d = 0; d < h->v_dim; d++) {
         out[d] /= total;
     }
 }
@@ -51,7 +51,7 @@ double bench_reference_error(const bench_options *o, const bench_rows *rows, int
     double *weights = bench_alloc((size_t)o->n_cells, sizeof *weights);
     double *exact = bench_alloc((size_t)dim, sizeof *exact);
     double error = 0, size = 0;
-    head h = {k, v, o->n_cells, dim};
+    head h = {k, v, o->n_cells, dim, bench_v_dim(o, dim)};
     for (int64_t i = 0; i < n_used; i++) {
         /* By heads, then queries: each KV head is unpacked once. */
         int64_t row = i * n_rows / n_used;
@@ -61,9 +61,9 @@ double bench_reference_error(const bench_options *o, const bench_rows *rows, int
             load(rows->k, o->n_heads_kv * dim, &h, loaded * dim, k);
             load(rows->v, o->n_heads_kv * dim, &h, loaded * dim, v);
         }
-        int64_t at = (row % o->n_queries * n_heads + query_head) * dim;
-        attend(&h, q + at, weights, exact);
-        for (int d = 0; d < dim; d++) {
+        int64_t index = row % o->n_queries * n_heads + query_head, at = index * h.v_dim;
+        attend(&h, q + index * dim, weights, exact);
+        for (int d = 0; d < h.v_dim; d++) {
             double difference = (double)out[at + d] - exact[d];
             error += difference * difference;
             size += exact[d] * exact[d];

@@ -94,12 +94,13 @@ static void print_json(const bench_options *o, const bench_result *results, int 
     /* A spec that parses holds no quotes. */
     printf("{\"version\":\"%s\",\"kernels\":\"%s\",\"cpu\":\"%s\",\"spec\":\"%s\",\"window\":%d,\"sinks\":%d,"
            "\"cells\":%lld,\"heads_kv\":%d,\"queries\":%lld,\"threads\":%d,\"layers\":%d,\"repeat\":%d,"
-           "\"outlier\":%g,\"huge_pages\":%s,\"flush_bytes\":%zu,\"bandwidth_gb_s\":{\"min\":%.6g,\"median\":"
+           "\"outlier\":%g,\"view\":%d,\"huge_pages\":%s,\"flush_bytes\":%zu,\"bandwidth_gb_s\":{\"min\":%."
+           "6g,\"median\":"
            "%.6g,\"max\":%.6g},"
            "\"results\":[",
            tada_version(), tada_kernels_name(), tada_cpu_features(), o->spec_text, o->spec.window,
            o->spec.sinks, (long long)o->n_cells, o->n_heads_kv, (long long)o->n_queries, o->n_threads,
-           o->n_layers, o->repeat, (double)o->outlier, o->huge_pages ? "true" : "false", flush_bytes,
+           o->n_layers, o->repeat, (double)o->outlier, o->view, o->huge_pages ? "true" : "false", flush_bytes,
            bandwidth.min, bandwidth.median, bandwidth.max);
     for (int i = 0; i < n; i++) {
         const bench_result *r = &results[i];

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { TABLE = 1 << 16 };
 
@@ -55,7 +56,16 @@ static void fill(uint16_t *to, int64_t n_rows, int n_heads, int dim, float outli
 void bench_rows_fill(bench_rows *rows, const bench_options *o, int dim, int layer)
 {
     fill(rows->k, o->n_cells, o->n_heads_kv, dim, o->outlier, seed(1 + 2 * layer));
-    fill(rows->v, o->n_cells, o->n_heads_kv, dim, 1, seed(2 + 2 * layer));
+    if (o->view) {
+        memcpy(rows->v, rows->k, (size_t)o->n_cells * (size_t)dim * sizeof *rows->v);
+    } else {
+        fill(rows->v, o->n_cells, o->n_heads_kv, dim, 1, seed(2 + 2 * layer));
+    }
+}
+
+int bench_v_dim(const bench_options *o, int dim)
+{
+    return o->view ? o->view : dim;
 }
 
 float *bench_queries(const bench_options *o, int dim, int n_heads)
