@@ -1,10 +1,16 @@
 """llama-server as the tests in Python start it and talk to it, and their checks; nothing but the standard library."""
+import contextlib
+import faulthandler
 import http.client
 import json
 import os
+import pathlib
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +19,9 @@ from metrics_text import Metrics
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATIENCE_S = 7200  # for what hangs: no machine is so loaded that what goes on needs them
+STACKS_S = 600  # what takes longer leaves a trace of the server's threads; nothing ends by it
 failures = 0
+servers = []  # those that run
 
 
 def check(name, good, detail=""):
@@ -44,6 +52,49 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def threads_of(pid):
+    """What each thread of a process does: what the kernel tells, and stacks where there is gdb."""
+    def read(path):
+        try:
+            return path.read_text(encoding="ascii", errors="replace").strip()
+        except OSError:
+            return "?"
+    lines = []
+    for task in sorted(pathlib.Path(f"/proc/{pid}/task").glob("*")):
+        state = [line.split(":\t")[1] for line in read(task / "status").splitlines() if line.startswith("State:")]
+        lines.append(f"  {task.name} {read(task / 'comm')}: {' '.join(state)}, waits in {read(task / 'wchan')}, call {read(task / 'syscall')}")
+    if shutil.which("gdb"):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            lines.append(subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 30"], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=PATIENCE_S,
+                                        check=False).stdout)
+    return "\n".join(lines)
+
+
+def tell_and_end(*_):
+    """Who ends the test from outside wants to know what it was waiting for."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.dump_traceback()
+    for server in list(servers):
+        server.tell("the test is ended")
+        server.process.kill()
+    os._exit(128 + signal.SIGTERM)
+
+
+def join(threads, *nudged):
+    """
+    Waits for threads that ask servers, as long as it takes. A stock llama-server puts aside what has to wait for a slot,
+    and when a slot is free it looks at one of these again, which may not be the one that can go on: the others then
+    wait until something else has been answered. At the end of a test nothing else comes, so these servers are asked.
+    """
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(5)
+            for server in nudged if thread.is_alive() else ():
+                with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+                    server.call("/completion", prompt=[3], n_predict=1)
+
+
 class Server:
     """Started with a command and a port; `with` waits until it answers, and ends it. `log`: the path of its log."""
 
@@ -53,6 +104,24 @@ class Server:
         self.log = open(log, "w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen([*command, "--port", str(self.port)], env=environment, stdout=self.log,
                                         stderr=subprocess.STDOUT)
+        if not servers and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, tell_and_end)
+        servers.append(self)
+
+    def tell(self, why):
+        print(f"{why}: server {self.process.pid}, {'running' if self.alive() else 'ended'}; its last lines:\n{self.text()[-1000:]}\n"
+              f"its threads:\n{threads_of(self.process.pid)}", flush=True)
+
+    @contextlib.contextmanager
+    def watched(self, what):
+        """Around what waits for it."""
+        timer = threading.Timer(STACKS_S, self.tell, (f"no answer for {STACKS_S} s to {what}",))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def __enter__(self):
         end = time.monotonic() + PATIENCE_S
@@ -68,11 +137,14 @@ class Server:
     def __exit__(self, *_):
         self.process.terminate()
         try:
-            self.process.wait(PATIENCE_S)
+            with self.watched("SIGTERM"):
+                self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise
+        finally:
+            servers.remove(self)
         self.log.close()
 
     def text(self):
@@ -91,7 +163,7 @@ class Server:
         """The JSON of the answer; urllib.error.HTTPError for a refusal."""
         request = urllib.request.Request(self.url + path, json.dumps(body).encode() if body else None,
                                          {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with self.watched(path), urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)
 
     def complete(self, slot, prompt, n=12, **more):
@@ -102,11 +174,12 @@ class Server:
         """Asks for an answer in pieces and closes the connection after so many."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request("POST", path, json.dumps(dict(body, stream=True)), {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            for _ in range(n_chunks):
-                if not answer.readline():
-                    break
+            with self.watched(path):
+                connection.request("POST", path, json.dumps(dict(body, stream=True)), {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                for _ in range(n_chunks):
+                    if not answer.readline():
+                        break
         finally:
             connection.close()
 

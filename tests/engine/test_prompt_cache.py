@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 import zlib
 
-from llama_server import PATIENCE_S, Server, check, finish, free_port, model
+from llama_server import PATIENCE_S, Server, check, finish, free_port, join, model
 from metrics_text import Metrics
 
 BIN = os.path.abspath(sys.argv[1])
@@ -429,8 +429,7 @@ def random_use(work, path, seed):
             threads = [threading.Thread(target=use, args=(random.Random(seed.random()),)) for _ in range(4)]
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join()
+            join(threads, server)
             restored += len(server.restored())
     check("random use answers as without stored prompts", worst < 0.25 and asked > 50, (worst, asked))
     check("... and restores many", restored > 5, restored)

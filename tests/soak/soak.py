@@ -238,8 +238,7 @@ def run(work, model):
                   threading.Thread(target=checker, args=(single, answered, working))]
         for thread in workers + others:
             thread.start()
-        for thread in workers:
-            thread.join()
+        llama_server.join(workers, busy)
         working.clear()
         for thread in others:
             thread.join()
