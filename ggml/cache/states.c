@@ -52,10 +52,15 @@ typedef struct passage {
     int n_notes, room;
     work_part *parts;
     int n_parts, parts_room;
+    int64_t *cells; /* of one part, when it is saved */
+    int64_t cells_room;
     _Atomic int next;
 } passage;
 
 static _Thread_local passage *now; /* that the calling thread works on */
+/* Memory that was needed to tell the size of a state: saving it takes as much, and cannot fail for want of
+ * it. A host that was told a size may end where it does not get as many bytes. */
+static _Thread_local passage spare;
 
 static size_t row_bytes(const cache_plane *c)
 {
@@ -128,9 +133,28 @@ bool states_has(const void *memory, size_t size)
 
 static bool passage_make(passage *p, size_t size)
 {
-    *p = (passage){.size = size};
-    p->memory = size ? pages_reserve(size) : NULL;
+    *p = spare;
+    spare = (passage){.size = 0};
+    if (p->memory && p->size != size) {
+        pages_free(p->memory, p->size);
+        p->memory = NULL;
+    }
+    p->size = size;
+    p->memory = p->memory || size == 0 ? p->memory : pages_reserve(size);
     return p->memory != NULL;
+}
+
+static void passage_keep(passage *p)
+{
+    (void)pages_drop(p->memory, p->size);
+    spare = (passage){.memory = p->memory,
+                      .size = p->size,
+                      .notes = p->notes,
+                      .room = p->room,
+                      .parts = p->parts,
+                      .parts_room = p->parts_room,
+                      .cells = p->cells,
+                      .cells_room = p->cells_room};
 }
 
 static void passage_done(passage *p)
@@ -140,6 +164,7 @@ static void passage_done(passage *p)
     }
     free(p->notes);
     free(p->parts);
+    free(p->cells);
 }
 
 /* ---- parts ---- */
@@ -159,23 +184,52 @@ static bool add_part(passage *p, const work_part *part)
     return true;
 }
 
-/* The cells of what was noted, to be freed. NULL: memory is short. */
-static int64_t *cells_of(const passage *p, const work_part *part, int64_t *n)
+static int64_t count_cells(const passage *p, const work_part *part)
 {
-    const noted *notes = p->notes + part->first;
-    *n = 0;
-    for (int i = 0; i < part->n; i++) {
-        *n += (int64_t)(notes[i].size / row_bytes(notes[i].cache));
+    int64_t n = 0;
+    for (int i = part->first; i < part->first + part->n; i++) {
+        n += (int64_t)(p->notes[i].size / row_bytes(p->notes[i].cache));
     }
-    int64_t *cells = malloc((size_t)*n * sizeof *cells + 1), *to = cells;
-    for (int i = 0; cells && i < part->n; i++) {
-        int64_t first = (int64_t)(notes[i].offset / row_bytes(notes[i].cache));
-        int64_t many = (int64_t)(notes[i].size / row_bytes(notes[i].cache));
+    return n;
+}
+
+/* The cells of what was noted. */
+static void list_cells(const passage *p, const work_part *part, int64_t *to)
+{
+    for (int i = part->first; i < part->first + part->n; i++) {
+        int64_t first = (int64_t)(p->notes[i].offset / row_bytes(p->notes[i].cache));
+        int64_t many = (int64_t)(p->notes[i].size / row_bytes(p->notes[i].cache));
         for (int64_t j = 0; j < many; j++) {
             *to++ = first + j;
         }
     }
+}
+
+/* The same, to be freed. NULL: memory is short. */
+static int64_t *cells_of(const passage *p, const work_part *part, int64_t *n)
+{
+    *n = count_cells(p, part);
+    int64_t *cells = malloc((size_t)*n * sizeof *cells + 1);
+    if (cells) {
+        list_cells(p, part, cells);
+    }
     return cells;
+}
+
+/* The same in `cells` of the passage. False: memory is short. */
+static bool take_cells(passage *p, const work_part *part, int64_t *n)
+{
+    *n = count_cells(p, part);
+    if (*n > p->cells_room) {
+        int64_t *grown = realloc(p->cells, (size_t)*n * sizeof *grown);
+        if (!grown) {
+            return false;
+        }
+        p->cells = grown;
+        p->cells_room = *n;
+    }
+    list_cells(p, part, p->cells);
+    return true;
 }
 
 /* Runs of notes of one plane, one behind the other in the host's state, and what is between them. */
@@ -265,9 +319,9 @@ static size_t collect(passage *p, tada_host_get get, void *host, size_t plain, s
     for (int i = 0; i < p->n_parts; i++) {
         work_part *w = &p->parts[i];
         if (w->n > 0) {
-            int64_t n, *cells = cells_of(p, w, &n);
-            w->part.bytes = cells ? tada_plane_state_bytes(p->notes[w->first].cache->plane, cells, n) : 0;
-            free(cells);
+            int64_t n;
+            bool listed = take_cells(p, w, &n);
+            w->part.bytes = listed ? tada_plane_state_bytes(p->notes[w->first].cache->plane, p->cells, n) : 0;
             if (w->part.bytes == 0) {
                 return 0;
             }
@@ -281,8 +335,18 @@ size_t states_bytes(tada_host_get get, void *host, size_t plain, size_t label_by
 {
     passage p = {.size = 0};
     size_t bytes = collect(&p, get, host, plain, label_bytes);
-    passage_done(&p);
+    if (bytes > 0) {
+        passage_keep(&p);
+    } else {
+        passage_done(&p);
+    }
     return bytes;
+}
+
+static bool save_cells(const passage *p, const work_part *w, const int64_t *cells, int64_t n)
+{
+    return tada_plane_export(p->notes[w->first].cache->plane, cells, n, w->to, (size_t)w->part.bytes, NULL) ==
+           TADA_OK;
 }
 
 static void save_parts(void *context, int thread, int n_threads)
@@ -296,8 +360,7 @@ static void save_parts(void *context, int thread, int n_threads)
             memcpy(w->to, w->part.kind == LABEL ? p->label : p->memory + w->at, (size_t)w->part.bytes);
         } else {
             int64_t n, *cells = cells_of(p, w, &n);
-            w->done = cells && tada_plane_export(p->notes[w->first].cache->plane, cells, n, w->to,
-                                                 (size_t)w->part.bytes, NULL) == TADA_OK;
+            w->done = cells && save_cells(p, w, cells, n);
             free(cells);
         }
     }
@@ -320,7 +383,9 @@ size_t states_save(tada_host_get get, void *host, size_t plain, const void *labe
     if (done) {
         each_part(&p, save_parts);
         for (int i = 0; i < p.n_parts; i++) {
-            done = done && p.parts[i].done;
+            const work_part *w = &p.parts[i];
+            int64_t n;
+            done = done && (w->done || (take_cells(&p, w, &n) && save_cells(&p, w, p.cells, n)));
         }
         state_head head = {MAGIC, VERSION, (uint32_t)p.n_parts, bytes, plain, sum_of(&p), 0};
         memcpy(to, &head, sizeof head);

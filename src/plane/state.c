@@ -188,8 +188,7 @@ static int smaller_first(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* The stamps of the tiles of all pieces, in ascending order: states of the same rows have the same bytes,
- * whatever else was written between them. NULL: memory is short. */
+/* The stamps of the tiles of all pieces, in ascending order. NULL: memory is short. */
 static uint64_t *sorted_stamps(const tada_plane *p, const int64_t *cells, int64_t n, size_t pieces)
 {
     uint64_t *stamps = malloc(pieces * sizeof *stamps + 1);
@@ -204,7 +203,20 @@ static uint64_t *sorted_stamps(const tada_plane *p, const int64_t *cells, int64_
     return stamps;
 }
 
-/* The number of stamps that are smaller. */
+/* The same without memory, at more cost. */
+static uint64_t count_older(const tada_plane *p, const int64_t *cells, int64_t n, uint64_t stamp)
+{
+    uint64_t older = 0;
+    for (int64_t i = 0; i < n;) {
+        tada_cells_run run = tada_cells_next(p, cells + i, n - i);
+        older += stamp_of(p, &run) < stamp;
+        i += run.n;
+    }
+    return older;
+}
+
+/* The number of stamps that are smaller: states of the same rows have the same bytes, whatever else was
+ * written between them. */
 static uint64_t rank_of(const uint64_t *stamps, size_t n, uint64_t stamp)
 {
     size_t low = 0, high = n;
@@ -232,9 +244,6 @@ enum tada_status tada_plane_export(const tada_plane *p, const int64_t *cells, in
                          (unsigned long long)header.bytes, size);
     }
     uint64_t *stamps = sorted_stamps(p, cells, n, header.pieces);
-    if (!stamps) {
-        return tada_fail(error, TADA_E_MEMORY, "Out of memory to save cells: free some and try again.");
-    }
     uint8_t *to = state;
     put(&to, &header, sizeof header);
     if (header.rope) {
@@ -243,7 +252,8 @@ enum tada_status tada_plane_export(const tada_plane *p, const int64_t *cells, in
     for (int64_t i = 0; i < n;) {
         tada_cells_run run = tada_cells_next(p, cells + i, n - i);
         tile_part part = part_of(p, &run);
-        part.head.rank = rank_of(stamps, header.pieces, part.head.rank);
+        part.head.rank = stamps ? rank_of(stamps, header.pieces, part.head.rank)
+                                : count_older(p, cells, n, part.head.rank);
         put(&to, &part.head, sizeof part.head);
         for (uint32_t j = 0; j < part.head.n_layers; j++) {
             put(&to, &part.layers[j], sizeof part.layers[j]);

@@ -289,6 +289,9 @@ static bool save_codes(run *r)
     uint8_t *codes = malloc(size + 1);
     bool done = size > 0 && plugin.state_save(get, r, plain, NULL, 0, codes, size) == size;
     r->told = r->told || !done;
+    if (size > 0 && !done) {
+        wrong(r, "a state cannot be saved whose size was told"); /* llama-server aborts then */
+    }
     if (done && (size != r->codes_size || memcmp(codes, r->codes, size) != 0)) {
         wrong(r, "other codes are saved than with memory");
     }
