@@ -11,7 +11,7 @@
 
 #include "tada.h"
 
-#define TADA_PLUGIN_VERSION 4
+#define TADA_PLUGIN_VERSION 5
 
 /* int tada_plugin_version(void) */
 #define TADA_PLUGIN_VERSION_NAME "tada_plugin_version"
@@ -72,17 +72,12 @@ typedef size_t (*tada_host_set)(void *host, const uint8_t *from, size_t size);
     X(void, measure_end, (tada_measured * measured))                                                         \
     /* States of sequences with the codes of their caches in place of rows. Of one that takes `plain` bytes  \
      * from the host: the bytes that it takes so, 0 if it cannot be had or would be no smaller; and the same \
-     * when it has been written to `to`. The label is the caller's, and stands in front; 0 bytes: none. */   \
+     * when it has been written to `to`, for whose reader see common/state_file.h. The label is the          \
+     * caller's, and stands in front; 0 bytes: none. */                                                      \
     X(size_t, state_bytes, (tada_host_get get, void *host, size_t plain, size_t label_bytes))                \
     X(size_t, state_save,                                                                                    \
       (tada_host_get get, void *host, size_t plain, const void *label, size_t label_bytes, void *to,         \
        size_t size))                                                                                         \
-    X(bool, state_is_packed, (const void *from, size_t size))                                                \
-    /* Where the label is in a state of which `have` bytes are there, 64 at least: it may lie behind them.   \
-     * NULL: there is none, or the state is of another version. */                                           \
-    X(const void *, state_label, (const void *from, size_t have, size_t *bytes))                             \
-    /* Whether all checksums are right. */                                                                   \
-    X(bool, state_check, (const void *from, size_t size))                                                    \
     /* False: it is damaged, of another cache, or memory is short; the sequence must then be removed. */     \
     X(bool, state_restore, (tada_host_set set, void *host, const void *from, size_t size))                   \
     /* Tells specs in force, with their plans, apart, and versions of the library. */                        \

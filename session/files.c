@@ -151,6 +151,10 @@ enum tada_status target_put(target_file *target, const void *bytes, size_t n, ta
 {
     const uint8_t *from = bytes;
     target->sum = tada_crc_add(&target->crc, target->sum, bytes, n);
+    if (target->size < TARGET_FIRST) {
+        size_t at = (size_t)target->size;
+        memcpy(target->first + at, bytes, n < TARGET_FIRST - at ? n : TARGET_FIRST - at);
+    }
     target->size += n;
     while (n > 0) {
         size_t part = BUFFER - target->filled < n ? BUFFER - target->filled : n;

@@ -29,12 +29,15 @@ enum tada_status source_take(source_file *source, size_t n, const uint8_t **byte
 enum tada_status source_read(const source_file *source, uint64_t at, void *bytes, size_t n,
                              tada_error *error);
 
+enum { TARGET_FIRST = 12 };
+
 /* An open descriptor that is written through a buffer. fd -1: nothing is written, only counted and summed. */
 typedef struct target_file {
     const char *name; /* the caller's, for errors */
     int fd;
     uint64_t size; /* bytes that were put */
     uint32_t sum;  /* their checksum */
+    uint8_t first[TARGET_FIRST];
     tada_crc crc;
     uint8_t *buffer;
     size_t filled;

@@ -42,10 +42,16 @@ thread_team *session_team(void);
 /* Tells `watch`, which may be NULL, how far the work is. Not TADA_OK: it wants to stop. */
 enum tada_status session_step(const session_watch *watch, uint64_t done, uint64_t total, tada_error *error);
 
-/* unpack.c: writes llama.cpp's file to a descriptor, and sets *sum to its checksum. to_fd -1: only checks the
- * packed file. */
+/* What was unpacked, beside its size. */
+typedef struct session_unpacked {
+    uint32_t version; /* of the packed file */
+    uint32_t sum;     /* the checksum of llama.cpp's */
+    uint8_t first[TARGET_FIRST];
+} session_unpacked;
+
+/* unpack.c: writes llama.cpp's file to a descriptor. to_fd -1: only checks the packed file. */
 enum tada_status session_unpack_to(source_file *source, int to_fd, const char *to, const session_watch *watch,
-                                   session_sizes *sizes, uint32_t *sum, tada_error *error);
+                                   session_sizes *sizes, session_unpacked *unpacked, tada_error *error);
 
 /* pack.c: begins the file `to` that a source is to become. from: the path of the source as it was given. */
 enum tada_status session_begin(const source_file *source, const char *from, const char *to, bool replaces,

@@ -7,6 +7,7 @@
 #include "llama_state.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     SESSION_MAGIC = 0x6767736e,
@@ -156,6 +157,16 @@ static bool scan_cache(scan *s, uint64_t extra)
         s->n_streams = before;
     }
     return good;
+}
+
+bool llama_state_begin(const uint8_t bytes[LLAMA_STATE_BEGINNING], bool *is_context, uint32_t *tokens)
+{
+    uint32_t head[3];
+    memcpy(head, bytes, sizeof head);
+    *is_context = head[0] == SESSION_MAGIC;
+    *tokens = head[2];
+    return *is_context ? head[1] == SESSION_VERSION
+                       : head[0] == SEQUENCE_MAGIC && head[1] == SEQUENCE_VERSION;
 }
 
 enum tada_status llama_state_scan(source_file *source, llama_plane **planes, size_t *n, tada_error *error)

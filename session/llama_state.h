@@ -20,4 +20,8 @@ typedef struct llama_plane {
  */
 enum tada_status llama_state_scan(source_file *source, llama_plane **planes, size_t *n, tada_error *error);
 
+/* What stands in front of such a file: its first LLAMA_STATE_BEGINNING bytes. False: it is another one. */
+enum { LLAMA_STATE_BEGINNING = 12 };
+bool llama_state_begin(const uint8_t bytes[LLAMA_STATE_BEGINNING], bool *is_context, uint32_t *tokens);
+
 #endif

@@ -442,7 +442,7 @@ static enum tada_status check_packed(packing *p, uint32_t sum)
 {
     source_file packed;
     session_sizes sizes;
-    uint32_t back = 0;
+    session_unpacked back;
     int again = fcntl(p->target->fd, F_DUPFD_CLOEXEC, 3);
     enum tada_status status = source_take_over(p->target->name, again, &packed, p->error);
     if (status != TADA_OK) {
@@ -450,7 +450,7 @@ static enum tada_status check_packed(packing *p, uint32_t sum)
     }
     status = session_unpack_to(&packed, -1, p->target->name, NULL, &sizes, &back, p->error);
     source_close(&packed);
-    if (status != TADA_OK || (sizes.plain == p->source->size && back == sum)) {
+    if (status != TADA_OK || (sizes.plain == p->source->size && back.sum == sum)) {
         return status;
     }
     return tada_fail(p->error, TADA_E_FILE, "%.150s has changed while it was packed: try again.",

@@ -52,4 +52,27 @@ enum tada_status session_pack_file(const char *from, const char *to, bool replac
 enum tada_status session_unpack_file(const char *from, const char *to, bool replaces,
                                      const session_watch *watch, session_sizes *sizes, tada_error *error);
 
+/* ---- looking into files ---- */
+
+enum session_kind { SESSION_SLOT, SESSION_CONTEXT, SESSION_PROMPT, SESSION_STATE };
+
+/* What is in a file that `tada pack` made, or that `tada serve --prompt-cache` stored. */
+typedef struct session_facts {
+    enum session_kind kind; /* SESSION_STATE: as a prompt, but nobody says of which tokens */
+    uint32_t version;       /* of its format */
+    uint64_t packed, plain; /* bytes of the file, and of what llama.cpp makes of it */
+    uint64_t tokens, cells, planes;
+    uint64_t rows, raw_rows; /* of all planes, and those that are stored as they are; SESSION_PROMPT: 0 */
+    /* SESSION_PROMPT, SESSION_STATE: */
+    uint64_t key;          /* of model, context and cache */
+    double k_bits, v_bits; /* of a code, on average over planes; 16: they are in f16; 0: there are none */
+} session_facts;
+
+/*
+ * Reads and checks all of a file: its checksums, and every number. It must be plain and can be read at once
+ * while others read it. TADA_E_FILE: it is damaged, or something else. watch may be NULL.
+ */
+enum tada_status session_look(const char *path, const session_watch *watch, session_facts *facts,
+                              tada_error *error);
+
 #endif

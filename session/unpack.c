@@ -254,7 +254,7 @@ static enum tada_status take_all(unpacking *u)
 }
 
 /* Reads the header, and the whole file once: whether it is as it was written. */
-static enum tada_status check_packed(source_file *source, uint64_t *plain_bytes, uint32_t *plain_sum,
+static enum tada_status check_packed(source_file *source, uint64_t *plain_bytes, session_unpacked *unpacked,
                                      tada_error *error)
 {
     enum { CHUNK = 1 << 16 };
@@ -287,7 +287,8 @@ static enum tada_status check_packed(source_file *source, uint64_t *plain_bytes,
     if (status != TADA_OK) {
         return status;
     }
-    *plain_sum = sums[0];
+    unpacked->sum = sums[0];
+    unpacked->version = version;
     if (version < 1 || version > PACKED_VERSION) {
         return tada_fail(error, TADA_E_UNSUPPORTED,
                          "%.150s is a packed session of version %u: use a tada that knows it.", source->path,
@@ -301,14 +302,13 @@ static enum tada_status check_packed(source_file *source, uint64_t *plain_bytes,
 }
 
 enum tada_status session_unpack_to(source_file *source, int to_fd, const char *to, const session_watch *watch,
-                                   session_sizes *sizes, uint32_t *sum, tada_error *error)
+                                   session_sizes *sizes, session_unpacked *unpacked, tada_error *error)
 {
     target_file target;
-    uint32_t plain_sum = 0;
     uint64_t plain_bytes = 0;
     memset(sizes, 0, sizeof *sizes);
     sizes->packed = source->size;
-    enum tada_status status = check_packed(source, &plain_bytes, &plain_sum, error);
+    enum tada_status status = check_packed(source, &plain_bytes, unpacked, error);
     if (status != TADA_OK) {
         return status;
     }
@@ -325,11 +325,11 @@ enum tada_status session_unpack_to(source_file *source, int to_fd, const char *t
         status = source_take(source, PACKED_HEADER, &header, error);
         status = status == TADA_OK ? take_all(&u) : status;
         status = status == TADA_OK ? target_flush(&target, error) : status;
-        if (status == TADA_OK && (target.size != plain_bytes || target.sum != plain_sum)) {
+        if (status == TADA_OK && (target.size != plain_bytes || target.sum != unpacked->sum)) {
             status = fail_damaged(&u, "what comes out is not what went in");
         }
         sizes->plain = target.size;
-        *sum = target.sum;
+        memcpy(unpacked->first, target.first, sizeof target.first);
     }
     target_free(&target);
     return status;
@@ -339,10 +339,10 @@ enum tada_status session_unpack(const char *from, int to_fd, tada_error *error)
 {
     source_file source;
     session_sizes sizes;
-    uint32_t sum;
+    session_unpacked unpacked;
     enum tada_status status = source_open(from, &source, error);
     if (status == TADA_OK) {
-        status = session_unpack_to(&source, to_fd, "the unpacked session", NULL, &sizes, &sum, error);
+        status = session_unpack_to(&source, to_fd, "the unpacked session", NULL, &sizes, &unpacked, error);
         source_close(&source);
     }
     return status;
@@ -354,14 +354,14 @@ enum tada_status session_unpack_file(const char *from, const char *to, bool repl
     session_sizes unused;
     source_file source;
     new_file file;
-    uint32_t sum;
+    session_unpacked unpacked;
     enum tada_status status = source_open(from, &source, error);
     if (status != TADA_OK) {
         return status;
     }
     status = session_begin(&source, from, to, replaces, &file, error);
     if (status == TADA_OK) {
-        status = session_unpack_to(&source, file.fd, to, watch, sizes ? sizes : &unused, &sum, error);
+        status = session_unpack_to(&source, file.fd, to, watch, sizes ? sizes : &unused, &unpacked, error);
         enum tada_status closed = new_file_close(&file, status == TADA_OK, error);
         status = status == TADA_OK ? closed : status;
     }

@@ -258,28 +258,31 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
 {
     enum { MOST_ROWS = 64 };
     bool given[MOST_ROWS] = {false}, helped = false, ended = false;
-    const char *operand = NULL;
+    struct operands operands = {argv + 1, 0}; /* in the place of arguments that have been read */
     *status = 0;
     for (int i = 1; i < argc && *status == 0 && !helped; i++) {
         if (!ended && strcmp(argv[i], "--") == 0) {
             ended = true;
         } else if (!ended && argv[i][0] == '-' && argv[i][1]) {
             *status = read_option(command, argc, argv, &i, values, given, &helped);
-        } else if (!command->operand || operand || !*argv[i]) {
+        } else if (!command->operand || (operands.n > 0 && !command->operands) || !*argv[i]) {
             *status = refuse_operand(command, argv[i]);
         } else {
-            operand = argv[i];
+            operands.at[operands.n++] = argv[i];
         }
     }
     if (*status != 0 || helped) {
         return false;
     }
-    if (command->operand && !operand) {
+    if (command->operand && operands.n == 0) {
         *status = cli_usage(command->name, "%s", command->operand_problem);
         return false;
     }
-    if (operand) {
-        *(const char **)((char *)values + command->operand_field) = operand;
+    void *field = (char *)values + command->operand_field;
+    if (command->operands) {
+        *(struct operands *)field = operands;
+    } else if (command->operand) {
+        *(const char **)field = operands.at[0];
     }
     *status = set_defaults(command, given, values);
     return *status == 0;

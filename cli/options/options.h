@@ -45,13 +45,20 @@ struct option_row {
     bool passes;   /* checked here, and given to the tool that the command starts */
 };
 
+/* Of a command that takes several: they are among its arguments. */
+struct operands {
+    char **at;
+    int n;
+};
+
 struct command {
     const char *name, *summary;
     const char *about; /* what the help says before the options, and after them; see help_text */
     const char *notes;
     const struct option_row *options;
-    const char *operand; /* what it takes beside options: "FILE"; NULL: nothing */
-    size_t operand_field;
+    const char *operand;         /* what it takes beside options: "FILE", or "FILE..."; NULL: nothing */
+    size_t operand_field;        /* of a const char *, or of struct operands where several are taken */
+    bool operands;               /* several */
     const char *operand_problem; /* what is said when it is missing, or too many or unexpected */
     const char *passes_to;       /* what it starts with all other arguments: "LLAMA_ARGS..."; NULL: nothing */
     bool measures;               /* it looks at a model: options of llama.cpp are told apart from nonsense */

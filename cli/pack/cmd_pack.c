@@ -1,5 +1,6 @@
 /* tada pack, tada unpack: sessions of llama.cpp in the size of the compressed cache. */
 #include "commands.h"
+#include "look.h"
 #include "options/rows.h"
 #include "output/note.h"
 #include "output/progress.h"
@@ -16,7 +17,8 @@ static const char ending[] = ".tada";
 static int session_main(const struct command *self, int argc, char **argv);
 
 struct job {
-    bool packs, json, replaces;
+    bool packs, json, replaces, lists, tests;
+    struct operands files;
     const char *from, *to;
     char usual[PATH_MAX]; /* for `to` */
 };
@@ -24,7 +26,7 @@ struct job {
 #define FIELD(member) .field = offsetof(struct job, member)
 
 /* The rows of both commands. */
-#define SESSION_ROWS(what, otherwise)                                                                        \
+#define SESSION_ROWS(what, otherwise, printed)                                                               \
     {.names = "-o, --output",                                                                                \
      .value = "OUT",                                                                                         \
      .help = what,                                                                                           \
@@ -38,7 +40,7 @@ struct job {
          .kind = OPTION_SWITCH,                                                                              \
          .in_usage = true},                                                                                  \
         {.names = "--json",                                                                                  \
-         .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}",            \
+         .help = "print {\"stock_bytes\", \"packed_bytes\", \"planes\", \"rows\", \"raw_rows\"}" printed,    \
          FIELD(json),                                                                                        \
          .kind = OPTION_SWITCH,                                                                              \
          .in_usage = true},                                                                                  \
@@ -49,7 +51,7 @@ struct job {
 
 /* The rest of their descriptions. */
 #define SESSION_COMMAND(damaged)                                                                             \
-    .operand = "FILE", .operand_field = offsetof(struct job, from), .operand_problem = "Give one file.",     \
+    .operand_problem = "Give one file.",                                                                     \
     .notes = "OUT appears whole or not at all, with the mode and, where that is allowed, the owner of what " \
              "it replaces, else of FILE; FILE stays. " damaged                                               \
              "FILE - is standard input, OUT - standard output (the default for the former); what is "        \
@@ -58,9 +60,22 @@ struct job {
              "exit status: 0 success, 1 a problem, 2 wrong usage or input, 130 interrupted.\n",              \
     .run = session_main
 
-static const struct option_row pack_options[] = {SESSION_ROWS("the packed file", "FILE.tada")};
+static const struct option_row pack_options[] = {
+    {.names = "-l, --list",
+     .help = "list what is in packed sessions, and in prompts that 'tada serve --prompt-cache' stored",
+     FIELD(lists),
+     .kind = OPTION_SWITCH,
+     .in_usage = true,
+     .or_next = true},
+    {.names = "-t, --test",
+     .help = "test them: checksums, and every number; a line for each that is sound, a sentence for others",
+     FIELD(tests),
+     .kind = OPTION_SWITCH,
+     .in_usage = true},
+    SESSION_ROWS("the packed file", "FILE.tada",
+                 "; with -l and -t a list of all that is known of each file")};
 static const struct option_row unpack_options[] = {
-    SESSION_ROWS("the unpacked file", "FILE without its ending .tada")};
+    SESSION_ROWS("the unpacked file", "FILE without its ending .tada", "")};
 
 const struct command pack_command = {
     .name = "pack",
@@ -73,7 +88,10 @@ const struct command pack_command = {
              "small as "
              "they were there, rows of an f16 cache stay as they are.\n",
     .options = pack_options,
-    SESSION_COMMAND(""),
+    .operand = "FILE...",
+    .operand_field = offsetof(struct job, files),
+    .operands = true,
+    SESSION_COMMAND("Several files are for -l and -t. "),
 };
 
 const struct command unpack_command = {
@@ -81,6 +99,8 @@ const struct command unpack_command = {
     .summary = "give the saved session back, byte for byte",
     .about = "Gives back the file that 'tada pack' packed, byte for byte, for llama.cpp to restore.\n",
     .options = unpack_options,
+    .operand = "FILE",
+    .operand_field = offsetof(struct job, from),
     SESSION_COMMAND("A damaged file is refused. "),
 };
 
@@ -131,6 +151,19 @@ static void print_sizes(const struct job *job, const session_sizes *sizes)
     fputc('\n', stream);
 }
 
+static int look(const struct command *self, const struct job *job)
+{
+    if (job->lists && job->tests) {
+        return cli_usage(self->name, "-l and -t do not go together: give one of them.");
+    }
+    if (job->to || job->replaces) {
+        return cli_usage(self->name, "%s writes no file: leave out %s.", job->lists ? "-l" : "-t",
+                         job->to ? "-o" : "-f");
+    }
+    interrupt_watch();
+    return pack_look(&job->files, job->lists, job->json);
+}
+
 static int session_main(const struct command *self, int argc, char **argv)
 {
     struct job job = {.packs = self == &pack_command};
@@ -138,6 +171,13 @@ static int session_main(const struct command *self, int argc, char **argv)
     if (!options_parse(self, argc, argv, &job, &parsed)) {
         return parsed;
     }
+    if (job.lists || job.tests) {
+        return look(self, &job);
+    }
+    if (job.packs && job.files.n != 1) {
+        return cli_usage(self->name, "%s", self->operand_problem);
+    }
+    job.from = job.packs ? job.files.at[0] : job.from;
     parsed = job.to ? 0 : usual_output(self, &job);
     if (parsed != 0) {
         return parsed;

@@ -3,27 +3,10 @@
 #include "base/log.h"
 #include "base/pages.h"
 #include "base/threads.h"
-#include "crc.h"
+#include "state_file.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { VERSION = 2, PLAIN = 0, ROWS = 1, LABEL = 2 };
-
-#define MAGIC "TADASTAT"
-
-typedef struct state_head {
-    char magic[8];
-    uint32_t version, n_parts;
-    uint64_t bytes, plain; /* of all this, of the host's state */
-    uint32_t sum, zero;    /* of what follows but the cells, which have their own */
-} state_head;
-
-/* What stands for some bytes of the host's state: these bytes, or cells of a plane. A label stands for none.
- */
-typedef struct state_part {
-    uint64_t kind, plain, bytes;
-} state_part;
 
 /* Rows that the host got or set. */
 typedef struct noted {
@@ -81,7 +64,7 @@ static bool are_rows(const passage *p, size_t at)
             high = middle;
         }
     }
-    return p->n_parts > 0 && p->parts[low].part.kind == ROWS;
+    return p->n_parts > 0 && p->parts[low].part.kind == STATE_ROWS;
 }
 
 static bool is_ours(const passage *p, const void *memory, size_t size, size_t *at)
@@ -237,12 +220,12 @@ static bool find_parts(passage *p)
 {
     size_t at = 0;
     for (int i = 0; i < p->n_notes;) {
-        work_part rows = {.part = {.kind = ROWS}, .at = p->notes[i].at, .first = i};
+        work_part rows = {.part = {.kind = STATE_ROWS}, .at = p->notes[i].at, .first = i};
         size_t end = rows.at;
         if (rows.at < at) {
             return false; /* not from front to back */
         }
-        if (rows.at > at && !add_part(p, &(work_part){{PLAIN, rows.at - at, rows.at - at}, .at = at})) {
+        if (rows.at > at && !add_part(p, &(work_part){{STATE_PLAIN, rows.at - at, rows.at - at}, .at = at})) {
             return false;
         }
         while (i < p->n_notes && p->notes[i].cache == p->notes[rows.first].cache && p->notes[i].at == end) {
@@ -255,7 +238,7 @@ static bool find_parts(passage *p)
             return false;
         }
     }
-    return at == p->size || add_part(p, &(work_part){{PLAIN, p->size - at, p->size - at}, .at = at});
+    return at == p->size || add_part(p, &(work_part){{STATE_PLAIN, p->size - at, p->size - at}, .at = at});
 }
 
 /* Calls work for each part, side by side where no plane has two. */
@@ -292,7 +275,7 @@ static uint32_t sum_of(const passage *p)
     for (int i = 0; i < p->n_parts; i++) {
         const work_part *w = &p->parts[i];
         sum = tada_crc_add(&crc, sum, &w->part, sizeof w->part);
-        if (w->part.kind != ROWS) {
+        if (w->part.kind != STATE_ROWS) {
             sum = tada_crc_add(&crc, sum, w->bytes, (size_t)w->part.bytes);
         }
     }
@@ -307,7 +290,7 @@ static size_t collect(passage *p, tada_host_get get, void *host, size_t plain, s
 {
     size_t bytes = sizeof(state_head);
     if (!cache_any() || now || !passage_make(p, plain) ||
-        (label_bytes > 0 && !add_part(p, &(work_part){.part = {LABEL, 0, label_bytes}}))) {
+        (label_bytes > 0 && !add_part(p, &(work_part){.part = {STATE_LABEL, 0, label_bytes}}))) {
         return 0;
     }
     now = p;
@@ -357,7 +340,7 @@ static void save_parts(void *context, int thread, int n_threads)
     for (work_part *w; (w = next_part(p));) {
         w->done = w->n == 0;
         if (w->done) {
-            memcpy(w->to, w->part.kind == LABEL ? p->label : p->memory + w->at, (size_t)w->part.bytes);
+            memcpy(w->to, w->part.kind == STATE_LABEL ? p->label : p->memory + w->at, (size_t)w->part.bytes);
         } else {
             int64_t n, *cells = cells_of(p, w, &n);
             w->done = cells && save_cells(p, w, cells, n);
@@ -387,7 +370,7 @@ size_t states_save(tada_host_get get, void *host, size_t plain, const void *labe
             int64_t n;
             done = done && (w->done || (take_cells(&p, w, &n) && save_cells(&p, w, p.cells, n)));
         }
-        state_head head = {MAGIC, VERSION, (uint32_t)p.n_parts, bytes, plain, sum_of(&p), 0};
+        state_head head = {STATE_MAGIC, STATE_VERSION, (uint32_t)p.n_parts, bytes, plain, sum_of(&p), 0};
         memcpy(to, &head, sizeof head);
     }
     passage_done(&p);
@@ -396,43 +379,18 @@ size_t states_save(tada_host_get get, void *host, size_t plain, const void *labe
 
 /* ---- restoring ---- */
 
-bool states_is_packed(const void *from, size_t size)
-{
-    return size >= sizeof(state_head) && memcmp(from, MAGIC, sizeof MAGIC - 1) == 0;
-}
-
 /* The parts. False: damaged, or memory is short. */
 static bool find_saved_parts(passage *p, const uint8_t *from, size_t size)
 {
-    state_head head;
-    if (!states_is_packed(from, size)) {
-        return false;
+    state_reader r;
+    work_part w = {.at = 0};
+    bool good = state_begin(&r, from, size);
+    p->size = (size_t)r.head.plain;
+    while (good && state_next(&r, &w.part, &w.bytes)) {
+        good = add_part(p, &w);
+        w.at = (size_t)r.passed;
     }
-    memcpy(&head, from, sizeof head);
-    if (head.version != VERSION || head.bytes != size || head.plain > PTRDIFF_MAX) {
-        return false;
-    }
-    p->size = (size_t)head.plain;
-    const uint8_t *at = from + sizeof head, *end = from + size;
-    size_t plain = 0;
-    for (uint32_t i = 0; i < head.n_parts; i++) {
-        work_part w = {.at = plain};
-        if ((size_t)(end - at) < sizeof w.part) {
-            return false;
-        }
-        memcpy(&w.part, at, sizeof w.part);
-        at += sizeof w.part;
-        w.bytes = at;
-        bool is_label = w.part.kind == LABEL;
-        if (w.part.kind > LABEL || w.part.bytes > (size_t)(end - at) || w.part.plain > p->size - plain ||
-            (w.part.kind == PLAIN && w.part.plain != w.part.bytes) || is_label != (w.part.plain == 0) ||
-            (is_label && i > 0) || !add_part(p, &w)) {
-            return false;
-        }
-        at += w.part.bytes;
-        plain += (size_t)w.part.plain;
-    }
-    return at == end && plain == p->size && sum_of(p) == head.sum;
+    return good && state_ended(&r);
 }
 
 /* The parts, and the plain bytes at their places. False: damaged, or memory is short. */
@@ -441,55 +399,13 @@ static bool read_parts(passage *p, const uint8_t *from, size_t size)
     if (!find_saved_parts(p, from, size)) {
         return false;
     }
-    p->memory = p->size ? pages_reserve(p->size) : NULL;
+    p->memory = pages_reserve(p->size);
     for (int i = 0; p->memory && i < p->n_parts; i++) {
-        if (p->parts[i].part.kind == PLAIN) {
+        if (p->parts[i].part.kind == STATE_PLAIN) {
             memcpy(p->memory + p->parts[i].at, p->parts[i].bytes, (size_t)p->parts[i].part.bytes);
         }
     }
     return p->memory != NULL;
-}
-
-const void *states_label(const void *from, size_t have, size_t *bytes)
-{
-    state_head head;
-    state_part part;
-    if (have < sizeof head + sizeof part || !states_is_packed(from, have)) {
-        return NULL;
-    }
-    memcpy(&head, from, sizeof head);
-    memcpy(&part, (const uint8_t *)from + sizeof head, sizeof part);
-    if (head.version != VERSION || head.n_parts == 0 || part.kind != LABEL ||
-        part.bytes > head.bytes - sizeof head - sizeof part || head.bytes < sizeof head + sizeof part) {
-        return NULL;
-    }
-    *bytes = (size_t)part.bytes;
-    return (const uint8_t *)from + sizeof head + sizeof part;
-}
-
-/* The checksum at the end of saved cells. */
-static bool is_sound(const state_part *part, const uint8_t *bytes)
-{
-    tada_crc crc;
-    uint32_t sum;
-    if (part->bytes < sizeof sum) {
-        return false;
-    }
-    size_t n = (size_t)part->bytes - sizeof sum;
-    memcpy(&sum, bytes + n, sizeof sum);
-    tada_crc_init(&crc);
-    return tada_crc_add(&crc, 0, bytes, n) == sum;
-}
-
-bool states_check(const void *from, size_t size)
-{
-    passage p = {.size = 0};
-    bool sound = find_saved_parts(&p, from, size);
-    for (int i = 0; i < p.n_parts && sound; i++) {
-        sound = p.parts[i].part.kind != ROWS || is_sound(&p.parts[i].part, p.parts[i].bytes);
-    }
-    passage_done(&p);
-    return sound;
 }
 
 /* Which rows that the host has set are those of each part. */
@@ -499,7 +415,7 @@ static bool match_parts(passage *p)
     for (int i = 0; i < p->n_parts; i++) {
         work_part *w = &p->parts[i];
         size_t end = w->at;
-        if (w->part.kind != ROWS) {
+        if (w->part.kind != STATE_ROWS) {
             continue;
         }
         w->first = at;

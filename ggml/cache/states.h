@@ -21,9 +21,6 @@ bool states_has(const void *memory, size_t size);
 size_t states_bytes(tada_host_get get, void *host, size_t plain, size_t label_bytes);
 size_t states_save(tada_host_get get, void *host, size_t plain, const void *label, size_t label_bytes,
                    void *to, size_t size);
-bool states_is_packed(const void *from, size_t size);
-const void *states_label(const void *from, size_t have, size_t *bytes);
-bool states_check(const void *from, size_t size);
 bool states_restore(tada_host_set set, void *host, const void *from, size_t size);
 
 #endif

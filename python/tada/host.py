@@ -7,7 +7,7 @@ import pathlib
 LLAMA_CPP_PYTHON = "0.3.36"  # whose llama.cpp the package is built for where nothing else is asked for
 PLUGIN = "libggml-tada.so"
 # What is used of ggml/tada_plugin.h: its version; results and arguments. tests/python/test_abi.py compares them.
-PLUGIN_VERSION = 4
+PLUGIN_VERSION = 5
 GGUF_TYPE_UINT64, F32 = 10, 0  # of gguf_type, ggml_type
 MOST_NORM_BYTES = 4 << 20
 ERROR_BYTES = 256  # of tada_error, which is text alone

@@ -3,9 +3,10 @@
  * describes them. A file is written beside its place and moved to it when it is whole; nothing in a place is
  * ever changed. A lock of the folder is held only while files are counted, removed and moved.
  */
-#include "prompts.h"
+#include "folder.h"
 
-#include "printable.h"
+#include "preload.h"
+#include "state_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,7 +22,7 @@
 
 #define SUFFIX ".prompt"
 
-enum { HEAD = 64, QUEUE = 4, REPLACED = 16 }; /* HEAD: bytes of a state that tell where its label is */
+enum { QUEUE = 4, REPLACED = 16 };
 
 /* A file, as far as it was looked into. */
 typedef struct entry {
@@ -56,6 +57,15 @@ static struct timespec looked_at, folder_time; /* when, and when the folder had 
 static item *queue[QUEUE];
 static int n_queue;
 static bool has_writer;
+
+uint64_t key_add(uint64_t before, const void *bytes, size_t n)
+{
+    const uint8_t *from = bytes;
+    for (size_t i = 0; i < n; i++) {
+        before = (before ^ from[i]) * 0x100000001b3u;
+    }
+    return before;
+}
 
 void folder_begin(const char *path, uint64_t most)
 {
@@ -97,26 +107,20 @@ static bool read_at(int file, void *to, size_t n, size_t at)
     return true;
 }
 
-/* The tokens in a label of so many bytes; false: it is none. */
-static bool label_tokens(size_t bytes, size_t *n)
-{
-    *n = bytes > sizeof(prompt_label) ? (bytes - sizeof(prompt_label)) / sizeof(int32_t) : 0;
-    return *n > 0 && bytes == sizeof(prompt_label) + *n * sizeof(int32_t);
-}
-
 /* Its label: whether the rest is sound is seen when it is needed. */
 static void look_into(entry *e)
 {
     struct stat status;
-    uint8_t head[HEAD];
+    uint8_t head[STATE_BEGINNING];
     size_t bytes = 0;
     int file = open_file(e->name, &status);
-    const uint8_t *label = file >= 0 && status.st_size > HEAD && read_at(file, head, HEAD, 0)
-                               ? prompts_plugin()->state_label(head, HEAD, &bytes)
-                               : NULL;
+    const uint8_t *label =
+        file >= 0 && status.st_size > STATE_BEGINNING && read_at(file, head, sizeof head, 0)
+            ? state_label(head, sizeof head, &bytes)
+            : NULL;
     size_t at = label ? (size_t)(label - head) : 0;
-    prompt_label *l =
-        label && bytes < (size_t)status.st_size - at && label_tokens(bytes, &e->n) ? malloc(bytes) : NULL;
+    e->n = prompt_label_tokens(bytes);
+    prompt_label *l = label && e->n > 0 && bytes < (size_t)status.st_size - at ? malloc(bytes) : NULL;
     int32_t *tokens = l ? malloc(e->n * sizeof *tokens) : NULL;
     if (tokens && read_at(file, l, bytes, at)) {
         e->key = l->key;
@@ -274,8 +278,9 @@ static bool read_prompt(int file, size_t size, uint64_t key, stored_prompt *p, b
     if (!p->bytes || !read_at(file, p->bytes, size, 0)) {
         return false;
     }
-    const prompt_label *label = prompts_plugin()->state_label(p->bytes, size, &bytes);
-    *damaged = !label || !prompts_plugin()->state_check(p->bytes, size) || !label_tokens(bytes, &p->n);
+    const prompt_label *label = state_label(p->bytes, size, &bytes);
+    p->n = label ? prompt_label_tokens(bytes) : 0;
+    *damaged = p->n == 0 || !state_check(p->bytes, size);
     if (*damaged || label->key != key) {
         return false;
     }
@@ -488,8 +493,8 @@ void folder_put(uint8_t *bytes, size_t size)
 {
     size_t label_bytes;
     item *q = calloc(1, sizeof *q);
-    const prompt_label *label = prompts_plugin()->state_label(bytes, size, &label_bytes);
-    if (!q || !label || !label_tokens(label_bytes, &q->n)) {
+    const prompt_label *label = state_label(bytes, size, &label_bytes);
+    if (!q || !label || (q->n = prompt_label_tokens(label_bytes)) == 0) {
         free(q);
         free(bytes);
         return;

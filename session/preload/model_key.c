@@ -28,15 +28,6 @@ typedef struct noted_model {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static noted_model *models; /* the last one first, as addresses are used again */
 
-uint64_t key_add(uint64_t before, const void *bytes, size_t n)
-{
-    const uint8_t *from = bytes;
-    for (size_t i = 0; i < n; i++) {
-        before = (before ^ from[i]) * 0x100000001b3u;
-    }
-    return before;
-}
-
 static uint64_t key_of_overrides(const struct llama_model_kv_override *o)
 {
     uint64_t key = KEY_START;

@@ -172,7 +172,7 @@ EXPORT size_t llama_state_seq_set_data_ext(struct llama_context *context, const 
     if (flags != 0) {
         sequences_complete(context, sequence); /* a part of it is set */
     }
-    if (!may_pack(flags) || !states.state_is_packed(from, size)) {
+    if (!may_pack(flags) || !state_is_packed(from, size)) {
         if (flags == 0) {
             sequences_set(context, sequence, NULL, 0);
         }
@@ -184,7 +184,7 @@ EXPORT size_t llama_state_seq_set_data_ext(struct llama_context *context, const 
         return 0;
     }
     if (flags == 0) {
-        const prompt_label *label = states.state_label(from, size, &label_bytes);
+        const prompt_label *label = state_label(from, size, &label_bytes);
         sequences_set(context, sequence, label, label_bytes);
     }
     return size;

@@ -5,8 +5,10 @@
 #ifndef TADA_PRELOAD_PROMPTS_H
 #define TADA_PRELOAD_PROMPTS_H
 
+#include "folder.h"
 #include "preload.h"
 
+#include "state_file.h"
 #include "tada_plugin.h"
 
 #include <stdint.h>
@@ -116,12 +118,6 @@ typedef struct state_call {
 size_t prompts_get(void *call, uint8_t *to, size_t size);
 size_t prompts_set(void *call, const uint8_t *from, size_t size);
 
-/* What stands in front of a prompt's state. */
-typedef struct prompt_label {
-    uint64_t key;     /* of model, context and cache */
-    int32_t tokens[]; /* of its positions, from 0 */
-} prompt_label;
-
 #ifdef TADA_STORES
 
 /* ---- model_key.c ---- */
@@ -132,38 +128,6 @@ void model_key_note(const struct llama_model *model, const char *const *paths, s
 /* Tells models apart whose rows would differ, by parts of all of their tensors; 0: it cannot be told.
  * *by_size: its positions depend on the size of the context. */
 uint64_t model_key(const struct llama_model *model, bool *by_size);
-/* FNV-1a of 64 bits, going on from `before`; KEY_START for no bytes. */
-#define KEY_START 0xcbf29ce484222325u
-uint64_t key_add(uint64_t before, const void *bytes, size_t n);
-
-/* ---- folder.c: prompts in files ---- */
-
-/* A stored prompt in memory. */
-typedef struct stored_prompt {
-    char name[64];
-    uint8_t *bytes; /* of its state, owned; NULL: none */
-    size_t size;
-    const int32_t *tokens; /* in the bytes */
-    size_t n;
-} stored_prompt;
-
-/* How many tokens are the same from the first on, of n. */
-size_t tokens_common(const int32_t *a, const int32_t *b, size_t n);
-/* Keeps prompts in the folder, of `most` bytes in all. */
-void folder_begin(const char *path, uint64_t most);
-/* The prompt that has most of these tokens in front, more than `least`, and at most so many in all. Returns
- * how many; 0: there is none. */
-size_t folder_find(uint64_t key, const int32_t *tokens, size_t n, size_t least, size_t most, char *name);
-/* Whether there is, or will be, one that begins with these tokens. */
-bool folder_has(uint64_t key, const int32_t *tokens, size_t n);
-/* False: it is gone, or damaged. All checksums are right otherwise. */
-bool folder_load(const char *name, uint64_t key, stored_prompt *prompt);
-/* It was used now. */
-void folder_touch(const char *name);
-/* Stores a labelled state, which is the folder's then. Comes back before it is on the disk. */
-void folder_put(uint8_t *bytes, size_t size);
-/* Waits until all is on the disk. */
-void folder_flush(void);
 
 /* ---- contexts.c, sequences.c, decoding.c: the tokens of sequences ---- */
 

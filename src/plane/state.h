@@ -82,5 +82,8 @@ typedef struct tada_state {
 enum tada_status tada_state_read(const tada_plane *plane, int64_t n, const void *bytes, size_t size,
                                  tada_state *state, tada_error *error);
 void tada_state_free(tada_state *state);
+/* The same of cells that are for no plane yet, but one as they say that theirs was; gives their header. */
+enum tada_status tada_state_look(const void *bytes, size_t size, tada_state_header *header,
+                                 tada_error *error);
 
 #endif

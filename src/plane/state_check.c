@@ -58,8 +58,8 @@ static enum tada_status damaged(tada_error *error)
     return tada_fail(error, TADA_E_FILE, "The saved cells are damaged: compute their rows again.");
 }
 
-static enum tada_status read_header(const tada_plane *p, int64_t n, reader *r, tada_state_header *h,
-                                    tada_error *error)
+/* The header, and the checksum of all. */
+static enum tada_status read_header(reader *r, tada_state_header *h, tada_error *error)
 {
     const uint8_t *bytes = r->at;
     size_t size = r->left;
@@ -75,19 +75,24 @@ static enum tada_status read_header(const tada_plane *p, int64_t n, reader *r, t
         return damaged(error);
     }
     r->left -= TADA_STATE_SUM;
-    if (h->version != TADA_STATE_VERSION || h->tiles != TADA_STATE_TILES) {
-        return tada_fail(error, TADA_E_UNSUPPORTED,
-                         "The cells were saved by another version of TaDA: compute their rows again.");
-    }
+    return h->version == TADA_STATE_VERSION && h->tiles == TADA_STATE_TILES
+               ? TADA_OK
+               : tada_fail(error, TADA_E_UNSUPPORTED,
+                           "The cells were saved by another version of TaDA: compute their rows again.");
+}
+
+/* Whether they are the rows of n cells of the plane. */
+static enum tada_status check_plane(const tada_plane *p, int64_t n, const tada_state_header *h,
+                                    tada_error *error)
+{
     if (!fits_plane(p, h)) {
         return tada_fail(error, TADA_E_UNSUPPORTED,
                          "The cells were saved from a plane with another recipe: compute their rows again.");
     }
-    if (h->rows != (uint64_t)n) {
-        return tada_fail(error, TADA_E_ARGUMENT, "The rows of %llu cells were saved, not of %lld.",
-                         (unsigned long long)h->rows, (long long)n);
-    }
-    return TADA_OK;
+    return h->rows == (uint64_t)n
+               ? TADA_OK
+               : tada_fail(error, TADA_E_ARGUMENT, "The rows of %llu cells were saved, not of %lld.",
+                           (unsigned long long)h->rows, (long long)n);
 }
 
 /* ---- codes ---- */
@@ -270,7 +275,8 @@ enum tada_status tada_state_read(const tada_plane *p, int64_t n, const void *byt
 {
     reader r = {bytes, size};
     *s = (tada_state){.rope = NULL};
-    enum tada_status status = read_header(p, n, &r, &s->header, error);
+    enum tada_status status = read_header(&r, &s->header, error);
+    status = status == TADA_OK ? check_plane(p, n, &s->header, error) : status;
     if (status != TADA_OK) {
         return status;
     }
@@ -299,4 +305,32 @@ void tada_state_free(tada_state *s)
     free(s->rope);
     free(s->pieces);
     *s = (tada_state){.rope = NULL};
+}
+
+enum tada_status tada_state_look(const void *bytes, size_t size, tada_state_header *h, tada_error *error)
+{
+    enum { MANY = 1 << 20 }; /* cells of a plane, so that it is compressed if it can be */
+    reader r = {bytes, size};
+    enum tada_status status = read_header(&r, h, error);
+    if (status != TADA_OK) {
+        return status;
+    }
+    const tada_recipe recipe = {.bits = h->head_dim ? h->bits : 16,
+                                .group = h->head_dim ? h->group : 64,
+                                .centring = (enum tada_centring)h->centring,
+                                .rotation = (enum tada_rotation)h->rotation,
+                                .axis = (enum tada_axis)h->axis,
+                                .scale = (enum tada_scale)h->scale,
+                                .quarters = h->quarters};
+    const tada_spec spec = {.k = recipe, .v = recipe};
+    const tada_shape shape = {(enum tada_kind)h->kind, (int)h->width, MANY, 1, (int)h->head_dim};
+    tada_plane plane;
+    tada_state state;
+    if (h->width > INT32_MAX || h->head_dim > INT32_MAX || h->rows > INT64_MAX ||
+        !tada_plane_describe(&spec, &shape, &plane)) {
+        return damaged(error);
+    }
+    status = tada_state_read(&plane, (int64_t)h->rows, bytes, size, &state, error);
+    tada_state_free(&state);
+    return status;
 }

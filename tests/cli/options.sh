@@ -74,7 +74,8 @@ unpack:--jsn --json
 doctor:--jason --json
 LIST
 call 2 doctor --zzzzzzzz; has "tada doctor: unknown option --zzzzzzzz."; hasnt "mean"
-call 2 pack x -t4; has "tada pack: unknown option -t4."
+call 2 unpack x -t4; has "tada unpack: unknown option -t4."
+call 2 pack x -t4; has "did you mean -t?"
 call 2 dotcor; has "did you mean 'doctor'"
 call 2 doctor --json=yes; has "tada doctor: --json takes no value"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """tada serve --prompt-cache: prompts that survive a restart.   test_prompt_cache.py BIN_DIR [KILLS]"""
+import json
 import os
 import pathlib
 import random
@@ -85,6 +86,12 @@ def is_whole(path):
     return magic == b"TADASTAT" and version == 2 and size == len(data) == at and stands_for == plain and crc == total and not zero
 
 
+def tests_as(path):
+    """What tada pack says of a file: the exit status, and its lines."""
+    done = subprocess.run([TADA, "pack", "-t", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
 def label(path):
     data = path.read_bytes()
     n = struct.unpack_from("<QQQ", data, 40)[2]
@@ -104,6 +111,11 @@ def restarts(work, path):
     check("one file is there when the server has ended", len(kept) == 1 and is_whole(kept[0]), kept)
     check("... for its owner alone", oct(kept[0].stat().st_mode) == "0o100600")
     check("... and says its tokens", label(kept[0])[:3000] == prompt)
+    check("tada pack finds it sound", tests_as(kept[0]) == (0, f"{kept[0]} is sound\n"), tests_as(kept[0]))
+    (facts,) = json.loads(subprocess.run([TADA, "pack", "-l", "--json", kept[0]], stdout=subprocess.PIPE, check=True).stdout)
+    check("... and lists what is in it", facts["kind"] == "prompt" and facts["tokens"] == facts["cells"] == len(label(kept[0])) and
+          facts["planes"] > 0 and facts["packed_bytes"] == kept[0].stat().st_size < 0.4 * facts["stock_bytes"] and
+          (facts["k_bits"], facts["v_bits"]) == (4, 3) and kept[0].name.startswith(facts["key"]), facts)
     with Kept(work, folder, path, *batches) as server:
         got = server.ask(prompt)
         check("what is restored answers the same, to the last digit", got == want, (got, want))
@@ -220,6 +232,8 @@ def damages(work, path):
                       ("its first bytes", data[:50]), ("nothing", b""), ("zeros", bytes(len(data))),
                       ("another version", data[:8] + b"\x09" + data[9:])):
         sound.write_bytes(bad)
+        status, said = tests_as(sound)
+        check(f"tada pack refuses one with {name}", status == 1 and said.count("\n") == 1, said)
         with Kept(work, folder, path) as server:
             server.ask(prompt)
             server.ask(prompt)

@@ -7,6 +7,7 @@
 #include "checks.h"
 #include "plugin_functions.h"
 #include "random_model.h"
+#include "state_file.h"
 
 #include <string.h>
 #include <time.h>
@@ -51,11 +52,11 @@ static state save(struct llama_context *context, int sequence, unsigned flags)
         s.size = 0;
     }
     size_t bytes = 0, hidden;
-    const void *found = s.size > 0 ? plugin.state_label(s.bytes, 64, &bytes) : NULL;
+    const void *found = s.size > 0 ? state_label(s.bytes, 64, &bytes) : NULL;
     report(s.size == 0 || (found && bytes == sizeof label && memcmp(found, label, bytes) == 0),
            "a state has its label in front");
-    report(!plugin.state_label(s.bytes, s.size < 63 ? s.size : 63, &hidden), "which its first bytes tell");
-    report(s.size == 0 || plugin.state_check(s.bytes, s.size), "its checksums are right");
+    report(!state_label(s.bytes, s.size < 63 ? s.size : 63, &hidden), "which its first bytes tell");
+    report(s.size == 0 || state_check(s.bytes, s.size), "its checksums are right");
     return s;
 }
 
@@ -137,11 +138,11 @@ static void damage(struct llama_context *c, const state *s)
         bad.bytes[at] ^= (uint8_t)(1 + at % 255);
         taken += restore(c, 1, 0, &bad);
         /* Of the head, bytes without meaning and the version are no damage. */
-        sound += at > 0 && plugin.state_check(bad.bytes, bad.size);
+        sound += at > 0 && state_check(bad.bytes, bad.size);
     }
     for (size_t cut = 0; cut < s->size; cut += STEP * 7) {
         taken += restore(c, 1, 0, &(state){s->bytes, cut});
-        sound += plugin.state_check(s->bytes, cut);
+        sound += state_check(s->bytes, cut);
     }
     report(taken == 0, "damaged states are refused");
     report(sound == 0, "and found before a cell is touched");

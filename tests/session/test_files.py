@@ -273,6 +273,36 @@ def test_damage():
     check("damage at every hundredth is refused", statuses == {2} and not os.path.exists("x"), statuses)
 
 
+def test_looking():
+    """tada pack -l and -t."""
+    sizes = {name: os.path.getsize(name) for name in ("session.bin", "session.bin.tada")}
+    result = tada("pack", "-l", "session.bin.tada", "place.tada")
+    lines = result.stdout.splitlines()
+    check("a list has a line for each file", result.returncode == 0 and len(lines) == 3 and lines[1].startswith("slot ") and
+          lines[1].endswith("  session.bin.tada") and all(len(line) < 90 for line in lines), result.stdout)
+    result = tada("pack", "-t", "session.bin.tada", "place.tada")
+    check("a test has one, too", (result.returncode, result.stdout) == (0, "session.bin.tada is sound\nplace.tada is sound\n"), result.stdout)
+    (facts,) = json.loads(tada("pack", "-l", "--json", "session.bin.tada").stdout)
+    check("... and says all in JSON", facts["sound"] and facts["kind"] == "slot" and facts["version"] == 2 and
+          facts["packed_bytes"] == sizes["session.bin.tada"] and facts["stock_bytes"] == sizes["session.bin"] and
+          facts["planes"] > 0 and facts["rows"] == facts["planes"] * facts["cells"] > facts["raw_rows"], facts)
+    refused("a missing file is a problem", 1, "nothing cannot be read", "pack", "-t", "nothing")
+    refused("... and so is another one, beside a sound one", 1, "place.tada is sound\n", "pack", "-t", TADA, "place.tada")
+    refused("... which is said", 1, "is no packed session and no stored prompt", "pack", "-t", TADA)
+    refused("one way at once", 2, "do not go together", "pack", "-l", "-t", "place.tada")
+    refused("nothing is written", 2, "-t writes no file", "pack", "-t", "place.tada", "-o", "x")
+    packed = bytearray(pathlib.Path("session.bin.tada").read_bytes())
+    statuses, silent = set(), 0
+    for percent in range(0, 100, 4):
+        at = len(packed) * percent // 100
+        for damaged in (packed[:at], packed[:at] + bytes([packed[at] ^ 16]) + packed[at + 1:]):
+            pathlib.Path("damaged").write_bytes(damaged)
+            result = tada("pack", "-t", "damaged")
+            statuses.add(result.returncode)
+            silent += "damaged" not in result.stdout or result.stdout.count("\n") != 1
+    check("damage is found, and a sentence says so", statuses == {1} and not silent, (statuses, silent))
+
+
 def test_kills():
     """A file under its final name is always one of the whole ones."""
     stock = make("big", "tada:4:window=0", 256, 64, 6, 2000)
@@ -322,6 +352,7 @@ with tempfile.TemporaryDirectory() as work:
     test_places()
     test_streams()
     test_damage()
+    test_looking()
     test_kills()
     os.chdir("/")
 sys.exit(failures > 0)
