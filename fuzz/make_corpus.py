@@ -6,9 +6,11 @@ time. What the fuzzers found since, and what they once crashed with, lies beside
 """
 import pathlib
 import random
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 SPECS = """tada tada:high tada:balanced tada:compact tada:paper tada:4 tada:3.5/3 tada:16/8 kivi:2 kivi:4:window=64
@@ -21,6 +23,17 @@ def write(target, name, data):
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
+
+
+def prompts():
+    """States with a label, whose checksums the target makes right."""
+    tokens = struct.pack("<Q9i", 1, *range(9))
+    rows = b"x" * 50
+    rows += struct.pack("<I", zlib.crc32(rows))
+    label = struct.pack("<QQQ", 2, 0, len(tokens)) + tokens
+    plain, cells = struct.pack("<QQQ", 0, 5, 5) + b"hello", struct.pack("<QQQ", 1, 1000, len(rows)) + rows
+    for name, parts in ("label-alone", label), ("label-and-bytes", label + plain), ("label-and-rows", label + plain + cells):
+        write("prompt", name, b"\1" + bytes(40) + parts)
 
 
 def numbers(target, count, least, most):
@@ -62,9 +75,11 @@ def main():
     numbers("codec", 32, 20, 80)
     numbers("arguments", 32, 20, 120)
     numbers("state", 24, 20, 80)
+    numbers("prompt", 24, 20, 80)
     numbers("session", 16, 16, 40)
     sessions(tada, make_session)
     plans(make_plan)
+    prompts()
 
 
 main()

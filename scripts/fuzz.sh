@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets and runs them, one after the other, on their corpora.
-#   fuzz.sh [SECONDS] [TARGET...]     FUZZ_SECONDS (60) each, all targets: spec plan session state cache codec arguments
+#   fuzz.sh [SECONDS] [TARGET...]     FUZZ_SECONDS (60) each, all targets: spec plan session state prompt cache codec arguments
 # In the environment: FUZZ_BUILD, the build folder (build-fuzz); FUZZ_CC, the compiler (clang, else cc);
 # FUZZ_CORPUS, a folder where what is found is kept (else it is forgotten). An input that fails stays in FUZZ_BUILD,
 # and the last line says how to run it again. Status 77: cannot be built here, for the reason in the last line.
@@ -36,14 +36,14 @@ exec 9> "$build/lock"
 flock 9
 log=$build/fuzz-build.log
 { cmake -S . -B "$build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_BUILD_TYPE=Release -DTADA_FUZZ=ON -DBUILD_TESTING=OFF &&
-    names=$(cmake --build "$build" --target help | grep -oE '\<fuzz_(spec|session|state|cache|codec|arguments|plan)\>' | sort -u) &&
+    names=$(cmake --build "$build" --target help | grep -oE '\<fuzz_(spec|session|state|prompt|cache|codec|arguments|plan)\>' | sort -u) &&
     cmake --build "$build" --parallel "$(nproc)" --target $names; } > "$log" 2>&1 9>&- ||
     { tail -n 30 "$log"; echo "fuzz.sh: the targets cannot be built with $cc"; exit 1; }
 flock -u 9
 
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-    targets=(spec session state cache codec arguments plan)
+    targets=(spec session state prompt cache codec arguments plan)
 fi
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=print_stacktrace=1
 failed=0

@@ -489,6 +489,29 @@ static bool start_writer(void)
     return has_writer;
 }
 
+/* Another prompt that is there, or will be before this one. */
+static void replace_if(item *q, const char *name, uint64_t key, const int32_t *tokens, size_t n)
+{
+    if (key == q->label->key && n < q->n && tokens_common(tokens, q->label->tokens, n) == n &&
+        q->n_replaced < REPLACED) {
+        strcpy(q->replaced[q->n_replaced++], name);
+    }
+}
+
+static void note_replaced(item *q)
+{
+    look_around();
+    for (size_t i = 0; i < n_entries; i++) {
+        const entry *e = &entries[i];
+        if (e->tokens) {
+            replace_if(q, e->name, e->key, e->tokens, e->n);
+        }
+    }
+    for (int i = 0; i < n_queue; i++) {
+        replace_if(q, queue[i]->name, queue[i]->label->key, queue[i]->label->tokens, queue[i]->n);
+    }
+}
+
 void folder_put(uint8_t *bytes, size_t size)
 {
     size_t label_bytes;
@@ -512,13 +535,7 @@ void folder_put(uint8_t *bytes, size_t size)
                     (double)size / 1048576);
         told = true;
     }
-    for (size_t i = 0; i < n_entries && q->n_replaced < REPLACED; i++) {
-        const entry *e = &entries[i];
-        if (e->tokens && e->key == label->key && e->n < q->n &&
-            tokens_common(e->tokens, label->tokens, e->n) == e->n) {
-            strcpy(q->replaced[q->n_replaced++], e->name);
-        }
-    }
+    note_replaced(q);
     fits = fits && start_writer();
     while (fits && n_queue == QUEUE) {
         pthread_cond_wait(&changed, &lock);
