@@ -15,7 +15,14 @@ size_t size_kv(const struct size_parts *parts)
 size_t size_total(const struct size_parts *parts)
 {
     return parts->weights + parts->mapped + size_kv(parts) + parts->recurrent + parts->compute +
-           parts->output + parts->scratch;
+           parts->output + parts->scratch + parts->draft;
+}
+
+/* Its share of the cells, and the state that is its own. */
+size_t size_prompt(const struct size_options *options, const struct size_parts *parts)
+{
+    size_t slots = (size_t)options->parallel;
+    return (size_kv(parts) + parts->draft_kv) / (options->unified ? 1 : slots) + parts->recurrent / slots;
 }
 
 int size_step(const struct size_options *options)
@@ -98,7 +105,8 @@ static size_t mapped_beside(const struct model *model, const struct breakdown *b
     return breakdown->repacked > 0 && in_file > as_they_are ? in_file - as_they_are : 0;
 }
 
-int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
+/* Without the draft model. */
+static int size_alone(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
 {
     struct engine *engine = cache->model->engine;
     const struct model *model = &cache->model->model;
@@ -133,6 +141,36 @@ int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
         engine->llama_model_is_recurrent(model->llama) || engine->llama_model_is_hybrid(model->llama);
     divide_cache(&breakdown, &measured, engine->rs_mib, has_states, parts);
     return 0;
+}
+
+int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts)
+{
+    struct size_cache draft = {cache->model->draft, cache->spec, cache->parsed};
+    struct size_parts parts_of_draft = {0};
+    int status = size_alone(cache, n_ctx, parts);
+    if (status == 0 && draft.model) {
+        status = size_alone(&draft, n_ctx, &parts_of_draft);
+        parts->draft = size_total(&parts_of_draft);
+        parts->draft_kv = size_kv(&parts_of_draft);
+    }
+    return status;
+}
+
+/* Layers that keep all tokens have twice as many bytes in twice the context, those with a window as many. */
+int size_checkpoint(const struct size_cache *cache, struct size_parts *parts)
+{
+    const struct size_model *model = cache->model;
+    size_t slots = (size_t)model->options.parallel;
+    struct size_parts twice;
+    parts->checkpoint = parts->recurrent / slots;
+    if (model->engine->llama_model_n_swa(model->model.llama) == 0 || model->options.swa_full) {
+        return 0;
+    }
+    int status = size_alone(cache, 2 * parts->n_ctx, &twice);
+    if (status == 0 && 2 * size_kv(parts) > size_kv(&twice)) {
+        parts->checkpoint += (2 * size_kv(parts) - size_kv(&twice)) / slots;
+    }
+    return status;
 }
 
 /* Where the line through two known totals meets the budget, in steps strictly between them. */

@@ -37,6 +37,10 @@ struct size_parts {
     size_t output;     /* logits of the last tokens */
     size_t
         scratch; /* of the plug-in, at most: rows of the batch at hand, and what its attention works with */
+    size_t draft, draft_kv; /* all of a draft model's, and its cache */
+    /* What llama-server keeps at a checkpoint: of layers that have only a window, and recurrent states, of
+     * one slot. Only size_checkpoint sets it. */
+    size_t checkpoint;
 };
 
 /* The model without its weights. */
@@ -44,6 +48,7 @@ struct size_model {
     struct engine *engine;
     struct size_options options;
     struct model model;
+    struct size_model *draft; /* with a cache of its own of the same shape; NULL: none */
 };
 
 /* A cache whose sizes are asked for. */
@@ -60,6 +65,8 @@ int size_open(struct engine *engine, const struct size_options *options, struct 
 int size_choose(struct size_model *model, const char *spec, struct size_cache *cache);
 /* The parts with a context of so many cells. */
 int size_of(const struct size_cache *cache, int n_ctx, struct size_parts *parts);
+/* Adds what a checkpoint of these parts takes. */
+int size_checkpoint(const struct size_cache *cache, struct size_parts *parts);
 /* The largest context of at most `most` cells whose total is within the budget: a multiple of size_step; 0:
  * not even the smallest. *parts: those of this context, or else of the smallest. */
 int size_largest(const struct size_cache *cache, int most, uint64_t budget, struct size_parts *parts,
@@ -68,7 +75,9 @@ int size_largest(const struct size_cache *cache, int most, uint64_t budget, stru
 int size_step(const struct size_options *options);
 void size_close(struct size_model *model);
 
-size_t size_kv(const struct size_parts *parts);    /* the KV cache */
+size_t size_kv(const struct size_parts *parts); /* the KV cache */
+/* What llama-server keeps of the prompt of an idle slot whose context is full. */
+size_t size_prompt(const struct size_options *options, const struct size_parts *parts);
 size_t size_total(const struct size_parts *parts); /* everything */
 
 #endif

@@ -10,7 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_NAMES = 4, CELLS_STEP = 256, AUTO_SLOTS = 4, USUAL_UBATCH = 512, USUAL_CHECKPOINTS = 32 };
+enum {
+    MOST_NAMES = 4,
+    CELLS_STEP = 256,
+    AUTO_SLOTS = 4,
+    USUAL_UBATCH = 512,
+    USUAL_CHECKPOINTS = 32,
+    USUAL_RAM = 8192
+};
 
 /* What an option sets its field to: the next argument, or a word. */
 struct known_option {
@@ -43,6 +50,7 @@ static const struct known_option known[] = {
     {{"-ub", "--ubatch-size"}, "UBATCH", FIELD(ubatch), NULL},
     {{"--swa-full"}, "SWA_FULL", FIELD(swa_full), "on"},
     {{"-ctxcp", "--ctx-checkpoints", "--swa-checkpoints"}, "CTX_CHECKPOINTS", FIELD(checkpoints), NULL},
+    {{"-cram", "--cache-ram"}, "CACHE_RAM", FIELD(cache_ram), NULL},
     {{"-ctk", "--cache-type-k"}, "CACHE_TYPE_K", FIELD(type_k), NULL},
     {{"-ctv", "--cache-type-v"}, "CACHE_TYPE_V", FIELD(type_v), NULL},
     {{"-md", "--model-draft", "--spec-draft-model"}, "SPEC_DRAFT_MODEL", FIELD(draft), NULL},
@@ -193,6 +201,11 @@ int server_options_ubatch(const struct server_options *options)
 {
     long long n = number(options->ubatch, USUAL_UBATCH);
     return n > 0 ? (int)n : USUAL_UBATCH;
+}
+
+int server_options_cache_ram(const struct server_options *options)
+{
+    return (int)number(options->cache_ram, USUAL_RAM);
 }
 
 int server_options_checkpoints(const struct server_options *options)

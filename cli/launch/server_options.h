@@ -12,6 +12,7 @@ struct server_options {
     const char *flash, *offload, *type_k, *type_v;
     const char *gpu_layers, *devices, *ubatch;
     const char *swa_full, *checkpoints; /* what windows and recurrent layers can go back to */
+    const char *cache_ram;              /* MiB for prompts of idle slots */
     const char *draft;                  /* a model that drafts, and its cache's types */
     const char *draft_k, *draft_v;
     const char *sessions; /* the folder of slots */
@@ -48,6 +49,8 @@ void server_options_cache(const struct server_options *options, int n_ctx_train,
 int server_options_gpu_layers(const struct server_options *options);
 /* Tokens that are computed at once. */
 int server_options_ubatch(const struct server_options *options);
+/* MiB for prompts of idle slots; -1: there is no limit. */
+int server_options_cache_ram(const struct server_options *options);
 /* Of a slot's states in between, to which a request can go back. */
 int server_options_checkpoints(const struct server_options *options);
 

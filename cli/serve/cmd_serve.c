@@ -267,6 +267,9 @@ static int start(struct serve *serve)
         return status;
     }
     cli_note("%s", serve->summary);
+    if (*serve->kept) {
+        cli_note("%s", serve->kept);
+    }
     status = keep_packed(serve);
     return status == 0 ? launch_start(&serve->launch) : status;
 }

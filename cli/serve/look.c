@@ -83,6 +83,13 @@ static void tell_restores(const struct server_options *server, const struct outl
     }
 }
 
+/* Only such layers need them. */
+static bool has_checkpoints(const struct server_options *server, const struct outlook *model)
+{
+    bool has_window = model->n_swa > 0 && (!server->swa_full || server_option_is_off(server->swa_full));
+    return (has_window || model->is_recurrent) && server_options_checkpoints(server) > 0;
+}
+
 /* ---- all of it ---- */
 
 int serve_look(struct serve *serve, bool asked)
@@ -108,6 +115,7 @@ int serve_look(struct serve *serve, bool asked)
         status == 0 && is_known && !launch->spec.stock && launch_look(launch, server, &cache, path, &outlook);
     if (is_known) {
         measure(serve, &cache, &outlook, &memory);
+        memory.goes_back = has_checkpoints(server, &outlook);
         tell_restores(server, &outlook);
     }
     if (status == 0) {

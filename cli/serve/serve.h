@@ -18,15 +18,17 @@ struct serve {
     struct server_options server;
     char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
     char summary[PATH_MAX + 512];
+    char kept[256]; /* what beside the cache takes memory; "": nothing */
 };
 
 /* Bytes of the cache, that of a draft model among them. */
 struct serve_memory {
     double bytes, f16; /* 0: unknown */
     bool at_most;
+    bool goes_back; /* slots have checkpoints */
 };
 
-/* Writes the summary. */
+/* Writes the summary, and what is kept beside the cache. */
 void serve_summarise(struct serve *serve, const struct server_cache *cache, const struct serve_memory *memory,
                      const struct found_plan *found);
 

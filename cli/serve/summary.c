@@ -30,6 +30,39 @@ static int add_cache(struct serve *serve, int used, const struct found_plan *fou
     return add(serve, used, ", ");
 }
 
+/* Prompts of idle slots, by their size when a slot is full, and checkpoints. */
+static void note_kept(struct serve *serve, const struct server_cache *cache,
+                      const struct serve_memory *memory)
+{
+    int mib = server_options_cache_ram(&serve->server), slots = cache->unified ? 1 : cache->slots;
+    double bytes = memory->bytes / slots, f16 = memory->f16 / slots, room = 1048576.0 * mib;
+    char prompts[160] = "", checkpoints[80] = "";
+    if (serve->launch.spec.stock || serve->server.models) {
+        return;
+    }
+    if (memory->goes_back) {
+        snprintf(checkpoints, sizeof checkpoints, "; each slot up to %d checkpoints (--ctx-checkpoints)",
+                 server_options_checkpoints(&serve->server));
+    }
+    if (mib < 0 && f16 > 0) {
+        snprintf(prompts, sizeof prompts, ": %.1f MiB for a full context, instead of %.1f", bytes / 1048576,
+                 f16 / 1048576);
+    } else if (f16 > 0) {
+        snprintf(prompts, sizeof prompts, ": %.0f of a full context, instead of %.0f", floor(room / bytes),
+                 floor(room / f16));
+    }
+    char limit[48] = "any amount";
+    if (mib > 0) {
+        snprintf(limit, sizeof limit, "at most %d MiB", mib);
+    }
+    if (mib != 0) {
+        snprintf(serve->kept, sizeof serve->kept, "prompts of idle slots take %s of RAM (--cache-ram)%s%s",
+                 limit, prompts, checkpoints);
+    } else if (*checkpoints) {
+        snprintf(serve->kept, sizeof serve->kept, "no prompts of idle slots%s", checkpoints);
+    }
+}
+
 void serve_summarise(struct serve *serve, const struct server_cache *cache, const struct serve_memory *memory,
                      const struct found_plan *found)
 {
@@ -52,7 +85,11 @@ void serve_summarise(struct serve *serve, const struct server_cache *cache, cons
     if (memory->f16 > 0 && memory->bytes >= memory->f16) {
         add(serve, used, ": %s%.1f MiB, nothing saved", at_most, memory->bytes / 1048576);
     } else if (memory->f16 > 0) {
-        add(serve, used, ": %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved", at_most,
-            memory->bytes / 1048576, memory->f16 / 1048576, 100 * (1 - memory->bytes / memory->f16));
+        used = add(serve, used, ": %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved", at_most,
+                   memory->bytes / 1048576, memory->f16 / 1048576, 100 * (1 - memory->bytes / memory->f16));
     }
+    if (memory->f16 > 0 && serve->server.draft) {
+        add(serve, used, ", with the draft model's");
+    }
+    note_kept(serve, cache, memory);
 }

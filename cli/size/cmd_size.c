@@ -9,6 +9,7 @@
 #include "report.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -28,8 +29,9 @@ struct request {
     new_file_rules rules; /* of that file */
     const char *caches[SIZE_MAX_CACHES];
     int n_caches;
-    uint64_t budget;
-    int sharing; /* of cells among the sequences; 0: not given */
+    uint64_t budget, prompts;
+    const char *draft_path; /* NULL: none */
+    int sharing;            /* of cells among the sequences; 0: not given */
 };
 
 enum { UNIFIED = 1, SPLIT };
@@ -47,6 +49,17 @@ static int take_memory(const char *command, const char *name, char *value, void 
 {
     struct request *request = values;
     return take_bytes(command, name, value, &request->budget);
+}
+
+/* As llama-server takes it, or with a unit. */
+static int take_prompts(const char *command, const char *name, char *value, void *values)
+{
+    struct request *request = values;
+    if (value[0] && value[strspn(value, "0123456789")] == '\0' && strlen(value) < 10) {
+        request->prompts = (uint64_t)strtoul(value, NULL, 10) << 20;
+        return 0;
+    }
+    return take_bytes(command, name, value, &request->prompts);
 }
 
 #define FIELD(member) .field = offsetof(struct request, member)
@@ -112,6 +125,18 @@ static const struct option_row rows[] = {
      .kind = OPTION_TAKEN,
      .take = take_memory,
      .in_usage = true},
+    {.names = "-md, --model-draft",
+     .aliases = "--spec-draft-model",
+     .value = "MODEL",
+     .help = "a model that drafts: it has a cache of the same cells",
+     FIELD(draft_path),
+     .kind = OPTION_FILE},
+    {.names = "-cram, --cache-ram",
+     .value = "MIB",
+     .help = "what llama-server may take for prompts of idle slots",
+     .usual = "8192",
+     .kind = OPTION_TAKEN,
+     .take = take_prompts},
     ROW_JSON(json_path),
     ROW_FORCE(rules.replaces, "FILE if it is"),
     ROW_HELP,
@@ -141,6 +166,13 @@ const struct command size_command = {
         "compute buffers\tintermediate results; output buffer: logits of one token a sequence\n"
         "scratch\twhat the plug-in takes when it works: the rows of a batch and its attention, for a full "
         "context; grows with threads and --ubatch. Restoring a saved slot can take as much again.\n"
+        "draft model\tall that it takes\n"
+        "prompts in 8 GiB\tso many prompts of a full slot does llama-server keep of idle slots "
+        "(--cache-ram); "
+        "not in the total\n"
+        "a checkpoint\twhat layers with a window, or recurrent ones, can go back to; llama-server keeps up "
+        "to "
+        "32 of each slot (--ctx-checkpoints); not in the total\n"
         "\n"
         "A cache that the model cannot have is named below the table, with the reason, and so is what of one "
         "of "
@@ -149,15 +181,17 @@ const struct command size_command = {
         "\n"
         "Not in the total: the program, the vocabulary and llama.cpp's table of cells (some 50 bytes a cell, "
         "up "
-        "to 150 when it is full), saved prompts (--cache-ram), a draft model or a projector for images.\n"
+        "to 150 when it is full), or a projector for images.\n"
         "\n"
         "JSON: {\"version\", \"model\", \"n_ctx_train\", \"n_ctx\", \"parallel\", \"kv_unified\", "
         "\"ubatch\", "
-        "\"threads\", \"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", \"mapped_bytes\", "
+        "\"threads\", \"cache_ram_bytes\", \"memory_bytes\", \"results\": [{\"cache\", \"weights_bytes\", "
+        "\"mapped_bytes\", "
         "\"kv_bytes\", "
         "\"memory_ratio\", \"kv\": {\"codes_bytes\", \"window_bytes\", \"sinks_bytes\", \"tables_bytes\", "
         "\"rows_bytes\"}, \"recurrent_bytes\", \"compute_bytes\", \"output_bytes\", \"scratch_bytes\", "
-        "\"total_bytes\", \"compressed_ratio\", \"plain\", \"largest\": {\"n_ctx\", \"total_bytes\"}}], "
+        "\"draft_bytes\", \"total_bytes\", \"prompt_bytes\", \"prompts_in_ram\", \"checkpoint_bytes\", "
+        "\"compressed_ratio\", \"plain\", \"largest\": {\"n_ctx\", \"total_bytes\"}}], "
         "\"impossible\": [{\"cache\", "
         "\"why\"}]}; "
         "largest is null where nothing fits; compressed_ratio, of an f16 cache, and plain, why the rest is "
@@ -181,6 +215,7 @@ static int complete(struct request *request, struct place *place)
     }
     int status = take_default_model("size", &request->options.model_path, place);
     output_keep(&request->rules, request->options.model_path);
+    output_keep(&request->rules, request->draft_path);
     output_keep_plans(&request->rules, request->caches, request->n_caches);
     return status == 0 ? output_check(request->json_path, &request->rules) : status;
 }
@@ -198,6 +233,7 @@ static int size_one(struct size_model *model, const struct request *request, str
         return status;
     }
     status = size_of(&cache, request->options.n_ctx, &result->parts);
+    status = status == 0 ? size_checkpoint(&cache, &result->parts) : status;
     if (status == 0 && request->budget > 0) {
         int most = request->options.n_ctx > 0 ? result->parts.n_ctx : MOST_SOUGHT;
         status = size_largest(&cache, most, request->budget, &result->at_most, &result->largest);
@@ -233,6 +269,7 @@ static int size_all(struct size_model *model, struct request *request)
     struct size_report report = {.impossible = &impossible,
                                  .options = &model->options,
                                  .budget = request->budget,
+                                 .prompts = request->prompts,
                                  .model = model->model.name,
                                  .n_ctx_train = model->engine->llama_model_n_ctx_train(model->model.llama)};
     if (request->options.n_ctx == 0 && report.n_ctx_train > MAX_CONTEXT) {
@@ -262,6 +299,25 @@ static int size_all(struct size_model *model, struct request *request)
     return status;
 }
 
+/* A model, and one that drafts for it. */
+static int size_both(struct engine *engine, struct request *request)
+{
+    struct size_model model, draft;
+    struct size_options of_draft = request->options;
+    of_draft.model_path = request->draft_path;
+    int status = size_open(engine, &request->options, &model);
+    if (status == 0 && request->draft_path) {
+        status = size_open(engine, &of_draft, &draft);
+        model.draft = &draft;
+    }
+    status = status == 0 ? size_all(&model, request) : status;
+    if (model.draft) {
+        size_close(&draft);
+    }
+    size_close(&model);
+    return status;
+}
+
 static int size_main(const struct command *self, int argc, char **argv)
 {
     struct request request = {.options = {.n_gpu_layers = -1}};
@@ -277,10 +333,7 @@ static int size_main(const struct command *self, int argc, char **argv)
                  ? plans_check(engine.tool, request.options.model_path, request.caches, request.n_caches)
                  : status;
     if (status == 0) {
-        struct size_model model;
-        status = size_open(&engine, &request.options, &model);
-        status = status == 0 ? size_all(&model, &request) : status;
-        size_close(&model);
+        status = size_both(&engine, &request);
     }
     return status;
 }

@@ -57,6 +57,8 @@ PART(recurrent)
 PART(compute)
 PART(output)
 PART(scratch)
+PART(draft)
+PART(checkpoint)
 
 static const struct row table_rows[] = {
     {"weights", get_weights, false},
@@ -71,8 +73,11 @@ static const struct row table_rows[] = {
     {"compute buffers", get_compute, false},
     {"output buffer", get_output, false},
     {"scratch, at most", get_scratch, true},
+    {"draft model", get_draft, true},
     {"total", size_total, false},
 };
+
+static const struct row checkpoint_row = {"a checkpoint", get_checkpoint, true};
 
 static void print_row(const struct size_report *report, const struct row *row)
 {
@@ -88,6 +93,25 @@ static void print_row(const struct size_report *report, const struct row *row)
         printf("%*.2f", column_width(&report->results[i]), mib(row->value(&report->results[i].parts)));
     }
     putchar('\n');
+}
+
+/* How many prompts of a full slot llama-server keeps; 0: none. */
+static double prompts_kept(const struct size_report *report, const struct size_parts *parts)
+{
+    size_t bytes = size_prompt(report->options, parts);
+    return bytes ? (double)(report->prompts / bytes) : 0;
+}
+
+static void print_prompts(const struct size_report *report)
+{
+    char label[64];
+    snprintf(label, sizeof label, "prompts in %.4g GiB", (double)report->prompts / (1 << 30));
+    printf("%-*s", LABEL_WIDTH, label);
+    for (int i = 0; i < report->n; i++) {
+        printf("%*.0f", column_width(&report->results[i]), prompts_kept(report, &report->results[i].parts));
+    }
+    putchar('\n');
+    print_row(report, &checkpoint_row);
 }
 
 static void print_largest(const struct size_report *report)
@@ -158,6 +182,9 @@ void size_report_print(const struct size_report *report)
                100 * ratio_to_f16(report, &report->results[i].parts));
     }
     putchar('\n');
+    if (report->prompts > 0) {
+        print_prompts(report);
+    }
     if (report->budget > 0) {
         print_largest(report);
     }
@@ -199,7 +226,11 @@ static cJSON *json_of(const struct size_report *report, const struct size_result
     add(object, "compute_bytes", parts->compute);
     add(object, "output_bytes", parts->output);
     add(object, "scratch_bytes", parts->scratch);
+    add(object, "draft_bytes", parts->draft);
     add(object, "total_bytes", size_total(parts));
+    add(object, "prompt_bytes", size_prompt(report->options, parts));
+    cJSON_AddNumberToObject(object, "prompts_in_ram", prompts_kept(report, parts));
+    add(object, "checkpoint_bytes", parts->checkpoint);
     if (result->is_ours) {
         cJSON_AddNumberToObject(object, "compressed_ratio", result->outlook.compressed);
         cJSON_AddItemToObject(object, "plain",
@@ -227,6 +258,7 @@ cJSON *size_report_json(const struct size_report *report)
     cJSON_AddBoolToObject(json, "kv_unified", options->unified);
     cJSON_AddNumberToObject(json, "ubatch", options->n_ubatch);
     cJSON_AddNumberToObject(json, "threads", options->n_threads);
+    cJSON_AddNumberToObject(json, "cache_ram_bytes", (double)report->prompts);
     if (report->budget > 0) {
         cJSON_AddNumberToObject(json, "memory_bytes", (double)report->budget);
     }

@@ -26,6 +26,7 @@ struct size_report {
     const char *model; /* its file name */
     int n_ctx_train;   /* 0: unknown */
     uint64_t budget;   /* bytes; 0: none was given */
+    uint64_t prompts;  /* bytes that llama-server may take for prompts of idle slots */
     const struct impossible *impossible;
     int n;
     struct size_result results[SIZE_MAX_CACHES + 1];

@@ -103,6 +103,12 @@ def revalue(data, memory, kld):
         struct.pack("<d", 0.0045), struct.pack("<d", kld))
 
 
+def prompts_kept(said):
+    """In which room, how many, and how many in f16; None: it is not said."""
+    found = re.search(r"tada: prompts of idle slots take (.*) of RAM \(--cache-ram\): (\d+) of a full context, instead of (\d+)", said)
+    return found and (found[1], int(found[2]), int(found[3]))
+
+
 def choice_of_plans(work):
     """On a tiny model: which of the plans it is."""
     make_plans(f"{work}/tiny", 3, 128, read_fingerprint_of_ones(128))
@@ -137,13 +143,27 @@ def choice_of_plans(work):
     f16 = 3 * 2 * 2 * 64 * 2 * 1024 / 2**20  # layers, K and V, heads, values, bytes, cells
     told = memory(summary(*base, "--cache", "tada", **data))
     check("the memory is that of the model", told and told[1] == round(f16, 1) and told[0] < 0.6 * told[1], told)
+    kept = prompts_kept(summary(*base, "--cache", "tada", **data))
+    check("prompts of idle slots are told, in the room of llama-server", kept and kept[0] == "at most 8192 MiB" and
+          kept[2] == 8192 // f16 and kept[1] * (told[0] - 0.05) <= 8192 <= (kept[1] + 1) * (told[0] + 0.05), (kept, told))
+    four = prompts_kept(summary(*base[:-1], "4", "-no-kvu", "--cache-ram", "100", "--cache", "tada", **data))
+    check("... and in what is given, of smaller slots", four and four[0] == "at most 100 MiB" and four[2] == 100 * 4 // f16, four)
+    said = summary(*base, "--cache", "tada", LLAMA_ARG_CACHE_RAM="-1", **data)
+    check("... or without a limit", "take any amount of RAM (--cache-ram): " in said and f" MiB for a full context, instead of {f16:.1f}\n" in said, said)
+    check("without any, nothing is said", prompts_kept(summary(*base, "-cram", "0", "--cache", "tada", **data)) is None)
+    for shape in ("window-64", "conv"):
+        subprocess.run([f"{BIN}/../tests/make_model", f"{work}/{shape}.gguf", "shape", shape], check=True)
+        said = summary("-m", f"{work}/{shape}.gguf", "-c", "1024", "--cache", "tada", "-ctxcp", "9", **data)
+        check(f"checkpoints of {shape} are told", said.count("; each slot up to 9 checkpoints (--ctx-checkpoints)\n") == 1, said)
     for option in ("-md", "--model-draft"):
-        both = memory(summary(*base, option, model, "--cache", "tada", **data))
+        said = summary(*base, option, model, "--cache", "tada", **data)
+        both = memory(said)
         check(f"{option}: the cache of the draft model counts", both and abs(both[0] - 2 * told[0]) <= 0.1 and
-              abs(both[1] - 2 * told[1]) <= 0.1, (told, both))
+              abs(both[1] - 2 * told[1]) <= 0.1 and ", with the draft model's\n" in said, (told, both))
     for options in (("-fa", "off"), ("-ctk", "q8_0"), ("-md", model, "-ctvd", "q8_0")):
         said = summary(*base, *options, "--cache", "tada", **data)
-        check(f"no memory is told with {' '.join(map(str, options))}", "cache tada, context" in said and "MiB" not in said, said)
+        check(f"no memory is told with {' '.join(map(str, options))}", "cache tada, context" in said and not memory(said) and
+              "at most 8192 MiB of RAM (--cache-ram)\n" in said, said)
     for options in (("-ngl", "0"), ("-nkvo",), ("-dev", "none"), ("-ngl", "2")):
         said = summary(*base, *options, "--cache", "tada", **data)
         check(f"{' '.join(options)} changes nothing", memory(said) == told and len(said.splitlines()) == len(

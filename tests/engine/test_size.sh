@@ -163,6 +163,27 @@ size -m "$work/conv.gguf"
 check "the usual caches, and states of a hybrid model" bash -c "
     grep -qE '^cache +f16 +q8_0 +q4_0 +tada\$' '$work/out' && grep -q '^recurrent states' '$work/out'"
 
+# What llama-server keeps beside the cache.
+size -m "$model" -c 32768 -np 4 --cache-ram 4096 -md "$model" --cache tada
+check "prompts of full slots, in f16 and in codes, and a draft model" bash -c "
+    grep -qE '^prompts in 4 GiB +11 +4[0-9]\$' '$work/out' && grep -qE '^draft model +8[0-9]{2}[.]' '$work/out' &&
+        ! tail -n +2 '$work/out' | grep -qE 'a checkpoint|.{81}'"
+size -m "$model" -c 32768 -np 4 -cram 1G -md "$model" --cache tada --json -
+check "... in JSON" python3 -c "
+import json
+said = json.load(open('$work/out'))
+for one in said['results']:
+    draft = one['total_bytes'] - sum(one[name + '_bytes'] for name in ('weights', 'mapped', 'kv', 'recurrent', 'compute', 'output', 'scratch'))
+    assert draft == one['draft_bytes'] == one['total_bytes'] / 2 and one['prompt_bytes'] == one['kv_bytes'] * 2 // 4, one
+    assert one['prompts_in_ram'] == said['cache_ram_bytes'] // one['prompt_bytes'] and said['cache_ram_bytes'] == 2**30, said"
+size -m "$work/window-64.gguf" -c 8192 -np 1 --cache tada --json -
+check "checkpoints of a window" python3 -c "
+import json
+f16, tada = json.load(open('$work/out'))['results']
+assert 0 < tada['checkpoint_bytes'] < f16['checkpoint_bytes'] < f16['kv_bytes'] / 4, (f16, tada)"
+size -m "$model" -c 8192 --cache-ram 0
+check "no prompts are kept" bash -c "[ $status -eq 0 ] && ! grep -q 'prompts in' '$work/out'"
+
 # What cannot be.
 head -c 1000000 "$model" > "$work/short.gguf"
 head -c 3000 /dev/urandom > "$work/noise.gguf"
