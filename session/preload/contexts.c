@@ -137,13 +137,18 @@ uint64_t tracked_key(tracked *t)
     return t->off ? 0 : t->key;
 }
 
+static void store_all(tracked *t)
+{
+    for (llama_seq_id s = 0; s < t->n_sequences; s++) {
+        sequence_store(t, s);
+    }
+}
+
 EXPORT void llama_free(struct llama_context *context)
 {
     tracked *t = tracked_of(context);
-    for (llama_seq_id s = 0; t && s < t->n_sequences; s++) {
-        sequence_store(t, s);
-    }
     if (t) {
+        store_all(t);
         folder_flush();
         pthread_mutex_lock(&lock);
         tracked **at = &contexts;
@@ -161,6 +166,20 @@ EXPORT void llama_free(struct llama_context *context)
         free(t);
     }
     prompts_host()->llama_free(context);
+}
+
+/* llama-server calls it when it is to end. It frees its contexts only when all of its clients have gone, and
+ * may be killed before. */
+EXPORT void llama_backend_free(void)
+{
+    pthread_mutex_lock(&lock);
+    tracked *t = contexts;
+    pthread_mutex_unlock(&lock);
+    for (; t; t = t->next) {
+        store_all(t);
+    }
+    folder_flush();
+    prompts_host()->llama_backend_free();
 }
 
 /* ---- what makes rows other than tokens say, or wants more than the last results ---- */

@@ -48,6 +48,7 @@ enum {
 #define HOST_PROMPT_FUNCTIONS(X)                                                                             \
     X(llama_init_from_model)                                                                                 \
     X(llama_free)                                                                                            \
+    X(llama_backend_free)                                                                                    \
     X(llama_model_load_from_file)                                                                            \
     X(llama_model_load_from_splits)                                                                          \
     X(llama_model_n_swa)                                                                                     \

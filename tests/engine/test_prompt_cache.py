@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """tada serve --prompt-cache: prompts that survive a restart.   test_prompt_cache.py BIN_DIR [KILLS]"""
+import http.client
 import json
 import os
 import pathlib
@@ -470,6 +471,27 @@ def saved_in_memory(work, path):
             check("... and there is nothing to do for one that is stored", server.restored() == [399] * 4, server.restored())
 
 
+def ended_while_answering(work, path):
+    """llama-server waits for its clients before it frees its contexts, and whoever ends it may not wait so long."""
+    folder, prompt = f"{work}/answering", prompt_of(77, 700)
+    with Kept(work, folder, path) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+        connection.request("POST", "/completion", json.dumps({"prompt": prompt, "n_predict": 100000, "stream": True, "ignore_eos": True}),
+                           {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        for _ in range(10):
+            answer.readline()
+        server.process.terminate()
+        end = time.monotonic() + PATIENCE_S
+        while server.alive() and not files(folder) and time.monotonic() < end:
+            time.sleep(0.05)
+        server.process.kill()
+        server.process.wait()
+        connection.close()
+    check("what is in a slot is stored though a client waits", len(files(folder)) == 1 and is_whole(files(folder)[0]) and
+          label(files(folder)[0])[:700] == prompt, files(folder))
+
+
 def shared_cells(work, path):
     """Slots that share their cells: a prompt is restored among those of others, rounded a little where tiles are cut elsewhere."""
     folder = f"{work}/shared"
@@ -529,6 +551,7 @@ with tempfile.TemporaryDirectory() as folder:
     two_servers(folder, tiny, numbers)
     killed(folder, tiny, numbers, 10)
     saved_in_memory(folder, tiny)
+    ended_while_answering(folder, tiny)
     shared_cells(folder, tiny)
     drafts(folder, tiny)
     real_model(folder)

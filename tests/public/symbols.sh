@@ -29,7 +29,7 @@ check "$build/libtada_session.a" "(session|grid|crc|source|target|llama_state)_[
 check "$build/bin/libggml-tada.so" "tada_[a-z0-9_]+|ggml_backend_(init|score)|$tools" --dynamic
 check "$build/bin/libtada-sessions.so" "fopen|fopen64|fclose|llama_state_seq_(get_size|get_data|set_data)_ext|$tools" --dynamic
 # Functions that it stands before, two of them of C++.
-before='fopen|fopen64|fclose|llama_(batch_ext|memory|state_seq|get|set|model_load_from)_[a-z_]+|llama_(process|decode|free|init_from_model)'
+before='fopen|fopen64|fclose|llama_(batch_ext|memory|state_seq|get|set|model_load_from)_[a-z_]+|llama_(process|decode|free|backend_free|init_from_model)'
 before+='|_Z26llama_set_embeddings_nextnP13llama_contextbb|_Z30llama_set_embeddings_layer_inpP13llama_contextjb'
 check "$build/bin/libtada-prompts.so" "$before|$tools" --dynamic
 exit $failed
