@@ -10,7 +10,10 @@ n-grams, contexts that overflow. Every request must be answered or refused as th
 depend on what the other slots do (`--spec f16` shows it; with other batches or weights they do), nor on conversations that
 go on, are cancelled before, or are saved and restored in between; so each finished answer must be that of a server with
 one slot that computes the whole prompt. Not asked for: prompts that part from what a slot holds in the middle. A tile
-is compressed as a whole, so the rows that were there leave a trace in those that stay.
+is compressed as a whole, so the rows that were there leave a trace in those that stay. For the same reason what is put
+into a slot before its session is restored ends with a tile: of a tile that still has some of the restored rows, these
+keep their codes and the others get a layer of their own, with the same values, but sums over them are rounded otherwise.
+And tiles are not refined: which ones are depends on all that the cache holds.
 
 `busy` has room for all slots: a stock llama-server whose shared cache is full while it copies a prompt to a second answer
 gets its positions wrong, and ends all answers ("Invalid input batch").
@@ -35,6 +38,7 @@ sys.path.insert(0, str(HERE.parent / "engine"))
 import llama_server  # noqa: E402  (its folder has just been named)
 
 SLOTS, CONTEXT, VOCABULARY, FIRST_TOKEN = 4, 512, 256, 3
+TILE, OTHER = 64, 4  # the last token of an answer gets no cell
 GROWTH = 12 * 1024  # KiB: what malloc may take more in fragments
 RAM_CACHE = 4  # MiB of prompts, reached within the first third
 LIST_LIMIT = 8  # of failures that are told in full
@@ -42,7 +46,7 @@ LIST_LIMIT = 8  # of failures that are told in full
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("bin_dir")
 arguments.add_argument("minutes", type=float)
-arguments.add_argument("--spec", default="tada:4:window=64")
+arguments.add_argument("--spec", default="tada:4:window=64:refine=off")
 arguments.add_argument("--seed", type=int, default=random.randrange(1 << 32))
 arguments.add_argument("--model", help="a GGUF file with a vocabulary of at least 256 tokens; a tiny random one by default")
 arguments.add_argument("--keep-log", help="copy the servers' logs there")
@@ -161,7 +165,7 @@ def conversation(server, rng, slot, answered):
         if rng.randrange(3) == 0:
             may_refuse(server, "exact: slots saved", f"/slots/{slot}?action=save", (), filename=name)
             if rng.randrange(2):
-                complete(server, tokens(rng, 100), 4, slot, cache_prompt=False)
+                complete(server, tokens(rng, 2 * TILE - OTHER + 1), OTHER, slot, cache_prompt=False)
             else:
                 may_refuse(server, "exact: slots erased", f"/slots/{slot}?action=erase", (), filename=name)
             may_refuse(server, "exact: slots restored", f"/slots/{slot}?action=restore", (), filename=name)
