@@ -141,11 +141,17 @@ static void print_sizes(const struct job *job, const session_sizes *sizes)
                 sizes->plain, sizes->packed, sizes->planes, sizes->rows, sizes->raw_rows);
         return;
     }
-    double mib = 1 << 20, part = sizes->plain ? 100.0 * (double)sizes->packed / (double)sizes->plain : 0;
-    fprintf(stream, "%s: %.1f MiB, %.1f %% of %.1f MiB", SHOWN(job->packs ? job->to : job->from),
-            (double)sizes->packed / mib, part, (double)sizes->plain / mib);
+    double mib = 1 << 20;
+    if (!job->packs) {
+        fprintf(stream, "%s: %.1f MiB, of %.1f MiB in %s\n", SHOWN(job->to), (double)sizes->plain / mib,
+                (double)sizes->packed / mib, SHOWN(job->from));
+        return;
+    }
+    double part = sizes->plain ? 100.0 * (double)sizes->packed / (double)sizes->plain : 0;
+    fprintf(stream, "%s: %.1f MiB, %.1f %% of %.1f MiB", SHOWN(job->to), (double)sizes->packed / mib, part,
+            (double)sizes->plain / mib);
     if (sizes->rows > 0) {
-        fprintf(stream, "; %.1f %% of the rows as they are",
+        fprintf(stream, "; %.1f %% of the rows are not compressed",
                 100.0 * (double)sizes->raw_rows / (double)sizes->rows);
     }
     fputc('\n', stream);

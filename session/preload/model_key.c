@@ -7,6 +7,7 @@
 #include "gguf.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -69,6 +70,9 @@ static bool add_bytes(int file, uint64_t at, uint64_t n, uint64_t *key)
     uint8_t bytes[1 << 16];
     while (n > 0) {
         ssize_t got = pread(file, bytes, n < sizeof bytes ? (size_t)n : sizeof bytes, (off_t)at);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
         if (got <= 0) {
             return false;
         }

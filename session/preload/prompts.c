@@ -154,7 +154,7 @@ EXPORT size_t llama_state_seq_get_data_ext(struct llama_context *context, uint8_
             states.state_save(prompts_get, &c, own.llama_state_seq_get_size_ext(context, sequence, flags),
                               label, label_bytes, to, size);
         if (packed && label) {
-            sequences_saved(context, label, label_bytes, to, packed);
+            sequences_saved(label, label_bytes, to, packed);
         }
         free(label);
     }

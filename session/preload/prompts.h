@@ -143,8 +143,7 @@ void sequences_complete(const struct llama_context *context, llama_seq_id sequen
 void sequences_set(const struct llama_context *context, llama_seq_id sequence, const prompt_label *label,
                    size_t bytes);
 /* A state with this label has been saved: it is worth being stored. */
-void sequences_saved(const struct llama_context *context, const prompt_label *label, size_t label_bytes,
-                     const uint8_t *bytes, size_t size);
+void sequences_saved(const prompt_label *label, size_t label_bytes, const uint8_t *bytes, size_t size);
 
 /* ---- batches.c: what is in a batch, which llama.cpp does not tell ---- */
 
@@ -198,10 +197,9 @@ static inline void sequences_set(const struct llama_context *context, llama_seq_
     (void)bytes;
 }
 
-static inline void sequences_saved(const struct llama_context *context, const prompt_label *label,
-                                   size_t label_bytes, const uint8_t *bytes, size_t size)
+static inline void sequences_saved(const prompt_label *label, size_t label_bytes, const uint8_t *bytes,
+                                   size_t size)
 {
-    (void)context;
     (void)label;
     (void)label_bytes;
     (void)bytes;

@@ -98,11 +98,9 @@ void sequence_store(tracked *t, llama_seq_id s)
     free(label);
 }
 
-void sequences_saved(const struct llama_context *context, const prompt_label *label, size_t label_bytes,
-                     const uint8_t *bytes, size_t size)
+void sequences_saved(const prompt_label *label, size_t label_bytes, const uint8_t *bytes, size_t size)
 {
     size_t n = (label_bytes - sizeof *label) / sizeof *label->tokens;
-    (void)context;
     if (n < STORED_LEAST || folder_has(label->key, label->tokens, n)) {
         return;
     }
