@@ -152,6 +152,23 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
     c->next_fine = tada_tile_fine(c->codec, &next, next_head);
 }
 
+/* Whether layers are read on codes, one after the other. */
+static bool layers_on_codes(const tada_side *s, int rows)
+{
+    return s->codes && rows <= tada_kernels_get()->codes_rows;
+}
+
+static void codes_of_layer(const tada_side *s, const tada_layer *layer, int head, tada_codes *c)
+{
+    c->codec = &s->plane->codec;
+    c->head = coding_head(s, head);
+    c->n_tiles = 1;
+    c->cold[0] = tada_layer_cold(s->plane, layer);
+    c->mask[0] = layer->cells;
+    c->next = tada_tile_record(c->codec, &c->cold[0], c->head);
+    c->next_fine = NULL;
+}
+
 /* The f16 rows of a hot tile from a head's first column on, or NULL; *end: cells up to the last one that was
  * written. */
 static const uint16_t *hot_rows(const tada_side *s, int64_t index, int head, int *end)
@@ -221,6 +238,45 @@ static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, c
             rows_values(s, weights + j * CELLS + run.first, ldw, rows, run.rows + column, run.n, out);
         }
     }
+}
+
+/* Scores of a layer, added to those of others if there are some: cells that are not its own get 0. */
+static void layer_scores(const tada_side *s, const tada_layer *layer, int head, int rows, float *scores,
+                         size_t lds, bool more, tada_side_work *w)
+{
+    if (!layers_on_codes(s, rows)) {
+        decode_head(s, layer, head, w);
+        tada_kernels_get()->multiply(w->coded, (size_t)s->dim, w->tile, scores, lds, rows, CELLS, s->dim,
+                                     more);
+        return;
+    }
+    tada_codes codes;
+    codes_of_layer(s, layer, head, &codes);
+    tada_codes_scores(&codes, w->coded, rows, more ? w->tile : scores, more ? CELLS : lds, w->decode);
+    for (int r = 0; r < rows && more; r++) {
+        for (int t = 0; t < CELLS; t++) {
+            scores[(size_t)r * lds + (size_t)t] += w->tile[r * CELLS + t];
+        }
+    }
+}
+
+/* Adds what a layer's values give to out [rows][padded dim]. */
+static void layer_values(const tada_side *s, const tada_layer *layer, int head, const float *weights,
+                         size_t ldw, int rows, float *out, tada_side_work *w)
+{
+    size_t padded = (size_t)tada_padded(s->dim);
+    if (!layers_on_codes(s, rows)) {
+        decode_head(s, layer, head, w);
+        tada_kernels_get()->multiply(weights, ldw, w->tile, out, padded, rows, (int)padded, CELLS, true);
+        return;
+    }
+    tada_codes codes;
+    codes_of_layer(s, layer, head, &codes);
+    for (int r = 0; r < rows; r++) {
+        /* A copy, in which weights of other cells become 0. */
+        memcpy(w->tile + r * CELLS, weights + (size_t)r * ldw, CELLS * sizeof *weights);
+    }
+    tada_codes_values(&codes, w->tile, CELLS, rows, out, padded, w->decode);
 }
 
 static void use_queries(const tada_side *s, const float *coded, int32_t shift, int rows, tada_side_work *w)
@@ -309,8 +365,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
     } else if (s->native && is_cold(s, index)) {
         for (bool more = false; layer; layer = tada_layer_next(s->plane, layer), more = true) {
             turn_queries(s, layer->shift, head, q, rotated, rows, w);
-            decode_head(s, layer, head, w);
-            k->multiply(w->coded, dim, w->tile, scores, lds, rows, CELLS, s->dim, more);
+            layer_scores(s, layer, head, rows, scores, lds, more, w);
         }
         sink_scores(s, tiles, head, q, rows, scores, lds);
     } else {
@@ -361,8 +416,7 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
         rows_values(s, weights, ldw, rows, tile_rows(s, index, head, w), CELLS, out);
     } else if (s->native && is_cold(s, index)) {
         for (const tada_layer *l = &tile_at(s, index)->codes; l; l = tada_layer_next(s->plane, l)) {
-            decode_head(s, l, head, w);
-            k->multiply(weights, ldw, w->tile, out, padded, rows, (int)padded, CELLS, true);
+            layer_values(s, l, head, weights, ldw, rows, out, w);
         }
     } else {
         const uint16_t *from = tile_rows(s, index, head, w);
