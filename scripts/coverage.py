@@ -20,8 +20,10 @@ def counts_of(build, folder):
             subprocess.run(["gcov", "--json-format", path], cwd=work, check=True, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL)
             for report in pathlib.Path(work).glob("*.gcov.json.gz"):
-                for file in json.loads(gzip.open(report).read())["files"]:
-                    name = pathlib.Path(file["file"]).resolve()
+                told = json.loads(gzip.open(report).read())
+                for file in told["files"]:
+                    # Relative to where it was compiled, if the compiler was called so.
+                    name = pathlib.Path(told["current_working_directory"], file["file"]).resolve()
                     if folder in name.parents:
                         for line in file["lines"]:
                             counts[name][line["line_number"]] += line["count"]

@@ -196,7 +196,8 @@ covered() {
     command -v gcov > /dev/null || { skip "there is no gcov"; return; }
     make_build "$folder" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS="--coverage -O0" || return 1
     find "$folder" -name '*.gcda' -delete
-    TADA_QUICK=16 tests "$folder" -R "$unit|^cli$|^session_|^corpus_" || return 1
+    # Not session_files: under its limits on files, what counts lines says that it cannot write.
+    TADA_QUICK=16 tests "$folder" -R "$unit|^cli$|^session_|^corpus_" -E '^session_files$' || return 1
     python3 scripts/coverage.py "$folder" src 90
 }
 
