@@ -3,11 +3,12 @@
 #include "latency.h"
 
 #include "output/statistics.h"
+#include "tada.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { CELLS = 64 }; /* of a tile */
+enum { CELLS = TADA_TILE_CELLS };
 
 /* The times at one place of all tiles, in units of the median of the tile's tokens. */
 struct places {

@@ -119,13 +119,16 @@ static const tada_codec *on_integers(const tada_side *s, int64_t index, int rows
     return s->integers ? &s->plane->codec : NULL;
 }
 
+/* Whether so many rows are multiplied with codes as they are. */
+static bool codes_will_do(const tada_side *s, int rows)
+{
+    return s->codes && rows <= tada_kernels_get()->codes_rows;
+}
+
 const tada_codec *tada_side_on_codes(const tada_side *s, int64_t index, int rows)
 {
-    if (!s->native || rows > tada_kernels_get()->codes_rows || !is_plain(s, index) ||
-        on_integers(s, index, rows)) {
-        return NULL;
-    }
-    return s->codes ? &s->plane->codec : NULL;
+    bool on_codes = codes_will_do(s, rows) && is_plain(s, index) && !on_integers(s, index, rows);
+    return on_codes ? &s->plane->codec : NULL;
 }
 
 bool tada_side_refined(const tada_side *s, int64_t index)
@@ -150,12 +153,6 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
     int next_head = coding_head(s, tiles->next_head);
     c->next = tada_tile_record(c->codec, &next, next_head);
     c->next_fine = tada_tile_fine(c->codec, &next, next_head);
-}
-
-/* Whether layers are read on codes, one after the other. */
-static bool layers_on_codes(const tada_side *s, int rows)
-{
-    return s->codes && rows <= tada_kernels_get()->codes_rows;
 }
 
 static void codes_of_layer(const tada_side *s, const tada_layer *layer, int head, tada_codes *c)
@@ -244,7 +241,7 @@ static void sink_values(const tada_side *s, const tada_tiles *tiles, int head, c
 static void layer_scores(const tada_side *s, const tada_layer *layer, int head, int rows, float *scores,
                          size_t lds, bool more, tada_side_work *w)
 {
-    if (!layers_on_codes(s, rows)) {
+    if (!codes_will_do(s, rows)) {
         decode_head(s, layer, head, w);
         tada_kernels_get()->multiply(w->coded, (size_t)s->dim, w->tile, scores, lds, rows, CELLS, s->dim,
                                      more);
@@ -265,7 +262,7 @@ static void layer_values(const tada_side *s, const tada_layer *layer, int head, 
                          size_t ldw, int rows, float *out, tada_side_work *w)
 {
     size_t padded = (size_t)tada_padded(s->dim);
-    if (!layers_on_codes(s, rows)) {
+    if (!codes_will_do(s, rows)) {
         decode_head(s, layer, head, w);
         tada_kernels_get()->multiply(weights, ldw, w->tile, out, padded, rows, (int)padded, CELLS, true);
         return;
