@@ -96,13 +96,12 @@ static void print_table(const struct bench *bench)
         width = length > width ? length : width;
     }
     printf("%s: context %d, %d thread%s\n", SHOWN(bench->model->name), bench->n_ctx, options->n_threads,
-           options->n_threads == 1 ? "" : "s");
+           plural(options->n_threads));
     printf("tokens/s: %d tokens decoded, %d prefilled; median, half of the range, times f16\n",
            options->n_tokens[BENCH_DECODE], options->n_tokens[BENCH_PREFILL]);
     for (int d = 0; d < options->n_depths && bench->n_done[d] > 0; d++) {
         printf("\ndepth %d, %d repetition%s%s\n", options->depths[d], bench->n_done[d],
-               bench->n_done[d] == 1 ? "" : "s",
-               bench->n_done[d] < options->n_repeat ? " (interrupted)" : "");
+               plural(bench->n_done[d]), bench->n_done[d] < options->n_repeat ? " (interrupted)" : "");
         printf("%-*s  %7s %5s  %7s  %7s %6s %5s  %7s %6s %5s\n", width, "cache", "MiB", "% f16", "peakMiB",
                "decode", "", "x f16", "prefill", "", "x f16");
         for (int i = 0; i < options->n_caches; i++) {

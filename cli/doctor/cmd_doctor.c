@@ -336,10 +336,9 @@ static void print_text(const struct report *report, int problems)
         }
     }
     if (problems) {
-        printf("%d problem%s: do what the lines with '->' say.\n", problems, problems == 1 ? "" : "s");
+        printf("%d problem%s: do what the lines with '->' say.\n", problems, plural(problems));
     } else if (warnings) {
-        printf("No problem, but %d warning%s: see the lines with '->'.\n", warnings,
-               warnings == 1 ? "" : "s");
+        printf("No problem, but %d warning%s: see the lines with '->'.\n", warnings, plural(warnings));
     } else {
         puts("Nothing is wrong.");
     }

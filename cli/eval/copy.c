@@ -63,7 +63,7 @@ static void print_table(const struct copy *copy, const struct eval_options *opti
     const struct copy_scores *scores = &copy->scores;
     printf("copy: objects repeated exactly, of those that lie so many tokens back; margins of the right\n"
            "token in nats; %d document%s of %d tokens, seed %u\n",
-           copy->n_done, copy->n_done == 1 ? "" : "s", options->n_ctx, options->seed);
+           copy->n_done, plural(copy->n_done), options->n_ctx, options->seed);
     if (scores->n_cases > 0) {
         printf("%-*s  %8s  %8s", lineup_name_width(&copy->lineup), "cache", "MiB", "of f16");
         for (int depth = 0; depth < COPY_DEPTHS; depth++) {

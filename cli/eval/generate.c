@@ -183,7 +183,7 @@ static void print_row(struct generation *g, int i, const struct summary *summary
 static void print_head(const struct generation *g)
 {
     printf("generate: %d tokens after %d, greedily, %d prompt%s; KL divergence from the f16 cache in nats\n",
-           g->n_tokens, g->n_prompt, g->n_prompts, g->n_prompts == 1 ? "" : "s");
+           g->n_tokens, g->n_prompt, g->n_prompts, plural(g->n_prompts));
     printf("%-*s  %8s  %8s  %20s  %8s  %8s  %8s  %s\n", lineup_name_width(&g->lineup), "cache", "MiB",
            "of f16", "KL mean +- se", "median", "99 %", "top-1", "leaves the f16 text at");
 }

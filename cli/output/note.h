@@ -12,6 +12,12 @@ enum { EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 /* A text from outside, escaped for a terminal; valid until the end of the block. */
 #define SHOWN(text) printable((text), (char[4 * PATH_MAX]){0}, 4 * PATH_MAX)
 
+/* What a word for so many of a thing ends with. */
+static inline const char *plural(int n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* Prints a line "tada: ..." on stderr, escaped for a terminal. */
 __attribute__((format(printf, 1, 2))) void cli_note(const char *format, ...);
 /* Prints lines of another program on stderr, escaped for a terminal. */

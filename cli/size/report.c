@@ -163,11 +163,11 @@ void size_report_print(const struct size_report *report)
     const struct size_options *options = report->options;
     int n_ctx = report->results[0].parts.n_ctx;
     printf("%s: %d cells for %d sequence%s%s, batches of %d, %d thread%s; MiB\n\n", SHOWN(report->model),
-           n_ctx, options->parallel, options->parallel == 1 ? "" : "s",
+           n_ctx, options->parallel, plural(options->parallel),
            options->parallel == 1 ? ""
            : options->unified     ? " that share them"
                                   : ", divided among them",
-           options->n_ubatch, options->n_threads, options->n_threads == 1 ? "" : "s");
+           options->n_ubatch, options->n_threads, plural(options->n_threads));
     printf("%-*s", LABEL_WIDTH, "cache");
     for (int i = 0; i < report->n; i++) {
         printf("%*s", column_width(&report->results[i]), SHOWN(report->results[i].spec));

@@ -1,6 +1,8 @@
 /* From what was measured to what is said of it. */
 #include "verdict.h"
 
+#include "output/note.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,11 +156,6 @@ void reason_of(const struct verdict *v, const struct opinion *opinions, int cach
 {
     finding_text(measure, &opinions[cache].evidence, &opinions[floor_index(v)].evidence,
                  yardstick_of(v, opinions), &opinions[cache].judgement, text, size);
-}
-
-static const char *plural(int n)
-{
-    return n == 1 ? "" : "s";
 }
 
 void account_of(const struct verdict *v, bool complete, char *text, size_t size)
