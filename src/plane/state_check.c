@@ -58,6 +58,19 @@ static enum tada_status damaged(tada_error *error)
     return tada_fail(error, TADA_E_FILE, "The saved cells are damaged: compute their rows again.");
 }
 
+/* Whether what a header does not use is zero: the end of all, and the recipe where there is none. */
+static bool unused_zero(const tada_state_header *h)
+{
+    unsigned used = 0;
+    for (size_t i = 0; i < sizeof h->zeros; i++) {
+        used |= h->zeros[i];
+    }
+    if (!h->head_dim) {
+        used |= h->group | h->bits | h->centring | h->rotation | h->axis | h->scale | h->quarters;
+    }
+    return used == 0;
+}
+
 /* The header, and the checksum of all. */
 static enum tada_status read_header(reader *r, tada_state_header *h, tada_error *error)
 {
@@ -75,10 +88,11 @@ static enum tada_status read_header(reader *r, tada_state_header *h, tada_error 
         return damaged(error);
     }
     r->left -= TADA_STATE_SUM;
-    return h->version == TADA_STATE_VERSION && h->tiles == TADA_STATE_TILES
-               ? TADA_OK
-               : tada_fail(error, TADA_E_UNSUPPORTED,
-                           "The cells were saved by another version of TaDA: compute their rows again.");
+    if (h->version != TADA_STATE_VERSION || h->tiles != TADA_STATE_TILES) {
+        return tada_fail(error, TADA_E_UNSUPPORTED,
+                         "The cells were saved by another version of TaDA: compute their rows again.");
+    }
+    return unused_zero(h) ? TADA_OK : damaged(error);
 }
 
 /* Whether they are the rows of n cells of the plane. */
