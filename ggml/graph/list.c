@@ -24,7 +24,9 @@ void list_forget(list *l)
     }
     arena_reset(&l->arena);
     l->n_nodes = 0;
-    l->open = NULL;
+    l->writes = l->open = NULL;
+    l->workspace->n_attends = 0;
+    l->workspace->in_turn = true;
     l->attends = l->last_attend = l->unsettled = NULL;
     l->n_unsettled = 0;
     l->looks = NULL;
@@ -61,6 +63,7 @@ static bool append_custom(list *l, const struct ggml_tensor *like, ggml_custom_o
 bool list_append_write(list *l, const struct ggml_tensor *op, cache_plane *c)
 {
     write *w = l->open;
+    l->workspace->in_turn = l->workspace->in_turn && op->src[0]->ne[1] == 1;
     for (reading *r = l->readings; r; r = r->next) {
         r->stale = r->stale || r->rows.cache == c;
     }
@@ -74,7 +77,8 @@ bool list_append_write(list *l, const struct ggml_tensor *op, cache_plane *c)
     if (!w) {
         return false;
     }
-    *w = (write){.workspace = l->workspace, .n = 1, .op = {op}, .cache = {c}};
+    *w = (write){.workspace = l->workspace, .n = 1, .op = {op}, .cache = {c}, .next = l->writes};
+    l->writes = w;
     return append_custom(l, op, nodes_write, w);
 }
 
@@ -153,6 +157,7 @@ static attend *attend_make(list *l, int at, const struct ggml_tensor *op, cache_
     }
     *(l->last_attend ? &l->last_attend->next : &l->attends) = a;
     l->last_attend = a;
+    k->order = v->order = l->workspace->n_attends++;
     return a;
 }
 

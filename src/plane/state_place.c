@@ -10,6 +10,7 @@
 #include "problem.h"
 #include "sinks.h"
 #include "spoilt.h"
+#include "young.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -426,7 +427,7 @@ enum tada_status tada_plane_import(tada_plane *p, tada_pool *pool, const int64_t
         status = tada_fail(error, TADA_E_ARGUMENT,
                            "Settle the plane before cells are restored with another pool.");
     } else {
-        status = place(&g, error);
+        status = tada_young_open(p) ? place(&g, error) : short_of_memory(error);
     }
     free(g.rows);
     free(g.scratch);
