@@ -15,7 +15,7 @@ enum { TADA_LANES = 16 };
 enum { TADA_GROUP_MAX = 1024 };
 
 /* Values of the largest head that attention reads as codes. */
-enum { TADA_CODES_DIM = 256 };
+enum { TADA_CODES_DIM = 512 };
 
 /* Rows (queries x heads of a group) that share one tile, at most; and where they read it as integers. */
 enum { TADA_ROWS = 48, TADA_INTEGERS_ROWS = 96 };

@@ -209,7 +209,7 @@ void test_attention(void **state)
     static const int widths[] = {2, 3, 4, 5, 6, 8};
     TEST_BEGIN(state);
     double worst[2] = {0, 0};
-    for (int dim = 32; dim <= 256; dim += 16) {
+    for (int dim = 32; dim <= TADA_CODES_DIM; dim = next_dim(dim)) {
         for (size_t b = 0; b < sizeof widths / sizeof widths[0]; b++) {
             for (int axes = 0; axes < 4; axes++) {
                 if (in_haste()) {

@@ -406,7 +406,7 @@ void test_decode(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
     for (int kind = TADA_K; kind <= TADA_V; kind++) {
-        for (int dim = 16; dim <= 256; dim += 16) {
+        for (int dim = 16; dim <= TADA_CODES_DIM; dim = next_dim(dim)) {
             for (int group = 16; group <= dim || group <= CELLS; group += 16) {
                 int input = random_below(NUMBERS_KINDS);
                 for (enum guard_side side = 0; side < GUARD_SIDES; side++) {

@@ -1,8 +1,9 @@
 /*
  * Sums over packed codes: `fold` and `codes_dot` together, as what lies between them is of each set's own.
  *
- * With u a 32000th of a row's largest |x * scale|, every product is off by at most half of u times the code,
- * and a little for the arithmetic in float; what the sum of x times offset adds is the rounding of its sum.
+ * With u a 32000th of a row's largest |x * scale| (a 256th of n times as much for sums over n codes, more
+ * than 256), every product is off by at most half of u times the code, and a little for the arithmetic in
+ * float; what the sum of x times offset adds is the rounding of its sum.
  */
 #include "guard.h"
 #include "numbers.h"
@@ -204,7 +205,7 @@ static double check_row(const head_case *c, const product *p, int tile, int r)
             bias += b;
             bias_size += fabs(b);
         }
-        double unit = top / 32000 * (p->folded ? 1 : (double)scale[j]);
+        double unit = top / 32000 * fmax(1, p->inner / 256.0) * (p->folded ? 1 : (double)scale[j]);
         double bound = 0.5 * unit * codes + 8 * ROUNDING * size +
                        ROUNDING * ((p->inner + 3) * bias_size + 4 * fabs(before)) + 1e-37;
         if (top < 32000 * 0x1p-120) {
@@ -289,7 +290,7 @@ void test_codes(void **state)
     for (int kind = TADA_K; kind <= TADA_V; kind++) {
         for (int axis = TADA_AXIS_CHANNEL; axis <= TADA_AXIS_TOKEN; axis++) {
             for (size_t b = 0; b < sizeof widths / sizeof widths[0]; b++) {
-                for (int dim = 16; dim <= 256; dim += 16) {
+                for (int dim = 16; dim <= TADA_CODES_DIM; dim = next_dim(dim)) {
                     head_case c = random_case(kind, axis, widths[b], dim, 1 + random_below(8));
                     for (enum guard_side side = 0; side < GUARD_SIDES; side++) {
                         worst = fmax(worst, check_case(k, &c, side));
@@ -328,15 +329,15 @@ void test_codes_largest(void **state)
     const tada_kernels *k = TEST_BEGIN(state);
     for (int kind = TADA_K; kind <= TADA_V; kind++) {
         for (size_t b = 0; b < sizeof widths / sizeof widths[0]; b++) {
-            for (int m = 1; m <= 8; m++) {
+            for (int m = 1; m <= 16; m++) {
                 head_case c = {.kind = (enum tada_kind)kind,
                                .axis = kind == TADA_K ? TADA_AXIS_CHANNEL : TADA_AXIS_TOKEN,
                                .bits = widths[b],
-                               .dim = 256,
+                               .dim = m % 2 ? 256 : TADA_CODES_DIM,
                                .group = 64,
                                .number = 0,
                                .n_tiles = 1,
-                               .m = m,
+                               .m = (m + 1) / 2,
                                .x_kind = NUMBERS_CONSTANT,
                                .scale_kind = 2,
                                .saturated = true,

@@ -25,6 +25,12 @@ enum numbers {
     NUMBERS_KINDS
 };
 
+/* Head sizes in ascending order: all that models have, and others. */
+static inline int next_dim(int dim)
+{
+    return dim + (dim < 256 ? 16 : 64);
+}
+
 static inline float number_of_bits(uint32_t bits)
 {
     float x;

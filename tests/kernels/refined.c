@@ -351,7 +351,7 @@ void test_refined_attention(void **state)
     double worst[2] = {0, 0};
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         for (int kind = TADA_K; kind <= TADA_V; kind++) {
-            for (int dim = 16; dim <= TADA_CODES_DIM; dim += 16) {
+            for (int dim = 16; dim <= TADA_CODES_DIM; dim = next_dim(dim)) {
                 for (int integers = 0; integers < 2; integers++) {
                     tada_codec codec;
                     batch b;

@@ -247,7 +247,7 @@ static void random_part(section_case *c)
 void test_sections(void **state)
 {
     const tada_kernels *k = TEST_BEGIN(state);
-    for (int dim = 16; dim <= 256; dim += 16) {
+    for (int dim = 16; dim <= TADA_CODES_DIM; dim = next_dim(dim)) {
         for (int again = 0; again < 48; again++) {
             section_case c = {.dim = dim,
                               .m = 1 + random_below(again % 4 ? 9 : TADA_ROWS),

@@ -2,8 +2,18 @@
  * What all ways of attention on codes share. Included by set.h, before the way of the set.
  */
 
-/* Largest folded integer: with it the sum over 256 codes of 8 bits still fits, and both of its bytes, too. */
+/* Largest folded integer: with it the sum over FOLD_CODES codes of 8 bits still fits, and both of its bytes,
+ * too. */
 static const float fold_top = 32000.0f;
+enum { FOLD_CODES = 256 };
+
+/* What a unit stands for, given the largest of n values: so many times more where the sum is over more codes.
+ */
+ALWAYS_INLINE float fold_unit(float top, int n)
+{
+    float unit = top * (1.0f / fold_top);
+    return n <= FOLD_CODES ? unit : unit * ((float)n * (1.0f / FOLD_CODES));
+}
 
 /* What values become integers by, given what a unit stands for; 0 when that is of no use. */
 ALWAYS_INLINE float fold_inverse(float unit)

@@ -58,7 +58,7 @@ ALWAYS_INLINE void fold_row(const tada_fold *f, int row, bool scaled)
         }
     }
     float top = VEC_TOP(VEC_MAX(VEC_MAX(most[0], most[1]), VEC_MAX(most[2], most[3])));
-    float unit = top * (1.0f / fold_top);
+    float unit = fold_unit(top, f->n);
     vec inverse = VEC_SET(fold_inverse(unit));
     f->inverse[row] = unit;
     /* Not finite when some x is not. */

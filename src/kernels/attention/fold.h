@@ -100,7 +100,7 @@ ALWAYS_INLINE void measure_four(const tada_fold *f, const fold_row *row, int fir
     tops_of_four(most, top);
     sums_of_four(sum, bias);
     for (int r = 0; r < 4; r++) {
-        unit[r] = top[r] * (1.0f / fold_top);
+        unit[r] = fold_unit(top[r], f->n);
         inverse[r] = fold_inverse(unit[r]);
     }
     for (int r = 0; r < rows; r++) {
