@@ -259,7 +259,7 @@ const tada_kernels TADA_SET_SYMBOL = {
 #endif
     .softmax = softmax,
 #if defined(__AVX2__)
-    .integers_rows = 12,
+    .integers_rows = TADA_ROWS + 1,
 #else
     .integers_rows = TADA_INTEGERS_ROWS + 1,
 #endif
