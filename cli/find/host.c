@@ -1,6 +1,7 @@
 /* What the installed llama.cpp and the plug-in say of themselves. */
 #include "host.h"
 
+#include "ggml_version.h"
 #include "paths.h"
 
 #include <dlfcn.h>
@@ -102,22 +103,13 @@ static bool split_version(const char *text, char version[64], char commit[64])
     return sscanf(text, "ggml %63s (%63[^)])", version, commit) == 2;
 }
 
-static bool is_unknown_commit(const char *commit)
-{
-    return strcmp(commit, "unknown") == 0;
-}
-
 static void compare_versions(struct host *host)
 {
     char version[2][64], commit[2][64];
-    if (split_version(host->ggml, version[0], commit[0]) &&
-        split_version(host->built_for, version[1], commit[1])) {
-        /* The rule of the plug-in itself: its vtables must be those of the host, to the commit if both know
-         * theirs. */
-        host->fits = strcmp(version[0], version[1]) == 0 &&
-                     (is_unknown_commit(commit[0]) || is_unknown_commit(commit[1]) ||
-                      strcmp(commit[0], commit[1]) == 0);
-    }
+    /* The rule of the plug-in itself: its vtables must be those of the host. */
+    host->fits = split_version(host->ggml, version[0], commit[0]) &&
+                 split_version(host->built_for, version[1], commit[1]) &&
+                 ggml_version_fits(version[0], commit[0], version[1], commit[1]);
 }
 
 /* Distributions and our build folder link to the tools; the libraries are beside the real file. */

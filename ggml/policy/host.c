@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include "ggml-backend-impl.h"
+#include "ggml_version.h"
 
 #include <string.h>
 
@@ -26,9 +27,7 @@ bool host_fits(void)
                {GGML_OP_MUL, "MUL"},
                {GGML_OP_CUSTOM, "CUSTOM"},
                {GGML_OP_ROPE, "ROPE"}};
-    bool fits = strcmp(ggml_version(), TADA_GGML_VERSION) == 0;
-    bool commits = strcmp(ggml_commit(), "unknown") != 0 && strcmp(TADA_GGML_COMMIT, "unknown") != 0;
-    fits = fits && (!commits || strcmp(ggml_commit(), TADA_GGML_COMMIT) == 0);
+    bool fits = ggml_version_fits(ggml_version(), ggml_commit(), TADA_GGML_VERSION, TADA_GGML_COMMIT);
     for (size_t i = 0; fits && i < sizeof ops / sizeof ops[0]; i++) {
         fits = strcmp(ggml_op_name(ops[i].op), ops[i].name) == 0;
     }

@@ -5,6 +5,8 @@
  */
 #include "prompts.h"
 
+#include "ggml_version.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -80,9 +82,8 @@ static bool host_fits(void)
     const char *(*version)(void), *(*commit)(void);
     preload_find(RTLD_DEFAULT, "ggml_version", &version);
     preload_find(RTLD_DEFAULT, "ggml_commit", &commit);
-    bool known = commit && strcmp(commit(), "unknown") != 0 && strcmp(TADA_GGML_COMMIT, "unknown") != 0;
-    return version && strcmp(version(), TADA_GGML_VERSION) == 0 &&
-           (!known || strcmp(commit(), TADA_GGML_COMMIT) == 0);
+    return version &&
+           ggml_version_fits(version(), commit ? commit() : "unknown", TADA_GGML_VERSION, TADA_GGML_COMMIT);
 }
 
 void prompts_store(const char *path, uint64_t most)

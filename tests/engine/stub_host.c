@@ -1,7 +1,7 @@
 /*
  * A host of which nothing is real but what the plug-in asks of it at first: would it run here?
- *     stub_host PLUGIN same|version|commit|ops      prints what the plug-in says: 1 yes, 0 no, or why it is
- * not loaded; 'commit?' when it does not know its commit
+ *     stub_host PLUGIN same|version|commit|longer|ops    prints what the plug-in says: 1 yes, 0 no, or why it
+ * is not loaded; 'commit?' when it does not know its commit
  */
 #include "ggml.h"
 
@@ -87,6 +87,8 @@ int main(int argc, char **argv)
         return 0;
     } else if (strcmp(argv[2], "commit") == 0) {
         strcpy(commit, "0123456");
+    } else if (strcmp(argv[2], "longer") == 0) {
+        strcat(commit, "89");
     } else if (strcmp(argv[2], "ops") == 0) {
         shift = 1;
     }

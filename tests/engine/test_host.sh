@@ -15,6 +15,8 @@ host() { # NAME SYMBOL_LEFT_OUT
 asked() { # HOST WHAT ANSWER: what it prints, and that it ends well
     "$work/$1" "$plugin" "$2" > "$work/out" 2> "$work/err" && grep -qxE "$3" "$work/out"
 }
+# The same of one that was built for commit 0000000 of a version.
+asked_other() { plugin=$bin/../tests/libggml-tada-other.so asked "$@"; }
 told() { [ "$(grep -c 'TADA: .*rebuild the plug-in' "$work/err")" -eq "$1" ]; }
 
 check "a stub of a host" host stub none
@@ -24,6 +26,8 @@ check "another version is not" asked stub version 0
 check "... and the log says what to rebuild" told 1
 check "... naming both" grep -q 'this llama.cpp has ggml 99.9.9 .*built for ggml [0-9]' "$work/err"
 check "another commit of that version is not" asked stub commit '0|commit[?]'
+check "another commit that is known is not" asked_other stub commit 0
+check "... but its longer name is" asked_other stub longer 1
 check "other numbers of operations are not" asked stub ops 0
 check "... and the log says what to rebuild" told 1
 check "a host without a function that we need" host poor ggml_backend_dev_by_type
