@@ -5,6 +5,7 @@
 #include "find/paths.h"
 #include "options/options.h"
 #include "options/rows.h"
+#include "output/lines.h"
 #include "output/note.h"
 #include "tada.h"
 #ifdef TADA_MEASURES
@@ -64,7 +65,7 @@ struct check {
     char fix[PATH_MAX + 1024]; /* empty when fine */
 };
 
-enum { MAX_CHECKS = 20 };
+enum { MAX_CHECKS = 20, COLUMN = 24 /* of values */ };
 
 struct report {
     struct check checks[MAX_CHECKS];
@@ -225,13 +226,14 @@ static void check_model(struct report *report, const char *path)
                                        .n_gpu_layers = -1};
     struct outlook outlook;
     char why[OUTLOOK_TEXT];
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     if (!outlook_look(&sizes, "tada", &outlook)) {
-        set_fix(add(report, "model", WARNING, "%s: unknown", path),
+        set_fix(add(report, "model", WARNING, "%s: unknown", name),
                 "llama.cpp or the plug-in does not take it: 'tada size -m' says why.");
         return;
     }
     outlook_tell(&outlook, why);
-    add(report, "model", FINE, "%s: %s", path, *why ? why : "100 % of the KV cache is compressed.");
+    add(report, "model", FINE, "%s: %s", name, *why ? why : "100 % of the KV cache is compressed.");
 #else
     (void)report;
     (void)path;
@@ -323,6 +325,16 @@ static const char *verdict_name(enum verdict verdict)
     return verdict == FINE ? "ok" : verdict == WARNING ? "warning" : "problem";
 }
 
+/* A path stays in one line, so that it can be copied. */
+static void print_value(const char *value)
+{
+    if (*value == '/') {
+        puts(value);
+    } else {
+        line_print(stdout, COLUMN, COLUMN, value);
+    }
+}
+
 static void print_text(const struct report *report, int problems)
 {
     int warnings = 0;
@@ -330,9 +342,11 @@ static void print_text(const struct report *report, int problems)
     for (int i = 0; i < report->n; i++) {
         const struct check *check = &report->checks[i];
         warnings += check->verdict == WARNING;
-        printf("%-8s  %-12s  %s\n", verdict_name(check->verdict), check->name, SHOWN(check->value));
+        printf("%-8s  %-12s  ", verdict_name(check->verdict), check->name);
+        print_value(SHOWN(check->value));
         if (*check->fix) {
-            printf("%24s-> %s\n", "", SHOWN(check->fix));
+            printf("%*s-> ", COLUMN, "");
+            line_print(stdout, COLUMN + 3, COLUMN + 3, SHOWN(check->fix));
         }
     }
     if (problems) {

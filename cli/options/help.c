@@ -1,56 +1,11 @@
 /* The help of a command, from its table. */
 #include "options.h"
 
+#include "output/lines.h"
+
 #include <string.h>
 
-enum { COLUMNS = 80, WIDEST_NAMES = 24 };
-
-/* A line that is being filled; further lines begin at `indent`. */
-struct line {
-    FILE *stream;
-    int column, indent;
-};
-
-static void pad_to(struct line *line, int column)
-{
-    while (line->column < column) {
-        fputc(' ', line->stream);
-        line->column++;
-    }
-}
-
-static void end_line(struct line *line)
-{
-    fputc('\n', line->stream);
-    line->column = 0;
-}
-
-/* Appends a word, or a term of several words, to the line; it is never split between two lines. */
-static void put(struct line *line, const char *text, size_t n)
-{
-    bool begins = line->column <= line->indent;
-    if (!begins && line->column + 1 + (int)n > COLUMNS) {
-        end_line(line);
-        begins = true;
-    }
-    pad_to(line, begins ? line->indent : line->column + 1);
-    fprintf(line->stream, "%.*s", (int)n, text);
-    line->column += (int)n;
-}
-
-static void fill(struct line *line, const char *text, size_t n)
-{
-    for (size_t at = 0; at < n;) {
-        size_t word = 0;
-        while (at + word < n && text[at + word] != ' ') {
-            word++;
-        }
-        if (word > 0) {
-            put(line, text + at, word);
-        }
-        at += word + 1;
-    }
-}
+enum { WIDEST_NAMES = 24 };
 
 /* ---- text ---- */
 
@@ -81,11 +36,11 @@ static const char *print_list(const char *text, FILE *stream)
     int width = width_of_list(text);
     for (size_t n; (n = length_of_term(text)) > 0; text += *text == '\n') {
         struct line line = {stream, 0, 0};
-        put(&line, text, n);
+        line_put(&line, text, n);
         line.indent = width + 2;
-        pad_to(&line, line.indent);
-        fill(&line, text + n + 1, length_of_line(text) - n - 1);
-        end_line(&line);
+        line_pad(&line, line.indent);
+        line_fill(&line, text + n + 1, length_of_line(text) - n - 1);
+        line_end(&line);
         text += length_of_line(text);
     }
     return text;
@@ -103,8 +58,8 @@ void help_text(const char *text, FILE *stream)
             fprintf(stream, "%.*s\n", (int)n, text);
         } else {
             struct line line = {stream, 0, 0};
-            fill(&line, text, n);
-            end_line(&line);
+            line_fill(&line, text, n);
+            line_end(&line);
         }
         text += n + (text[n] == '\n');
     }
@@ -128,7 +83,7 @@ void help_usage(const struct command *command, FILE *stream, int indent)
     size_t used = 0;
     bool more = false;
     if (command->operand) {
-        put(&line, command->operand, strlen(command->operand));
+        line_put(&line, command->operand, strlen(command->operand));
     }
     for (const struct option_row *row = command->options; !option_is_last(row); row++) {
         bool shows = row->in_usage && !row->hidden;
@@ -139,19 +94,19 @@ void help_usage(const struct command *command, FILE *stream, int indent)
             used += copy_name(row, text + used, sizeof text - used);
             if (!row->or_next) {
                 used += (size_t)snprintf(text + used, sizeof text - used, "]");
-                put(&line, text, used);
+                line_put(&line, text, used);
                 used = 0;
             }
         }
     }
     if (more) {
-        put(&line, "[OPTIONS...]", strlen("[OPTIONS...]"));
+        line_put(&line, "[OPTIONS...]", strlen("[OPTIONS...]"));
     }
     if (command->passes_to) {
         int n = snprintf(text, sizeof text, "[--] [%s...]", command->passes_to);
-        put(&line, text, (size_t)n);
+        line_put(&line, text, (size_t)n);
     }
-    end_line(&line);
+    line_end(&line);
 }
 
 /* ---- options ---- */
@@ -190,15 +145,15 @@ static void print_row(const struct option_row *row, int column, FILE *stream)
     fprintf(stream, "  %s", text);
     line.column += n;
     if (line.column + 2 > column) {
-        end_line(&line);
+        line_end(&line);
     }
     line.indent = column;
-    pad_to(&line, column);
+    line_pad(&line, column);
     const char *usual = option_default(row);
     n = snprintf(text, sizeof text, "%s%s%s%s", row->help, usual ? " (default: " : "", usual ? usual : "",
                  usual ? ")" : "");
-    fill(&line, text, (size_t)n);
-    end_line(&line);
+    line_fill(&line, text, (size_t)n);
+    line_end(&line);
 }
 
 void help_print(const struct command *command, FILE *stream)

@@ -52,7 +52,13 @@ call() {
     status=$?
     [ "$status" -eq "$expected" ] || bad "'tada $*' exits with $status, not $expected"
 }
-has() { checks=$((checks + 1)); grep -qF -e "$1" <<< "$output" || bad "no '$1' in the output"; }
+# has WORDS: they may be on two lines
+has() {
+    checks=$((checks + 1))
+    grep -qF -e "$1" <<< "$output" || grep -qF -e "$1" <<< "$(tr -s ' \n' ' ' <<< "$output")" || bad "no '$1' in the output"
+}
+# narrow: no line has more than 80 columns, but where a path does not fit
+narrow() { checks=$((checks + 1)); ! grep -E '.{81}' <<< "$output" | grep -qv / || bad "a line of more than 80 columns"; }
 hasnt() { checks=$((checks + 1)); ! grep -qF -e "$1" <<< "$output" || bad "'$1' in the output"; }
 # arguments A B ...: the tool was given exactly these
 arguments() {
@@ -392,10 +398,10 @@ call 0 run --spec-default; arguments -m "$model" --spec-default
 LLAMA_ARG_MODEL=y call 0 run; arguments
 
 # Doctor: the stand-ins have no libraries, so there are problems to tell.
-call 1 doctor; has "1.2.3 (stub)"; has "problem"; has "-> "; has "llama-server"
-TADA_CACHE=rubbish call 1 doctor; has "Correct or unset TADA_CACHE"
-TADA_KERNELS=nonsense call 1 doctor; has "TADA_KERNELS=nonsense"
-TADA_LLAMA_BIN=$work/other call 1 doctor; has "llama-server is not in TADA_LLAMA_BIN"
+call 1 doctor; has "1.2.3 (stub)"; has "problem"; has "-> "; has "llama-server"; narrow
+TADA_CACHE=rubbish call 1 doctor; has "Correct or unset TADA_CACHE"; narrow
+TADA_KERNELS=nonsense call 1 doctor; has "TADA_KERNELS=nonsense"; narrow
+TADA_LLAMA_BIN=$work/other call 1 doctor; has "llama-server is not in TADA_LLAMA_BIN"; narrow
 TADA_PLUGIN=$'/none/"quoted"\\\n\xff.so' call 1 doctor --json; has '"ok": false'
 checks=$((checks + 1))
 python3 -c '
@@ -422,7 +428,7 @@ if [ -n "$compiler" ]; then
         library "$work/app/bin/libggml-tada.so" \
             "extern const char *ggml_version(void); const char *(*needs)(void) = ggml_version;
              const char *tada_plugin_built_for(void) { return \"ggml ${built_for%:*}\"; }"
-        call "${built_for##*:}" doctor; has "ggml 9.9.9 (abc)"; has "ggml ${built_for%:*}"
+        call "${built_for##*:}" doctor; has "ggml 9.9.9 (abc)"; has "ggml ${built_for%:*}"; narrow
         if [ "${built_for##*:}" -eq 0 ]; then
             has "the plug-in fits this llama.cpp"; hasnt "problem "
         else
@@ -457,7 +463,7 @@ if [ -n "$compiler" ]; then
         LLAMA_ARG_NO_KV_OFFLOAD=1 call 0 serve -c 1024; hasnt "uncompressed"
         call 0 serve -c 1024 --cache q8_0; hasnt "uncompressed"
         call 1 doctor; has "CUDA0, Vulkan0: layers that llama.cpp puts there keep an uncompressed cache"
-        has "a cache is not compressed"; has "libggml-tada.so does not load"
+        has "a cache is not compressed"; has "libggml-tada.so does not load"; narrow
     fi
 fi
 

@@ -56,6 +56,11 @@ sys.exit(child.wait())
 PYTHON
 }
 
+# Words that may be on two lines.
+says() { # FILE WORDS
+    tr -s ' \n' ' ' < "$1" | grep -qF -e "$2"
+}
+
 refused() { # WORDS: the last command ended with a usage error that says so, and wrote nothing
     [ "$status" -eq 2 ] && grep -qF -e "$1" "$work/err" && [ ! -s "$work/out" ]
 }

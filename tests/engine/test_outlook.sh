@@ -13,13 +13,13 @@ make_shape() { # NAME
 }
 each_says() { # MODEL WORDS: all four commands
     tada size -m "$work/$1.gguf" -c 1024 -np 1 --cache q8_0,tada,tada:4
-    check "size: $1" grep -qF -e "tada: $2" "$work/out"
+    check "size: $1" says "$work/out" "tada: $2"
     tada serve -m "$work/$1.gguf" -c 1024 -np 1 --version
     check "serve: $1" grep -qF -e "tada: $2" "$work/err"
     tada run --tool completion -m "$work/$1.gguf" -c 1024 --version
     check "run: $1" grep -qF -e "tada: $2" "$work/err"
     tada doctor -m "$work/$1.gguf"
-    check "doctor: $1" grep -qF -e "$1.gguf: $2" "$work/out"
+    check "doctor: $1" says "$work/out" "$1.gguf: $2"
 }
 
 for name in mamba gemma-embedding grok minimax-m3 deepseek32 llama; do
@@ -34,7 +34,7 @@ each_says widths "0 % of the KV cache is compressed: its rows have widths that a
 each_says minimax-m3 "42 % of the KV cache is compressed: flash attention does not read the rest, which stays in f16."
 each_says deepseek32 "82 % of the KV cache is compressed: flash attention does not read the rest, which stays in f16."
 tada doctor -m "$work/llama.gguf"
-check "doctor: llama" grep -qF "llama.gguf: 100 % of the KV cache is compressed." "$work/out"
+check "doctor: llama" says "$work/out" "llama.gguf: 100 % of the KV cache is compressed."
 for command in "serve -np 1" "run --tool completion"; do
     # shellcheck disable=SC2086
     tada $command -m "$work/llama.gguf" -c 1024 --version
@@ -100,7 +100,7 @@ for options in "-ngl 2" "-ngl 2 -nkvo" "-ngl 0"; do
     tada size -m "$work/llama.gguf" -c 1024 -np 1 $options --cache tada
     if [ "$options" = "-ngl 2" ]; then # the output layer is one of the two
         check "half of the layers on a GPU" grep -qF "tada: 50 % $on_gpu" "$work/said"
-        check "... says size" grep -qF "tada: 50 % $on_gpu" "$work/out"
+        check "... says size" says "$work/out" "tada: 50 % $on_gpu"
     else
         check "with $options all is compressed" bash -c "! grep -q 'is compressed:' '$work/said' '$work/out'"
     fi
