@@ -6,6 +6,8 @@
 #                                               tada finds the libraries
 #   get_llama.sh --archive                      prints the path of the archive
 #   get_llama.sh --release VERSION BUILD_DIR    another release of that package, for tests/engine/test_other_host.sh
+#   get_llama.sh --variants BUILD_DIR           built as llama.cpp's own releases are, for tests/engine/test_variants.sh: one
+#                                               folder of tools and libraries, and in it one library for each kind of CPU
 set -euo pipefail
 package=llama-cpp-python version=0.3.36
 sha256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
@@ -38,8 +40,9 @@ only_source='' part=rpc
 case ${1:-} in
     --source) only_source=1; shift ;;
     --demo) part=demo tools=(llama-cli llama-completion llama-bench); shift ;;
+    --variants) part=variants tools=(llama-cli llama-completion llama-bench llama-server); shift ;;
 esac
-[ $# -eq 1 ] || { echo "usage: get_llama.sh [--release VERSION] [--source | --demo] BUILD_DIR, or --archive" >&2; exit 2; }
+[ $# -eq 1 ] || { echo "usage: get_llama.sh [--release VERSION] [--source | --demo | --variants] BUILD_DIR, or --archive" >&2; exit 2; }
 mkdir -p "$1/bin"
 build=$(cd "$1" && pwd)
 source=$build/llama.cpp
@@ -71,16 +74,20 @@ if [ ! -f "$build/llama/.complete-$version-$part" ] && [ ! -f "$build/llama/.com
         generator=(-G Ninja)
     fi
     # llama.cpp loads GGML_BACKEND_PATH with every tool only where all backends are modules (GGML_BACKEND_DL), and then it
-    # wants the features of the CPU at hand by name.
+    # wants the features of the CPU at hand by name, or all variants.
     features=()
-    flags=" $(grep -m 1 -E '^flags' /proc/cpuinfo || true) "
-    for pair in sse4_2:SSE42 avx:AVX avx2:AVX2 f16c:F16C fma:FMA bmi2:BMI2 avx512bw:AVX512 avx512vbmi:AVX512_VBMI \
-        avx512_vnni:AVX512_VNNI avx512_bf16:AVX512_BF16 avx_vnni:AVX_VNNI; do
-        case $flags in
-            *" ${pair%:*} "*) features+=("-DGGML_${pair#*:}=ON") ;;
-            *) features+=("-DGGML_${pair#*:}=OFF") ;;
-        esac
-    done
+    if [ "$part" = variants ]; then
+        features=(-DGGML_CPU_ALL_VARIANTS=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN" -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON)
+    else
+        flags=" $(grep -m 1 -E '^flags' /proc/cpuinfo || true) "
+        for pair in sse4_2:SSE42 avx:AVX avx2:AVX2 f16c:F16C fma:FMA bmi2:BMI2 avx512bw:AVX512 avx512vbmi:AVX512_VBMI \
+            avx512_vnni:AVX512_VNNI avx512_bf16:AVX512_BF16 avx_vnni:AVX_VNNI; do
+            case $flags in
+                *" ${pair%:*} "*) features+=("-DGGML_${pair#*:}=ON") ;;
+                *) features+=("-DGGML_${pair#*:}=OFF") ;;
+            esac
+        done
+    fi
     # Git must not find the repository around the build folder: its commit would become that of ggml.
     export GIT_CEILING_DIRECTORIES=$folder
     "$here/step.sh" "$build/make.log" "llama.cpp: configuring" cmake -S "$folder/llama.cpp" -B "$folder/llama" \

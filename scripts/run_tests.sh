@@ -24,7 +24,7 @@
 #   coverage        4  lines of src/ that the unit tests and the corpora of the fuzz targets run: at least 90 %
 #   compilers      20  gcc and clang with -O0, -O2 and -O3, all warnings being errors
 #   soak            4  two servers under random use
-#   hosts          25  other releases of llama.cpp, which are built for it
+#   hosts          40  other releases of llama.cpp, and this one as its releases are built
 # Groups: check (quick engine), sanitizers (asan ubsan tsan), all (all of them, the default).
 # In the environment: BUILD, a build folder that is up to date (build); TADA_LLAMA_DIR and TADA_LLAMA_BUILD as for
 # CMake, for what needs llama.cpp; FUZZ_SECONDS for each fuzz target. Parts that need a build of their own have it in
@@ -115,14 +115,15 @@ all_architectures() {
 
 architectures() { row "all architectures" all_architectures; }
 
-# Other releases of llama.cpp.
+# Other releases of llama.cpp, and this one as its releases are built.
 other_hosts() {
     local version folders=()
     for version in 0.3.35 0.3.16; do
         scripts/get_llama.sh --release $version "$build-check-hosts/$version" || return 1
         folders+=("$build-check-hosts/$version")
     done
-    TADA_OTHER_LLAMA=$(IFS=:; echo "${folders[*]}") labelled hosts
+    scripts/get_llama.sh --variants "$build-check-hosts/variants" || return 1
+    TADA_OTHER_LLAMA=$(IFS=:; echo "${folders[*]}") TADA_VARIANTS=$build-check-hosts/variants labelled hosts
 }
 
 hosts() { row "other hosts" other_hosts; }
