@@ -2,6 +2,7 @@
 #include "impossible.h"
 
 #include "output/json.h"
+#include "output/lines.h"
 
 #include <stdio.h>
 
@@ -25,8 +26,10 @@ void impossible_sift(const struct model *model, const char **specs, int *n, stru
 void impossible_print(const struct impossible *impossible, int width)
 {
     for (int i = 0; i < impossible->n; i++) {
-        printf("%-*s  this model cannot have it: %s\n", width, impossible->caches[i].spec,
-               impossible->caches[i].why);
+        char text[sizeof impossible->caches[i].why + 32];
+        int n = printf("%-*s ", width, impossible->caches[i].spec);
+        snprintf(text, sizeof text, "this model cannot have it: %s", impossible->caches[i].why);
+        line_print(stdout, n, 2, text);
     }
 }
 

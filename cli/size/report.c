@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include "output/json.h"
+#include "output/lines.h"
 #include "output/note.h"
 #include "output/statistics.h"
 #include "tada.h"
@@ -8,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LABEL_WIDTH = 20, LEAST_WIDTH = 10 };
+enum { COLUMNS = 80, LABEL_WIDTH = 20, LEAST_WIDTH = 10, WIDEST_NAME = 14 };
 
 static double mib(size_t bytes)
 {
@@ -28,10 +29,56 @@ static int tokens_of(const struct size_report *report, int n_ctx)
 
 /* ---- table ---- */
 
+/* The caches that stand side by side. */
+struct table {
+    const struct size_report *report;
+    int first, end;
+};
+
+/* A name that is too long for a column has a number there, and stands above the table. */
+static bool is_long(const struct size_result *result)
+{
+    return strlen(result->spec) > WIDEST_NAME;
+}
+
 static int column_width(const struct size_result *result)
 {
-    int length = (int)strlen(result->spec);
+    int length = is_long(result) ? 0 : (int)strlen(result->spec);
     return 2 + (length > LEAST_WIDTH ? length : LEAST_WIDTH);
+}
+
+/* From `first` on, what fits in a line. */
+static struct table table_of(const struct size_report *report, int first)
+{
+    struct table table = {report, first, first};
+    int width = LABEL_WIDTH;
+    while (table.end < report->n && width + column_width(&report->results[table.end]) <= COLUMNS) {
+        width += column_width(&report->results[table.end++]);
+    }
+    return table;
+}
+
+static void print_names(const struct size_report *report)
+{
+    bool any = false;
+    for (int i = 0; i < report->n; i++) {
+        if (is_long(&report->results[i])) {
+            printf("%s(%d) %s\n", any ? "" : "\n", i, SHOWN(report->results[i].spec));
+            any = true;
+        }
+    }
+}
+
+static void print_heading(const struct table *table)
+{
+    printf("\n%-*s", LABEL_WIDTH, "cache");
+    for (int i = table->first; i < table->end; i++) {
+        const struct size_result *result = &table->report->results[i];
+        char number[16];
+        snprintf(number, sizeof number, "(%d)", i);
+        printf("%*s", column_width(result), is_long(result) ? number : SHOWN(result->spec));
+    }
+    putchar('\n');
 }
 
 /* A row of bytes. In order of the table. */
@@ -79,18 +126,19 @@ static const struct row table_rows[] = {
 
 static const struct row checkpoint_row = {"a checkpoint", get_checkpoint, true};
 
-static void print_row(const struct size_report *report, const struct row *row)
+static void print_row(const struct table *table, const struct row *row)
 {
+    const struct size_result *results = table->report->results;
     bool any = !row->optional;
-    for (int i = 0; i < report->n; i++) {
-        any = any || row->value(&report->results[i].parts) > 0;
+    for (int i = 0; i < table->report->n; i++) {
+        any = any || row->value(&results[i].parts) > 0;
     }
     if (!any) {
         return;
     }
     printf("%-*s", LABEL_WIDTH, row->label);
-    for (int i = 0; i < report->n; i++) {
-        printf("%*.2f", column_width(&report->results[i]), mib(row->value(&report->results[i].parts)));
+    for (int i = table->first; i < table->end; i++) {
+        printf("%*.2f", column_width(&results[i]), mib(row->value(&results[i].parts)));
     }
     putchar('\n');
 }
@@ -102,24 +150,26 @@ static double prompts_kept(const struct size_report *report, const struct size_p
     return bytes ? (double)(report->prompts / bytes) : 0;
 }
 
-static void print_prompts(const struct size_report *report)
+static void print_prompts(const struct table *table)
 {
+    const struct size_report *report = table->report;
     char label[64];
     snprintf(label, sizeof label, "prompts in %.4g GiB", (double)report->prompts / (1 << 30));
     printf("%-*s", LABEL_WIDTH, label);
-    for (int i = 0; i < report->n; i++) {
+    for (int i = table->first; i < table->end; i++) {
         printf("%*.0f", column_width(&report->results[i]), prompts_kept(report, &report->results[i].parts));
     }
     putchar('\n');
-    print_row(report, &checkpoint_row);
+    print_row(table, &checkpoint_row);
 }
 
-static void print_largest(const struct size_report *report)
+static void print_largest(const struct table *table)
 {
+    const struct size_report *report = table->report;
     char label[64];
-    snprintf(label, sizeof label, "fits in %.0f MiB", mib(report->budget));
+    snprintf(label, sizeof label, "tokens in %.0f MiB", mib(report->budget));
     printf("\n%-*s", LABEL_WIDTH, label);
-    for (int i = 0; i < report->n; i++) {
+    for (int i = table->first; i < table->end; i++) {
         const struct size_result *result = &report->results[i];
         if (result->largest > 0) {
             printf("%*d", column_width(result), result->largest);
@@ -127,11 +177,32 @@ static void print_largest(const struct size_report *report)
             printf("%*s", column_width(result), "none");
         }
     }
-    printf("  tokens of context\n%-*s", LABEL_WIDTH, "total with it");
-    for (int i = 0; i < report->n; i++) {
+    printf("\n%-*s", LABEL_WIDTH, "total with them");
+    for (int i = table->first; i < table->end; i++) {
         printf("%*.2f", column_width(&report->results[i]), mib(size_total(&report->results[i].at_most)));
     }
     putchar('\n');
+}
+
+static void print_table(const struct table *table)
+{
+    const struct size_report *report = table->report;
+    print_heading(table);
+    for (size_t i = 0; i < sizeof table_rows / sizeof *table_rows; i++) {
+        print_row(table, &table_rows[i]);
+    }
+    printf("%-*s", LABEL_WIDTH, "KV cache of f16");
+    for (int i = table->first; i < table->end; i++) {
+        printf("%*.1f %%", column_width(&report->results[i]) - 2,
+               100 * ratio_to_f16(report, &report->results[i].parts));
+    }
+    putchar('\n');
+    if (report->prompts > 0) {
+        print_prompts(table);
+    }
+    if (report->budget > 0) {
+        print_largest(table);
+    }
 }
 
 static bool beyond_training(const struct size_report *report)
@@ -152,41 +223,36 @@ static void print_plain(const struct size_report *report)
     for (int i = 0; i < report->n; i++) {
         const struct size_result *result = &report->results[i];
         if (*result->plain && strcmp(result->plain, last) != 0) {
-            printf("\n%s: %s\n", SHOWN(result->spec), result->plain);
+            int n = printf("\n%s:", SHOWN(result->spec)) - 1;
+            line_print(stdout, n, 0, result->plain);
             last = result->plain;
         }
     }
 }
 
-void size_report_print(const struct size_report *report)
+static void print_title(const struct size_report *report)
 {
     const struct size_options *options = report->options;
-    int n_ctx = report->results[0].parts.n_ctx;
-    printf("%s: %d cells for %d sequence%s%s, batches of %d, %d thread%s; MiB\n\n", SHOWN(report->model),
-           n_ctx, options->parallel, plural(options->parallel),
-           options->parallel == 1 ? ""
-           : options->unified     ? " that share them"
-                                  : ", divided among them",
-           options->n_ubatch, options->n_threads, plural(options->n_threads));
-    printf("%-*s", LABEL_WIDTH, "cache");
-    for (int i = 0; i < report->n; i++) {
-        printf("%*s", column_width(&report->results[i]), SHOWN(report->results[i].spec));
-    }
-    putchar('\n');
-    for (size_t i = 0; i < sizeof table_rows / sizeof *table_rows; i++) {
-        print_row(report, &table_rows[i]);
-    }
-    printf("%-*s", LABEL_WIDTH, "KV cache of f16");
-    for (int i = 0; i < report->n; i++) {
-        printf("%*.1f %%", column_width(&report->results[i]) - 2,
-               100 * ratio_to_f16(report, &report->results[i].parts));
-    }
-    putchar('\n');
-    if (report->prompts > 0) {
-        print_prompts(report);
-    }
-    if (report->budget > 0) {
-        print_largest(report);
+    char text[256];
+    int n = printf("%s:", SHOWN(report->model));
+    snprintf(text, sizeof text, "%d cells %s %d sequence%s, batches of %d, %d thread%s; MiB",
+             report->results[0].parts.n_ctx,
+             options->parallel == 1 ? "for"
+             : options->unified     ? "shared by"
+                                    : "divided among",
+             options->parallel, plural(options->parallel), options->n_ubatch, options->n_threads,
+             plural(options->n_threads));
+    line_print(stdout, n, 0, text);
+}
+
+void size_report_print(const struct size_report *report)
+{
+    print_title(report);
+    print_names(report);
+    for (int first = 0; first < report->n;) {
+        struct table table = table_of(report, first);
+        print_table(&table);
+        first = table.end;
     }
     if (report->impossible->n > 0) {
         putchar('\n');
@@ -194,10 +260,13 @@ void size_report_print(const struct size_report *report)
     }
     print_plain(report);
     if (beyond_training(report)) {
-        printf("\nThe model was trained on contexts of %d tokens: longer ones take this memory, but may not "
-               "be of "
-               "use.\n",
-               report->n_ctx_train);
+        char text[160];
+        snprintf(text, sizeof text,
+                 "The model was trained on contexts of %d tokens: longer ones take this memory, but may not "
+                 "be of use.",
+                 report->n_ctx_train);
+        putchar('\n');
+        line_print(stdout, 0, 0, text);
     }
 }
 

@@ -163,11 +163,18 @@ size -m "$work/conv.gguf"
 check "the usual caches, and states of a hybrid model" bash -c "
     grep -qE '^cache +f16 +q8_0 +q4_0 +tada\$' '$work/out' && grep -q '^recurrent states' '$work/out'"
 
+long=tada:4:k.rotate=hadamard:window=0:refine=off
+size -m "$model" -c 32768 -np 4 --memory 2G --cache "tada:3.5/3:window=128:sinks=4,$long,q8_0,q5_1,q5_0,tada:compact,q4_0"
+check "caches with long names, and many of them, fit in 80 columns" bash -c "[ $status -eq 0 ] && [ -s '$work/out' ] && ! grep -E '.{81}' '$work/out'"
+check "... each in a column" bash -c "grep -qxF '(1) tada:3.5/3:window=128:sinks=4' '$work/out' && grep -qxF '(2) $long' '$work/out' &&
+    grep -qE '^cache +f16 +\\(1\\) +\\(2\\) +q8_0 +q5_1\$' '$work/out' && grep -qE '^cache +q5_0 +tada:compact +q4_0\$' '$work/out'"
+check "... with all rows" bash -c "[ \$(grep -c '^total  ' '$work/out') -eq 2 ] && [ \$(grep -cE '^tokens in 2048 MiB  +[0-9]+' '$work/out') -eq 2 ]"
+
 # What llama-server keeps beside the cache.
 size -m "$model" -c 32768 -np 4 --cache-ram 4096 -md "$model" --cache tada
 check "prompts of full slots, in f16 and in codes, and a draft model" bash -c "
     grep -qE '^prompts in 4 GiB +11 +4[0-9]\$' '$work/out' && grep -qE '^draft model +8[0-9]{2}[.]' '$work/out' &&
-        ! tail -n +2 '$work/out' | grep -qE 'a checkpoint|.{81}'"
+        ! grep -qE 'a checkpoint|.{81}' '$work/out'"
 size -m "$model" -c 32768 -np 4 -cram 1G -md "$model" --cache tada --json -
 check "... in JSON" python3 -c "
 import json
