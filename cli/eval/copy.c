@@ -51,30 +51,45 @@ static void print_row(const struct copy *copy, int i)
         struct copy_summary summary = copy_summarise(&copy->scores, i, depth);
         char cell[32];
         snprintf(cell, sizeof cell, "%d/%d", summary.exact, summary.n);
-        printf("  %9s", cell);
+        printf("  %7s", cell);
     }
     struct copy_summary all = copy_summarise(&copy->scores, i, -1);
-    printf("  %6.2f %%  %5d %5d  %7.3f  %7.3f  %.4f +- %.4f\n", 100.0 * all.exact / all.n, all.lost, all.won,
-           all.margin.value, all.least.value, all.margin_lost.value, all.margin_lost.error);
+    printf("  %5.1f %%  %4d %4d\n", 100.0 * all.exact / all.n, all.lost, all.won);
+}
+
+static void print_margins(const struct copy *copy)
+{
+    int width = lineup_name_width(&copy->lineup);
+    printf("\nMargin of the right token in nats: mean, least, and what is lost of that of f16\n"
+           "%-*s  %8s  %8s  %8s\n",
+           width, "cache", "margin", "least", "lost");
+    for (int i = 0; i < copy->lineup.n; i++) {
+        struct copy_summary all = copy_summarise(&copy->scores, i, -1);
+        printf("%-*s  %8.3f  %8.3f  %8.4f +- %.4f\n", width, SHOWN(row_name(copy, i)), all.margin.value,
+               all.least.value, all.margin_lost.value, all.margin_lost.error);
+    }
 }
 
 static void print_table(const struct copy *copy, const struct eval_options *options)
 {
     const struct copy_scores *scores = &copy->scores;
-    printf("copy: objects repeated exactly, of those that lie so many tokens back; margins of the right\n"
-           "token in nats; %d document%s of %d tokens, seed %u\n",
+    printf("copy: objects repeated exactly, of those that lie so many tokens back;\n"
+           "%d document%s of %d tokens, seed %u\n",
            copy->n_done, plural(copy->n_done), options->n_ctx, options->seed);
     if (scores->n_cases > 0) {
         printf("%-*s  %8s  %8s", lineup_name_width(&copy->lineup), "cache", "MiB", "of f16");
         for (int depth = 0; depth < COPY_DEPTHS; depth++) {
-            printf("  %9.0f", copy_back(scores, depth));
+            printf("  %7.0f", copy_back(scores, depth));
         }
-        printf("  %8s  %5s %5s  %7s  %7s  %s\n", "overall", "lost", "won", "margin", "least", "margin lost");
+        printf("  %7s  %4s %4s\n", "overall", "lost", "won");
         for (int i = 0; i < copy->lineup.n; i++) {
             print_row(copy, i);
         }
     }
     impossible_print(&options->impossible, lineup_name_width(&copy->lineup));
+    if (scores->n_cases > 0) {
+        print_margins(copy);
+    }
     if (copy->n_done < options->n_chunks) {
         printf("Interrupted after %d of %d documents.\n", copy->n_done, options->n_chunks);
     }

@@ -101,6 +101,8 @@ check "a file that is read: not replaced" test "$status" -eq 2
 tada eval -m model.gguf -c 1024 --chunks 2 -t 2 --copy --cache tada:16,tada:2:refine=off --json copy.json
 check "eval --copy" test "$status" -eq 0
 check "... prints a table" grep -qE '^tada:16 .* [0-9]+/[0-9]+' out
+check "... and one of margins" grep -qE '^tada:16  +[0-9.-]+  +[0-9.-]+  +[0-9.-]+ \+- [0-9.]+$' out
+check "... in lines that fit" bash -c "! grep -E '.{86}' out" # the name of a cache has 17 columns
 check "... and has all of it in the JSON" json copy.json "
 part = r['copy']
 assert part['complete'] is True and part['documents'] == 2
