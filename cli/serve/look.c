@@ -41,23 +41,47 @@ static int read_plan(struct serve *serve, const struct model_file *model, struct
 
 /* ---- memory ---- */
 
+/* Bytes of the model's cache and of a draft model's. False: of one of them it cannot be told, and half would
+ * mislead. */
+static bool add_up(const struct launch *launch, const struct server_options *server,
+                   const struct server_cache *cache, const struct outlook *model, double *bytes, double *f16)
+{
+    struct outlook draft = {.f16 = 0};
+    if (server->draft && !launch_look(launch, server, cache, server->draft, &draft)) {
+        return false;
+    }
+    *bytes = model->bytes + draft.bytes;
+    *f16 = model->f16 + draft.f16;
+    return true;
+}
+
 /* What a type of llama.cpp takes is in its name. */
 static void measure(const struct serve *serve, const struct server_cache *cache, const struct outlook *model,
                     struct serve_memory *memory)
 {
     const struct server_options *server = &serve->server;
-    struct outlook draft = {.f16 = 0};
-    *memory = (struct serve_memory){.at_most = cache->at_most};
     bool is_known = !server_option_is_off(server->flash) && server_option_is_f16(server->type_k) &&
                     server_option_is_f16(server->type_v) && server_option_is_f16(server->draft_k) &&
                     server_option_is_f16(server->draft_v);
-    /* Half of it would mislead. */
-    is_known =
-        is_known && (!server->draft || launch_look(&serve->launch, server, cache, server->draft, &draft));
+    *memory = (struct serve_memory){.at_most = cache->at_most};
     if (is_known) {
-        memory->f16 = model->f16 + draft.f16;
-        memory->bytes = model->bytes + draft.bytes;
+        (void)add_up(&serve->launch, server, cache, model, &memory->bytes, &memory->f16);
     }
+}
+
+/* Nobody asked for the plan that was found, so it is told where it takes more than what there would be
+ * without it. */
+static void compare(const struct serve *serve, const struct server_cache *cache, const char *path,
+                    struct serve_memory *memory)
+{
+    static const double more = 1.02;
+    struct launch usual = serve->launch;
+    struct outlook model;
+    double bytes, f16;
+    usual.cache = "tada";
+    bool is_known = memory->f16 > 0 && launch_look(&usual, &serve->server, cache, path, &model) &&
+                    add_up(&usual, &serve->server, cache, &model, &bytes, &f16);
+    memory->usual = is_known && memory->bytes > more * bytes ? bytes : 0;
 }
 
 /* ---- going back ---- */
@@ -115,6 +139,9 @@ int serve_look(struct serve *serve, bool asked)
         status == 0 && is_known && !launch->spec.stock && launch_look(launch, server, &cache, path, &outlook);
     if (is_known) {
         measure(serve, &cache, &outlook, &memory);
+        if (found.plan && !asked) {
+            compare(serve, &cache, path, &memory);
+        }
         memory.goes_back = has_checkpoints(server, &outlook);
         tell_restores(server, &outlook);
     }

@@ -24,6 +24,7 @@ struct serve {
 /* Bytes of the cache, that of a draft model among them. */
 struct serve_memory {
     double bytes, f16; /* 0: unknown */
+    double usual;      /* bytes with the default cache, where a plan was found that takes more; else 0 */
     bool at_most;
     bool goes_back; /* slots have checkpoints */
 };

@@ -83,13 +83,16 @@ void serve_summarise(struct serve *serve, const struct server_cache *cache, cons
     }
     at_most = memory->at_most ? "at most " : "";
     if (memory->f16 > 0 && memory->bytes >= memory->f16) {
-        add(serve, used, ": %s%.1f MiB, nothing saved", at_most, memory->bytes / 1048576);
+        used = add(serve, used, ": %s%.1f MiB, nothing saved", at_most, memory->bytes / 1048576);
     } else if (memory->f16 > 0) {
         used = add(serve, used, ": %s%.1f MiB instead of %.1f MiB in f16, %.0f %% saved", at_most,
                    memory->bytes / 1048576, memory->f16 / 1048576, 100 * (1 - memory->bytes / memory->f16));
     }
     if (memory->f16 > 0 && serve->server.draft) {
-        add(serve, used, ", with the draft model's");
+        used = add(serve, used, ", with the draft model's");
+    }
+    if (memory->usual > 0) {
+        add(serve, used, "; the default, --cache tada, takes %.1f MiB", memory->usual / 1048576);
     }
     note_kept(serve, cache, memory);
 }

@@ -125,12 +125,15 @@ def choice_of_plans(work):
     os.mkfifo(plans / "pipe.gguf")
     check("plans of others and damaged ones are passed over", "cache tada, context" in summary(*base, **data), summary(*base, **data))
     (plans / "small.gguf").write_bytes(revalue(good, 0.2, 0.02))
-    (plans / "large.gguf").write_bytes(revalue(good, 0.36, 0.001))
+    (plans / "large.gguf").write_bytes(revalue(pathlib.Path(work, "tiny/old.plan").read_bytes(), 0.36, 0.001))
     shutil.copy(f"{work}/tiny/good.plan", plans / "middle.gguf")
     for arguments, name in (((), "large"), (("--budget", "40"), "large"), (("--budget", "27.2%"), "middle"),
                             (("--budget=21", ), "small")):
         said = summary(*base, *arguments, **data)
         check(f"{name} is taken {' '.join(arguments)}", f"tada: cache of the plan {plans}/{name}.gguf (KL divergence " in said, said)
+        default = memory(summary(*base, "--cache", "tada", **data))[0]
+        check("... and it is told if it is larger than the default", (name == "large") ==
+              (f" % saved; the default, --cache tada, takes {default:.1f} MiB\n" in said) == (", --cache tada" in said), said)
     said = summary(*base, "--budget", "10%", **data)
     check("none within the budget is told", "none of the plans of this model (3)" in said and "cache tada, context" in said, said)
     said = summary(*base, "--plans", f"{plans}", TADA_PLANS="/nowhere", HOME="/nowhere")
