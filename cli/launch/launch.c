@@ -41,6 +41,23 @@ static int take_option(struct launch *launch, const struct option_row *row, char
     return option_set(launch->self, row, name, value, launch);
 }
 
+/* What goes on to the tool may have been meant for us. */
+static void tell_nearest(const struct launch *launch, const char *argument)
+{
+    /* Options of llama.cpp that are near some of ours. */
+    static const char *const others[] = {"--poll",  "--prompt", "--prompt-cache-all", "--prompt-cache-ro",
+                                         "--tools", NULL};
+    char wanted[64], *value;
+    snprintf(wanted, sizeof wanted, "%.*s", (int)strcspn(argument, "="), argument);
+    struct nearest nearest = option_nearest(launch->self->options, wanted);
+    const struct option_row *row = option_find(launch->self->options, nearest.name, &value);
+    bool is_ours = row && option_has_value(row) && !row->passes;
+    if (is_ours && strncmp(argument, "--", 2) == 0 && !equals_any(wanted, others)) {
+        cli_note("%s is no option of tada, and goes to llama.cpp as it is; did you mean %s?", wanted,
+                 nearest.name);
+    }
+}
+
 /* Unlike options_parse, it leaves alone what it does not know: that is for the tool. */
 int launch_parse(struct launch *launch, int argc, char **argv)
 {
@@ -54,6 +71,9 @@ int launch_parse(struct launch *launch, int argc, char **argv)
         char *value;
         const struct option_row *row = option_find(launch->self->options, argv[i], &value);
         bool separate = row && option_has_value(row) && !value && i + 1 < argc;
+        if (!row && !ended) {
+            tell_nearest(launch, argv[i]);
+        }
         if (!row || (ended && !row->passes) || (value && (row->passes || !option_has_value(row)))) {
             launch->pass[launch->n_pass++] = argv[i];
         } else if (row->kind == OPTION_END) {

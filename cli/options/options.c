@@ -1,7 +1,6 @@
 /* Reading arguments by the table of a command. */
 #include "options.h"
 
-#include "nearest.h"
 #include "numbers.h"
 #include "output/note.h"
 
@@ -173,6 +172,17 @@ static void try_names(struct nearest *nearest, const char *names)
     }
 }
 
+struct nearest option_nearest(const struct option_row *rows, const char *wanted)
+{
+    struct nearest nearest = nearest_to(wanted);
+    for (; !option_is_last(rows); rows++) {
+        if (!rows->hidden && rows->kind != OPTION_REFUSED) {
+            try_names(&nearest, rows->names);
+        }
+    }
+    return nearest;
+}
+
 static int unknown(const struct command *command, char *argument)
 {
     char *value;
@@ -186,11 +196,7 @@ static int unknown(const struct command *command, char *argument)
     if (argument[n] && option_find(command->options, wanted, &value)) {
         return cli_usage(command->name, "write %s and its value apart, not with '='.", wanted);
     }
-    struct nearest nearest = nearest_to(wanted);
     for (const struct option_row *row = command->options; !option_is_last(row); row++) {
-        if (!row->hidden && row->kind != OPTION_REFUSED) {
-            try_names(&nearest, row->names);
-        }
         /* "-t4", of which getopt would make "-t 4". */
         bool joined = row->names && option_has_value(row) && row->names[1] != '-' && row->names[2] == ',' &&
                       argument[1] == row->names[1] && argument[2] >= '0' && argument[2] <= '9';
@@ -199,6 +205,7 @@ static int unknown(const struct command *command, char *argument)
                              argument + 2);
         }
     }
+    struct nearest nearest = option_nearest(command->options, wanted);
     return *nearest.name
                ? cli_usage(command->name, "unknown option %.*s; did you mean %s?", n, argument, nearest.name)
                : cli_usage(command->name, "unknown option %.*s.", n, argument);

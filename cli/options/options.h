@@ -5,6 +5,8 @@
 #ifndef TADA_CLI_OPTIONS_OPTIONS_H
 #define TADA_CLI_OPTIONS_OPTIONS_H
 
+#include "nearest.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -71,6 +73,8 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
 
 /* The row that "--name" or "--name=value" names; *value: what stands there, or NULL. NULL: none. */
 const struct option_row *option_find(const struct option_row *rows, char *argument, char **value);
+/* Which of the options that are shown was most likely meant by a name. */
+struct nearest option_nearest(const struct option_row *rows, const char *wanted);
 /* Sets its field to a value, which the default may be made of, too: it need not live on. `name`: as it was
  * given. Prints what is wrong and returns an exit status. */
 int option_set(const struct command *command, const struct option_row *row, const char *name, char *value,

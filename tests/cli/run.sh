@@ -303,6 +303,20 @@ call 0 run --tool=llama-bench; has "tool=llama-bench"
 call 0 run -no-cnv -p x; has "tool=llama-completion"; arguments -no-cnv -p x
 call 0 run --tool cli -no-cnv; has "tool=llama-cli"
 
+# What is misspelt goes on to llama.cpp, which has options of similar names, and is told.
+call 0 run --cach q8_0; has "tada: --cach is no option of tada, and goes to llama.cpp as it is; did you mean --cache?"
+arguments --cach q8_0
+call 0 run --cahce=q8_0; has "tada: --cahce is no option of tada"; has "did you mean --cache?"; arguments --cahce=q8_0
+call 0 run --toll bench; has "did you mean --tool?"
+call 0 serve --plan x; has "did you mean --plans?"
+call 0 serve --promt-cache x; has "did you mean --prompt-cache?"; arguments --promt-cache x
+call 0 rpc --cach x; has "did you mean --cache?"
+call 0 run -- --cach q8_0; hasnt "mean"
+call 0 run -cach q8_0 cach --zzzzzzzz; hasnt "mean"
+for option in --cache-ram --cache-type-k --cache-reuse --cache-prompt --prompt-cache-all --prompt-cache-ro --prompt --tools --poll --poll=5; do
+    call 0 run $option 1; hasnt "mean"; call 0 serve $option 1; hasnt "mean"
+done
+
 # serve: a summary, what cannot be had, sessions.
 call 0 serve -c 1000 -np 2; has "tada: cache tada, context 512 each for 2 slots (split cache)"
 arguments -c 1000 -np 2

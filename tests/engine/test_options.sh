@@ -5,6 +5,22 @@
 needs make_model
 cd "$work" || exit 1
 
+# ---- options of llama.cpp ----
+
+# None of them is taken for a misspelt one of ours.
+for tool in llama-cli llama-completion llama-server; do
+    "$bin/$tool" --completion-bash 2> /dev/null | sed -n 's/^ *opts="\(.*\)"$/\1/p' | tr ' ' '\n' | grep -E '^--..' |
+        grep -vxE -- '--(version|help|usage|license|list-devices|cache-list|completion-bash)' > "$tool.txt"
+    check "the options of $tool" bash -c "[ \$(wc -l < $tool.txt) -gt 100 ]"
+    for command in run serve; do
+        mapfile -t all < "$tool.txt"
+        mkdir -p stubs
+        for stub in llama-cli llama-server; do printf '#!/bin/sh\n' > "stubs/$stub"; chmod +x "stubs/$stub"; done
+        TADA_LLAMA_BIN=$work/stubs TADA_CACHE=f16 tada $command "${all[@]}"
+        check "... are none of 'tada $command'" bash -c "! grep 'did you mean' err"
+    done
+done
+
 # ---- caches that a model cannot have ----
 
 why="K cache type q8_0 with block size 32 does not divide n_embd_head_k="
