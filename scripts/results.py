@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what was measured: doc/results.json, and from that doc/results.md, the figures and the tables of the README.
+"""Writes what was measured: doc/results.json, and from that doc/results.md, the figures and the tables of README and guides.
 
     results.py [MEASURE_DIR]     takes new results of scripts/measure.sh into doc/results.json first
     results.py --check           exits with 1 where a document says something else than doc/results.json
@@ -112,7 +112,7 @@ def readme_quality(data):
     return table(heads, rows)
 
 
-def readme_choice(data):
+def choice(data):
     sizes = {each["n_ctx"]: {row["cache"]: row for row in each["results"]} for each in (data.get("sizes") or [])[:2]}
     use = {"tada": "the default", "tada:high": "when nothing may change", "tada:compact": "when memory is what counts",
            "q8_0": "llama.cpp's own, for comparison"}
@@ -360,20 +360,21 @@ def document(data):
 
 # ---- all documents ----
 
-def with_blocks(words, blocks):
+def with_blocks(path, blocks):
+    words = path.read_text(encoding="utf-8")
     for name, block in blocks.items():
         pattern = rf"(<!-- results: {name} -->\n).*?(<!-- end of results -->)"
         if not re.search(pattern, words, re.DOTALL):
-            sys.exit(f"results.py: README.md has no place for '{name}'")
+            sys.exit(f"results.py: {path.name} has no place for '{name}'")
         words = re.sub(pattern, lambda match, block=block: match.group(1) + block + "\n" + match.group(2), words, flags=re.DOTALL)
     return words
 
 
 def documents(data):
     """Path and text of each."""
-    readme = SOURCE / "README.md"
-    blocks = {"quality": readme_quality(data), "choice": readme_choice(data), "demo": readme_demo(data), "said": readme_said(data)}
-    yield readme, with_blocks(readme.read_text(encoding="utf-8"), blocks)
+    for name, blocks in (("README.md", {"quality": readme_quality(data), "demo": readme_demo(data), "said": readme_said(data)}),
+                         ("doc/guide/specs.md", {"choice": choice(data)})):
+        yield SOURCE / name, with_blocks(SOURCE / name, blocks)
     yield SOURCE / "doc/results.md", document(data)
     for name, figure in (("quality", quality_figure(data)), ("speed", speed_figure(data))):
         yield SOURCE / f"doc/{name}.svg", figure or svg(400, 40, [text(12, 25, f"Not measured yet on this state: {name}")])
