@@ -8,13 +8,14 @@ struct progress {
     const char *what;      /* how the line begins: "eval" */
     double started, shown; /* clock_seconds() when it began, and when the line was shown last */
     double share;          /* the share that was shown, 0 to 1: it never becomes less */
-    bool terminal;         /* stderr is a terminal: without one, nothing is shown */
+    bool terminal;         /* stderr is a terminal */
 };
 
 /* Starts the clock. */
 void progress_start(struct progress *progress, const char *what);
 /* Shows that `done` of `total`, in any unit, is done. detail: what is being done now; may be "". A terminal
- * has one line that changes, a pipe or file gets one every half minute. */
+ * has one line that changes. A pipe or file gets a line every half minute, from a thread, also where the work
+ * comes back here later than that. */
 void progress_show(struct progress *progress, double done, double total, const char *detail);
 /* Removes the line, so that something else can be printed. */
 void progress_clear(struct progress *progress);
