@@ -24,6 +24,7 @@ N_DECODE = 48
 EVAL_CTX = 2048
 MEMORIES = ("512M", "1G", "2G", "4G", "8G", "16G", "32G", "64G", "128G")
 COLUMNS = 80
+EVERY_S = 30  # what takes longer tells how long it goes on
 
 
 class Failed(Exception):
@@ -68,20 +69,36 @@ class Demo:
     def done(start):
         print(f"  {time.monotonic() - start:.0f} s", flush=True)
 
+    @staticmethod
+    def wait_for(process):
+        """Standard output, once it has ended."""
+        start = time.monotonic()
+        try:
+            while True:
+                try:
+                    return process.communicate(timeout=EVERY_S)[0]
+                except subprocess.TimeoutExpired:
+                    seconds = int(time.monotonic() - start)
+                    print(f"\n    after {seconds // 60}:{seconds % 60:02}", end="", flush=True)
+        except BaseException:
+            process.kill()
+            raise
+
     def run(self, name, command, **variables):
         """Returns standard output; the log goes to a file in the folder."""
         log = self.folder / f"{name}.log"
-        with open(log, "wb") as stream:
-            result = subprocess.run([str(self.binaries / "tada"), *command], env={**self.environment, **variables}, stderr=stream,
-                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        with open(log, "wb") as stream, subprocess.Popen(
+                [str(self.binaries / "tada"), *command], env={**self.environment, **variables}, stderr=stream,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            output = self.wait_for(process)
         self.log = log.read_text(encoding="utf-8", errors="replace")
-        if result.returncode == 130 or result.returncode < 0:
+        if process.returncode == 130 or process.returncode < 0:
             raise KeyboardInterrupt
-        if result.returncode != 0:
+        if process.returncode != 0:
             lines = self.log.splitlines()
             said = [line for line in lines if line.startswith("tada: ")] or lines[-20:]
             raise Failed(f"'tada {command[0]}' failed:\n" + "\n".join(said))
-        return result.stdout.decode("utf-8", "replace")
+        return output.decode("utf-8", "replace")
 
     def answer(self, name, spec, n_ctx):
         # -lv 4 is the level at which llama.cpp tells the size of the cache.

@@ -123,6 +123,19 @@ class Scripts(unittest.TestCase):
                       "48213. +48213. ", "context in 1G +1000 +4000 +tokens$", "99.0% +98.5% +50.0%", "tada run -m model.gguf"):
             self.assertRegex(screen, re.compile(words, re.M))
 
+    def test_demo_takes_long(self):
+        """Lines while a part of it goes on."""
+        command, environment = self.demo(SLOW="1")
+        often = "import sys; sys.path.insert(0, sys.argv[1]); import demo; demo.EVERY_S = 0.1; sys.argv[:2] = ['demo.py']; demo.main()"
+        with subprocess.Popen([*command[:2], "-c", often, SOURCE / "scripts", *command[3:]], env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, start_new_session=True) as demo:
+            for line in demo.stdout:
+                if re.fullmatch(r" +after [0-9]+:[0-9][0-9]\n", line):
+                    break
+            else:
+                self.fail("no line before it ended")
+            os.killpg(demo.pid, signal.SIGINT)
+
     def test_demo_interrupted(self):
         command, environment = self.demo(SLOW="1")
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as demo:
