@@ -40,10 +40,10 @@ lint: setup
 	LLAMA_DIR="$(BUILD)/llama.cpp" scripts/lint.sh
 
 package: setup
-	scripts/package.sh "$(BUILD)/package" -DTADA_LLAMA_DIR="$$(realpath "$(BUILD)")/llama.cpp" -DTADA_LLAMA_BUILD="$$(realpath "$(BUILD)")/llama"
+	@scripts/package.sh "$(BUILD)/package" -DTADA_LLAMA_DIR="$$(realpath "$(BUILD)")/llama.cpp" -DTADA_LLAMA_BUILD="$$(realpath "$(BUILD)")/llama"
 
 install: all
-	cmake --install "$(BUILD)" $(if $(PREFIX),--prefix "$(PREFIX)")
+	@$(STEP) "TaDA: installing" cmake --install "$(BUILD)" $(if $(PREFIX),--prefix "$(PREFIX)")
 
 clean:
 	rm -rf "$(BUILD)" "$(BUILD)"-debug "$(BUILD)"-asan "$(BUILD)"-ubsan "$(BUILD)"-tsan "$(BUILD)"-fuzz "$(BUILD)"-check-*

@@ -20,11 +20,15 @@ export SOURCE_DATE_EPOCH
 umask 022
 rm -f "$build"/tada[-_]*.{deb,tar.gz}
 log=$build/package.log
-fail() { tail -n 20 "$log" >&2; echo "package.sh: $1; the log is $log" >&2; exit 1; }
-cmake -S "$source" -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr -DBUILD_TESTING=OFF "$@" > "$log" 2>&1 ||
-    fail "configuring failed"
-cmake --build "$build" --parallel "${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}" >> "$log" 2>&1 || fail "building failed"
+fail() { echo "package.sh: $1" >&2; exit 1; }
+step() { "$source/scripts/step.sh" "$log" "$@" >&2 || exit 1; }
+: > "$log"
+step "package: configuring" cmake -S "$source" -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr \
+    -DBUILD_TESTING=OFF "$@"
+step "package: building" cmake --build "$build" --parallel "${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
 [ -f "$build/bin/libggml-tada.so" ] || fail "there is no plug-in: give the source of llama.cpp, -DTADA_LLAMA_DIR=DIR"
 # The archive is for any folder, the package for /usr.
-(cd "$build" && cpack -G DEB -D CPACK_PACKAGING_INSTALL_PREFIX=/usr && cpack -G TGZ) >> "$log" 2>&1 || fail "packing failed"
+cd "$build"
+step "package: Debian package" cpack -G DEB -D CPACK_PACKAGING_INSTALL_PREFIX=/usr
+step "package: archive" cpack -G TGZ
 ls "$build"/tada[-_]*.{deb,tar.gz}
