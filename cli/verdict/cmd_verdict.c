@@ -351,7 +351,7 @@ static int write_report(const struct verdict *v, const struct opinion *opinions,
     cJSON_AddNumberToObject(report, "seed", options->eval.seed);
     cJSON_AddNumberToObject(report, "n_threads", options->eval.n_threads);
     cJSON_AddNumberToObject(report, "minutes", options->minutes);
-    cJSON_AddNumberToObject(report, "seconds", clock_seconds() - v->started);
+    cJSON_AddNumberToObject(report, "seconds", v->seconds);
     verdict_report(v, opinions, complete, report);
     int status = report_write(report, options->eval.json_path, &options->eval.rules);
     cJSON_Delete(report);
@@ -399,6 +399,7 @@ static int judge_model(const struct verdict_options *options, const struct model
     v->started = clock_seconds();
     int status = prepare(v, seconds);
     status = status ? status : run_pieces(v, seconds);
+    v->seconds = clock_seconds() - v->started;
     bool anything = false;
     for (int i = 0; i < N_TASKS; i++) {
         anything = anything || v->turns[i].done > 0;

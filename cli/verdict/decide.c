@@ -16,14 +16,14 @@ static const struct {
         double times, above;
     } safe, careful;
 } limits[N_MEASURES] = {
-    [MEASURE_COPY] = {"copy", "objects lost when copying", true, {0, 0.01}, {0, 0.05}},
+    [MEASURE_COPY] = {"copy", "objects lost", true, {0, 0.01}, {0, 0.05}},
     [MEASURE_MARGIN] = {"margin", "margin lost when copying", true, {2, 0.02}, {4, 0.06}},
     [MEASURE_KLD] = {"kld", "KL divergence", false, {2, 0.01}, {4, 0.05}},
     [MEASURE_TAIL] = {"kld_p99", "its 99th percentile", false, {2, 0.1}, {4, 0.5}},
     [MEASURE_TOP] = {"other_top", "another likeliest token", true, {2, 0.03}, {4, 0.08}},
     [MEASURE_LONG] = {"long_kld", "KL divergence along long answers", false, {2, 0.01}, {4, 0.05}},
     [MEASURE_GROWTH] = {"long_growth", "its growth", false, {2, 0.01}, {4, 0.05}},
-    [MEASURE_LOOPS] = {"loops", "answers that end in a loop", true, {0, 0.02}, {0, 0.1}},
+    [MEASURE_LOOPS] = {"loops", "answers that loop", true, {0, 0.02}, {0, 0.1}},
     [MEASURE_KEYS] = {"keys", "pass keys missed", true, {0, 0.02}, {0, 0.1}},
 };
 
@@ -46,16 +46,25 @@ static bool too_few(enum measure measure, const struct finding *finding)
     return measure == MEASURE_COPY && finding->n > 0 && finding->n < LEAST_OBJECTS;
 }
 
+static bool may_be_chance(const struct finding *finding)
+{
+    return finding->counted && chance_of_loss(finding->lost, finding->won) > most_chance;
+}
+
+/* What is no number is above every limit. */
+static enum grade grade_by_limits(const struct finding *finding, const double limits_of[2])
+{
+    return may_be_chance(finding) || finding->value <= limits_of[0] ? GRADE_SAFE
+           : finding->value <= limits_of[1]                         ? GRADE_CAREFUL
+                                                                    : GRADE_NO;
+}
+
 static enum grade grade_of(enum measure measure, const struct finding *finding, const double limits_of[2])
 {
-    bool chance = finding->counted && chance_of_loss(finding->lost, finding->won) > most_chance;
     if (finding->n == 0) {
         return GRADE_UNKNOWN;
     }
-    /* What is no number is above every limit. */
-    enum grade grade = chance || finding->value <= limits_of[0] ? GRADE_SAFE
-                       : finding->value <= limits_of[1]         ? GRADE_CAREFUL
-                                                                : GRADE_NO;
+    enum grade grade = grade_by_limits(finding, limits_of);
     return grade == GRADE_SAFE && too_few(measure, finding) ? GRADE_CAREFUL : grade;
 }
 
@@ -106,27 +115,39 @@ static const char *written(enum measure measure, double value, char text[32])
     return text;
 }
 
+/* What a value is held against. */
+static void held_against(enum measure measure, const struct evidence *floor, const struct evidence *yardstick,
+                         double safe_limit, char *text, size_t size)
+{
+    char safe[32], of_floor[32], of_yardstick[32];
+    int n = snprintf(text, size, "safe up to %s; floor %s", written(measure, safe_limit, safe),
+                     written(measure, floor->of[measure].value, of_floor));
+    if (yardstick && n >= 0 && (size_t)n < size) {
+        snprintf(text + n, size - (size_t)n, ", q8_0 %s",
+                 written(measure, yardstick->of[measure].value, of_yardstick));
+    }
+}
+
 void finding_text(enum measure measure, const struct evidence *cache, const struct evidence *floor,
                   const struct evidence *yardstick, const struct judgement *judgement, char *text,
                   size_t size)
 {
     const struct finding *finding = &cache->of[measure];
-    char value[32], safe[32], of_floor[32], of_yardstick[32], counts[64] = "";
+    const double *own = judgement->limits[measure];
+    char value[32], safe[32], against[128], counts[64] = "";
     if (finding->counted) {
         snprintf(counts, sizeof counts, ": %d lost, %d won of %d", finding->lost, finding->won, finding->n);
     }
-    int n = snprintf(text, size, "%s %s%s (safe up to %s; floor %s", limits[measure].words,
-                     written(measure, finding->value, value), counts,
-                     written(measure, judgement->limits[measure][0], safe),
-                     written(measure, floor->of[measure].value, of_floor));
-    if (yardstick && n >= 0 && (size_t)n < size) {
-        n += snprintf(text + n, size - (size_t)n, ", q8_0 %s",
-                      written(measure, yardstick->of[measure].value, of_yardstick));
+    if (too_few(measure, finding) && grade_by_limits(finding, own) == GRADE_SAFE) {
+        snprintf(against, sizeof against, "too few to call it safe: give more --minutes");
+    } else if (may_be_chance(finding) && finding->value > own[0]) {
+        snprintf(against, sizeof against, "safe up to %s; this may be chance, p %.2f",
+                 written(measure, own[0], safe), chance_of_loss(finding->lost, finding->won));
+    } else {
+        held_against(measure, floor, yardstick, own[0], against, sizeof against);
     }
-    if (n >= 0 && (size_t)n < size) {
-        snprintf(text + n, size - (size_t)n, "%s)",
-                 too_few(measure, finding) ? "; too few to say that, give more --minutes" : "");
-    }
+    snprintf(text, size, "%s %s%s (%s)", limits[measure].words, written(measure, finding->value, value),
+             counts, against);
 }
 
 int next_better(const struct judgement *judgements, const size_t *bytes, int n, int i)

@@ -158,13 +158,17 @@ void reason_of(const struct verdict *v, const struct opinion *opinions, int cach
                  yardstick_of(v, opinions), &opinions[cache].judgement, text, size);
 }
 
+void setting_of(const struct verdict *v, char *text, size_t size)
+{
+    snprintf(text, size, "context of %d, seed %u, measured in %.1f minutes", v->n_ctx, v->options->eval.seed,
+             v->seconds / 60);
+}
+
 void account_of(const struct verdict *v, bool complete, char *text, size_t size)
 {
     int objects = v->copies.n_cases, answers = v->turns[TASK_LONG].done, keys = v->turns[TASK_KEYS].done;
-    snprintf(
-        text, size,
-        "%s%d object%s to copy, %d tokens of text, %d long answer%s of %d tokens, %d pass key%s; context of "
-        "%d, seed %u",
-        complete ? "" : "INCOMPLETE: ", objects, plural(objects), v->texts[1].n, answers, plural(answers),
-        v->n_answer, keys, plural(keys), v->n_ctx, v->options->eval.seed);
+    snprintf(text, size,
+             "%s%d object%s to copy, %d tokens of text, %d long answer%s of %d tokens, %d pass key%s",
+             complete ? "" : "INCOMPLETE: ", objects, plural(objects), v->texts[1].n, answers,
+             plural(answers), v->n_answer, keys, plural(keys));
 }

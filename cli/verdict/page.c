@@ -44,15 +44,18 @@ static void put_impossible(FILE *file, const struct impossible *impossible)
 int verdict_page(const struct verdict *v, const struct opinion *opinions, bool complete)
 {
     struct output output;
-    char account[256];
+    char setting[128], account[256];
     int status = output_open(v->options->html_path, &v->options->eval.rules, &output);
     if (status != 0) {
         return status;
     }
+    setting_of(v, setting, sizeof setting);
     account_of(v, complete, account, sizeof account);
     html_begin(output.file, v->model->name, style);
     fputs("<p>Which key-value cache is safe for this model, compared with an f16 cache: ", output.file);
     html_text(output.file, account);
+    fputs("; ", output.file);
+    html_text(output.file, setting);
     fputs(".</p>\n<table><tr><th>cache</th><th>verdict</th><th>MiB</th><th>of f16</th><th "
           "class=\"why\">why</th>"
           "<th>next better</th></tr>\n",

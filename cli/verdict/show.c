@@ -37,12 +37,12 @@ static void print_row(const struct verdict *v, const struct opinion *opinion, in
                       const char *grade)
 {
     const struct finding *of = opinion->evidence.of;
-    char a[32], b[32], c[32], d[32], e[32], f[32], g[32], h[32];
+    char a[32], b[32], c[32], d[32], e[32], f[32], g[32];
     lineup_print_cache(&v->lineup, i, name);
-    printf("  %-7s  %9s %8s  %8s %8s %8s  %8s  %7s %7s\n", grade, count_text(&of[MEASURE_COPY], a),
+    printf("  %-7s  %8s %6s  %6s %6s  %6s %5s %5s\n", grade, count_text(&of[MEASURE_COPY], a),
            share_text(&of[MEASURE_MARGIN], b), nats_text(&of[MEASURE_KLD], c),
-           nats_text(&of[MEASURE_TAIL], d), share_text(&of[MEASURE_TOP], e), nats_text(&of[MEASURE_LONG], f),
-           count_text(&of[MEASURE_LOOPS], g), count_text(&of[MEASURE_KEYS], h));
+           share_text(&of[MEASURE_TOP], d), nats_text(&of[MEASURE_LONG], e),
+           count_text(&of[MEASURE_LOOPS], f), count_text(&of[MEASURE_KEYS], g));
 }
 
 /* The grade in a line, and below it each measure that says so. */
@@ -72,18 +72,20 @@ static void print_reasons(const struct verdict *v, const struct opinion *opinion
 
 void verdict_print(const struct verdict *v, const struct opinion *opinions, bool complete)
 {
-    char account[256];
+    char setting[128], account[256];
+    setting_of(v, setting, sizeof setting);
     account_of(v, complete, account, sizeof account);
-    printf("%s: %s\n", SHOWN(v->model->name), account);
-    printf("%-*s  %8s  %8s  %-7s  %9s %8s  %8s %8s %8s  %8s  %7s %7s\n", lineup_name_width(&v->lineup),
-           "cache", "MiB", "of f16", "verdict", "copy lost", "margin", "KLD", "99 %", "not top", "long KLD",
-           "loops", "keys");
+    printf("%s: %s\n%s\n\n", SHOWN(v->model->name), setting, account);
+    printf("%-*s  %8s  %8s  %-7s  %8s %6s  %6s %6s  %6s %5s %5s\n", lineup_name_width(&v->lineup), "cache",
+           "MiB", "of f16", "verdict", "objects", "margin", "KLD", "other", "long", "loops", "keys");
     for (int i = 1; i < floor_index(v); i++) {
         print_row(v, &opinions[i], i, v->lineup.caches[i].spec, grade_name(opinions[i].judgement.grade));
     }
     print_row(v, &opinions[floor_index(v)], floor_index(v), "floor", "");
     impossible_print(&v->options->eval.impossible, lineup_name_width(&v->lineup));
-    putchar('\n');
+    puts("\nAgainst f16: objects and margin lost when copying; KL divergence and other likeliest tokens on "
+         "the\n"
+         "text; KL divergence along long answers; answers that loop, and pass keys missed.\n");
     for (int i = 1; i < floor_index(v); i++) {
         print_reasons(v, opinions, i);
     }

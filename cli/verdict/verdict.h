@@ -45,9 +45,9 @@ struct verdict {
     struct work work;
     llama_token *text; /* windows of n_ctx */
     int n_windows, n_ctx;
-    int n_prompt, n_answer; /* tokens of a long answer, and before it */
-    double started;
-    double read, single; /* seconds a token that all caches read in a batch, and alone */
+    int n_prompt, n_answer;  /* tokens of a long answer, and before it */
+    double started, seconds; /* the clock at the start, and what it took */
+    double read, single;     /* seconds a token that all caches read in a batch, and alone */
 
     struct turn turns[N_TASKS];
     struct copy_scores copies;
@@ -83,7 +83,8 @@ int better_than(const struct verdict *v, const struct opinion *opinions, int cac
 /* Why a cache is not safe, or what is nearest to its limit. */
 void reason_of(const struct verdict *v, const struct opinion *opinions, int cache, enum measure measure,
                char *text, size_t size);
-/* What was measured, in one sentence; the same for all. */
+/* How it was measured, and how much of what; the same for all. */
+void setting_of(const struct verdict *v, char *text, size_t size);
 void account_of(const struct verdict *v, bool complete, char *text, size_t size);
 
 void verdict_print(const struct verdict *v, const struct opinion *opinions, bool complete);

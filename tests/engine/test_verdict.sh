@@ -19,6 +19,7 @@ for seed in 1 2; do
     check "a verdict, seed $seed" test "$status" -eq 0
     check "... with a row and a reason for each cache" test "$(grep -cE '^(tada:8|tada:4/2:refine=off|q8_0)(:| )' out)" -eq 6
     check "... each in a line" bash -c "[ \$(grep -cE '^  .*\(safe up to' out) -ge 3 ] && ! grep -q 'safe up to.*safe up to' out"
+    check "... in 100 columns, with the minutes that it took" bash -c "grep -q 'measured in [0-9]*\.[0-9] minutes' out && ! grep -qE '.{101}' out"
     check "... and all of it in the JSON" json $seed.json "
 assert r['complete'] is True and r['n_ctx'] == 1024 and r['seed'] == $seed and r['minutes'] == 0.2 and r['text'] == 'text'
 assert list(c) == ['tada:8', 'tada:4/2:refine=off', 'q8_0', 'floor'], list(c)

@@ -100,6 +100,37 @@ static void test_worst(void **state)
     assert_true(strlen(cut) < sizeof cut);
 }
 
+/* What is said of counts: what they are held against, or that they do not tell. It fits in a line. */
+static void test_counts_in_words(void **state)
+{
+    static const struct {
+        int n, lost, won;
+        const char *words;
+    } cases[] = {
+        {1000, 300, 100, "20.0 %: 300 lost, 100 won of 1000 (safe up to 1.0 %; floor 0.0 %, q8_0 20.0 %)"},
+        {1000, 5, 0, "0.5 %: 5 lost, 0 won of 1000 (safe up to 1.0 %;"},
+        {165, 7, 2, "3.0 %: 7 lost, 2 won of 165 (safe up to 1.0 %; this may be chance, p 0.09)"},
+        {45, 3, 1, "4.4 %: 3 lost, 1 won of 45 (too few to call it safe: give more --minutes)"},
+        {45, 30, 1, "64.4 %: 30 lost, 1 won of 45 (safe up to 1.0 %;"},
+    };
+    static const enum measure measures[] = {MEASURE_COPY, MEASURE_LOOPS, MEASURE_KEYS};
+    (void)state;
+    for (size_t m = 0; m < sizeof measures / sizeof *measures; m++) {
+        struct evidence floor = counted(measures[m], 1000, 0, 0), poor = counted(measures[m], 10, 2, 0);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            struct evidence cache = counted(measures[m], cases[i].n, cases[i].lost, cases[i].won);
+            struct judgement judgement;
+            char text[256];
+            judge(&cache, &floor, &poor, &judgement);
+            finding_text(measures[m], &cache, &floor, &poor, &judgement, text, sizeof text);
+            assert_true(strlen(text) <= 98);
+            if (measures[m] == MEASURE_COPY) {
+                assert_non_null(strstr(text, cases[i].words));
+            }
+        }
+    }
+}
+
 static void test_next_better(void **state)
 {
     const struct judgement judgements[] = {
@@ -173,9 +204,10 @@ static void test_pairs(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits),   cmocka_unit_test(test_counts),
-                                       cmocka_unit_test(test_worst),    cmocka_unit_test(test_next_better),
-                                       cmocka_unit_test(test_schedule), cmocka_unit_test(test_loops),
-                                       cmocka_unit_test(test_pairs)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limits),          cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_worst),           cmocka_unit_test(test_next_better),
+        cmocka_unit_test(test_counts_in_words), cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_loops),           cmocka_unit_test(test_pairs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
