@@ -121,5 +121,12 @@ assert rows['tada:2:refine=off']['margin'] != rows['f16']['margin']
 "
 tada eval -m model.gguf -c 256 --copy --cache tada
 check "eval --copy with a short context: refused" refused "-c of at least 512"
+interrupt "  1 %" eval -m model.gguf -c 1024 --chunks 2000 -t 2 --copy --cache tada:8 --json cut-copy.json
+check "eval --copy, Ctrl-C: status 130" test "$status" -eq 130
+check "... prints what is done so far" grep -qE '^tada:8 .* [0-9]+/[1-9][0-9]*' out
+check "... marked" grep -qE '^Interrupted after [1-9][0-9]* of 2000 documents' out
+check "... also in the JSON" json cut-copy.json "
+part = r['copy']
+assert part['complete'] is False and part['documents'] >= 1 and part['results'][1]['cases'] >= 3"
 
 [ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }
