@@ -59,22 +59,35 @@ static size_t angles_floats(const tada_side *k)
     return k->native ? TADA_DISTANCES * (((size_t)k->dim + 15) / 16 * 16) : 0;
 }
 
+/* Whether V has columns of K, whose codes lie the wrong way round for it: a head that was decoded for scores
+ * gives values, too, when it is transposed. */
+static bool is_view(const tada_side *k, const tada_side *v)
+{
+    return k->plane == v->plane && k->native && k->rotation == 1 && !v->native && v->dim % 16 == 0;
+}
+
+static size_t turned_floats(const tada_side *k, const tada_side *v)
+{
+    return is_view(k, v) ? CELLS * (size_t)v->dim : 0;
+}
+
 size_t tada_side_floats(const tada_side *k, const tada_side *v)
 {
     size_t decode = larger(decode_floats(k), decode_floats(v));
     return tile_floats(k, v) + rows_floats(k, v) + queries_floats(k) + TADA_INTEGERS_ROWS + angles_floats(k) +
-           (decode + 31) / 16 * 16;
+           turned_floats(k, v) + (decode + 31) / 16 * 16;
 }
 
 tada_side_work tada_side_work_make(const tada_side *k, const tada_side *v, float *memory)
 {
-    tada_side_work w = {.tile = memory};
+    tada_side_work w = {.tile = memory, .decoded = -1};
     w.rows = (uint16_t *)(void *)(w.tile + tile_floats(k, v));
     float *rest = w.tile + tile_floats(k, v) + rows_floats(k, v);
     w.queries = (int16_t *)(void *)rest;
     w.inverse = rest + queries_floats(k);
     w.angles = w.inverse + TADA_INTEGERS_ROWS;
-    w.decode = w.angles + angles_floats(k);
+    w.turned = is_view(k, v) ? w.angles + angles_floats(k) : NULL;
+    w.decode = w.angles + angles_floats(k) + turned_floats(k, v);
     return w;
 }
 
@@ -339,6 +352,16 @@ static void turn_queries(const tada_side *s, int32_t shift, int head, const floa
     use_queries(s, w->shifted, shift, rows, w);
 }
 
+/* After scores of a tile with one layer that was decoded for them. */
+static void note_decoded(const tada_side *s, int64_t index, int head, int rows, tada_side_work *w)
+{
+    const tada_layer *layer = &tile_at(s, index)->codes;
+    if (has_codes(layer) && layer->next < 0 && layer->shift == 0 && !codes_will_do(s, rows)) {
+        w->decoded = index;
+        w->decoded_column = s->column + head * s->head_stride;
+    }
+}
+
 void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, const float *q,
                       const float *rotated, int rows, float *scores, size_t lds, tada_side_work *w)
 {
@@ -346,6 +369,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
     int64_t index = tiles->index[0];
     size_t width = (size_t)s->plane->shape.width, dim = (size_t)s->dim;
     int written = 0;
+    w->decoded = -1;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
     const tada_codec *integers = on_integers(s, index, rows);
     const tada_layer *layer = &tile_at(s, index)->codes;
@@ -376,6 +400,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
             layer_scores(s, layer, head, rows, scores, lds, more, w);
         }
         sink_scores(s, tiles, head, q, rows, scores, lds);
+        note_decoded(s, index, head, rows, w);
     } else {
         k->transpose_halves(tile_rows(s, index, head, w), width, s->dim, w->tile);
         k->multiply(q, dim, w->tile, scores, lds, rows, CELLS, s->dim, false);
@@ -392,6 +417,14 @@ static float *use_rotated(float *rotated, size_t n, bool *in_use)
     return rotated;
 }
 
+/* Whether the values of a head are among what was decoded for scores of the same tile. */
+static bool is_decoded(const tada_side *v, int64_t index, int head, const tada_side_work *w)
+{
+    int first = v->column + head * v->head_stride - w->decoded_column;
+    return w->turned && w->decoded == index && first >= 0 &&
+           first + v->dim <= v->plane->codec.layout.head_dim;
+}
+
 void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, float *weights, size_t ldw,
                       const float *sums, int rows, float *out, float *rotated, bool *in_use,
                       tada_side_work *w)
@@ -402,6 +435,13 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
     int written = 0;
     const uint16_t *hot = rows <= FEW_ROWS ? hot_rows(s, index, head, &written) : NULL;
     const tada_codec *integers = on_integers(s, index, rows);
+    if (is_decoded(s, index, head, w)) {
+        sink_values(s, tiles, head, weights, ldw, rows, out);
+        k->transpose_floats(w->tile + (s->column + head * s->head_stride - w->decoded_column) * CELLS, s->dim,
+                            CELLS, w->turned);
+        k->multiply(weights, ldw, w->turned, out, padded, rows, s->dim, CELLS, true);
+        return;
+    }
     if (s->native && is_cold(s, index)) {
         /* Before sums over codes, which clear the weights of cells that are not in them. */
         sink_values(s, tiles, head, weights, ldw, rows, out);

@@ -31,6 +31,11 @@ typedef struct tada_side_work {
     /* Queries [rows][dim] as codes of tiles that have moved by `shift` want them; and, only where K is
      * native, room for those of other distances than 0, and the angles of some of these. */
     const float *coded;
+    /* The cold tile of which `tile` has a decoded head of K, from this column of the plane's rows on; -1: it
+     * has none. */
+    int64_t decoded;
+    int decoded_column;
+    float *turned; /* such a head as values [64][dim]; NULL unless V is a view of K */
     int32_t shift;
     float *shifted, *angles;
     int32_t distances[TADA_DISTANCES];

@@ -221,6 +221,8 @@ static inline void choose_sizes(bool sinks, test_case *c)
     a->v_dim = chance(70) ? a->k_dim : PICK(32, 64, 80, 96, 128, 256, 24, 1);
     c->view = chance(10);
     if (c->view) {
+        /* Also of a size that is not read on codes, as latent attention has it. */
+        a->k_dim = chance(40) ? 576 : a->k_dim;
         a->v_dim = a->k_dim > 32 && chance(80) ? a->k_dim - (a->k_dim > 64 ? 64 : 16) : a->k_dim;
     }
     a->n_cells = sinks ? PICK(65, 130, 200, 1500) : PICK(1, 63, 64, 65, 200, 200, 1000, 1000, 0, 1500);
