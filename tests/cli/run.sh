@@ -147,7 +147,8 @@ fi
 # Files that are written: what is there stays unless it is given up, and what is read always.
 if "$tada" help eval > /dev/null 2>&1; then
     mkdir "$work/files"
-    there=$work/files/there none=$work/files/none read=$work/files/read
+    cd "$work/files" || exit 2 # names without blanks, wherever this is
+    there=there none=none read=read
     echo of mine > "$there"
     echo read > "$read"
     for command in "eval -m x --json" "size -m x --json" "bench -m x --json" "inspect x --json" "inspect x --html" \
@@ -175,6 +176,7 @@ if "$tada" help eval > /dev/null 2>&1; then
     done
     checks=$((checks + 1))
     [ "$(cat "$there" "$read")" = $'of mine\nread' ] && [ "$(ls "$work/files")" = $'read\nthere' ] || bad "files were changed, or made"
+    cd "$OLDPWD" || exit 2
 fi
 
 # Standard input is named as such.
