@@ -44,7 +44,8 @@ if "$bin/tada" help eval > /dev/null 2>&1; then
         for command in "eval -m x" "bench -m x" "size -m x" "doctor"; do
             TADA_PLUGIN=$work/abi-$version.so timeout "$patience" "$bin/tada" $command > "$work/out" 2> "$work/err"
             check "... ${command%% *} does not use it" test $? -ne 0
-            check "... and says what to do" grep -q "abi-$version.so is of another version: install it again" "$work/out" "$work/err"
+            cat "$work/err" >> "$work/out"
+            check "... and says what to do" says "$work/out" "abi-$version.so is of another version: install it again"
         done
     done
 fi
