@@ -388,7 +388,7 @@ def killed(work, path, seed, kills):
             thread.start()
             time.sleep(seed.random() * 0.7)
             if seed.random() < 0.3:
-                server.process.terminate()  # it stores what is in its slots then
+                server.terminate()  # it stores what is in its slots then
                 time.sleep(seed.random() * 0.05)
             server.process.send_signal(signal.SIGKILL)
             server.process.wait()
@@ -481,7 +481,7 @@ def ended_while_answering(work, path):
         answer = connection.getresponse()
         for _ in range(10):
             answer.readline()
-        server.process.terminate()
+        server.terminate()
         end = time.monotonic() + PATIENCE_S
         while server.alive() and not files(folder) and time.monotonic() < end:
             time.sleep(0.05)
