@@ -23,12 +23,16 @@ struct estimate share_of(size_t n_hits, size_t n)
     return (struct estimate){share, n > 1 ? sqrt(share * (1 - share) / (double)(n - 1)) : 0};
 }
 
-double chance_of_loss(int lost, int won)
+double chance_of_loss(int lost, int won, double excess)
 {
     int n = lost + won;
-    double sum = 0;
+    double sum = 0, share = n > 0 ? (1 + excess / n) / 2 : 1; /* of the losses */
+    if (share >= 1) {
+        return 1;
+    }
     for (int k = lost; k <= n; k++) {
-        sum += exp(lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0) - n * M_LN2);
+        sum += exp(lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0) + k * log(share) +
+                   (n - k) * log1p(-share));
     }
     return sum < 1 ? sum : 1;
 }

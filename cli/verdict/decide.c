@@ -46,17 +46,24 @@ static bool too_few(enum measure measure, const struct finding *finding)
     return measure == MEASURE_COPY && finding->n > 0 && finding->n < LEAST_OBJECTS;
 }
 
-static bool may_be_chance(const struct finding *finding)
+/* What is counted would come about when a share `loss` is lost in truth. */
+static bool may_be(const struct finding *finding, double loss)
 {
-    return finding->counted && chance_of_loss(finding->lost, finding->won) > most_chance;
+    return finding->counted && chance_of_loss(finding->lost, finding->won, loss * finding->n) > most_chance;
 }
 
-/* What is no number is above every limit. */
+static bool may_be_chance(const struct finding *finding)
+{
+    return may_be(finding, 0);
+}
+
+/* What is no number is above every limit. Counts say no when they are surely above the limit: few of them
+ * that happen to differ from f16 in the bad way exceed it by far. */
 static enum grade grade_by_limits(const struct finding *finding, const double limits_of[2])
 {
-    return may_be_chance(finding) || finding->value <= limits_of[0] ? GRADE_SAFE
-           : finding->value <= limits_of[1]                         ? GRADE_CAREFUL
-                                                                    : GRADE_NO;
+    return may_be_chance(finding) || finding->value <= limits_of[0]          ? GRADE_SAFE
+           : may_be(finding, limits_of[1]) || finding->value <= limits_of[1] ? GRADE_CAREFUL
+                                                                             : GRADE_NO;
 }
 
 static enum grade grade_of(enum measure measure, const struct finding *finding, const double limits_of[2])
@@ -142,7 +149,7 @@ void finding_text(enum measure measure, const struct evidence *cache, const stru
         snprintf(against, sizeof against, "too few to call it safe: give more --minutes");
     } else if (may_be_chance(finding) && finding->value > own[0]) {
         snprintf(against, sizeof against, "safe up to %s; this may be chance, p %.2f",
-                 written(measure, own[0], safe), chance_of_loss(finding->lost, finding->won));
+                 written(measure, own[0], safe), chance_of_loss(finding->lost, finding->won, 0));
     } else {
         held_against(measure, floor, yardstick, own[0], against, sizeof against);
     }

@@ -61,10 +61,22 @@ static void test_counts(void **state)
         int n, lost, won;
         enum grade grade;
     } cases[] = {
-        {100, 0, 0, GRADE_SAFE},   {100, 4, 0, GRADE_SAFE},      {100, 20, 18, GRADE_SAFE},
-        {100, 0, 30, GRADE_SAFE},  {1000, 5, 0, GRADE_SAFE},     {200, 6, 0, GRADE_CAREFUL},
-        {100, 30, 2, GRADE_NO},    {1000, 40, 5, GRADE_CAREFUL}, {0, 0, 0, GRADE_UNKNOWN},
-        {99, 0, 0, GRADE_CAREFUL}, {15, 12, 0, GRADE_NO},
+        {100, 0, 0, GRADE_SAFE},
+        {100, 4, 0, GRADE_SAFE},
+        {100, 20, 18, GRADE_SAFE},
+        {100, 0, 30, GRADE_SAFE},
+        {1000, 5, 0, GRADE_SAFE},
+        {200, 6, 0, GRADE_CAREFUL},
+        {100, 30, 2, GRADE_NO},
+        {1000, 40, 5, GRADE_CAREFUL},
+        {0, 0, 0, GRADE_UNKNOWN},
+        {99, 0, 0, GRADE_CAREFUL},
+        {15, 12, 0, GRADE_NO},
+        /* More than chance, and more than five in a hundred; but not surely so many. */
+        {150, 10, 1, GRADE_CAREFUL},
+        {450, 30, 3, GRADE_CAREFUL},
+        {450, 40, 3, GRADE_NO},
+        {50, 8, 0, GRADE_NO},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -195,11 +207,15 @@ static void test_loops(void **state)
 static void test_pairs(void **state)
 {
     (void)state;
-    assert_true(fabs(chance_of_loss(0, 0) - 1) < 1e-9);
-    assert_true(fabs(chance_of_loss(5, 0) - 1 / 32.0) < 1e-9);
-    assert_true(fabs(chance_of_loss(3, 1) - 5 / 16.0) < 1e-9);
-    assert_true(chance_of_loss(1000, 1000) > 0.5 && chance_of_loss(1000, 1000) < 0.52);
-    assert_true(chance_of_loss(0, 9) == 1);
+    assert_true(fabs(chance_of_loss(0, 0, 0) - 1) < 1e-9);
+    assert_true(fabs(chance_of_loss(5, 0, 0) - 1 / 32.0) < 1e-9);
+    assert_true(fabs(chance_of_loss(3, 1, 0) - 5 / 16.0) < 1e-9);
+    assert_true(chance_of_loss(1000, 1000, 0) > 0.5 && chance_of_loss(1000, 1000, 0) < 0.52);
+    assert_true(chance_of_loss(0, 9, 0) == 1);
+    /* With an excess of 2 among 4 that differ, three of four are lost. */
+    assert_true(fabs(chance_of_loss(4, 0, 2) - 81 / 256.0) < 1e-9);
+    assert_true(fabs(chance_of_loss(3, 1, 2) - (81 + 4 * 27) / 256.0) < 1e-9);
+    assert_true(chance_of_loss(4, 0, 4) == 1 && chance_of_loss(0, 0, 3) == 1);
 }
 
 int main(void)
