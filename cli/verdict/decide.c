@@ -89,8 +89,9 @@ void judge(const struct evidence *cache, const struct evidence *floor, const str
         if (grade == GRADE_UNKNOWN) {
             continue;
         }
-        double share =
-            isfinite(finding->value) ? finding->value / own[grade == GRADE_SAFE ? 0 : 1] : INFINITY;
+        double share = may_be_chance(finding)     ? 0
+                       : isfinite(finding->value) ? finding->value / own[grade == GRADE_SAFE ? 0 : 1]
+                                                  : INFINITY;
         bool worse = judgement->grade == GRADE_UNKNOWN || grade > judgement->grade;
         if (worse || (grade == judgement->grade && share > worst_share)) {
             judgement->grade = grade;

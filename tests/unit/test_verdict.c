@@ -102,6 +102,11 @@ static void test_worst(void **state)
     assert_int_equal(judgement.worst, MEASURE_KLD);
     assert_int_equal(judgement.grades[MEASURE_TOP], GRADE_SAFE);
     assert_int_equal(judgement.grades[MEASURE_COPY], GRADE_UNKNOWN);
+    cache.of[MEASURE_KLD].value = 0.005;
+    cache.of[MEASURE_LOOPS] = counted(MEASURE_LOOPS, 1, 1, 0).of[MEASURE_LOOPS]; /* what may be chance */
+    judge(&cache, &floor, NULL, &judgement);
+    assert_int_equal(judgement.grade, GRADE_SAFE);
+    assert_int_equal(judgement.worst, MEASURE_KLD);
     cache.of[MEASURE_COPY] = counted(MEASURE_COPY, 100, 30, 0).of[MEASURE_COPY];
     judge(&cache, &floor, &floor, &judgement);
     assert_int_equal(judgement.grade, GRADE_NO);
