@@ -582,6 +582,7 @@ TADA_API int64_t tada_attention_job_sinks(const tada_attention_job *job, const i
  * each of up to n_streams streams over up to n_cells cells from first_cell on. 0: it would fail, or there is
  * nothing to do (no query, no stream, no thread). Only sizes count: the planes are given by their specs and
  * shapes (with the head size that they have), and no pointer is looked at but whether there is a mask.
+ * v_shape NULL: V is in the plane of K, as in latent attention.
  */
 TADA_API size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_spec,
                                      const tada_shape *k_shape, const tada_spec *v_spec,

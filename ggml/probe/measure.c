@@ -145,7 +145,7 @@ static void add_operation(const struct ggml_tensor *op)
     keep_most(&sums.caches[cache].reading, reading_bytes(&v_spec, &v_shape));
     a.mask = op->src[3] ? &some_mask : NULL;
     keep_most(&sums.workspace,
-              tada_attention_bytes(&a, &k_spec, &k_shape, &v_spec, &v_shape, sums.n_threads));
+              tada_attention_bytes(&a, &k_spec, &k_shape, &v_spec, v == k ? NULL : &v_shape, sums.n_threads));
 }
 
 static const probe measuring = {.plane = measure_plane, .operation = add_operation};

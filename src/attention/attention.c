@@ -187,11 +187,11 @@ size_t tada_attention_bytes(const tada_attention *attention, const tada_spec *k_
     tada_plane k, v;
     size_t most = 0;
     if (n_threads < 1 || !tada_plane_describe(k_spec, k_shape, &k) ||
-        !tada_plane_describe(v_spec, v_shape, &v)) {
+        (v_shape && !tada_plane_describe(v_spec, v_shape, &v))) {
         return 0;
     }
     a.k = &k;
-    a.v = &v;
+    a.v = v_shape ? &v : &k;
     if (tada_attention_sizes_problem(&a) || is_empty(&a)) {
         return 0;
     }
