@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A copy of the source in a folder that is called tada, below others with blanks, # and % and letters that are not ASCII,
 # and long: it is built, without a home and with its temporary files elsewhere, into such a folder, and the source cannot
-# be written to. All quick tests, some of the engine and the demo must pass there.
+# be written to. All quick tests, some of the engine and the demo must pass there. (There is no # in the build folder nor for
+# temporary files: CMake cannot have it in a build folder, not even that of a project of one file.)
 #   run.sh BUILD LLAMA_DIR LLAMA_BUILD    the llama.cpp is taken from there; exit status 77: skipped
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
@@ -14,10 +15,10 @@ if [ -z "${TADA_TEST_PLACE:-}" ]; then
     work=$(mktemp -d)
     trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
     place="$work/TADA ü #1 100%s/$(printf 'long%.0s' {1..40})/tada"
-    mkdir -p "$place" "$work/build für %d #2" "$work/tmp é #3 %"
+    mkdir -p "$place" "$work/build für %d" "$work/tmp é %"
     (cd "$source" && tar c --exclude='./build*' --exclude=./.git --exclude=__pycache__ .) | tar x -C "$place"
     # A cache of what is fetched is there where one is made without a home.
-    cache="$work/tmp é #3 %/tada-cache-$(id -u)/tada"
+    cache="$work/tmp é %/tada-cache-$(id -u)/tada"
     (umask 077; mkdir -p "$cache")
     model=$("$source/scripts/get_f16_model.sh" "$build/bin")
     ln -s "$model" "${model%-f16.gguf}-q4_1.gguf" "$cache/"
@@ -38,8 +39,8 @@ if touch here 2> /dev/null; then
     rm -f here
     skip "a folder cannot be made one that nobody can write to"
 fi
-out="$TADA_TEST_PLACE/build für %d #2"
-export HOME=/dev/null/none TMPDIR="$TADA_TEST_PLACE/tmp é #3 %"
+out="$TADA_TEST_PLACE/build für %d"
+export HOME=/dev/null/none TMPDIR="$TADA_TEST_PLACE/tmp é %"
 unset XDG_CACHE_HOME XDG_DATA_HOME TADA_LLAMA_BIN TADA_LLAMA_DIR TADA_LLAMA_BUILD TADA_PLUGIN TADA_CACHE GGML_BACKEND_PATH MAKEFLAGS
 # What tells where it is is copied.
 ln -s "$llama" "$out/llama.cpp"
