@@ -50,7 +50,6 @@ static void buffer_get(ggml_backend_buffer_t buffer, const struct ggml_tensor *t
     } else if (!c) {
         memcpy(data, (const char *)tensor->data + offset, size);
     } else if (!states_note(c, cache_plane_offset(c, tensor) + offset, data, size)) {
-        cache_end_waiting(c);
         cache_get(c, cache_plane_offset(c, tensor) + offset, data, size);
     }
 }

@@ -274,19 +274,6 @@ bool cache_settle(cache_plane *c)
     return done;
 }
 
-bool cache_is_due(const cache_plane *c, int n_attends)
-{
-    int room = tada_plane_room(c->plane);
-    return room == 0 || room * n_attends <= TADA_YOUNG_ROWS * (n_attends - 1 - c->order);
-}
-
-void cache_end_waiting(cache_plane *c)
-{
-    if (!c->awaited && tada_plane_room(c->plane) > 0) {
-        (void)cache_settle(c);
-    }
-}
-
 void cache_enlarge(cache_plane *c)
 {
     tada_plane_stats stats;

@@ -47,7 +47,6 @@ typedef struct cache_plane {
     /* Numbers of the nodes in the graph that is being prepared (graph.c) that last write the plane, attend to
      * it, and read its decoded rows; -1: no node does. */
     int written_at, attended_at, read_at;
-    int order;     /* the number of its last attention among those of the list (graph/list.c) */
     bool enlarged; /* `memory` has large pages */
     bool awaited;  /* rows were written whose own attention is still to come: they stay exact until then */
     lost_cells lost;
@@ -158,13 +157,6 @@ void cache_touch(cache_buffer *buffer);
 /* Settles the plane: compresses the tiles that have left the window. False: memory is short, and the next
  * call tries again. */
 bool cache_settle(cache_plane *cache);
-/* Whether it is the plane's turn to be settled. Where rows come one by one, all planes fill a tile with the
- * same one, and are settled with the rows that follow, those of the first layers first. n_attends: attentions
- * of the list. */
-bool cache_is_due(const cache_plane *cache, int n_attends);
-/* Settles a plane that waits for its turn, before rows are read or saved: what a host gets does not depend on
- * how long it has waited. Rows whose own attention is still to come stay exact. */
-void cache_end_waiting(cache_plane *cache);
 /* Gives a plane large pages once it is half full. Attention reads all of a plane for every token, and waits
  * for address translation (TLB misses). Before that, large pages would take memory for cells that may never
  * be written. */

@@ -304,7 +304,6 @@ static size_t collect(passage *p, tada_host_get get, void *host, size_t plain, s
         if (w->n > 0) {
             int64_t n;
             bool listed = take_cells(p, w, &n);
-            cache_end_waiting(p->notes[w->first].cache);
             w->part.bytes = listed ? tada_plane_state_bytes(p->notes[w->first].cache->plane, p->cells, n) : 0;
             if (w->part.bytes == 0) {
                 return 0;

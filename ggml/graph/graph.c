@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { MOST_BUFFERS = 64, FEW_PLANES = 4 };
+enum { MOST_BUFFERS = 64 };
 
 struct graph {
     ggml_backend_t backend;
@@ -82,58 +82,7 @@ static bool may_settle(const graph *g, cache_plane *c)
     } else if (c->awaited && writes_other_layer(g, c)) {
         c->awaited = false; /* nobody attends to it */
     }
-    return !c->awaited && tada_plane_unsettled(c->plane) && nodes_is_due(&g->workspace, c);
-}
-
-/* Adds a plane to the *n that are to be settled. False: memory is short. */
-static bool add_plane(graph *g, int *n, tada_plane *plane)
-{
-    if (*n == g->settle_room) {
-        int room = *n ? 2 * *n : 64;
-        tada_plane **planes = realloc(g->settle_planes, (size_t)room * sizeof(tada_plane *));
-        if (!planes) {
-            return false;
-        }
-        g->settle_planes = planes;
-        g->settle_room = room;
-    }
-    g->settle_planes[(*n)++] = plane;
-    return true;
-}
-
-/* Whether a plane waits for its turn, and a write that is to come would end that. */
-static bool ends_waiting(const struct ggml_tensor *op, const cache_plane *c)
-{
-    return tada_plane_room(c->plane) > 0 && !rows_follow(op, c);
-}
-
-/* Before rows that come together, or elsewhere than behind the last one, planes that wait for their turns are
- * settled: a prompt is in the same state whenever it is computed or found in the cache. */
-static void end_waiting(graph *g, const struct ggml_cgraph *like)
-{
-    int n = 0;
-    for (const write *w = g->list.writes; w; w = w->next) {
-        for (int i = 0; i < w->n; i++) {
-            bool listed = false;
-            for (int j = 0; j < n && !listed; j++) {
-                listed = g->settle_planes[j] == w->cache[i]->plane;
-            }
-            if (!listed && ends_waiting(w->op[i], w->cache[i]) && !add_plane(g, &n, w->cache[i]->plane)) {
-                return; /* the write opens the tile itself */
-            }
-        }
-    }
-    /* A few at once, as each borrows memory for a whole tile meanwhile. */
-    for (int i = 0; i < n; i += FEW_PLANES) {
-        int many = n - i < FEW_PLANES ? n - i : FEW_PLANES;
-        list_settle(&g->list, g->backend, g->original, like, g->settle_planes + i, many);
-    }
-}
-
-static enum ggml_status run_list(graph *g, const struct ggml_cgraph *like)
-{
-    end_waiting(g, like);
-    return list_run(&g->list, g->backend, g->original, like);
+    return !c->awaited && tada_plane_unsettled(c->plane);
 }
 
 /* Compresses the tiles that have left their windows and were not compressed in the list, of all planes at
@@ -144,9 +93,19 @@ static void settle_rest(graph *g, const struct ggml_cgraph *like)
     for (int i = 0; i < g->n_buffers; i++) {
         for (cache_plane *c = g->buffers[i]->planes; c; c = c->next) {
             cache_enlarge(c);
-            if (may_settle(g, c) && !add_plane(g, &n, c->plane)) {
-                return; /* the next graph tries again */
+            if (!may_settle(g, c)) {
+                continue;
             }
+            if (n == g->settle_room) {
+                int room = n ? 2 * n : 64;
+                tada_plane **planes = realloc(g->settle_planes, (size_t)room * sizeof(tada_plane *));
+                if (!planes) {
+                    return; /* the next graph tries again */
+                }
+                g->settle_planes = planes;
+                g->settle_room = room;
+            }
+            g->settle_planes[n++] = c->plane;
         }
     }
     list_settle(&g->list, g->backend, g->original, like, g->settle_planes, n);
@@ -261,7 +220,7 @@ static enum ggml_status compute_alone(graph *g, struct ggml_tensor *op)
 /* Computes the list so far, then the operation that cuts the graph. */
 static enum ggml_status cut_graph(graph *g, const struct ggml_cgraph *cgraph, struct ggml_tensor *op)
 {
-    enum ggml_status status = run_list(g, cgraph);
+    enum ggml_status status = list_run(&g->list, g->backend, g->original, cgraph);
     forget_list(g);
     return status == GGML_STATUS_SUCCESS ? compute_alone(g, op) : status;
 }
@@ -307,7 +266,7 @@ static enum ggml_status compute_new(graph *g, struct ggml_cgraph *cgraph)
         }
     }
     if (status == GGML_STATUS_SUCCESS) {
-        status = run_list(g, cgraph);
+        status = list_run(&g->list, g->backend, g->original, cgraph);
     }
     settle_rest(g, cgraph);
     if (is_cut || status != GGML_STATUS_SUCCESS) {
@@ -323,7 +282,7 @@ static enum ggml_status compute_again(graph *g, struct ggml_cgraph *cgraph)
     if (g->n_buffers == 0) {
         return g->original(g->backend, cgraph);
     }
-    enum ggml_status status = run_list(g, cgraph);
+    enum ggml_status status = list_run(&g->list, g->backend, g->original, cgraph);
     settle_rest(g, cgraph);
     if (status != GGML_STATUS_SUCCESS) {
         forget_list(g);

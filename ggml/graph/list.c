@@ -24,9 +24,7 @@ void list_forget(list *l)
     }
     arena_reset(&l->arena);
     l->n_nodes = 0;
-    l->writes = l->open = NULL;
-    l->workspace->n_attends = 0;
-    l->workspace->in_turn = true;
+    l->open = NULL;
     l->attends = l->last_attend = l->unsettled = NULL;
     l->n_unsettled = 0;
     l->looks = NULL;
@@ -63,7 +61,6 @@ static bool append_custom(list *l, const struct ggml_tensor *like, ggml_custom_o
 bool list_append_write(list *l, const struct ggml_tensor *op, cache_plane *c)
 {
     write *w = l->open;
-    l->workspace->in_turn = l->workspace->in_turn && op->src[0]->ne[1] == 1;
     for (reading *r = l->readings; r; r = r->next) {
         r->stale = r->stale || r->rows.cache == c;
     }
@@ -77,8 +74,7 @@ bool list_append_write(list *l, const struct ggml_tensor *op, cache_plane *c)
     if (!w) {
         return false;
     }
-    *w = (write){.workspace = l->workspace, .n = 1, .op = {op}, .cache = {c}, .next = l->writes};
-    l->writes = w;
+    *w = (write){.workspace = l->workspace, .n = 1, .op = {op}, .cache = {c}};
     return append_custom(l, op, nodes_write, w);
 }
 
@@ -157,7 +153,6 @@ static attend *attend_make(list *l, int at, const struct ggml_tensor *op, cache_
     }
     *(l->last_attend ? &l->last_attend->next : &l->attends) = a;
     l->last_attend = a;
-    k->order = v->order = l->workspace->n_attends++;
     return a;
 }
 

@@ -15,7 +15,6 @@ typedef struct list {
     arena arena; /* memory of the nodes, writes, attends, looks and readings */
     struct ggml_tensor **nodes;
     int n_nodes, room;
-    write *writes;
     write *open; /* the write that the next one may join, as V is written with K; NULL: none */
     attend *attends, *last_attend;
     attend *unsettled; /* the first one after which no node of the list compresses yet */

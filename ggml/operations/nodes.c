@@ -129,11 +129,6 @@ void nodes_mark_sinks(const attend *a)
     }
 }
 
-bool nodes_is_due(const workspace *w, const cache_plane *c)
-{
-    return !w->in_turn || cache_is_due(c, w->n_attends);
-}
-
 void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, void *context)
 {
     const settle *s = context;
@@ -147,11 +142,10 @@ void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, voi
     const attend *a = s->first;
     for (int i = 0; i < s->n; i++, a = a->next) {
         nodes_mark_sinks(a);
-        if (a->last && nodes_is_due(s->workspace, a->k)) {
+        if (a->last) {
             planes[n++] = a->k->plane;
-        }
-        if (a->last && a->k != a->v && nodes_is_due(s->workspace, a->v)) {
-            planes[n++] = a->v->plane;
+            planes[n] = a->v->plane;
+            n += a->k != a->v;
         }
     }
     s->workspace->settling_since = metrics_clock();

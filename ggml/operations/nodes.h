@@ -19,8 +19,6 @@ typedef struct workspace {
     scratch attention;                  /* what all threads share, followed by the scratch of each thread */
     scratch coding[GGML_MAX_N_THREADS]; /* scratch of each thread for settling, until the graph is done */
     atomic_bool has_coding;             /* some of these have memory */
-    int n_attends;                      /* attentions of the list */
-    bool in_turn;                       /* planes are settled in turn: the list writes one row to each */
     int n_threads;                      /* threads of the graph that was computed last; 1 before */
     /* A node cannot return an error. It notes the error here, and the graph fails after it was computed. */
     atomic_bool failed;
@@ -42,7 +40,6 @@ typedef struct write {
     int n;
     const struct ggml_tensor *op[2];
     cache_plane *cache[2];
-    struct write *next; /* of the list */
 } write;
 
 /* FLASH_ATTN_EXT. */
@@ -84,9 +81,6 @@ typedef struct reading {
     atomic_int_fast64_t tile; /* the next tile that a thread takes */
     struct reading *next;
 } reading;
-
-/* Whether a plane is to be settled now. */
-bool nodes_is_due(const workspace *workspace, const cache_plane *cache);
 
 /* Marks the sinks (first cells of a sequence) that attention has seen as sinks of its planes. */
 void nodes_mark_sinks(const attend *attend);

@@ -6,9 +6,6 @@
 
 /* Whether the operation writes complete rows of the plane. False: only generic.c can do it. */
 bool rows_fit(const struct ggml_tensor *op, const cache_plane *cache);
-/* Whether the operation writes one row, and a plane that waits to be settled can go on waiting
- * (tada_plane_follows). To be asked before the graph is computed. */
-bool rows_follow(const struct ggml_tensor *op, const cache_plane *cache);
 /* Writes the rows; index tensors of I32 and I64 name their cells. On an error some rows may be written. */
 enum tada_status rows_write(const struct ggml_tensor *op, cache_plane *cache, tada_error *error);
 

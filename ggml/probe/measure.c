@@ -102,16 +102,14 @@ static size_t reading_bytes(const tada_spec *spec, const tada_shape *shape)
     return needed;
 }
 
-/* What one plane after the other borrows in a batch of many rows, or several of them in one of few (nodes.h),
- * or all of them for a part of a tile while they wait for their turns. */
+/* What one plane after the other borrows in a batch of many rows, or several of them in one of few (nodes.h).
+ */
 static size_t borrowed_bytes(const tada_spec *spec, const tada_shape *shape, int64_t rows)
 {
-    size_t many = tada_plane_batch_bytes(spec, shape, rows), layers = (size_t)sums.n_layers,
-           few = tada_plane_batch_bytes(spec, shape, shape->n_streams) *
-                 (layers < NODES_SETTLE ? layers : NODES_SETTLE),
-           waiting = tada_plane_batch_bytes(spec, shape, 1) * layers * TADA_YOUNG_ROWS / TADA_TILE_CELLS;
-    many = many > few ? many : few;
-    return many > waiting ? many : waiting;
+    size_t many = tada_plane_batch_bytes(spec, shape, rows),
+           few = tada_plane_batch_bytes(spec, shape, shape->n_streams);
+    few *= (size_t)(sums.n_layers < NODES_SETTLE ? sums.n_layers : NODES_SETTLE);
+    return many > few ? many : few;
 }
 
 /* Adds what one operation needs. Borrowed tiles go back after it, and all operations share one workspace,
