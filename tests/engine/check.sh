@@ -64,3 +64,6 @@ says() { # FILE WORDS
 refused() { # WORDS: the last command ended with a usage error that says so, and wrote nothing
     [ "$status" -eq 2 ] && grep -qF -e "$1" "$work/err" && [ ! -s "$work/out" ]
 }
+# The MiB of a KV cache in the log of the last run, by the name of its buffer; and whether a is well below b.
+buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
+smaller() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a > 0 && a < 0.8 * b) }'; }

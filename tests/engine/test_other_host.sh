@@ -15,8 +15,6 @@ text() { # HOST PLUGIN SPEC OUT: text of the host's own tool; its log is $work/e
     env "${variables[@]}" timeout "$patience" "$1/llama/bin/llama-simple" -m "$model" -n 150 "$prompt" \
         > "$4" 2> "$work/err" < /dev/null
 }
-buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
-smaller() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a > 0 && a < 0.8 * b) }'; }
 steps_aside() { # one line that says what to rebuild, and a cache of the host's
     [ "$(grep -c 'TADA: .*rebuild the plug-in' "$work/err")" -eq 1 ] && ! grep -aq 'TADA: .*planes compressed' "$work/err"
 }

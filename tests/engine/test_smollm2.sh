@@ -10,7 +10,6 @@ stock() { (unset GGML_BACKEND_PATH TADA_CACHE; "$@"); }
 complete() { timeout "$patience" "$bin/llama-completion" -m "$model" --temp 0 -no-cnv -t 2 -lv 4 "$@" < /dev/null; }
 says() { grep -aqE "$1" "$work/err" "$work/out"; }
 below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && a <= b) }'; }
-buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
 
 run() { # SPEC ARGS...: llama-completion with the plug-in
     local spec=$1

@@ -32,8 +32,6 @@ write() { # OUT COMMAND...: the text that it writes; what it says is in $work/er
     shift
     timeout "$patience" "$@" -m "$model" -p "$prompt" -n 60 -c 1024 --temp 0 -no-cnv -lv 4 > "$out" 2> "$work/err" < /dev/null
 }
-buffer() { grep -aoE "$1 KV buffer size = +[0-9.]+" "$work/err" | tail -n 1 | grep -oE '[0-9.]+$'; }
-smaller() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a > 0 && a < 0.8 * b) }'; }
 check "llama-completion runs" write "$work/stock" "$release/llama-completion"
 f16=$(buffer CPU)
 check "... with one of the libraries of the CPU" grep -aqE 'loaded CPU backend from .*libggml-cpu-[a-z0-9.]+[.]so' "$work/err"
