@@ -283,8 +283,13 @@ static bool tile_is_empty(const cache_model *m, int64_t tile)
     return is_zero(cache_model_row(m, first_cell(m, tile)), n_cells(m, tile) * m->shape.width);
 }
 
-static void note_rows(cache_model *m, const uint16_t *rows, const int64_t *cells, int64_t n)
+void cache_model_write(cache_model *m, const uint16_t *rows, const int64_t *cells, int64_t n)
 {
+    tada_error error = {""};
+    if (tada_plane_write(m->plane, m->pool, rows, TADA_F16, (size_t)m->shape.width * 2, cells, n, &error) !=
+        TADA_OK) {
+        fuzz_fail("%s: %s", m->text, error.text);
+    }
     for (int64_t i = 0; i < n; i++) {
         int64_t tile = tile_of(m, cells[i]);
         if (tile_is_empty(m, tile)) {
@@ -299,31 +304,6 @@ static void note_rows(cache_model *m, const uint16_t *rows, const int64_t *cells
         m->moved[tile] = m->moved[tile] && m->layered[tile];
         m->stamps[tile] = ++m->clock;
     }
-}
-
-void cache_model_write(cache_model *m, const uint16_t *rows, const int64_t *cells, int64_t n)
-{
-    tada_error error = {""};
-    if (tada_plane_write(m->plane, m->pool, rows, TADA_F16, (size_t)m->shape.width * 2, cells, n, &error) !=
-        TADA_OK) {
-        fuzz_fail("%s: %s", m->text, error.text);
-    }
-    note_rows(m, rows, cells, n);
-}
-
-void cache_model_append(cache_model *m, const uint16_t *row, int64_t cell)
-{
-    tada_error error = {""};
-    int room = tada_plane_room(m->plane);
-    bool follows = tada_plane_follows(m->plane, cell);
-    if (tada_plane_append(m->plane, m->pool, row, TADA_F16, cell, &error) != TADA_OK) {
-        fuzz_fail("%s: %s", m->text, error.text);
-    }
-    if (room > 0 && tada_plane_room(m->plane) != (follows ? room - 1 : 0)) {
-        fuzz_fail("%s: a plane that waits has room for %d rows after it had room for %d", m->text,
-                  tada_plane_room(m->plane), room);
-    }
-    note_rows(m, row, &cell, 1);
 }
 
 void cache_model_mark(cache_model *m, const int64_t *cells, int64_t n)

@@ -44,7 +44,6 @@ bool cache_model_written(const cache_model *m, int64_t cell);
 /* Each does to the plane what it says, and to the model what should become of it; then the plane is compared.
  */
 void cache_model_write(cache_model *m, const uint16_t *rows, const int64_t *cells, int64_t n);
-void cache_model_append(cache_model *m, const uint16_t *row, int64_t cell);
 void cache_model_mark(cache_model *m, const int64_t *cells, int64_t n);
 void cache_model_settle(cache_model *m, int n_threads);
 void cache_model_edit(cache_model *m, const uint8_t *chosen, tada_edit edit, void *context, int n_threads);

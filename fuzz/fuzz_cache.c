@@ -90,24 +90,6 @@ static void write_cells(cache_case *c, bool zeros)
     free(rows);
 }
 
-/* Rows that come one by one, from about the end of a tile on, while nothing is settled. */
-static void append_cells(cache_case *c)
-{
-    int width = c->k.shape.width, n = 1 + fuzz_below(c->in, 24);
-    int64_t per_stream = c->k.shape.n_cells, stream = fuzz_below(c->in, (int)c->k.shape.n_streams);
-    int64_t first = (1 + fuzz_below(c->in, 5)) * TADA_TILE_CELLS - fuzz_below(c->in, 4);
-    uint16_t *row = fuzz_memory((size_t)width * 2);
-    fuzz_random random = fuzz_seed((uint32_t)fuzz_below(c->in, 65536));
-    for (int64_t i = first; i < first + n && i < per_stream; i++) {
-        int64_t cell = stream * per_stream + i;
-        make_row(&random, c->data, (uint64_t)cell, row, width);
-        cache_model_append(&c->k, row, cell);
-        make_row(&random, c->data, (uint64_t)cell, row, width);
-        cache_model_append(&c->v, row, cell);
-    }
-    free(row);
-}
-
 static void mark(cache_case *c)
 {
     int64_t cells[8];
@@ -258,7 +240,7 @@ static void refused(cache_case *c)
 
 static void step(cache_case *c)
 {
-    int what = fuzz_below(c->in, 18);
+    int what = fuzz_below(c->in, 16);
     fuzz_kernels(fuzz_below(c->in, fuzz_n_kernels()));
     switch (what) {
     case 0:
@@ -303,10 +285,6 @@ static void step(cache_case *c)
         break;
     case 12:
         shift(c);
-        break;
-    case 16:
-    case 17:
-        append_cells(c);
         break;
     default:
         write_cells(c, false);

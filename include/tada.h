@@ -329,22 +329,6 @@ TADA_API enum tada_status tada_plane_write(tada_plane *plane, tada_pool *pool, c
  */
 TADA_API void tada_plane_mark_sinks(tada_plane *plane, const int64_t *cells, int64_t n);
 
-/*
- * Of a model whose rows come one by one, all planes fill a tile with the same one, and to settle them all at
- * once is a pause. tada_plane_append lets them wait and be settled in turn: it writes one row, and where that
- * begins a tile and the plane has no memory for another hot one, the tile borrows memory for TADA_YOUNG_ROWS
- * rows alone, and is not opened. In all else it does what tada_plane_write does, also for a cell where
- * nothing can be appended. tada_plane_room: how many rows can still be appended before the plane has to be
- * settled; 0: it does not wait. tada_plane_follows: false where the row for a cell would end the waiting, as
- * it is not the next one. If what a plane holds shall not depend on how long it waited, settle it before such
- * a row is written. The cells of a plane that waits cannot be saved (tada_plane_export) before it is settled.
- */
-enum { TADA_YOUNG_ROWS = 16 };
-TADA_API enum tada_status tada_plane_append(tada_plane *plane, tada_pool *pool, const void *row,
-                                            enum tada_type type, int64_t cell, tada_error *error);
-TADA_API int tada_plane_room(const tada_plane *plane);
-TADA_API bool tada_plane_follows(const tada_plane *plane, int64_t cell);
-
 /* True when tiles have become hot since tada_plane_settle was called last. */
 TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 
@@ -420,8 +404,8 @@ TADA_API enum tada_status tada_plane_copy_stream(tada_plane *plane, tada_pool *p
 /*
  * Saving cells as they are: codes, scales, layers, refinements, shifts, and rows in f16
  * (doc/reference/session.md, "Cells of a plane"). cells [n] may be in any order and of several streams;
- * ascending ones take the least. state_bytes: what they take now, 0 where a cell is out of range or the plane
- * waits to be settled (tada_plane_append). export: size must be that.
+ * ascending ones take the least. state_bytes: what they take now, 0 where a cell is out of range. export:
+ * size must be that.
  */
 TADA_API size_t tada_plane_state_bytes(const tada_plane *plane, const int64_t *cells, int64_t n);
 TADA_API enum tada_status tada_plane_export(const tada_plane *plane, const int64_t *cells, int64_t n,

@@ -101,12 +101,6 @@ static bool is_cold(const tada_side *s, int64_t index)
     return index < s->plane->n_tiles && !tile_at(s, index)->hot && tile_at(s, index)->mask;
 }
 
-/* A young tile has a layer without codes when there was nothing in it before. */
-static bool has_codes(const tada_layer *layer)
-{
-    return layer && layer->base >= 0;
-}
-
 static int coding_head(const tada_side *s, int head)
 {
     return (s->column + head * s->head_stride) / s->dim;
@@ -123,12 +117,10 @@ int tada_side_rows(const tada_side *s)
     return s->integers && enough_for_integers(TADA_INTEGERS_ROWS) ? TADA_INTEGERS_ROWS : TADA_ROWS;
 }
 
-/* Whether a tile is cold, has codes, all of them in one layer, and no rows beside these that are to be in
- * them. */
+/* Whether a tile is cold, and all its codes are in one layer. */
 static bool is_plain(const tada_side *s, int64_t index)
 {
-    const tada_layer *codes = &tile_at(s, index)->codes;
-    return is_cold(s, index) && codes->base >= 0 && codes->next < 0 && index != s->plane->young;
+    return is_cold(s, index) && tile_at(s, index)->codes.next < 0;
 }
 
 /* The codec of a tile that will be read as integers, or NULL. */
@@ -168,7 +160,7 @@ static void codes_of(const tada_side *s, const tada_tiles *tiles, int head, tada
         c->mask[j] = tile_at(s, index)->codes.cells;
     }
     /* What follows these in memory, if not in the context: to fetch is no access, and nothing is lost. */
-    bool follows = is_plain(s, tiles->next);
+    bool follows = is_cold(s, tiles->next);
     int64_t after = follows ? tiles->next : tiles->index[tiles->n - 1];
     tada_cold next = tada_layer_cold(s->plane, &tile_at(s, after)->codes);
     int next_head = coding_head(s, tiles->next_head);
@@ -356,7 +348,7 @@ static void turn_queries(const tada_side *s, int32_t shift, int head, const floa
 static void note_decoded(const tada_side *s, int64_t index, int head, int rows, tada_side_work *w)
 {
     const tada_layer *layer = &tile_at(s, index)->codes;
-    if (has_codes(layer) && layer->next < 0 && layer->shift == 0 && !codes_will_do(s, rows)) {
+    if (layer->next < 0 && layer->shift == 0 && !codes_will_do(s, rows)) {
         w->decoded = index;
         w->decoded_column = s->column + head * s->head_stride;
     }
@@ -392,10 +384,7 @@ void tada_side_scores(const tada_side *s, const tada_tiles *tiles, int head, con
         }
         k->scores_rows(q, rows, s->dim, hot, width, written, scores, lds);
     } else if (s->native && is_cold(s, index)) {
-        for (int r = 0; layer->base < 0 && r < rows; r++) {
-            memset(scores + (size_t)r * lds, 0, CELLS * sizeof *scores);
-        }
-        for (bool more = false; has_codes(layer); layer = tada_layer_next(s->plane, layer), more = true) {
+        for (bool more = false; layer; layer = tada_layer_next(s->plane, layer), more = true) {
             turn_queries(s, layer->shift, head, q, rotated, rows, w);
             layer_scores(s, layer, head, rows, scores, lds, more, w);
         }
@@ -463,8 +452,7 @@ void tada_side_values(const tada_side *s, const tada_tiles *tiles, int head, flo
     } else if (s->plane->spoilt && !(s->native && is_cold(s, index))) {
         rows_values(s, weights, ldw, rows, tile_rows(s, index, head, w), CELLS, out);
     } else if (s->native && is_cold(s, index)) {
-        for (const tada_layer *l = &tile_at(s, index)->codes; has_codes(l);
-             l = tada_layer_next(s->plane, l)) {
+        for (const tada_layer *l = &tile_at(s, index)->codes; l; l = tada_layer_next(s->plane, l)) {
             layer_values(s, l, head, weights, ldw, rows, out, w);
         }
     } else {

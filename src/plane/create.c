@@ -5,7 +5,6 @@
 #include "problem.h"
 #include "sinks.h"
 #include "spoilt.h"
-#include "young.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -225,11 +224,6 @@ void tada_plane_clear(tada_plane *p)
     for (int64_t i = 0; p->n_borrowed > 0 && i < p->n_tiles; i++) {
         tada_plane_release(p, &p->tiles[i]);
     }
-    if (p->n_borrowed > 0) {
-        tada_young_drop(p);
-    }
-    p->young = -1;
-    p->n_young = 0;
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_own);
     memset(p->taken, 0, (size_t)p->n_slots);

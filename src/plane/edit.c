@@ -1,7 +1,6 @@
 /* Rows that change where they are, without opening their tiles: as after a shift of all positions. */
 #include "common/lent.h"
 #include "spoilt.h"
-#include "young.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -170,7 +169,7 @@ enum tada_status tada_plane_edit(tada_plane *p, const uint8_t *chosen, tada_edit
     /* All memory before the first change: rows that have been changed cannot be told from the others. */
     int n_threads = tada_lent_count(threads);
     e.n_workers = n_threads < p->n_tiles ? n_threads : (int)p->n_tiles;
-    e.work = tada_young_open(p) ? workspaces_make(p, e.n_workers) : NULL;
+    e.work = workspaces_make(p, e.n_workers);
     if (!e.work) {
         return tada_fail(error, TADA_E_MEMORY, "Out of memory for rows to be changed: use fewer threads.");
     }

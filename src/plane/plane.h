@@ -67,14 +67,11 @@ struct tada_plane {
     int n_marked;
     _Atomic int64_t marked_rows;
     size_t tile_values, bytes; /* of a hot tile; of all */
-    tada_pool *pool;           /* where borrowed memory comes from; read only while there is some */
-    int64_t n_borrowed;        /* tiles, and that of the young one */
-    int64_t young;             /* a tile whose first rows are not in it (young.h); -1: there is none */
-    uint16_t *young_rows;      /* f16 [TADA_YOUNG_ROWS][width] of its cells 0, 1, ... */
-    int n_young;               /* rows that have been appended */
-    tada_rope *rope;           /* that tiles remember shifts of; NULL: none has yet */
-    bool opened;               /* a tile has become hot since the plane was settled */
-    bool spoilt;               /* rows in f16 may have values that are not finite */
+    tada_pool *pool;           /* where the borrowed tiles come from; read only while there are some */
+    int64_t n_borrowed;
+    tada_rope *rope; /* that tiles remember shifts of; NULL: none has yet */
+    bool opened;     /* a tile has become hot since the plane was settled */
+    bool spoilt;     /* rows in f16 may have values that are not finite */
     uint64_t clock;
     /* Other threads read them at any time; only the one that uses the plane changes them. */
     _Atomic int64_t n_written;     /* cells with a row */

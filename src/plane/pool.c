@@ -2,18 +2,14 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct pool_block {
     void *memory;
     size_t bytes;
-    size_t part;   /* bytes of a part; 0: it is lent as a whole */
-    unsigned used; /* bit i: part i is lent */
+    bool used;
 } pool_block;
-
-enum { WHOLE = (1 << TADA_POOL_PARTS) - 1 };
 
 struct tada_pool {
     pthread_mutex_t lock; /* of all that follows */
@@ -73,12 +69,13 @@ size_t tada_pool_bytes(const tada_pool *pool)
     return atomic_load_explicit(&pool->bytes, memory_order_relaxed);
 }
 
-/* A block of which nothing is lent, or NULL. With the lock held. */
-static pool_block *unused_block(tada_pool *pool, size_t bytes)
+/* With the lock held. */
+static void *borrow(tada_pool *pool, size_t bytes)
 {
     for (int i = 0; i < pool->n_blocks; i++) {
         if (!pool->blocks[i].used && pool->blocks[i].bytes >= bytes) {
-            return &pool->blocks[i];
+            pool->blocks[i].used = true;
+            return pool->blocks[i].memory;
         }
     }
     if (pool->n_blocks == pool->capacity) {
@@ -91,70 +88,28 @@ static pool_block *unused_block(tada_pool *pool, size_t bytes)
         pool->capacity = capacity;
     }
     void *memory = aligned_alloc(64, bytes);
-    if (!memory) {
-        return NULL;
+    if (memory) {
+        pool->blocks[pool->n_blocks++] = (pool_block){memory, bytes, true};
+        pool->bytes += bytes;
     }
-    pool->bytes += bytes;
-    pool->blocks[pool->n_blocks] = (pool_block){.memory = memory, .bytes = bytes};
-    return &pool->blocks[pool->n_blocks++];
-}
-
-/* A block that is lent in parts of this size and has one left, or NULL. With the lock held. */
-static pool_block *parted_block(tada_pool *pool, size_t part)
-{
-    for (int i = 0; i < pool->n_blocks; i++) {
-        pool_block *b = &pool->blocks[i];
-        if (b->used && b->used != WHOLE && b->part == part) {
-            return b;
-        }
-    }
-    return NULL;
+    return memory;
 }
 
 void *tada_pool_borrow(tada_pool *pool, size_t bytes)
 {
     pthread_mutex_lock(&pool->lock);
-    pool_block *b = unused_block(pool, (bytes + 63) / 64 * 64);
-    if (b) {
-        b->part = 0;
-        b->used = WHOLE;
-    }
-    void *memory = b ? b->memory : NULL;
+    void *memory = borrow(pool, (bytes + 63) / 64 * 64);
     pthread_mutex_unlock(&pool->lock);
     return memory;
-}
-
-void *tada_pool_borrow_part(tada_pool *pool, size_t bytes)
-{
-    char *memory = NULL;
-    pthread_mutex_lock(&pool->lock);
-    pool_block *b = parted_block(pool, bytes);
-    b = b ? b : unused_block(pool, bytes * TADA_POOL_PARTS);
-    if (b) {
-        int i = __builtin_ctz(~b->used);
-        b->part = bytes;
-        b->used |= 1u << i;
-        memory = (char *)b->memory + (size_t)i * bytes;
-    }
-    pthread_mutex_unlock(&pool->lock);
-    return memory;
-}
-
-/* What of a block begins at `memory`; 0: nothing. */
-static unsigned lent_at(const pool_block *b, const void *memory)
-{
-    size_t offset = (size_t)((uintptr_t)memory - (uintptr_t)b->memory);
-    if (b->part == 0 || offset >= b->part * TADA_POOL_PARTS) {
-        return offset == 0 ? WHOLE : 0;
-    }
-    return 1u << offset / b->part;
 }
 
 void tada_pool_return(tada_pool *pool, void *block)
 {
     pthread_mutex_lock(&pool->lock);
     for (int i = 0; i < pool->n_blocks; i++) {
-        pool->blocks[i].used &= ~lent_at(&pool->blocks[i], block);
+        if (pool->blocks[i].memory == block) {
+            pool->blocks[i].used = false;
+        }
     }
     pthread_mutex_unlock(&pool->lock);
 }

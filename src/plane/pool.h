@@ -4,12 +4,8 @@
 
 #include "tada.h"
 
-enum { TADA_POOL_PARTS = TADA_TILE_CELLS / TADA_YOUNG_ROWS }; /* that a block can be lent in */
-
 /* A block of at least `bytes`, 64-byte aligned, or NULL. Any thread may borrow, and give back. */
 void *tada_pool_borrow(tada_pool *pool, size_t bytes);
-/* The same, as one of TADA_POOL_PARTS parts of a block; `bytes` must be a multiple of 64. */
-void *tada_pool_borrow_part(tada_pool *pool, size_t bytes);
 void tada_pool_return(tada_pool *pool, void *block);
 
 /* The bytes that a workspace of `bytes` bytes takes. */

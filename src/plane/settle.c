@@ -7,7 +7,6 @@
 #include "common/lent.h"
 #include "spoilt.h"
 #include "plane.h"
-#include "young.h"
 
 #include <stdlib.h>
 
@@ -434,11 +433,7 @@ enum tada_status tada_settling_begin(tada_settling *s, tada_plane *const *planes
     if (settled) {
         return TADA_OK;
     }
-    bool open = true;
-    for (int i = 0; i < n && open; i++) {
-        open = tada_young_open(planes[i]);
-    }
-    if (!open || !get_memory(s, planes, n)) {
+    if (!get_memory(s, planes, n)) {
         reset(s);
         return tada_fail(error, TADA_E_MEMORY, "Out of memory to compress rows: free some and try again.");
     }

@@ -11,7 +11,6 @@
 #include "spoilt.h"
 #include "rope.h"
 #include "sinks.h"
-#include "young.h"
 
 #include <stdlib.h>
 
@@ -227,7 +226,7 @@ enum tada_status tada_plane_shift(tada_plane *p, const tada_rope *rope, const in
     forget_rope(p);
     plane_shift s = {.plane = p, .rope = rope, .deltas = deltas, .stretches = tada_rope_stretches(rope)};
     s.remembers = tada_shift_fits(p, rope) && (!p->rope || tada_rope_equals(p->rope, rope));
-    s.kept = tada_young_open(p) ? calloc(2 * tiles * sizeof *s.kept + cells, 1) : NULL;
+    s.kept = calloc(2 * tiles * sizeof *s.kept + cells, 1);
     if (!s.kept) {
         return tada_fail(error, TADA_E_MEMORY, "Out of memory for a shift: free some and try again.");
     }

@@ -1,7 +1,5 @@
 #include "sinks.h"
 
-#include "young.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,26 +47,19 @@ static uint64_t below(int cell)
 tada_sinks tada_sinks_next(const tada_plane *p, int64_t tile, int from)
 {
     const tada_tile *t = &p->tiles[tile];
-    uint64_t placed = tada_sinks_placed(p, tile), young = tada_young_cells(p, tile);
-    uint64_t left = from < CELLS ? (t->sinks | young) & t->mask & ~below(from) : 0;
+    uint64_t left = from < CELLS ? t->sinks & t->mask & ~below(from) : 0;
     if (left == 0) {
         return (tada_sinks){0, 0, NULL};
     }
     tada_sinks run = {.first = __builtin_ctzll(left)};
-    size_t first = (size_t)run.first;
-    if (young >> first & 1) {
-        left &= young;
-        run.rows = p->young_rows + first * width(p);
-    } else if (placed >> first & 1) {
-        left &= placed;
-        run.rows = placed_rows(p, tile) + first * width(p);
-    } else {
-        left &= ~placed & ~young;
-        run.rows =
-            find(p, tile)->rows + (size_t)__builtin_popcountll(marked(p, tile) & below(run.first)) * width(p);
-    }
-    uint64_t ended = ~(left >> first);
+    uint64_t here = tada_sinks_placed(p, tile);
+    bool by_place = here >> run.first & 1;
+    left &= by_place ? here : ~here;
+    uint64_t ended = ~(left >> run.first);
     run.n = ended ? __builtin_ctzll(ended) : CELLS;
+    run.rows = by_place ? placed_rows(p, tile) + (size_t)run.first * width(p)
+                        : find(p, tile)->rows +
+                              (size_t)__builtin_popcountll(marked(p, tile) & below(run.first)) * width(p);
     return run;
 }
 
@@ -139,9 +130,6 @@ void tada_plane_mark_sinks(tada_plane *p, const int64_t *cells, int64_t n)
             continue;
         }
         int64_t tile = stream * p->tiles_per_stream + in_stream / CELLS;
-        if (tile == p->young && !tada_young_open(p)) {
-            continue;
-        }
         uint64_t bit = (uint64_t)1 << in_stream % CELLS;
         tada_tile *t = &p->tiles[tile];
         if (t->hot && t->mask & bit && !(t->sinks & bit) && p->marked_rows < most &&
@@ -184,13 +172,6 @@ void tada_sinks_reset(tada_plane *p, int64_t tile)
 
 void tada_sinks_unmark(tada_plane *p, int64_t tile, int cell)
 {
-    uint64_t marks = marked(p, tile);
-    if (marks >> cell & 1 && !p->tiles[tile].hot) {
-        /* The rows of the other marks stay in use. */
-        uint16_t *row = find(p, tile)->rows + (size_t)__builtin_popcountll(marks & below(cell)) * width(p);
-        int after = __builtin_popcountll(marks & ~below(cell)) - 1;
-        memmove(row, row + width(p), (size_t)after * width(p) * 2);
-    }
     p->tiles[tile].sinks &= ~((uint64_t)1 << cell) | tada_sinks_placed(p, tile);
 }
 

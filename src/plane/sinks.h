@@ -11,8 +11,7 @@ typedef struct tada_sinks {
     uint16_t *rows;
 } tada_sinks;
 
-/* The run of written sinks that begins at cell `from` or later in a cold tile; n = 0: there is none. The rows
- * that a young tile has beside its codes are such runs, too. */
+/* The run of written sinks that begins at cell `from` or later in a cold tile; n = 0: there is none. */
 tada_sinks tada_sinks_next(const tada_plane *plane, int64_t tile, int from);
 
 /* The cells that are sinks by their place. */

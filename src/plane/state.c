@@ -120,8 +120,7 @@ static tada_state_header measure(const tada_plane *p, const int64_t *cells, int6
 
 size_t tada_plane_state_bytes(const tada_plane *p, const int64_t *cells, int64_t n)
 {
-    bool can = p->young < 0 && tada_cells_check(p, cells, n, NULL) == TADA_OK;
-    return can ? (size_t)measure(p, cells, n).bytes : 0;
+    return tada_cells_check(p, cells, n, NULL) == TADA_OK ? (size_t)measure(p, cells, n).bytes : 0;
 }
 
 static void put(uint8_t **to, const void *bytes, size_t n)
@@ -236,9 +235,6 @@ enum tada_status tada_plane_export(const tada_plane *p, const int64_t *cells, in
                                    size_t size, tada_error *error)
 {
     enum tada_status status = tada_cells_check(p, cells, n, error);
-    if (status == TADA_OK && p->young >= 0) {
-        status = tada_fail(error, TADA_E_ARGUMENT, "Settle the plane before its cells are saved.");
-    }
     if (status != TADA_OK) {
         return status;
     }

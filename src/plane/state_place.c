@@ -10,7 +10,6 @@
 #include "problem.h"
 #include "sinks.h"
 #include "spoilt.h"
-#include "young.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -427,7 +426,7 @@ enum tada_status tada_plane_import(tada_plane *p, tada_pool *pool, const int64_t
         status = tada_fail(error, TADA_E_ARGUMENT,
                            "Settle the plane before cells are restored with another pool.");
     } else {
-        status = tada_young_open(p) ? place(&g, error) : short_of_memory(error);
+        status = place(&g, error);
     }
     free(g.rows);
     free(g.scratch);

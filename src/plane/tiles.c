@@ -42,7 +42,7 @@ void tada_plane_decode(const tada_plane *p, int64_t index, uint16_t *rows, float
             memset(rows + (size_t)t * (size_t)p->shape.width, 0, (size_t)p->shape.width * 2);
         }
     }
-    for (const tada_layer *l = &tile->codes; l && l->base >= 0; l = tada_layer_next(p, l)) {
+    for (const tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
         tada_cold cold = tada_layer_cold(p, l);
         tada_tile_decode_cells(&p->codec, &cold, l->cells, rows, scratch);
         tada_shift_turn(p->rope, l->cells, l->shift, p->shape.width, rows);

@@ -3,7 +3,6 @@
 #include "problem.h"
 #include "sinks.h"
 #include "spoilt.h"
-#include "young.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -38,8 +37,8 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     return done;
 }
 
-/* Puts a row into a tile. row: the place of the cell's row in f16. */
-static void put_row(tada_plane *p, int64_t cell, uint16_t *row, const void *from, enum tada_type type)
+/* Puts a row into a hot tile. */
+static void put_row(tada_plane *p, int64_t cell, const void *from, enum tada_type type)
 {
     const tada_kernels *k = tada_kernels_get();
     int64_t index = tada_tile_of(p, cell);
@@ -47,11 +46,12 @@ static void put_row(tada_plane *p, int64_t cell, uint16_t *row, const void *from
     int t = tada_cell_in_tile(p, cell), width = p->shape.width;
     size_t bytes = (size_t)width * sizeof(uint16_t);
     tada_counted before = tada_tile_counted(p, tile);
+    uint16_t *row = tile->hot + (size_t)t * (size_t)width;
     tile->stamp = ++p->clock;
     tada_sinks_unmark(p, index, t);
     if (type == TADA_F32) {
         k->half_from_float(from, row, width);
-    } else if (!tile->hot || memcmp(row, from, bytes) != 0) {
+    } else if (memcmp(row, from, bytes) != 0) {
         memcpy(row, from, bytes);
     } else if (tile->mask >> t & 1) {
         /* A row comes back as it was read. If codes give it, they still do. */
@@ -70,9 +70,8 @@ static void put_row(tada_plane *p, int64_t cell, uint16_t *row, const void *from
     tada_plane_recount(p, tile, before);
 }
 
-/* What is wrong with rows for cells, or with the pool. */
-static enum tada_status check(const tada_plane *p, const tada_pool *pool, enum tada_type type, size_t stride,
-                              const int64_t *cells, int64_t n, tada_error *error)
+enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *rows, enum tada_type type,
+                                  size_t stride, const int64_t *cells, int64_t n, tada_error *error)
 {
     const char *problem = tada_rows_problem(type, stride, n);
     if (problem) {
@@ -81,43 +80,19 @@ static enum tada_status check(const tada_plane *p, const tada_pool *pool, enum t
     if (p->n_borrowed && p->pool != pool) {
         return tada_fail(error, TADA_E_ARGUMENT, "Settle the plane before it is written with another pool.");
     }
-    return tada_cells_check(p, cells, n, error);
-}
-
-enum tada_status tada_plane_write(tada_plane *p, tada_pool *pool, const void *rows, enum tada_type type,
-                                  size_t stride, const int64_t *cells, int64_t n, tada_error *error)
-{
-    enum tada_status status = check(p, pool, type, stride, cells, n, error);
+    enum tada_status status = tada_cells_check(p, cells, n, error);
     if (status != TADA_OK) {
         return status;
     }
     /* All memory before the first change, so that a failure changes nothing. */
-    bool open = n == 0 || tada_young_open(p);
-    for (int64_t i = 0; i < n && open; i++) {
-        open = open_tile(p, pool, tada_tile_of(p, cells[i]));
-    }
-    if (!open) {
-        return tada_fail(error, TADA_E_MEMORY,
-                         "Out of memory for the rows of a batch: use a smaller ubatch.");
+    for (int64_t i = 0; i < n; i++) {
+        if (!open_tile(p, pool, tada_tile_of(p, cells[i]))) {
+            return tada_fail(error, TADA_E_MEMORY,
+                             "Out of memory for the rows of a batch: use a smaller ubatch.");
+        }
     }
     for (int64_t i = 0; i < n; i++) {
-        uint16_t *row = p->tiles[tada_tile_of(p, cells[i])].hot +
-                        (size_t)tada_cell_in_tile(p, cells[i]) * (size_t)p->shape.width;
-        put_row(p, cells[i], row, (const char *)rows + (size_t)i * stride, type);
+        put_row(p, cells[i], (const char *)rows + (size_t)i * stride, type);
     }
-    return TADA_OK;
-}
-
-enum tada_status tada_plane_append(tada_plane *p, tada_pool *pool, const void *row, enum tada_type type,
-                                   int64_t cell, tada_error *error)
-{
-    size_t stride = (size_t)p->shape.width * (type == TADA_F32 ? sizeof(float) : sizeof(uint16_t));
-    enum tada_status status = check(p, pool, type, stride, &cell, 1, error);
-    uint16_t *place = status == TADA_OK ? tada_young_append(p, pool, cell) : NULL;
-    if (status != TADA_OK || !place) {
-        return status != TADA_OK ? status : tada_plane_write(p, pool, row, type, stride, &cell, 1, error);
-    }
-    p->opened = true;
-    put_row(p, cell, place, row, type);
     return TADA_OK;
 }
