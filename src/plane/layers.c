@@ -122,16 +122,19 @@ int tada_layers_count(const tada_plane *p, int64_t index)
 tada_layer *tada_layers_add(tada_plane *p, int64_t index)
 {
     int64_t stream = index / p->tiles_per_stream;
-    tada_layer *first = &p->tiles[index].codes, *layer = first;
-    if (first->base >= 0) {
+    tada_layer *last = &p->tiles[index].codes, *layer = last;
+    if (last->base >= 0) {
         int64_t at = stream * p->layers_per_stream, end = at + p->layers_per_stream;
         while (at < end && p->layers[at].base >= 0) {
             at++;
         }
-        if (at == end || first->next >= 0) {
+        if (at == end || tada_layers_count(p, index) == TADA_LAYERS) {
             return NULL;
         }
-        first->next = (int32_t)at;
+        while (last->next >= 0) {
+            last = tada_layer_next(p, last);
+        }
+        last->next = (int32_t)at;
         layer = &p->layers[at];
     }
     layer->base = take_slot(p, stream, index % p->tiles_per_stream);
@@ -169,12 +172,11 @@ tada_room tada_room_of(const tada_plane *p, int64_t stream)
     return room;
 }
 
-bool tada_room_take(tada_room *room, const tada_plane *p, int64_t index)
+bool tada_room_take(tada_room *room, const tada_layer *layer)
 {
-    const tada_layer *layer = &p->tiles[index].codes;
     int64_t slots = layer->fine >= 0 ? 2 : 1;
     bool free = room->slots >= slots, gives = !free && slots == 1 && room->fines > 0;
-    if (layer->next >= 0 || room->layers == 0 || (!free && !gives)) {
+    if (room->layers == 0 || (!free && !gives)) {
         return false;
     }
     room->layers--;
@@ -201,7 +203,7 @@ static void give_up_fine(tada_plane *p, int64_t stream)
     tada_plane_recount(p, oldest, before);
 }
 
-void tada_layers_part(tada_plane *p, int64_t index, uint64_t cells)
+void tada_layers_part(tada_plane *p, int64_t index, tada_layer *layer, uint64_t cells)
 {
     tada_tile *tile = &p->tiles[index];
     tada_counted before = tada_tile_counted(p, tile);
@@ -209,8 +211,8 @@ void tada_layers_part(tada_plane *p, int64_t index, uint64_t cells)
     if (!memchr(p->taken + stream * p->slots_per_stream, 0, (size_t)p->slots_per_stream)) {
         give_up_fine(p, stream);
     }
-    tada_layers_copy(p, &tile->codes, index)->cells = cells;
-    tile->codes.cells &= ~cells;
+    tada_layers_copy(p, layer, index)->cells = cells;
+    layer->cells &= ~cells;
     tada_plane_recount(p, tile, before);
 }
 
@@ -266,14 +268,21 @@ void tada_layers_forget(tada_plane *p, int64_t index, int cell)
 
 void tada_layers_tidy(tada_plane *p, int64_t index)
 {
-    tada_layer *first = &p->tiles[index].codes, *second = tada_layer_next(p, first);
+    tada_layer *first = &p->tiles[index].codes;
     uint64_t coded = tada_plane_coded(p, index);
     first->cells &= coded;
-    if (second && !(second->cells &= coded)) {
-        tada_layers_cut(p, index);
-        second = NULL;
+    for (int32_t *link = &first->next; *link >= 0;) {
+        tada_layer *layer = &p->layers[*link];
+        int32_t next = layer->next;
+        if (layer->cells &= coded) {
+            link = &layer->next;
+        } else {
+            clear(p, layer);
+            *link = next;
+        }
     }
     if (!first->cells) {
+        tada_layer *second = tada_layer_next(p, first);
         clear(p, first);
         if (second) {
             *first = *second;
@@ -284,11 +293,12 @@ void tada_layers_tidy(tada_plane *p, int64_t index)
 
 void tada_layers_cut(tada_plane *p, int64_t index)
 {
-    tada_layer *first = &p->tiles[index].codes, *second = tada_layer_next(p, first);
-    if (second) {
-        first->next = -1;
-        clear(p, second);
+    tada_layer *first = &p->tiles[index].codes;
+    for (tada_layer *l = tada_layer_next(p, first), *next; l; l = next) {
+        next = tada_layer_next(p, l);
+        clear(p, l);
     }
+    first->next = -1;
 }
 
 void tada_layers_drop(tada_plane *p, int64_t index)

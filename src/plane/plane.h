@@ -22,8 +22,9 @@ typedef struct tada_layer {
 
 static const tada_layer tada_layer_unused = {.base = -1, .fine = -1, .next = -1};
 
-/* Layers of a tile at most: one more is rounded together with the last one. */
-enum { TADA_LAYERS = 2 };
+/* Layers of a tile at most: rows of two sizes that stay, and those that are written beside them, which are
+ * of two sizes, too. Others are rounded together with rows that have been rounded. */
+enum { TADA_LAYERS = 4 };
 
 typedef struct tada_tile {
     uint64_t mask;  /* cells written */
@@ -104,7 +105,7 @@ static inline tada_layer *tada_layer_next(const tada_plane *plane, const tada_la
 /* How many layers of a tile have slots. */
 int tada_layers_count(const tada_plane *plane, int64_t tile);
 /* Gives a tile one more layer, with a slot for its codes; the stream must have a free slot. NULL: the tile
- * has as many layers as it can, or the stream has no room for another second layer. */
+ * has as many layers as it can, or the stream has no room for another layer that is not a first one. */
 tada_layer *tada_layers_add(tada_plane *plane, int64_t tile);
 /* The same, as a copy of another layer, which may be of another tile. The stream must have free slots for
  * its codes and refinement, and room for the layer. */
@@ -117,13 +118,13 @@ typedef struct tada_room {
 } tada_room;
 
 tada_room tada_room_of(const tada_plane *plane, int64_t stream);
-/* Takes from the room what the only layer of a tile needs to part in two. Where no slot is free, a layer
- * without a refinement gets that of another tile's refinement; a refined layer does not, as it loses less
- * when it is rounded again. False: there is no room, and nothing was taken. */
-bool tada_room_take(tada_room *room, const tada_plane *plane, int64_t tile);
-/* Moves cells of a tile's only layer to a second one with the same codes. There must be room
- * (tada_room_take). */
-void tada_layers_part(tada_plane *plane, int64_t tile, uint64_t cells);
+/* Takes from the room what a layer needs to part in two. Where no slot is free, a layer without a refinement
+ * gets that of another tile's refinement; a refined layer does not, as it loses less when it is rounded
+ * again. False: there is no room, and nothing was taken. */
+bool tada_room_take(tada_room *room, const tada_layer *layer);
+/* Moves cells of a layer of a tile to a new one with the same codes. The tile must have less than
+ * TADA_LAYERS, and there must be room (tada_room_take). */
+void tada_layers_part(tada_plane *plane, int64_t tile, tada_layer *layer, uint64_t cells);
 /* Of the given cells of a hot tile, those whose rows are several times as large as the others: they would
  * spoil the scales that all share. 0: there are none, or each row has scales of its own. */
 uint64_t tada_layers_apart(const tada_plane *plane, int64_t tile, uint64_t cells);

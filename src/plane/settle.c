@@ -15,6 +15,9 @@ bool tada_plane_unsettled(const tada_plane *p)
     return p->n_borrowed > 0 || p->opened;
 }
 
+/* New rows of a tile may be of two sizes. */
+enum { PARTS = 2 };
+
 /* Cells of a tile that are encoded together as one layer. */
 typedef struct moving_part {
     uint64_t cells;
@@ -27,7 +30,7 @@ typedef struct moving {
     int64_t index;
     tada_counted before;
     uint64_t coded; /* cells whose codes change when they are encoded again */
-    moving_part parts[TADA_LAYERS];
+    moving_part parts[PARTS];
     int n_fines; /* refinements that the layers of these parts get */
 } moving;
 
@@ -98,7 +101,7 @@ static bool adds(const moving *m, int part)
 static int added(const moving *m)
 {
     int n = 0;
-    for (int i = 0; i < TADA_LAYERS; i++) {
+    for (int i = 0; i < PARTS; i++) {
         n += adds(m, i);
     }
     return n;
@@ -152,7 +155,7 @@ static void choose_cells(moving *m)
         m->coded &= ~open->cells;
         join(small, open);
     }
-    for (int i = 0; i < TADA_LAYERS && added(m) > room; i++) {
+    for (int i = 0; i < PARTS && added(m) > room; i++) {
         tada_layer *layer = m->parts[i].cells ? alike(p, m->index, m->parts[i].cells) : NULL;
         if (layer) {
             join(&m->parts[i], layer);
@@ -167,24 +170,39 @@ static void choose_cells(moving *m)
     }
 }
 
-/* Makes one layer of all cells of a tile that are in codes, or will be. */
-static void merge_job(moving *m)
+/* Makes `most` layers, one for each size of rows, of all cells of a tile that are in codes, or will be: one
+ * or two. */
+static void merge_job(moving *m, int most)
 {
     tada_plane *p = m->plane;
+    tada_layer *first = &p->tiles[m->index].codes;
+    uint64_t cells = tada_plane_coded(p, m->index);
+    uint64_t large = most > 1 ? tada_layers_apart(p, m->index, cells) : 0;
     tada_layers_cut(p, m->index);
-    m->parts[0] = (moving_part){tada_plane_coded(p, m->index), &p->tiles[m->index].codes};
-    m->parts[0].layer = m->parts[0].layer->base < 0 ? NULL : m->parts[0].layer;
-    m->parts[1] = (moving_part){0};
+    m->parts[0] = (moving_part){cells & ~large, first->base < 0 ? NULL : first};
+    m->parts[1] = (moving_part){large, NULL};
 }
 
-static void merge_cold(tada_settling *s, tada_plane *p, int64_t index)
+/* The same of a cold tile, which has more than `most` layers. */
+static void merge_cold(tada_settling *s, tada_plane *p, int64_t index, int most)
 {
     tada_tile *tile = &p->tiles[index];
     tada_counted before = tada_tile_counted(p, tile);
+    uint64_t cells = tada_plane_coded(p, index);
+    bool refined = tada_layers_has_fine(p, index);
     tada_plane_decode(p, index, s->rows, s->scratch);
     tada_layers_cut(p, index);
     tile->hot = s->rows;
-    tada_plane_encode(p, index, &tile->codes, tada_plane_coded(p, index), s->scratch);
+    uint64_t large = most > 1 ? tada_layers_apart(p, index, cells) : 0;
+    tada_plane_encode(p, index, &tile->codes, cells & ~large, s->scratch);
+    if (large) {
+        /* In place of one that was cut. */
+        tada_layer *layer = tada_layers_add(p, index);
+        if (refined) {
+            tada_layer_take_fine(p, index, layer);
+        }
+        tada_plane_encode(p, index, layer, large, s->scratch);
+    }
     tile->hot = NULL;
     tada_plane_recount(p, tile, before);
     tada_count(&p->merges, 1);
@@ -203,8 +221,33 @@ static int64_t slots_wanted(const tada_settling *s, const tada_plane *p, int64_t
     return n;
 }
 
-/* Where there are too few slots, the tiles that were written first give up theirs: cold ones and those that
- * become so all but one, and hot ones, whose rows are there, all. Returns how many slots codes take then. */
+/* Whether a tile stays in f16. It is exact then whatever its codes have, so it takes no place of a window. */
+static bool stays_hot(const tada_plane *p, const ranked *r)
+{
+    return p->tiles[r->index].hot && r->job < 0;
+}
+
+/* How many layers a tile will have. */
+static int layers_of(const tada_settling *s, const tada_plane *p, const ranked *r)
+{
+    return tada_layers_count(p, r->index) + (r->job >= 0 ? added(&s->jobs[r->job]) : 0);
+}
+
+/* Makes do with `most` layers of a tile that has more, or will have: with one or two. Hot ones, whose rows
+ * are there, give up all. */
+static void merge(tada_settling *s, tada_plane *p, const ranked *r, int most)
+{
+    if (r->job >= 0) {
+        merge_job(&s->jobs[r->job], most);
+    } else if (p->tiles[r->index].hot) {
+        tada_layers_drop(p, r->index);
+    } else {
+        merge_cold(s, p, r->index, most);
+    }
+}
+
+/* Where there are too few slots, the tiles that were written first give up theirs: first all but one for
+ * each size of their rows, then all but one. Returns how many slots codes take then. */
 static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
 {
     /* The tiles of the window stay refined; without a window, the tile that was left last. */
@@ -214,25 +257,21 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
         return wanted;
     }
     for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
-        int64_t job = s->job_at[i - first];
-        int most = tada_layers_count(p, i) + (job >= 0 ? added(&s->jobs[job]) : 0);
-        if (most > 1 || (most > 0 && p->tiles[i].hot && job < 0)) {
-            s->ranks[n++] = ranked_of(p, i, job);
+        ranked r = ranked_of(p, i, s->job_at[i - first]);
+        if (layers_of(s, p, &r) > (stays_hot(p, &r) ? 0 : 1)) {
+            s->ranks[n++] = r;
         }
     }
     qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
-    for (int64_t i = n - 1; i >= 0 && wanted > room; i--) {
-        int64_t index = s->ranks[i].index, job = s->ranks[i].job;
-        int layers = tada_layers_count(p, index);
-        if (job >= 0) {
-            wanted -= layers + added(&s->jobs[job]) - 1;
-            merge_job(&s->jobs[job]);
-        } else if (p->tiles[index].hot) {
-            wanted -= layers;
-            tada_layers_drop(p, index);
-        } else {
-            wanted -= layers - 1;
-            merge_cold(s, p, index);
+    for (int most = PARTS; most > 0; most--) {
+        for (int64_t i = n - 1; i >= 0 && wanted > room; i--) {
+            const ranked *r = &s->ranks[i];
+            int layers = layers_of(s, p, r);
+            /* What a hot tile gives up comes with the last round. */
+            if (stays_hot(p, r) ? most == 1 : layers > most) {
+                merge(s, p, r, most);
+                wanted -= layers - layers_of(s, p, r);
+            }
         }
     }
     return wanted;
@@ -242,7 +281,7 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
 static int fines_wanted(const moving *m)
 {
     int n = 0;
-    for (int i = 0; i < TADA_LAYERS; i++) {
+    for (int i = 0; i < PARTS; i++) {
         n += adds(m, i) || (m->parts[i].layer && m->parts[i].layer->fine < 0);
     }
     return n;
@@ -276,12 +315,6 @@ static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
     tada_plane_recount(p, tile, before);
 }
 
-/* Whether a tile stays in f16. It is exact then whatever its codes have, so it takes no place of a window. */
-static bool stays_hot(const tada_plane *p, const ranked *r)
-{
-    return p->tiles[r->index].hot && r->job < 0;
-}
-
 /* Which of the tiles that are refined stay so, and which of those that become cold will be: those written
  * last, while slots are left. */
 static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64_t left)
@@ -311,23 +344,31 @@ static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64
     }
 }
 
-/* The layers that new rows become, for which there are slots. */
+/* The layers that new rows become, for which there are slots. False: the stream has no room for one. */
+static bool take_layers(moving *m)
+{
+    bool taken = true;
+    for (int i = 0; i < PARTS && taken; i++) {
+        if (adds(m, i)) {
+            m->parts[i].layer = tada_layers_add(m->plane, m->index);
+            taken = m->parts[i].layer != NULL;
+        }
+    }
+    return taken;
+}
+
 static void add_layers(moving *m)
 {
     tada_plane *p = m->plane;
-    for (int i = 0; i < TADA_LAYERS; i++) {
-        moving_part *part = &m->parts[i];
-        if (adds(m, i) && !(part->layer = tada_layers_add(p, m->index))) {
-            merge_job(m);
-            break;
-        }
+    for (int most = PARTS; most > 0 && !take_layers(m); most--) {
+        merge_job(m, most);
     }
     tada_count(&p->merges, ((m->parts[0].cells | m->parts[1].cells) & m->coded) != 0);
 }
 
 static void take_fines(moving *m)
 {
-    for (int i = 0; i < TADA_LAYERS; i++) {
+    for (int i = 0; i < PARTS; i++) {
         tada_layer *layer = m->parts[i].layer;
         if (m->n_fines > 0 && layer && layer->fine < 0) {
             tada_layer_take_fine(m->plane, m->index, layer);
@@ -466,7 +507,7 @@ void tada_settling_work(tada_settling *s, void *scratch)
     }
     for (int64_t i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->n_jobs;) {
         const moving *m = &s->jobs[i];
-        for (int j = 0; j < TADA_LAYERS && (j == 0 || m->parts[j].layer); j++) {
+        for (int j = 0; j < PARTS && (j == 0 || m->parts[j].layer); j++) {
             tada_plane_encode(m->plane, m->index, m->parts[j].layer, m->parts[j].cells, scratch);
         }
     }

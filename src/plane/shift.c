@@ -70,12 +70,14 @@ static bool in_reach(const plane_shift *s, int64_t tile, const tada_layer *layer
 static void remember(plane_shift *s, int64_t tile, tada_room *room)
 {
     const tada_plane *p = s->plane;
+    int layers = tada_layers_count(p, tile);
     for (const tada_layer *l = &p->tiles[tile].codes; s->remembers && l; l = tada_layer_next(p, l)) {
         uint64_t like = like_first(s, tile, l->cells), rest = l->cells & ~like;
         if (like_first(s, tile, rest) != rest || !in_reach(s, tile, l, like) || !in_reach(s, tile, l, rest) ||
-            (rest && !tada_room_take(room, p, tile))) {
+            (rest && (layers == TADA_LAYERS || !tada_room_take(room, l)))) {
             continue;
         }
+        layers += rest != 0;
         s->kept[tile] |= l->cells;
         s->apart[tile] |= rest;
         s->turns = s->turns || distance_of(s, tile, like) != 0 || distance_of(s, tile, rest) != 0;
@@ -157,8 +159,12 @@ static void turn_sinks(const plane_shift *s, int64_t tile)
 static void turn_codes(const plane_shift *s, int64_t tile)
 {
     tada_plane *p = s->plane;
-    if (s->apart[tile]) {
-        tada_layers_part(p, tile, s->apart[tile]);
+    for (tada_layer *l = &p->tiles[tile].codes; l; l = tada_layer_next(p, l)) {
+        uint64_t apart = l->cells & s->apart[tile];
+        /* The new ones come to the end of the list, and have no other cells. */
+        if (apart && apart != l->cells) {
+            tada_layers_part(p, tile, l, apart);
+        }
     }
     for (tada_layer *l = &p->tiles[tile].codes; l; l = tada_layer_next(p, l)) {
         int32_t distance = l->cells & s->kept[tile] ? distance_of(s, tile, l->cells) : 0;

@@ -8,9 +8,9 @@
 #include "plane.h"
 
 enum {
-    TADA_STATE_VERSION = 1,
-    TADA_STATE_TILES = 5, /* version of the tile format */
-    TADA_STATE_SUM = 4,   /* bytes of the checksum at the end */
+    TADA_STATE_VERSION = 2, /* in version 1, a tile had two layers at most */
+    TADA_STATE_TILES = 5,   /* version of the tile format */
+    TADA_STATE_SUM = 4,     /* bytes of the checksum at the end */
 };
 
 #define TADA_STATE_MAGIC "TADAROWS"

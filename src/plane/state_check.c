@@ -88,7 +88,7 @@ static enum tada_status read_header(reader *r, tada_state_header *h, tada_error 
         return damaged(error);
     }
     r->left -= TADA_STATE_SUM;
-    if (h->version != TADA_STATE_VERSION || h->tiles != TADA_STATE_TILES) {
+    if (h->version < 1 || h->version > TADA_STATE_VERSION || h->tiles != TADA_STATE_TILES) {
         return tada_fail(error, TADA_E_UNSUPPORTED,
                          "The cells were saved by another version of TaDA: compute their rows again.");
     }

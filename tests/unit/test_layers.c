@@ -1,7 +1,7 @@
 /* Rows that are written beside codes become a layer of their own, and the others keep theirs. */
 #include "support.h"
 
-enum { WIDTH = 128, HEAD = 64, TILES = 16, CELLS = TILES * 64 };
+enum { WIDTH = 128, HEAD = 64, TILES = 32, CELLS = TILES * 64 };
 
 static const char *const specs[] = {"tada",
                                     "tada:4/4:sinks=0",
@@ -66,6 +66,39 @@ static void rows_stay(void **state)
             assert_int_equal(stats_of(p.plane).layered, layers(run));
         }
         assert_true(layers(run) || stats_of(p.plane).merges == 0);
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
+/* Some rows of a prompt are ten times as large as the others, and so are some of each answer that follows it
+ * in a tile: neither size of the prompt's rows is encoded again with those of an answer. */
+static void rows_of_two_sizes_stay(void **state)
+{
+    (void)state;
+    enum { TILE = 2 * 64, FROM = TILE + 40, END = TILE + 64, OTHER = 4 * 64 };
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        fill(x, CELLS, WIDTH, 0);
+        for (int turn = 0; turn < 20; turn++) {
+            int64_t from = turn == 0 ? TILE : FROM;
+            fill(x + from * WIDTH, END - from, WIDTH, 0);
+            for (int64_t i = from; i < END; i++) {
+                bool large = random_below(4) == 0 || i == TILE;
+                for (int d = 0; d < WIDTH && large; d++) {
+                    x[i * WIDTH + d] *= 10;
+                }
+            }
+            write_cells(&p, pool, x, turn == 0 ? 0 : from, turn == 0 ? OTHER : END - from);
+            write_cells(&p, pool, x, OTHER, 1);
+            read_all(&p, is);
+            if (turn > 0) {
+                same_but(specs[run / 2], FROM, END);
+            }
+            memcpy(was, is, sizeof was);
+        }
+        assert_int_equal(stats_of(p.plane).merges, 0);
         plane_done(&p);
         tada_pool_free(pool);
     }
@@ -298,6 +331,6 @@ static void merges_count(void **state)
     }
 }
 
-TEST_MAIN(cmocka_unit_test(rows_stay), cmocka_unit_test(nothing_new), cmocka_unit_test(full),
-          cmocka_unit_test(neighbours), cmocka_unit_test(merges_count), cmocka_unit_test(edits),
-          cmocka_unit_test(edits_take_away))
+TEST_MAIN(cmocka_unit_test(rows_stay), cmocka_unit_test(rows_of_two_sizes_stay),
+          cmocka_unit_test(nothing_new), cmocka_unit_test(full), cmocka_unit_test(neighbours),
+          cmocka_unit_test(merges_count), cmocka_unit_test(edits), cmocka_unit_test(edits_take_away))
