@@ -174,6 +174,38 @@ static void compare(const attend_case *c)
     free(weights);
 }
 
+/* Memory for so many bytes at least, aligned as jobs want it. */
+static void *cache_lines(size_t bytes)
+{
+    void *memory = aligned_alloc(64, (bytes / 64 + 1) * 64);
+    if (!memory) {
+        fuzz_fail("no memory for %zu bytes", bytes);
+    }
+    return memory;
+}
+
+/* The same by a job, which tells the planes what it saw. */
+static void attend_job(const attend_case *c, const float *first, size_t bytes)
+{
+    tada_attention_job *job = NULL;
+    tada_error error = {""};
+    if (tada_attention_plan(&c->a, &job, &error) != TADA_OK) {
+        fuzz_fail("%s: attention cannot be planned: %s", c->k->text, error.text);
+    }
+    void *shared = cache_lines(tada_attention_job_shared(job));
+    void *scratch = cache_lines(tada_attention_job_scratch(job));
+    tada_attention_look(job, NULL);
+    tada_attention_work(job, 0, 1, shared, scratch);
+    if (!tada_attention_is_done(job) || memcmp(first, c->out, bytes) != 0) {
+        fuzz_fail("%s: a job has another result", c->k->text);
+    }
+    tada_attention_tell(job, c->k->plane);
+    tada_attention_tell(job, c->v->plane);
+    tada_attention_job_free(job);
+    free(shared);
+    free(scratch);
+}
+
 void cache_attend(fuzz_input *in, const cache_model *k, const cache_model *v, int head_dim)
 {
     attend_case c = {.k = k, .v = v};
@@ -196,6 +228,8 @@ void cache_attend(fuzz_input *in, const cache_model *k, const cache_model *v, in
         fuzz_fail("%s: the result depends on the number of threads", k->text);
     }
     compare(&c);
+    memset(c.out, 0x77, bytes);
+    attend_job(&c, first, bytes);
     int64_t n = tada_attention_sinks(&c.a, cells, 256);
     for (int64_t i = 0; i < n; i++) {
         if (n > 256 || cells[i] < 0 || cells[i] >= k->total) {

@@ -335,10 +335,11 @@ TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 /* Compresses the least recently written tiles of each stream until no more than its window (and the tile that
  * is being written) are hot, and none is borrowed. With a window in 8 bits, only the tile that is being
  * written is hot. Each tile is compressed with its refinement if there is room; where there is not, the tiles
- * of its stream that were written longest ago give theirs up. Rows that stay in a tile keep their codes; the
- * others become layers of their own, as rows of quite another size do from the start, while there is room.
- * What a stream keeps does not depend on the others, nor, where there is room for all layers, on how its rows
- * came in batches. Short of memory, the plane stays as it was, unsettled. */
+ * of its stream that attention does not see (tada_attention_tell) give theirs up, and then those that were
+ * written longest ago. Rows that stay in a tile keep their codes; the others become layers of their own, as
+ * rows of quite another size do from the start, while there is room. What a stream keeps does not depend on
+ * the others, nor, where there is room for all layers, on how its rows came in batches. Short of memory, the
+ * plane stays as it was, unsettled. */
 TADA_API enum tada_status tada_plane_settle(tada_plane *plane, const tada_threads *threads,
                                             tada_error *error);
 
@@ -558,6 +559,11 @@ TADA_API void tada_attention_work(tada_attention_job *job, int thread, int n_thr
                                   void *scratch);
 /* Whether all of it has been done since it was looked at. */
 TADA_API bool tada_attention_is_done(const tada_attention_job *job);
+/* When all of it has been done: tells a plane of the job which of its tiles no query has seen. Until they are
+ * written or seen again, these give up their refinements, and layers, before the others of their stream. They
+ * are likely to hold a sequence that was removed, which nobody else tells a plane. Only what the last job of
+ * a stream tells counts. */
+TADA_API void tada_attention_tell(const tada_attention_job *job, tada_plane *plane);
 /* What tada_attention_sinks told when it was looked at, at most 256 cells: *cells stay the job's. */
 TADA_API int64_t tada_attention_job_sinks(const tada_attention_job *job, const int64_t **cells);
 

@@ -142,6 +142,10 @@ void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, voi
     const attend *a = s->first;
     for (int i = 0; i < s->n; i++, a = a->next) {
         nodes_mark_sinks(a);
+        if (tada_plane_unsettled(a->k->plane) || tada_plane_unsettled(a->v->plane)) {
+            tada_attention_tell(a->job, a->k->plane);
+            tada_attention_tell(a->job, a->v->plane);
+        }
         if (a->last) {
             planes[n++] = a->k->plane;
             planes[n] = a->v->plane;

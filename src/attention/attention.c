@@ -370,6 +370,18 @@ bool tada_attention_is_done(const tada_attention_job *job)
     return job->looked && atomic_load_explicit(&job->done, memory_order_acquire) >= job->items;
 }
 
+void tada_attention_tell(const tada_attention_job *job, tada_plane *p)
+{
+    const tada_cut *cut = &job->cut;
+    for (int64_t s = 0; tada_attention_is_done(job) && job->items > 0 && s < job->a.n_streams; s++) {
+        int64_t first = (job->a.first_stream + s) * p->tiles_per_stream;
+        for (int64_t tile = 0; tile < p->tiles_per_stream; tile++) {
+            bool within = tile >= cut->first_tile && tile < cut->first_tile + cut->n_tiles;
+            tada_tile_see(p, first + tile, within && tada_cut_sees(cut, s, tile));
+        }
+    }
+}
+
 int64_t tada_attention_job_sinks(const tada_attention_job *job, const int64_t **cells)
 {
     *cells = job->sinks;

@@ -128,6 +128,16 @@ size_t tada_cut_views(const tada_cut *r)
     return has_head_masks(r) ? 0 : tada_size_multiply(all, (size_t)r->n_tiles);
 }
 
+bool tada_cut_sees(const tada_cut *r, int64_t stream, int64_t tile)
+{
+    bool seen = has_head_masks(r);
+    for (int64_t block = 0; block < r->n_blocks && !seen; block++) {
+        int64_t at = ((stream % r->n_mask_streams) * r->n_blocks + block) * r->n_tiles + tile - r->first_tile;
+        seen = atomic_load_explicit(&r->views[at], memory_order_relaxed) != TADA_HIDDEN;
+    }
+    return seen;
+}
+
 size_t tada_cut_partial(const tada_cut *r)
 {
     return r->n_ranges > 1 ? tada_size_multiply((size_t)tada_cut_items(r), partial_floats(r)) : 0;

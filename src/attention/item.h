@@ -37,6 +37,9 @@ tada_cut tada_cut_make(const tada_attention *attention, int64_t block_queries);
 /* Numbers that cannot be become INT64_MAX, and sizes SIZE_MAX. */
 int64_t tada_cut_items(const tada_cut *cut);
 size_t tada_cut_views(const tada_cut *cut);
+/* Whether some query has seen something of a tile of the cut; true also where that is not known. After all
+ * items were done. */
+bool tada_cut_sees(const tada_cut *cut, int64_t stream, int64_t tile);
 /* Floats in which ranges are kept until they are joined. */
 size_t tada_cut_partial(const tada_cut *cut);
 

@@ -47,6 +47,7 @@ static bool copy_tile(tada_plane *p, tada_pool *pool, int64_t from, int64_t to)
         tada_layers_copy(p, l, to);
     }
     target->stamp = source->stamp;
+    tada_tile_see(p, to, !tada_tile_unseen(p, from));
     tada_plane_recount(p, target, (tada_counted){0, TADA_EMPTY, false, false});
     return true;
 }

@@ -22,7 +22,7 @@ typedef struct plane_map {
     int64_t window_slots, most_refined; /* of a stream */
     int n_sinks;
     size_t tile_bytes, sinks_bytes, slot_bytes;
-    size_t layers_at, used_at, taken_at, own_at, sinks_at, cold_at, bytes;
+    size_t layers_at, used_at, taken_at, unseen_at, own_at, sinks_at, cold_at, bytes;
     bool compressed;
 } plane_map;
 
@@ -34,6 +34,11 @@ static const tada_recipe *recipe_of(const tada_spec *spec, const tada_shape *sha
 static size_t align64(size_t bytes)
 {
     return tada_size_round(bytes, 64);
+}
+
+static size_t unseen_bytes(int64_t n_tiles)
+{
+    return (size_t)tada_parts(n_tiles, 8);
 }
 
 /* Whether tiles are refined: where codes and refinement take less than f16, whatever the head size. */
@@ -91,7 +96,8 @@ static const char *map_make(const tada_spec *spec, const tada_shape *shape, plan
     map->layers_at = (size_t)map->n_tiles * sizeof(tada_tile);
     map->used_at = align64(map->layers_at + (size_t)map->n_layers * sizeof(tada_layer));
     map->taken_at = map->used_at + (size_t)map->n_own;
-    map->own_at = align64(map->taken_at + (size_t)map->n_slots);
+    map->unseen_at = map->taken_at + (size_t)map->n_slots;
+    map->own_at = align64(map->unseen_at + unseen_bytes(map->n_tiles));
     map->sinks_at = map->own_at + align64((size_t)map->n_own * map->tile_bytes);
     map->cold_at = map->sinks_at + align64(map->sinks_bytes);
     map->bytes = map->cold_at + (size_t)map->n_slots * map->slot_bytes;
@@ -201,6 +207,7 @@ enum tada_status tada_plane_create(const tada_spec *spec, const tada_shape *shap
     p->layers = (tada_layer *)(void *)((uint8_t *)memory + map.layers_at);
     p->used = (uint8_t *)memory + map.used_at;
     p->taken = (uint8_t *)memory + map.taken_at;
+    p->unseen = (uint8_t *)memory + map.unseen_at;
     p->own = (uint16_t *)(void *)((uint8_t *)memory + map.own_at);
     p->sinks = (uint16_t *)(void *)((uint8_t *)memory + map.sinks_at);
     p->cold = (uint8_t *)memory + map.cold_at;
@@ -227,6 +234,7 @@ void tada_plane_clear(tada_plane *p)
     memset(p->tiles, 0, (size_t)p->n_tiles * sizeof *p->tiles);
     memset(p->used, 0, (size_t)p->n_own);
     memset(p->taken, 0, (size_t)p->n_slots);
+    memset(p->unseen, 0, unseen_bytes(p->n_tiles));
     tada_sinks_free(p);
     free(p->rope);
     p->rope = NULL;

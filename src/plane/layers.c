@@ -83,12 +83,18 @@ int64_t tada_layers_refined(const tada_plane *p, int64_t stream)
     return n;
 }
 
+bool tada_layers_before(const tada_plane *p, int64_t index, int64_t other)
+{
+    bool unseen = tada_tile_unseen(p, index);
+    return unseen != tada_tile_unseen(p, other) ? unseen : p->tiles[index].stamp < p->tiles[other].stamp;
+}
+
 bool tada_layers_unrefine(tada_plane *p, int64_t stream, uint64_t stamp)
 {
     int64_t first = -1;
     for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
         if (p->tiles[i].stamp <= stamp && tada_layers_has_fine(p, i) &&
-            (first < 0 || p->tiles[i].stamp < p->tiles[first].stamp)) {
+            (first < 0 || tada_layers_before(p, i, first))) {
             first = i;
         }
     }
@@ -185,22 +191,22 @@ bool tada_room_take(tada_room *room, const tada_layer *layer)
     return true;
 }
 
-/* Gives up the refinement of one layer: that of the tile that was written longest ago. */
+/* Gives up the refinement of one layer. */
 static void give_up_fine(tada_plane *p, int64_t stream)
 {
-    tada_tile *oldest = NULL;
+    int64_t first = -1;
     tada_layer *layer = NULL;
     for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
         for (tada_layer *l = &p->tiles[i].codes; l; l = tada_layer_next(p, l)) {
-            if (l->fine >= 0 && (!oldest || p->tiles[i].stamp < oldest->stamp)) {
-                oldest = &p->tiles[i];
+            if (l->fine >= 0 && (first < 0 || tada_layers_before(p, i, first))) {
+                first = i;
                 layer = l;
             }
         }
     }
-    tada_counted before = tada_tile_counted(p, oldest);
+    tada_counted before = tada_tile_counted(p, &p->tiles[first]);
     tada_layer_return_fine(p, layer);
-    tada_plane_recount(p, oldest, before);
+    tada_plane_recount(p, &p->tiles[first], before);
 }
 
 void tada_layers_part(tada_plane *p, int64_t index, tada_layer *layer, uint64_t cells)

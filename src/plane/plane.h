@@ -57,6 +57,7 @@ struct tada_plane {
     tada_tile *tiles;
     uint8_t *used;      /* own hot tiles in use */
     uint8_t *taken;     /* slots in use */
+    uint8_t *unseen;    /* one bit a tile: the last attention did not see it (tada_attention_tell) */
     tada_layer *layers; /* all but the first ones of tiles; unused: base is -1 */
     int64_t layers_per_stream;
     uint16_t *own;
@@ -137,8 +138,12 @@ void tada_layers_cut(tada_plane *plane, int64_t tile);
 void tada_layers_drop(tada_plane *plane, int64_t tile);
 /* How many slots of a stream are free. */
 int64_t tada_layers_room(const tada_plane *plane, int64_t stream);
+/* Whether a tile gives up refinements and layers before another one of its stream: those that attention does
+ * not see come first, as they are likely to be of a sequence that was removed, then those that were written
+ * first. */
+bool tada_layers_before(const tada_plane *plane, int64_t tile, int64_t other);
 /* Of the tiles of a stream that have refinements and whose stamp is at most `stamp`, takes them away from
- * the one that was written first. False: there is no such tile. */
+ * the one that gives them up first. False: there is no such tile. */
 bool tada_layers_unrefine(tada_plane *plane, int64_t stream, uint64_t stamp);
 /* Whether a layer of the tile has a refinement; how many tiles of a stream have such a layer. */
 bool tada_layers_has_fine(const tada_plane *plane, int64_t tile);
@@ -151,6 +156,17 @@ void tada_layer_return_fine(tada_plane *plane, tada_layer *layer);
 static inline enum tada_level tada_tile_level(const tada_tile *tile)
 {
     return !tile->mask ? TADA_EMPTY : tile->hot ? TADA_HOT : TADA_COLD;
+}
+
+static inline bool tada_tile_unseen(const tada_plane *plane, int64_t tile)
+{
+    return plane->unseen[tile / 8] >> tile % 8 & 1;
+}
+
+static inline void tada_tile_see(tada_plane *plane, int64_t tile, bool seen)
+{
+    uint8_t *byte = &plane->unseen[tile / 8], bit = (uint8_t)(1 << tile % 8);
+    *byte = (uint8_t)(seen ? *byte & ~bit : *byte | bit);
 }
 
 /* The written cells of a tile that are in its codes when it is cold. */

@@ -34,9 +34,11 @@ typedef struct moving {
     int n_fines; /* refinements that the layers of these parts get */
 } moving;
 
-/* A tile of a stream by its last write, and which of those that move it is; -1: none. */
+/* A tile of a stream by its last write, whether attention sees it, and which of those that move it is; -1:
+ * none. */
 typedef struct ranked {
     uint64_t stamp;
+    bool seen;
     int64_t index, job;
 } ranked;
 
@@ -61,7 +63,14 @@ static int later_first(const void *a, const void *b)
 
 static ranked ranked_of(const tada_plane *p, int64_t index, int64_t job)
 {
-    return (ranked){p->tiles[index].stamp, index, job};
+    return (ranked){p->tiles[index].stamp, !tada_tile_unseen(p, index), index, job};
+}
+
+/* Those that tada_layers_before puts first come last. */
+static int seen_first(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    return x->seen != y->seen ? (x->seen ? -1 : 1) : later_first(a, b);
 }
 
 /* The last written tiles of a stream stay hot, as many as are its own; the others become cold, those written
@@ -246,8 +255,8 @@ static void merge(tada_settling *s, tada_plane *p, const ranked *r, int most)
     }
 }
 
-/* Where there are too few slots, the tiles that were written first give up theirs: first all but one for
- * each size of their rows, then all but one. Returns how many slots codes take then. */
+/* Where there are too few slots, tiles give up theirs in the order of tada_layers_before: first all but one
+ * for each size of their rows, then all but one. Returns how many slots codes take then. */
 static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
 {
     /* The tiles of the window stay refined; without a window, the tile that was left last. */
@@ -262,7 +271,7 @@ static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t
             s->ranks[n++] = r;
         }
     }
-    qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+    qsort(s->ranks, (size_t)n, sizeof *s->ranks, seen_first);
     for (int most = PARTS; most > 0; most--) {
         for (int64_t i = n - 1; i >= 0 && wanted > room; i--) {
             const ranked *r = &s->ranks[i];
@@ -315,8 +324,8 @@ static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
     tada_plane_recount(p, tile, before);
 }
 
-/* Which of the tiles that are refined stay so, and which of those that become cold will be: those written
- * last, while slots are left. */
+/* Which of the tiles that are refined stay so, and which of those that become cold will be: those that
+ * attention sees and that were written last, while slots are left. */
 static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64_t left)
 {
     int64_t n = 0, wanted = 0, cold = 0, tiles = p->most_refined;
@@ -332,7 +341,7 @@ static void choose_refined(tada_settling *s, tada_plane *p, int64_t first, int64
         }
     }
     if (wanted > left || cold > tiles) {
-        qsort(s->ranks, (size_t)n, sizeof *s->ranks, later_first);
+        qsort(s->ranks, (size_t)n, sizeof *s->ranks, seen_first);
     }
     for (int64_t i = 0; i < n; i++) {
         bool hot = stays_hot(p, &s->ranks[i]);

@@ -107,7 +107,7 @@ static bool moved(const tada_piece *piece)
     return any;
 }
 
-/* Free slots of a stream: tiles that were written first, up to a stamp, give up refinements. */
+/* Free slots of a stream: tiles give up refinements, those that were written up to a stamp. */
 static bool get_room(tada_plane *p, int64_t stream, int64_t n, uint64_t stamp)
 {
     while (tada_layers_room(p, stream) < n) {
@@ -261,6 +261,7 @@ static enum tada_status place_tile(const placing *g, const tada_piece *piece, ta
     tada_counted before = tada_tile_counted(p, tile);
     bool done = true;
     tile->stamp = g->stamp;
+    tada_tile_see(p, piece->tile, true);
     if (piece->head.mask && ((moved(piece) && !g->turns) || !place_cold(g, piece, piece->tile))) {
         done = place_hot(g, piece, piece->tile);
     }

@@ -48,6 +48,7 @@ static void put_row(tada_plane *p, int64_t cell, const void *from, enum tada_typ
     tada_counted before = tada_tile_counted(p, tile);
     uint16_t *row = tile->hot + (size_t)t * (size_t)width;
     tile->stamp = ++p->clock;
+    tada_tile_see(p, index, true);
     tada_sinks_unmark(p, index, t);
     if (type == TADA_F32) {
         k->half_from_float(from, row, width);

@@ -208,6 +208,81 @@ static void written_longest_ago(void **state)
     tada_pool_free(pool);
 }
 
+enum { QUERIES = 2, SEEN = 20 };
+
+/* Two queries of stream 0 over its first `cells` cells, of which they do not see those in tiles [from, to),
+ * tell the planes of K and V what they saw. */
+static void attend(const test_plane *k, const test_plane *v, int64_t cells, int64_t from, int64_t to)
+{
+    static float q[QUERIES * WIDTH], out[QUERIES * WIDTH];
+    static uint16_t mask[QUERIES * CELLS];
+    tada_attention a;
+    tada_attention_job *job;
+    tada_attention_init(&a, k->plane, v->plane, WIDTH / HEAD, WIDTH / HEAD, QUERIES);
+    a.n_streams = 1;
+    a.n_cells = cells;
+    for (int64_t i = 0; i < QUERIES * cells; i++) {
+        int64_t tile = i % cells / 64;
+        mask[i] = tile >= from && tile < to ? 0xfc00 : 0;
+    }
+    a.q = q;
+    a.out = out;
+    a.mask = from < to ? mask : NULL;
+    a.mask_heads = a.mask_streams = 1;
+    a.mask_query = a.mask_head = a.mask_stream = (size_t)cells * sizeof *mask;
+    assert_int_equal(tada_attention_plan(&a, &job, NULL), TADA_OK);
+    void *shared = aligned_alloc(64, tada_attention_job_shared(job) + 64),
+         *scratch = aligned_alloc(64, tada_attention_job_scratch(job) + 64);
+    tada_attention_look(job, NULL);
+    tada_attention_work(job, 0, 1, shared, scratch);
+    tada_attention_tell(job, k->plane);
+    tada_attention_tell(job, v->plane);
+    tada_attention_job_free(job);
+    free(shared);
+    free(scratch);
+}
+
+/* Tiles that attention does not see give theirs up before older ones that it sees: those that are masked, and
+ * those beyond its end. What is not seen of one stream changes nothing in another. */
+static void not_seen(void **state)
+{
+    (void)state;
+    random_rows();
+    tada_pool *pool = tada_pool_create();
+    for (int run = first_case(N_SPECS); run < N_SPECS; run += quick()) {
+        test_plane planes[2] = {plane_of(specs[run], TADA_K, WIDTH, CELLS, STREAMS, HEAD),
+                                plane_of(specs[run], TADA_V, WIDTH, CELLS, STREAMS, HEAD)};
+        for (int i = 0; i < 2; i++) {
+            write_tiles(&planes[i], pool, 0, 24, 512);
+            write_tiles(&planes[i], pool, TILES, 24, 512);
+        }
+        attend(&planes[0], &planes[1], SEEN * 64, 8, 12);
+        for (int i = 0; i < 2; i++) {
+            write_tiles(&planes[i], pool, 24, 2, 64);
+        }
+        const char *first = "ccccccrrccccrrrrrrrrrrrrrh..............",
+                   *second = "ccccccrrrrrrrrrrrrrrrrrh................",
+                   *third = "ccccccccccccrrrrrrrrrrrrrrh.............";
+        for (int i = 0; i < 2; i++) {
+            char wanted[2 * TILES + 1];
+            limit = limit_of(specs[run], (enum tada_kind)i, pool);
+            snprintf(wanted, sizeof wanted, "%s%s", first, second);
+            expect(&planes[i], wanted);
+        }
+        /* They are seen again. */
+        attend(&planes[0], &planes[1], CELLS, 0, 0);
+        for (int i = 0; i < 2; i++) {
+            char wanted[2 * TILES + 1];
+            limit = limit_of(specs[run], (enum tada_kind)i, pool);
+            snprintf(wanted, sizeof wanted, "%s%s", third, second);
+            write_tiles(&planes[i], pool, 26, 1, 64);
+            expect(&planes[i], wanted);
+            plane_done(&planes[i]);
+        }
+    }
+    tada_pool_free(pool);
+}
+
 /* A tile that is written again is the last one; what it had goes to others. */
 static void written_again(void **state)
 {
@@ -448,7 +523,7 @@ static void comes_back(void **state)
     tada_pool_free(pool);
 }
 
-TEST_MAIN(cmocka_unit_test(fills), cmocka_unit_test(written_longest_ago), cmocka_unit_test(written_again),
-          cmocka_unit_test(one_state), cmocka_unit_test(off), cmocka_unit_test(off_opened),
-          cmocka_unit_test(windows_in_f16), cmocka_unit_test(copies_and_clears), cmocka_unit_test(edits),
-          cmocka_unit_test(comes_back))
+TEST_MAIN(cmocka_unit_test(fills), cmocka_unit_test(written_longest_ago), cmocka_unit_test(not_seen),
+          cmocka_unit_test(written_again), cmocka_unit_test(one_state), cmocka_unit_test(off),
+          cmocka_unit_test(off_opened), cmocka_unit_test(windows_in_f16), cmocka_unit_test(copies_and_clears),
+          cmocka_unit_test(edits), cmocka_unit_test(comes_back))
