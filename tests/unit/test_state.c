@@ -448,6 +448,39 @@ static void hostile(void **state)
     }
 }
 
+/* States of version 1, whose tiles have two layers at most, are read as those of today are. */
+static void versions(void **state)
+{
+    (void)state;
+    enum { VERSION = 8, N = 150 };
+    int64_t cells[N];
+    static uint16_t want[N * WIDTH];
+    make_range(cells, 0, N);
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_for(run);
+        tada_pool *pool = tada_pool_create();
+        write_some(&p, pool, 0, N);
+        read_cells(&p, cells, N, want);
+        saved s = save(&p, cells, N);
+        for (uint32_t version = 0; version < 5; version++) {
+            test_plane other = plane_for(run);
+            memcpy((uint8_t *)s.bytes + VERSION, &version, sizeof version);
+            uint32_t sum = sum_of(s.bytes, s.size - 4);
+            memcpy((uint8_t *)s.bytes + s.size - 4, &sum, sizeof sum);
+            bool known = version == 1 || version == 2;
+            assert_int_equal(tada_plane_import(other.plane, pool, cells, N, s.bytes, s.size, NULL),
+                             known ? TADA_OK : TADA_E_UNSUPPORTED);
+            if (known) {
+                same_rows(run, "from another version", &other, cells, N, want);
+            }
+            plane_done(&other);
+        }
+        free(s.bytes);
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
 /* Rows that are there already are restored over themselves: no cell may be in two layers of its tile, as
  * attention would see it twice. */
 static void over_themselves(void **state)
@@ -488,4 +521,4 @@ static void over_themselves(void **state)
 
 TEST_MAIN(cmocka_unit_test(whole_streams), cmocka_unit_test(parts), cmocka_unit_test(elsewhere),
           cmocka_unit_test(over_themselves), cmocka_unit_test(any_order), cmocka_unit_test(full_planes),
-          cmocka_unit_test(refused), cmocka_unit_test(hostile))
+          cmocka_unit_test(refused), cmocka_unit_test(hostile), cmocka_unit_test(versions))
