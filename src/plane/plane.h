@@ -169,6 +169,10 @@ static inline void tada_tile_see(tada_plane *plane, int64_t tile, bool seen)
     *byte = (uint8_t)(seen ? *byte & ~bit : *byte | bit);
 }
 
+/* Cells of a hot tile whose rows are zeros become unwritten. Codes of recipes that do not settle may decode
+ * to such rows. */
+void tada_tile_drop_zeros(tada_plane *plane, int64_t tile);
+
 /* The written cells of a tile that are in its codes when it is cold. */
 static inline uint64_t tada_plane_coded(const tada_plane *plane, int64_t tile)
 {

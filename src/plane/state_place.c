@@ -245,6 +245,7 @@ static bool place_hot(const placing *g, const tada_piece *piece, int64_t index)
     if (!moved(piece) || g->turns) {
         (void)place_layers(g, piece, index);
     }
+    tada_tile_drop_zeros(p, index);
     mark(p, index, piece->head.sinks);
     return true;
 }
@@ -262,6 +263,8 @@ static enum tada_status place_tile(const placing *g, const tada_piece *piece, ta
     bool done = true;
     tile->stamp = g->stamp;
     tada_tile_see(p, piece->tile, true);
+    /* Rows of zeros of another piece may have opened it. */
+    tada_plane_release(p, tile);
     if (piece->head.mask && ((moved(piece) && !g->turns) || !place_cold(g, piece, piece->tile))) {
         done = place_hot(g, piece, piece->tile);
     }

@@ -10,6 +10,20 @@
 
 enum { CELLS = TADA_TILE_CELLS };
 
+void tada_tile_drop_zeros(tada_plane *p, int64_t index)
+{
+    tada_tile *tile = &p->tiles[index];
+    for (uint64_t left = tile->mask; left; left &= left - 1) {
+        int cell = __builtin_ctzll(left);
+        uint16_t *row = tile->hot + (size_t)cell * (size_t)p->shape.width;
+        if (tada_row_peak(row, p->shape.width) == 0) {
+            memset(row, 0, (size_t)p->shape.width * sizeof *row);
+            tile->mask &= ~((uint64_t)1 << cell);
+            tada_layers_forget(p, index, cell);
+        }
+    }
+}
+
 /* Makes a tile hot, decoding it when it was cold. */
 static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
 {
@@ -29,7 +43,9 @@ static bool open_tile(tada_plane *p, tada_pool *pool, int64_t index)
     bool done = hot && (scratch || !tile->mask);
     tile->hot = hot;
     p->opened = p->opened || p->compressed;
-    if (!done) {
+    if (done) {
+        tada_tile_drop_zeros(p, index);
+    } else {
         tada_plane_release(p, tile);
     }
     tada_plane_recount(p, tile, before);

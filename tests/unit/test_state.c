@@ -481,6 +481,37 @@ static void versions(void **state)
     }
 }
 
+/* Unwritten cells of one tile come to lie beside the cells of another one, whose tile they open. */
+static void beside_unwritten(void **state)
+{
+    (void)state;
+    enum { FIRST = 10, OTHER = 148, N = 32, MORE = 44 };
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_for(run), other = plane_for(run);
+        tada_pool *pool = tada_pool_create();
+        int64_t from[N + MORE], to[N + MORE];
+        uint16_t want[(N + MORE) * WIDTH];
+        /* The half of what is saved of a tile that is left later. */
+        write_some(&p, pool, OTHER, MORE);
+        write_some(&p, pool, FIRST, N / 2);
+        make_range(from, FIRST, N);
+        make_range(from + N, OTHER, MORE);
+        make_range(to, OTHER - N - 4, N);
+        make_range(to + N, OTHER, MORE);
+        read_cells(&p, from, N + MORE, want);
+        saved s = save(&p, from, N + MORE);
+        restore(&other, pool, to, N + MORE, &s);
+        same_rows(run, "beside unwritten cells", &other, to, N + MORE, want);
+        settle(&other);
+        assert_false(tada_plane_unsettled(other.plane));
+        assert_int_equal(stats_of(other.plane).written, stats_of(p.plane).written);
+        free(s.bytes);
+        plane_done(&p);
+        plane_done(&other);
+        tada_pool_free(pool);
+    }
+}
+
 /* Rows that are there already are restored over themselves: no cell may be in two layers of its tile, as
  * attention would see it twice. */
 static void over_themselves(void **state)
@@ -521,4 +552,5 @@ static void over_themselves(void **state)
 
 TEST_MAIN(cmocka_unit_test(whole_streams), cmocka_unit_test(parts), cmocka_unit_test(elsewhere),
           cmocka_unit_test(over_themselves), cmocka_unit_test(any_order), cmocka_unit_test(full_planes),
-          cmocka_unit_test(refused), cmocka_unit_test(hostile), cmocka_unit_test(versions))
+          cmocka_unit_test(refused), cmocka_unit_test(hostile), cmocka_unit_test(versions),
+          cmocka_unit_test(beside_unwritten))
