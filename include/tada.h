@@ -562,7 +562,7 @@ TADA_API bool tada_attention_is_done(const tada_attention_job *job);
 /* When all of it has been done: tells a plane of the job which of its tiles no query has seen. Until they are
  * written or seen again, these give up their refinements, and layers, before the others of their stream. They
  * are likely to hold a sequence that was removed, which nobody else tells a plane. Only what the last job of
- * a stream tells counts. */
+ * a stream tells counts. A tile that is only partly within the cells of the attention counts as seen. */
 TADA_API void tada_attention_tell(const tada_attention_job *job, tada_plane *plane);
 /* What tada_attention_sinks told when it was looked at, at most 256 cells: *cells stay the job's. */
 TADA_API int64_t tada_attention_job_sinks(const tada_attention_job *job, const int64_t **cells);

@@ -142,7 +142,8 @@ void nodes_settle_begin(struct ggml_tensor *node, int thread, int n_threads, voi
     const attend *a = s->first;
     for (int i = 0; i < s->n; i++, a = a->next) {
         nodes_mark_sinks(a);
-        if (tada_plane_unsettled(a->k->plane) || tada_plane_unsettled(a->v->plane)) {
+        bool decodes = a->attention.n_queries <= NODES_DECODE;
+        if (decodes && (tada_plane_unsettled(a->k->plane) || tada_plane_unsettled(a->v->plane))) {
             tada_attention_tell(a->job, a->k->plane);
             tada_attention_tell(a->job, a->v->plane);
         }

@@ -10,6 +10,10 @@
 #include "base/scratch.h"
 
 enum {
+    /* Queries of a stream at most, of graphs that tell planes what is seen. A prompt is computed in several
+     * graphs, and most of them have no token of the other sequences of a unified cache that go on meanwhile.
+     */
+    NODES_DECODE = 32,
     NODES_SETTLE = 8 /* layers that are compressed together, at most: until then each keeps borrowed memory */
 };
 

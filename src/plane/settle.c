@@ -144,6 +144,15 @@ static tada_layer *open_to_all(const tada_plane *p, int64_t index)
     return alone && layer->cells && layer->shift == 0 ? layer : NULL;
 }
 
+/* How many more layers a tile may get. The third and fourth ones leave half of a stream's room for layers to
+ * the second ones of other tiles. */
+static int layers_left(const tada_plane *p, int64_t index)
+{
+    bool scarce = 2 * tada_room_of(p, index / p->tiles_per_stream).layers <= p->layers_per_stream;
+    int most = scarce ? 2 : TADA_LAYERS, n = tada_layers_count(p, index);
+    return n < most ? most - n : 0;
+}
+
 /* Rows that codes give keep them. The others become layers of their own, one for each size, or are encoded
  * together with a layer of their size. */
 static void choose_cells(moving *m)
@@ -152,7 +161,7 @@ static void choose_cells(moving *m)
     tada_layer *last = &p->tiles[m->index].codes;
     moving_part *small = &m->parts[0], *large = &m->parts[1];
     tada_layer *open = open_to_all(p, m->index);
-    int room = TADA_LAYERS - tada_layers_count(p, m->index);
+    int room = layers_left(p, m->index);
     for (tada_layer *l = last; l; l = tada_layer_next(p, l)) {
         m->coded |= l->cells;
         last = l;
@@ -179,40 +188,70 @@ static void choose_cells(moving *m)
     }
 }
 
-/* Makes `most` layers, one for each size of rows, of all cells of a tile that are in codes, or will be: one
- * or two. */
+/* Rows that have become zeros may have left layers without cells. */
+static void tidy_cold(tada_plane *p, int64_t index)
+{
+    if (tada_plane_coded(p, index)) {
+        tada_layers_tidy(p, index);
+    }
+}
+
+/* Which cells of a tile are in its second layer when it makes do with one or two of them. With two, there is
+ * one for each size of rows; or if all are of one size, the first layer stays as it is, and the others are
+ * joined. */
+static uint64_t second_of(const tada_plane *p, int64_t index, int most)
+{
+    uint64_t cells = tada_plane_coded(p, index), large = 0;
+    if (most > 1) {
+        large = tada_layers_apart(p, index, cells);
+        large = large ? large : cells & ~p->tiles[index].codes.cells;
+    }
+    return large == cells ? 0 : large;
+}
+
+/* Makes one or two layers of all cells of a tile that are in codes, or will be. */
 static void merge_job(moving *m, int most)
 {
     tada_plane *p = m->plane;
     tada_layer *first = &p->tiles[m->index].codes;
-    uint64_t cells = tada_plane_coded(p, m->index);
-    uint64_t large = most > 1 ? tada_layers_apart(p, m->index, cells) : 0;
+    uint64_t second = second_of(p, m->index, most), cells = tada_plane_coded(p, m->index) & ~second;
     tada_layers_cut(p, m->index);
-    m->parts[0] = (moving_part){cells & ~large, first->base < 0 ? NULL : first};
-    m->parts[1] = (moving_part){large, NULL};
+    if (first->cells == cells) {
+        m->parts[0] = (moving_part){second, NULL};
+        m->parts[1] = (moving_part){0};
+    } else {
+        m->parts[0] = (moving_part){cells, first->base < 0 ? NULL : first};
+        m->parts[1] = (moving_part){second, NULL};
+    }
 }
 
 /* The same of a cold tile, which has more than `most` layers. */
 static void merge_cold(tada_settling *s, tada_plane *p, int64_t index, int most)
 {
     tada_tile *tile = &p->tiles[index];
+    tada_layer *first = &tile->codes, *layer = NULL;
     tada_counted before = tada_tile_counted(p, tile);
-    uint64_t cells = tada_plane_coded(p, index);
     bool refined = tada_layers_has_fine(p, index);
     tada_plane_decode(p, index, s->rows, s->scratch);
-    tada_layers_cut(p, index);
     tile->hot = s->rows;
-    uint64_t large = most > 1 ? tada_layers_apart(p, index, cells) : 0;
-    tada_plane_encode(p, index, &tile->codes, cells & ~large, s->scratch);
-    if (large) {
-        /* In place of one that was cut. */
-        tada_layer *layer = tada_layers_add(p, index);
+    uint64_t second = second_of(p, index, most), cells = tada_plane_coded(p, index) & ~second;
+    tada_layers_cut(p, index);
+    /* What is taken now is less than what was given back. */
+    if (refined && first->fine < 0 && first->cells != cells) {
+        tada_layer_take_fine(p, index, first);
+    }
+    if (first->cells != cells) {
+        tada_plane_encode(p, index, first, cells, s->scratch);
+    }
+    if (second) {
+        layer = tada_layers_add(p, index);
         if (refined) {
             tada_layer_take_fine(p, index, layer);
         }
-        tada_plane_encode(p, index, layer, large, s->scratch);
+        tada_plane_encode(p, index, layer, second, s->scratch);
     }
     tile->hot = NULL;
+    tidy_cold(p, index);
     tada_plane_recount(p, tile, before);
     tada_count(&p->merges, 1);
 }
@@ -255,8 +294,8 @@ static void merge(tada_settling *s, tada_plane *p, const ranked *r, int most)
     }
 }
 
-/* Where there are too few slots, tiles give up theirs in the order of tada_layers_before: first all but one
- * for each size of their rows, then all but one. Returns how many slots codes take then. */
+/* Where there are too few slots, tiles give up theirs in the order of tada_layers_before: first all but two,
+ * then all but one. Returns how many slots codes take then. */
 static int64_t make_room(tada_settling *s, tada_plane *p, int64_t first, int64_t first_job)
 {
     /* The tiles of the window stay refined; without a window, the tile that was left last. */
@@ -544,6 +583,7 @@ void tada_settling_end(tada_settling *s)
         tada_plane *p = s->jobs[i].plane;
         tada_tile *tile = &p->tiles[s->jobs[i].index];
         tada_plane_release(p, tile);
+        tidy_cold(p, s->jobs[i].index);
         tada_plane_recount(p, tile, s->jobs[i].before);
         tada_count(&p->compressions, s->jobs[i].parts[0].layer != NULL);
     }
