@@ -104,6 +104,31 @@ static void rows_of_two_sizes_stay(void **state)
     }
 }
 
+/* Many tiles are written in four turns: more layers than a stream has room for. The first ones stay. */
+static void first_layers_stay(void **state)
+{
+    (void)state;
+    enum { N = 9, TURN = 16 };
+    for (int run = 0; run < 2 * N_SPECS; run++) {
+        test_plane p = plane_of(specs[run / 2], (enum tada_kind)(run % 2), WIDTH, CELLS, 1, HEAD);
+        tada_pool *pool = tada_pool_create();
+        fill(x, CELLS, WIDTH, 0);
+        for (int turn = 0; turn < 64 / TURN; turn++) {
+            for (int64_t tile = 1; tile <= N; tile++) {
+                write_cells(&p, pool, x, tile * 64 + (int64_t)turn * TURN, TURN);
+            }
+            /* And the last ones are left. */
+            write_cells(&p, pool, x, (N + 2) * 64, 3 * 64);
+            read_all(&p, turn == 0 ? was : is);
+            for (int64_t tile = 1; tile <= N && turn > 0 && strstr(specs[run / 2], "refine=off"); tile++) {
+                assert_memory_equal(was + tile * 64 * WIDTH, is + tile * 64 * WIDTH, TURN * WIDTH * 2);
+            }
+        }
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
 /* A tile that is opened, and of which nothing is written but what was there, has its codes afterwards. */
 static void nothing_new(void **state)
 {
@@ -332,5 +357,6 @@ static void merges_count(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(rows_stay), cmocka_unit_test(rows_of_two_sizes_stay),
-          cmocka_unit_test(nothing_new), cmocka_unit_test(full), cmocka_unit_test(neighbours),
-          cmocka_unit_test(merges_count), cmocka_unit_test(edits), cmocka_unit_test(edits_take_away))
+          cmocka_unit_test(first_layers_stay), cmocka_unit_test(nothing_new), cmocka_unit_test(full),
+          cmocka_unit_test(neighbours), cmocka_unit_test(merges_count), cmocka_unit_test(edits),
+          cmocka_unit_test(edits_take_away))
