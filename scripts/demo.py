@@ -21,7 +21,10 @@ NUMBER = "48213"
 FACT = f"Note for the lighthouse keeper: the secret number of the lighthouse is {NUMBER}. Do not forget it."
 QUESTION = "\n\nQuestion: What is the secret number of the lighthouse?\nAnswer: The secret number of the lighthouse is"
 N_DECODE = 48
-EVAL_CTX = 2048
+LIMIT_S = 110  # for all of it, if the computer can: on a slow one fewer tokens are compared
+EVAL_CTX = (512, 1024, 1536, 2048)
+EVAL_CACHES = 4  # f16, floor, q4_0 and ours
+EVAL_SPEED = 0.6  # of that of prefill, as evaluation computes batches of 32
 MEMORIES = ("512M", "1G", "2G", "4G", "8G", "16G", "32G", "64G", "128G")
 COLUMNS = 80
 EVERY_S = 30  # what takes longer tells how long it goes on
@@ -184,6 +187,12 @@ def screen(demo, plain, ours, scores, memory, fits, seconds):
     return lines
 
 
+def eval_context(prefill, seconds):
+    """The longest text that is compared in the seconds that are left, or the shortest one."""
+    fits = [n for n in EVAL_CTX if n * EVAL_CACHES <= seconds * prefill * EVAL_SPEED]
+    return fits[-1] if fits else EVAL_CTX[0]
+
+
 def run(demo):
     start = time.monotonic()
     (demo.folder / "document.txt").write_text(document(), encoding="utf-8")
@@ -197,8 +206,9 @@ def run(demo):
         answers.append(demo.answer(name, spec, 5120))
         demo.done(at)
     at = demo.tell("How close each cache is to f16, token by token...")
+    n_ctx = eval_context(answers[0]["prefill"], LIMIT_S - (at - start))
     report = json.loads(demo.run("eval", ["eval", "-m", demo.model, "-f", str(demo.folder / "document.txt"), "-c",
-                                          str(EVAL_CTX), "--chunks", "1", "-t", str(demo.threads), "--cache",
+                                          str(n_ctx), "--chunks", "1", "-t", str(demo.threads), "--cache",
                                           f"q4_0,{demo.spec}", "--json", "-"]))
     demo.done(at)
     scores = {row["cache"]: row for row in report["results"]}

@@ -123,6 +123,14 @@ class Scripts(unittest.TestCase):
                       "48213. +48213. ", "context in 1G +1000 +4000 +tokens$", "99.0% +98.5% +50.0%", "tada run -m model.gguf"):
             self.assertRegex(screen, re.compile(words, re.M))
 
+    def test_demo_on_a_slow_computer(self):
+        """Fewer tokens are compared there, but some always are."""
+        for prefill, seconds, n_ctx in ((350, 60, "2048"), (160, 54, "1024"), (20, 5, "512"), (20, -100, "512")):
+            code = "import sys; sys.path.insert(0, sys.argv[1]); import demo; print(demo.eval_context(*map(float, sys.argv[2:])))"
+            done = subprocess.run([sys.executable, "-B", "-c", code, SOURCE / "scripts", str(prefill), str(seconds)], stdout=subprocess.PIPE,
+                                  text=True, check=True)
+            self.assertEqual(n_ctx, done.stdout.strip())
+
     def test_demo_takes_long(self):
         """Lines while a part of it goes on."""
         command, environment = self.demo(SLOW="1")
