@@ -125,6 +125,29 @@ int tada_layers_count(const tada_plane *p, int64_t index)
     return n;
 }
 
+/* Slots that no tile needs that attention sees. */
+static int64_t spare_slots(const tada_plane *p, int64_t stream)
+{
+    int64_t n = tada_layers_room(p, stream);
+    for (int64_t i = stream * p->tiles_per_stream; i < (stream + 1) * p->tiles_per_stream; i++) {
+        for (const tada_layer *l = &p->tiles[i].codes; l && tada_tile_unseen(p, i);
+             l = tada_layer_next(p, l)) {
+            n += l->fine >= 0;
+        }
+    }
+    return n;
+}
+
+int tada_layers_left(const tada_plane *p, int64_t index)
+{
+    enum { FEW = 2, SLOTS = 2 * (TADA_LAYERS - FEW) };
+    int64_t stream = index / p->tiles_per_stream;
+    bool scarce =
+        2 * tada_room_of(p, stream).layers <= p->layers_per_stream || spare_slots(p, stream) < SLOTS;
+    int most = scarce ? FEW : TADA_LAYERS, n = tada_layers_count(p, index);
+    return n < most ? most - n : 0;
+}
+
 tada_layer *tada_layers_add(tada_plane *p, int64_t index)
 {
     int64_t stream = index / p->tiles_per_stream;

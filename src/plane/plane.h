@@ -105,6 +105,10 @@ static inline tada_layer *tada_layer_next(const tada_plane *plane, const tada_la
 
 /* How many layers of a tile have slots. */
 int tada_layers_count(const tada_plane *plane, int64_t tile);
+/* How many more layers a tile may get. The third and fourth ones are for streams with room to spare, for them
+ * and their refinements: rows lose less when they are rounded again than when another tile gives up its
+ * refinement, and second layers of other tiles need room, too. */
+int tada_layers_left(const tada_plane *plane, int64_t tile);
 /* Gives a tile one more layer, with a slot for its codes; the stream must have a free slot. NULL: the tile
  * has as many layers as it can, or the stream has no room for another layer that is not a first one. */
 tada_layer *tada_layers_add(tada_plane *plane, int64_t tile);

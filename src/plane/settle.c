@@ -144,15 +144,6 @@ static tada_layer *open_to_all(const tada_plane *p, int64_t index)
     return alone && layer->cells && layer->shift == 0 ? layer : NULL;
 }
 
-/* How many more layers a tile may get. The third and fourth ones leave half of a stream's room for layers to
- * the second ones of other tiles. */
-static int layers_left(const tada_plane *p, int64_t index)
-{
-    bool scarce = 2 * tada_room_of(p, index / p->tiles_per_stream).layers <= p->layers_per_stream;
-    int most = scarce ? 2 : TADA_LAYERS, n = tada_layers_count(p, index);
-    return n < most ? most - n : 0;
-}
-
 /* Rows that codes give keep them. The others become layers of their own, one for each size, or are encoded
  * together with a layer of their size. */
 static void choose_cells(moving *m)
@@ -161,7 +152,7 @@ static void choose_cells(moving *m)
     tada_layer *last = &p->tiles[m->index].codes;
     moving_part *small = &m->parts[0], *large = &m->parts[1];
     tada_layer *open = open_to_all(p, m->index);
-    int room = layers_left(p, m->index);
+    int room = tada_layers_left(p, m->index);
     for (tada_layer *l = last; l; l = tada_layer_next(p, l)) {
         m->coded |= l->cells;
         last = l;
