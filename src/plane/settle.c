@@ -116,14 +116,19 @@ static int added(const moving *m)
     return n;
 }
 
-/* The last layer of a tile whose rows are of the size of the given ones. NULL: there is none. */
-static tada_layer *alike(const tada_plane *p, int64_t index, uint64_t cells)
+/* The last layer of a tile whose rows are of the size of the given ones, if there are so many of these at
+ * least. NULL: there are not. */
+static tada_layer *alike(const tada_plane *p, int64_t index, uint64_t cells, int least)
 {
     tada_layer *found = NULL;
+    int n = 0;
     for (tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
-        found = l->cells && !tada_layers_apart(p, index, cells | l->cells) ? l : found;
+        if (l->cells && !tada_layers_apart(p, index, cells | l->cells)) {
+            found = l;
+            n++;
+        }
     }
-    return found;
+    return n >= least ? found : NULL;
 }
 
 /* Rows are encoded together with those of a layer. */
@@ -164,8 +169,10 @@ static void choose_cells(moving *m)
         m->coded &= ~open->cells;
         join(small, open);
     }
-    for (int i = 0; i < PARTS && added(m) > room; i++) {
-        tada_layer *layer = m->parts[i].cells ? alike(p, m->index, m->parts[i].cells) : NULL;
+    for (int i = 0; i < PARTS; i++) {
+        /* Two of a size, where there is room: what stays, and what is written again and again. */
+        int least = added(m) > room ? 1 : 2;
+        tada_layer *layer = adds(m, i) && m->coded ? alike(p, m->index, m->parts[i].cells, least) : NULL;
         if (layer) {
             join(&m->parts[i], layer);
         }

@@ -295,7 +295,7 @@ static void encode_apart(const placing *g, int64_t index, uint64_t cells, bool r
         cells &= refined && l->fine < 0 ? UINT64_MAX : ~l->cells;
     }
     tada_layer *layer =
-        cells && tada_layers_left(p, index) > 0 && get_room(p, index / p->tiles_per_stream, 1, UINT64_MAX)
+        cells && tada_layers_count(p, index) < 2 && get_room(p, index / p->tiles_per_stream, 1, UINT64_MAX)
             ? tada_layers_add(p, index)
             : NULL;
     if (!layer) {
