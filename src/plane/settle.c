@@ -227,7 +227,7 @@ static void merge_job(moving *m, int most)
 static void merge_cold(tada_settling *s, tada_plane *p, int64_t index, int most)
 {
     tada_tile *tile = &p->tiles[index];
-    tada_layer *first = &tile->codes, *layer = NULL;
+    tada_layer *first = &tile->codes;
     tada_counted before = tada_tile_counted(p, tile);
     bool refined = tada_layers_has_fine(p, index);
     tada_plane_decode(p, index, s->rows, s->scratch);
@@ -235,14 +235,14 @@ static void merge_cold(tada_settling *s, tada_plane *p, int64_t index, int most)
     uint64_t second = second_of(p, index, most), cells = tada_plane_coded(p, index) & ~second;
     tada_layers_cut(p, index);
     /* What is taken now is less than what was given back. */
-    if (refined && first->fine < 0 && first->cells != cells) {
-        tada_layer_take_fine(p, index, first);
-    }
     if (first->cells != cells) {
+        if (refined && first->fine < 0) {
+            tada_layer_take_fine(p, index, first);
+        }
         tada_plane_encode(p, index, first, cells, s->scratch);
     }
     if (second) {
-        layer = tada_layers_add(p, index);
+        tada_layer *layer = tada_layers_add(p, index);
         if (refined) {
             tada_layer_take_fine(p, index, layer);
         }

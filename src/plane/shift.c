@@ -70,14 +70,14 @@ static bool in_reach(const plane_shift *s, int64_t tile, const tada_layer *layer
 static void remember(plane_shift *s, int64_t tile, tada_room *room)
 {
     const tada_plane *p = s->plane;
-    int left = tada_layers_left(p, tile);
+    int parted = 0;
     for (const tada_layer *l = &p->tiles[tile].codes; s->remembers && l; l = tada_layer_next(p, l)) {
         uint64_t like = like_first(s, tile, l->cells), rest = l->cells & ~like;
         if (like_first(s, tile, rest) != rest || !in_reach(s, tile, l, like) || !in_reach(s, tile, l, rest) ||
-            (rest && (left == 0 || !tada_room_take(room, l)))) {
+            (rest && (tada_layers_left(p, tile) <= parted || !tada_room_take(room, l)))) {
             continue;
         }
-        left -= rest != 0;
+        parted += rest != 0;
         s->kept[tile] |= l->cells;
         s->apart[tile] |= rest;
         s->turns = s->turns || distance_of(s, tile, like) != 0 || distance_of(s, tile, rest) != 0;
