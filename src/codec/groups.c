@@ -51,13 +51,20 @@ size_t tada_groups_scratch(const tada_codec *c)
 /* ---- codes in the order of the format ---- */
 
 /* Byte of (cell, channel) in the order of the format: 64 codes a vector, so that no kernel needs to shuffle.
- */
+ * A vector has four channels of 16 cells (K), or four cells of 16 channels (V). */
 static size_t code_position(enum tada_kind kind, int dim, int t, int d)
 {
+    size_t cell = (size_t)t, channel = (size_t)d;
     if (kind == TADA_K) {
-        return ((size_t)(d / 4) * 4 + (size_t)(t / 16)) * 64 + (size_t)((t % 16) * 4 + d % 4);
+        return channel / 4 * 4 * CELLS + cell * 4 + channel % 4;
     }
-    return ((size_t)(t / 4) * (size_t)(dim / 16) + (size_t)(d / 16)) * 64 + (size_t)((d % 16) * 4 + t % 4);
+    return cell / 4 * 4 * (size_t)dim + channel * 4 + cell % 4;
+}
+
+/* Bytes from (cell, channel) to four channels further (K), or four cells (V). */
+static size_t code_step(enum tada_kind kind, int dim)
+{
+    return 4 * (size_t)(kind == TADA_K ? CELLS : dim);
 }
 
 /* Puts codes of LANES channels of a cell (scale axis channel), or of LANES cells and a channel (token), which
@@ -69,7 +76,7 @@ static void place_codes(const tada_codec *c, const uint8_t *codes, int t, int d,
     if (channels == (c->kind == TADA_K)) {
         /* The lanes are what the format has four of side by side. */
         uint8_t *to = ordered + code_position(c->kind, dim, t, d);
-        size_t step = c->kind == TADA_K ? 4 * 64 : (size_t)(dim / 16) * 64;
+        size_t step = code_step(c->kind, dim);
         for (int four = 0; four < LANES / 4; four++) {
             memcpy(to + (size_t)four * step, codes + (size_t)four * 4, 4);
         }
@@ -242,22 +249,28 @@ static void quantise_channels(const tada_groups *g, groups_work *w)
     }
 }
 
-/* The values of one or two spans, side by side; a single one is there twice. */
+/* The values of one or two spans, side by side; a single one is there twice. They are copied unless they lie
+ * so already. */
 static tada_block gather_pair(const tada_groups *g, const groups_work *w, const int span[2], int cell[CELLS])
 {
+    const size_t unit = (size_t)g->codec->layout.unit;
+    bool beside = span[1] == span[0] + 1 && g->mask == UINT64_MAX;
     tada_block block = {.x = w->packed, .stride = LANES};
     float most = 0;
     for (int t = 0; t < CELLS; t++) {
         if (g->mask >> t & 1) {
-            cell[block.n] = t;
-            for (int i = 0; i < 2; i++) {
-                memcpy(w->packed + block.n * LANES + i * TADA_SPAN,
-                       g->x + (size_t)t * (size_t)g->codec->layout.unit + span[i] * TADA_SPAN,
-                       TADA_SPAN * sizeof *w->packed);
-            }
-            block.n++;
-            most = fmaxf(most, g->noise[t]);
+            most = g->noise[t] > most ? g->noise[t] : most;
+            cell[block.n++] = t;
         }
+    }
+    if (beside) {
+        block.x = g->x + span[0] * TADA_SPAN;
+        block.stride = unit;
+    }
+    for (int i = 0; i < block.n && !beside; i++) {
+        const float *row = g->x + (size_t)cell[i] * unit;
+        memcpy(w->packed + i * LANES, row + span[0] * TADA_SPAN, TADA_SPAN * sizeof *row);
+        memcpy(w->packed + i * LANES + TADA_SPAN, row + span[1] * TADA_SPAN, TADA_SPAN * sizeof *row);
     }
     for (int j = 0; j < LANES; j++) {
         block.noise[j] = most;
@@ -265,23 +278,28 @@ static tada_block gather_pair(const tada_groups *g, const groups_work *w, const 
     return block;
 }
 
+/* Puts rows of LANES codes, of which the first are those of a span, in the order of the format: from channel
+ * d of a head of K on. */
+static void place_span(const uint8_t *codes, const int *cell, int n, int d, uint8_t *ordered)
+{
+    for (int i = 0; i < n; i++) {
+        uint8_t *to = ordered + code_position(TADA_K, 0, cell[i], d);
+        memcpy(to, codes + (size_t)i * LANES, 4);
+        memcpy(to + code_step(TADA_K, 0), codes + (size_t)i * LANES + 4, 4);
+    }
+}
+
 static void quantise_pair(const tada_groups *g, groups_work *w, int bits, const int span[2])
 {
-    int cell[CELLS], dim = g->codec->layout.head_dim;
+    int cell[CELLS];
     tada_block block = gather_pair(g, w, span, cell);
     block.bits = bits;
     quantise(g, w, &block);
     for (int i = 0; i < 2; i++) {
         memcpy(g->record + 2 * (size_t)span[i] * TADA_SPAN, block.meta + i * TADA_SPAN, TADA_SPAN * 2);
-        for (int j = 0; j < block.n; j++) {
-            size_t to = code_position(g->codec->kind, dim, cell[j], span[i] * TADA_SPAN);
-            size_t from = (size_t)(j * LANES + i * TADA_SPAN);
-            for (size_t half = 0; half < 2; half++) {
-                memcpy(w->ordered + to + half * 4 * 64, w->codes + from + half * 4, 4);
-                if (block.fine) {
-                    memcpy(w->fine + to + half * 4 * 64, w->codes_fine + from + half * 4, 4);
-                }
-            }
+        place_span(w->codes + i * TADA_SPAN, cell, block.n, span[i] * TADA_SPAN, w->ordered);
+        if (block.fine) {
+            place_span(w->codes_fine + i * TADA_SPAN, cell, block.n, span[i] * TADA_SPAN, w->fine);
         }
     }
 }

@@ -45,8 +45,14 @@ static int next_width(int bits)
 void tada_widths_choose(const tada_recipe *recipe, const float *weights, const float *x, size_t stride,
                         uint64_t mask, int dim, uint8_t *widths, float *spread)
 {
-    int n = dim / TADA_SPAN;
-    int left = n * recipe->quarters / 4;
+    int n = dim / TADA_SPAN, left = n * recipe->quarters / 4;
+    for (int span = 0; span < n; span++) {
+        left -= tada_width(widths, span);
+    }
+    if (left <= 0) {
+        /* Decoded rows ask for the widths that they had. */
+        return;
+    }
     /* A bit more quarters the square of the error. Without weights, what varies more also counts for more,
      * because queries ask more of it: between a quarter and a half there is little to choose in KL
      * divergence, but at a half channels that vary little lose what long repetitive texts need of them. */
@@ -57,7 +63,6 @@ void tada_widths_choose(const tada_recipe *recipe, const float *weights, const f
         for (int bits = TADA_WIDTH_MIN; bits < tada_width(widths, span); bits = next_width(bits)) {
             spread[span] *= bits == 6 ? squared : factor;
         }
-        left -= tada_width(widths, span);
     }
     while (left > 0) {
         int best = -1, step = 0;

@@ -45,7 +45,7 @@ typedef struct quantiser {
     const float *x;
     size_t stride;
     int n, bits, fine_bits;
-    float levels, part; /* part: of a step that a step of the refinement is */
+    float levels, part, parts; /* part: of a step that a step of the refinement is; parts: 1 / part */
     lanes low, high, noise;
 } quantiser;
 
@@ -68,22 +68,68 @@ ALWAYS_INLINE lanes lanes_round_to(lanes x, float part)
     return (x + part * round_magic) - part * round_magic;
 }
 
-/* Of the lanes in `fits`, those whose values x * inverse - shift all lie within `limit` of a multiple of
- * `part`. */
-ALWAYS_INLINE flags values_fit(const quantiser *q, flags fits, float inverse, float shift, float part,
+/* How far x * inverse - shift lies from a multiple of `part`. Compared as an integer, what is not a number is
+ * larger than any distance. */
+ALWAYS_INLINE flags distance(lanes x, lanes inverse, lanes shift, float part)
+{
+    lanes v = x * inverse - shift;
+    return (flags)lanes_abs(v - lanes_round_to(v, part));
+}
+
+/* Of the lanes in `fits`, those whose least and largest value lie within `limit` of a multiple of `part`.
+ * This rules out nearly all scales, before any other value is loaded. */
+ALWAYS_INLINE flags ends_fit(const quantiser *q, flags fits, lanes inverse, lanes shift, float part,
+                             lanes limit)
+{
+    flags low = distance(q->low, inverse, shift, part), high = distance(q->high, inverse, shift, part);
+    return fits & (flags)(FLAGS_HIGHER(low, high) <= (flags)limit);
+}
+
+/* The same for all values. */
+ALWAYS_INLINE flags values_fit(const quantiser *q, flags fits, lanes inverse, lanes shift, float part,
                                lanes limit)
 {
     enum { FEW = 4 };
     for (int i = 0; i < q->n && ANY(fits);) {
-        /* Nearly all scales are out after a few values. Compared as integers, what is not a number is larger
-         * than any distance. */
         flags worst = {0};
         for (int end = i + FEW < q->n ? i + FEW : q->n; i < end; i++) {
-            lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - shift;
-            worst = FLAGS_HIGHER(worst, (flags)lanes_abs(v - lanes_round_to(v, part)));
+            lanes x = lanes_load(q->x + (size_t)i * q->stride);
+            worst = FLAGS_HIGHER(worst, distance(x, inverse, shift, part));
         }
         fits &= (flags)(worst <= (flags)limit);
     }
+    return fits;
+}
+
+/*
+ * The index of the largest scale, from `top` down, that a lane may lie on: its least and largest value are
+ * within the tolerance of two multiples, which are at least one scale apart, unless they are within it of a
+ * single one. The hundredth is far more than rounding.
+ */
+ALWAYS_INLINE flags largest_scale(const quantiser *q, lanes tolerance, int top)
+{
+    lanes range = q->high - q->low;
+    flags index = lane_indices(1.01f * (range + 2 * tolerance));
+    index = flags_pick((flags)(range > 2.02f * tolerance), index, (flags){0} + top);
+    return flags_pick((flags)(index < top), index, (flags){0} + top);
+}
+
+/*
+ * One step of lanes that look for a scale each. ends: of the open lanes, those whose ends fit. Lanes where
+ * they do not go one down, as long as that is not below `last`; the others wait for them, so that all values
+ * are looked at once and not for each lane. Returns the lanes that fit, which are open no longer.
+ */
+ALWAYS_INLINE flags step_down(const quantiser *q, flags *index, flags *open, flags ends, flags last,
+                              lanes inverse, lanes shift, float part, lanes limit)
+{
+    flags fits = {0};
+    if (!ANY(*open & ~ends)) {
+        fits = values_fit(q, *open, inverse, shift, part, limit);
+        *open &= ~fits;
+        ends = (flags){0};
+    }
+    *index += *open & ~ends;
+    *open &= (flags)(last <= *index);
     return fits;
 }
 
@@ -99,14 +145,16 @@ static flags lattice(const quantiser *q, int top)
     flags first = lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f * q->noise));
     /* Groups of zeros have a scale of their own. */
     flags found = flags_pick(zero_group(q), (flags){0}, (flags){0} - 1);
-    for (int index = top; ANY((flags)(found < 0) & (flags)(first <= index)); index--) {
-        float inverse = 1.0f / scale_value(index);
+    flags index = largest_scale(q, tolerance, top);
+    flags open = (flags)(found < 0) & (flags)(first <= index);
+    while (ANY(open)) {
+        lanes inverse = 1.0f / lane_scales(index), limit = LOWER(tolerance * inverse, lanes_all(0.2f));
         lanes least = lanes_round(q->low * inverse), most = lanes_round(q->high * inverse);
-        lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f));
-        flags fits = (flags)(found < 0) & (flags)(first <= index) & (flags)(most - least <= q->levels) &
-                     (flags)(least >= (float)ZERO_MIN) & (flags)(least <= (float)ZERO_MAX);
-        fits = values_fit(q, fits, inverse, 0, 1, limit);
-        found = flags_pick(fits, (flags){0} + index, found);
+        flags fits = open & (flags)(most - least <= q->levels) & (flags)(least >= (float)ZERO_MIN) &
+                     (flags)(least <= (float)ZERO_MAX);
+        fits = ends_fit(q, fits, inverse, (lanes){0}, 1, limit);
+        fits = step_down(q, &index, &open, fits, first, inverse, (lanes){0}, 1, limit);
+        found = flags_pick(fits, index, found);
     }
     return found;
 }
@@ -129,15 +177,6 @@ ALWAYS_INLINE lanes nearest_codes(const quantiser *q, lanes v, flags refined)
  * values asks for. */
 enum { SLACK = 2 };
 
-ALWAYS_INLINE int largest_of(flags index)
-{
-    int most = index[0];
-    for (int l = 1; l < PART; l++) {
-        most = index[l] > most ? index[l] : most;
-    }
-    return most;
-}
-
 /* As `lattice`, for the lanes in `open`, whose values may be refined codes. Only scales that the search
  * may have chosen are tried, because a few values also lie on parts of much larger ones, by chance. */
 static flags fine_lattice(const quantiser *q, flags open)
@@ -148,17 +187,17 @@ static flags fine_lattice(const quantiser *q, flags open)
     flags last = lane_indices(HIGHER(range / q->levels, least_scale(q))) + SLACK;
     flags found = (flags){0} - 1;
     last = flags_pick((flags)(last < SCALES), last, (flags){0} + (SCALES - 1));
-    for (int index = largest_of(last); ANY(open & (flags)(first <= index)); index--) {
-        float inverse = 1.0f / scale_value(index);
-        lanes least = nearest_codes(q, q->low * inverse, open),
-              most = nearest_codes(q, q->high * inverse, open);
-        flags fits = open & (flags)(first <= index) & (flags)(index <= last) &
-                     (flags)(most - least <= q->levels) & (flags)(least >= (float)ZERO_MIN) &
+    open &= (flags)(first <= last);
+    for (flags index = last, refined = open; ANY(open);) {
+        lanes inverse = 1.0f / lane_scales(index);
+        lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f * q->part));
+        lanes least = nearest_codes(q, q->low * inverse, refined),
+              most = nearest_codes(q, q->high * inverse, refined);
+        flags fits = open & (flags)(most - least <= q->levels) & (flags)(least >= (float)ZERO_MIN) &
                      (flags)(least <= (float)ZERO_MAX);
-        fits =
-            values_fit(q, fits, inverse, 0, q->part, LOWER(tolerance * inverse, lanes_all(0.2f * q->part)));
-        found = flags_pick(fits, (flags){0} + index, found);
-        open &= ~fits;
+        fits = ends_fit(q, fits, inverse, (lanes){0}, q->part, limit);
+        fits = step_down(q, &index, &open, fits, first, inverse, (lanes){0}, q->part, limit);
+        found = flags_pick(fits, index, found);
     }
     return found;
 }
@@ -285,15 +324,63 @@ static best_scale search_scales(const quantiser *q, enum tada_search search)
     return best;
 }
 
-/* Writes the refinement of value i, v in steps, with the given code; lanes that lie on their grid are exact
- * without it. */
-ALWAYS_INLINE void put_fine(const tada_block *b, int part, const quantiser *q, int i, lanes v, lanes code,
-                            flags on_grid)
+/* The least code of a lane that its values need, in steps of the scale, less `phase` (quantise_narrow.h). */
+ALWAYS_INLINE lanes least_code(const quantiser *q, lanes inverse, lanes phase, flags refined)
 {
-    float most = (float)((1 << q->fine_bits) - 1), middle = 0.5f / q->part;
-    lanes fine = (lanes_round_to(v, q->part) - code) / q->part + middle;
-    fine = LOWER(HIGHER(fine, lanes_all(0)), lanes_all(most));
-    lanes_store_bytes(lanes_pick(on_grid, lanes_all(middle), fine), b->fine + i * LANES + part);
+    lanes least = lanes_all(INFINITY);
+    for (int i = 0; i < q->n; i++) {
+        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - phase;
+        least = LOWER(nearest_codes(q, v, refined), least);
+    }
+    return least;
+}
+
+/* How the codes of some lanes are written. */
+typedef struct placing {
+    lanes inverse, phase; /* values in steps: x * inverse - phase */
+    lanes start, end;     /* of code 0, in such steps; the largest code */
+    flags refined;        /* see nearest_codes */
+    flags on_grid;        /* these lanes are exact without a refinement */
+    flags zeros;          /* these have code `zero`, and lie on their grid */
+    float zero;
+} placing;
+
+ALWAYS_INLINE void put_rows(const tada_block *b, int part, const quantiser *q, const placing *p)
+{
+    float most = (float)((1 << q->fine_bits) - 1), middle = 0.5f * q->parts;
+    for (int i = 0; i < q->n; i++) {
+        lanes v = lanes_load(q->x + (size_t)i * q->stride) * p->inverse - p->phase;
+        lanes code = LOWER(HIGHER(nearest_codes(q, v, p->refined) - p->start, lanes_all(0)), p->end);
+        if (q->fine_bits) {
+            lanes fine = (lanes_round_to(v, q->part) - (code + p->start)) * q->parts + middle;
+            fine = LOWER(HIGHER(fine, lanes_all(0)), lanes_all(most));
+            lanes_store_bytes(lanes_pick(p->on_grid, lanes_all(middle), fine), b->fine + i * LANES + part);
+        }
+        lanes_store_bytes(lanes_pick(p->zeros, lanes_all(p->zero), code), b->codes + i * LANES + part);
+    }
+}
+
+/* Writes the codes of PART lanes, and their refinement. */
+static void put_codes(const tada_block *b, int part, const quantiser *q, placing p)
+{
+    /* Nearly all blocks have but one kind of lanes. */
+    if (ANY(p.zeros) || (ANY(p.refined) && ANY(~p.refined))) {
+        put_rows(b, part, q, &p);
+        return;
+    }
+    p.zeros = (flags){0};
+    if (ANY(p.refined)) {
+        p.refined = ~(flags){0};
+        p.on_grid = (flags){0};
+        put_rows(b, part, q, &p);
+    } else if (ANY(~p.on_grid)) {
+        p.refined = (flags){0};
+        put_rows(b, part, q, &p);
+    } else {
+        p.refined = (flags){0};
+        p.on_grid = ~(flags){0};
+        put_rows(b, part, q, &p);
+    }
 }
 
 static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
@@ -314,11 +401,7 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
     lanes inverse = 1.0f / lane_scales(index);
     /* The zero point is the least multiple of the scale that occurs, so that it is found again in the decoded
      * values. */
-    lanes least = lanes_all(INFINITY);
-    for (int i = 0; i < q->n; i++) {
-        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
-        least = LOWER(nearest_codes(q, v, refined), least);
-    }
+    lanes least = least_code(q, inverse, (lanes){0}, refined);
     least = lanes_pick(lies | (flags)(least > zero), least, zero);
     /* Values that are not finite end up anywhere; the zero point must not leave its field. */
     least = LOWER(HIGHER(least, lanes_all(ZERO_MIN)), lanes_all(ZERO_MAX));
@@ -330,15 +413,8 @@ static void quantise_part(tada_block *b, int part, const quantiser *q, int top)
     /* From the zero point of the search on, or from the least value when that is higher. */
     lanes end = lanes_pick(lies, lanes_all(q->levels), zero + q->levels - least);
     /* Only values that are not finite get here with another limit than a code can hold. */
-    end = lanes_pick(zeros, lanes_all(0), HIGHER(LOWER(end, lanes_all(q->levels)), lanes_all(0)));
-    for (int i = 0; i < q->n; i++) {
-        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse;
-        lanes code = LOWER(HIGHER(nearest_codes(q, v, refined) - least, lanes_all(0)), end);
-        lanes_store_bytes(code, b->codes + i * LANES + part);
-        if (q->fine_bits) {
-            put_fine(b, part, q, i, v, code + least, on_grid);
-        }
-    }
+    end = HIGHER(LOWER(end, lanes_all(q->levels)), lanes_all(0));
+    put_codes(b, part, q, (placing){inverse, {0}, least, end, refined, on_grid, zeros, 0});
 }
 
 /* For grid_only of tada_block: the largest code of each lane. */
@@ -381,6 +457,7 @@ static void quantise(tada_block *b)
                                b->fine_bits,
                                (float)((1 << b->bits) - 1),
                                1.0f / (float)(1 << b->fine_bits),
+                               (float)(1 << b->fine_bits),
                                low,
                                high,
                                lanes_load(b->noise + p * PART)};

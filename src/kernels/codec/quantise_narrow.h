@@ -1,15 +1,16 @@
 /* Scale words of 8 bits: a scale, and one of eight zero points about the middle of the codes. Elementwise,
  * as all of quantise.h, which includes it. */
 
-/* The zero points of one width of codes, in steps of the scale: `step` is 0.5 or a whole number. */
+/* The zero points of one width of codes, in steps of the scale: `step` is 0.5 or a whole number, a power of
+ * two, so that it is exact to multiply by `per_step` instead of dividing by it. */
 typedef struct zero_points {
-    float first, last, step;
+    float first, last, step, per_step;
 } zero_points;
 
 ALWAYS_INLINE zero_points zero_points_of(int bits)
 {
     float first = tada_zero_first(bits), step = tada_zero_step(bits);
-    return (zero_points){first, first + (TADA_ZERO_POINTS - 1) * step, step};
+    return (zero_points){first, first + (TADA_ZERO_POINTS - 1) * step, step, 1.0f / step};
 }
 
 /* The phase of a zero point: by which part of a step it, and so all values of its group, lie beside the
@@ -23,7 +24,7 @@ ALWAYS_INLINE lanes phase_of(lanes zero)
 ALWAYS_INLINE lanes zero_below(const zero_points *z, lanes least)
 {
     bool halves = z->step < 1;
-    float stride = halves ? 1.0f : z->step;
+    float stride = halves ? 1.0f : z->step, per_stride = halves ? 1.0f : z->per_step;
     lanes first = lanes_all(z->first), last = lanes_all(z->last);
     if (halves) {
         flags same = (flags)(phase_of(least) == phase_of(first));
@@ -31,32 +32,38 @@ ALWAYS_INLINE lanes zero_below(const zero_points *z, lanes least)
         last = lanes_pick(same, last - 0.5f, last);
     }
     /* Rounded down: distances are multiples of 1 / stride. */
-    lanes steps = lanes_round((LOWER(HIGHER(least, first), last) - first) / stride - (0.5f - 0.5f / stride));
+    lanes steps =
+        lanes_round((LOWER(HIGHER(least, first), last) - first) * per_stride - (0.5f - 0.5f * per_stride));
     return first + stride * steps;
 }
 
 /* As `lattice`; also the phase of each lane. floor: least index. */
 static flags narrow_lattice(const quantiser *q, const zero_points *z, int top, int floor, lanes *phase)
 {
+    /* With zero points between codes, the steps down are phases of 0 and 0.5 of each scale. */
+    int phases = z->step < 1 ? 2 : 1;
     float fine = z->step < 1 ? z->step : 1;
     lanes tolerance = tolerance_of(q);
     flags first =
         lane_indices(HIGHER((q->high - q->low - 2 * tolerance) / q->levels, 1.5f / fine * q->noise));
-    first = flags_pick((flags)(first < floor), (flags){0} + floor, first);
+    first = flags_pick((flags)(first < floor), (flags){0} + floor, first) * phases;
     /* A group of zeros has a word of its own. */
     flags found = flags_pick(zero_group(q), (flags){0}, (flags){0} - 1);
-    for (int index = top; ANY((flags)(found < 0) & (flags)(first <= index)); index--) {
-        float inverse = 1.0f / scale_value(index);
-        lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f * fine));
-        for (float shift = 0; shift < 1; shift += fine) {
+    flags step = largest_scale(q, tolerance, top) * phases + (phases - 1);
+    flags open = (flags)(found < 0) & (flags)(first <= step);
+    while (ANY(open)) {
+        flags index = step >> (phases - 1);
+        lanes shift = __builtin_convertvector((flags)((index + 1) * phases - 1 - step), lanes) * fine;
+        lanes inverse = 1.0f / lane_scales(index), limit = LOWER(tolerance * inverse, lanes_all(0.2f * fine));
+        flags fits = ends_fit(q, open, inverse, shift, 1, limit);
+        if (ANY(fits)) {
             lanes least = lanes_round(q->low * inverse - shift) + shift;
             lanes most = lanes_round(q->high * inverse - shift) + shift, zero = zero_below(z, least);
-            flags fits = (flags)(found < 0) & (flags)(first <= index) & (flags)(most - zero <= q->levels) &
-                         (flags)(zero <= least);
-            fits = values_fit(q, fits, inverse, shift, 1, limit);
-            found = flags_pick(fits, (flags){0} + index, found);
-            *phase = lanes_pick(fits, lanes_all(shift), *phase);
+            fits &= (flags)(most - zero <= q->levels) & (flags)(zero <= least);
         }
+        fits = step_down(q, &step, &open, fits, first, inverse, shift, 1, limit);
+        found = flags_pick(fits, index, found);
+        *phase = lanes_pick(fits, shift, *phase);
     }
     return found;
 }
@@ -80,7 +87,7 @@ ALWAYS_INLINE flags narrow_least(const quantiser *q, const zero_points *z, int f
 ALWAYS_INLINE void three_zeros(const quantiser *q, const zero_points *z, lanes inverse, lanes zero[3])
 {
     float middle = 0.5f * q->levels + z->first;
-    lanes number = lanes_round((0.5f * (q->low + q->high) * inverse - middle) / z->step);
+    lanes number = lanes_round((0.5f * (q->low + q->high) * inverse - middle) * z->per_step);
     for (int s = 0; s < 3; s++) {
         lanes other = number + (s == 0 ? 0.0f : s == 1 ? 1.0f : -1.0f);
         other = LOWER(HIGHER(other, lanes_all(0)), lanes_all((float)(TADA_ZERO_POINTS - 1)));
@@ -177,7 +184,7 @@ static lanes refined_zero(const quantiser *q, const zero_points *z, flags index)
 /* As `fine_lattice`; also the zero point of each lane. */
 static flags narrow_fine_lattice(const quantiser *q, const zero_points *z, int floor, flags open, lanes *zero)
 {
-    float fine = z->step < 1 ? z->step : 1, reach = q->levels + 0.5f - q->part, part = q->part / z->step;
+    float fine = z->step < 1 ? z->step : 1, reach = q->levels + 0.5f - q->part, part = q->part * z->per_step;
     lanes tolerance = tolerance_of(q);
     flags first = lane_indices(
         HIGHER((q->high - q->low - 2 * tolerance) / (q->levels + 1 - q->part), 1.5f / fine * q->noise));
@@ -185,19 +192,22 @@ static flags narrow_fine_lattice(const quantiser *q, const zero_points *z, int f
     first = flags_pick((flags)(first < floor), (flags){0} + floor, first);
     last = flags_pick((flags)(last < least), least, last) + SLACK;
     last = flags_pick((flags)(last < SCALES), last, (flags){0} + (SCALES - 1));
-    for (int index = largest_of(last); ANY(open & (flags)(first <= index)); index--) {
-        float inverse = 1.0f / scale_value(index);
-        lanes low = lanes_round_to(q->low * inverse, q->part),
-              high = lanes_round_to(q->high * inverse, q->part);
-        /* The largest zero point from which the least value is reached. */
-        lanes number = lanes_round((low + 0.5f - z->first) / z->step - (0.5f - 0.5f * (part < 1 ? part : 1)));
-        number = LOWER(number, lanes_all((float)(TADA_ZERO_POINTS - 1)));
-        flags fits = open & (flags)(first <= index) & (flags)(index <= last) & (flags)(number >= 0) &
-                     (flags)(high - (z->first + z->step * number) <= reach);
-        fits =
-            values_fit(q, fits, inverse, 0, q->part, LOWER(tolerance * inverse, lanes_all(0.2f * q->part)));
-        found = flags_pick(fits, (flags){0} + index, found);
-        open &= ~fits;
+    open &= (flags)(first <= last);
+    for (flags index = last; ANY(open);) {
+        lanes inverse = 1.0f / lane_scales(index);
+        lanes limit = LOWER(tolerance * inverse, lanes_all(0.2f * q->part));
+        flags fits = ends_fit(q, open, inverse, (lanes){0}, q->part, limit);
+        if (ANY(fits)) {
+            lanes low = lanes_round_to(q->low * inverse, q->part),
+                  high = lanes_round_to(q->high * inverse, q->part);
+            /* The largest zero point from which the least value is reached. */
+            lanes number =
+                lanes_round((low + 0.5f - z->first) * z->per_step - (0.5f - 0.5f * (part < 1 ? part : 1)));
+            number = LOWER(number, lanes_all((float)(TADA_ZERO_POINTS - 1)));
+            fits &= (flags)(number >= 0) & (flags)(high - (z->first + z->step * number) <= reach);
+        }
+        fits = step_down(q, &index, &open, fits, first, inverse, (lanes){0}, q->part, limit);
+        found = flags_pick(fits, index, found);
     }
     flags lies = (flags)(found >= 0);
     if (ANY(lies)) {
@@ -224,11 +234,7 @@ static void quantise_narrow(tada_block *b, int part, const quantiser *q, int top
     flags refined = lies & ~on_grid;
     b->on_grid &= !ANY(~on_grid);
     phase = lanes_pick(on_grid, phase, phase_of(zero));
-    lanes inverse = 1.0f / lane_scales(index), least = lanes_all(INFINITY);
-    for (int i = 0; i < q->n; i++) {
-        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - phase;
-        least = LOWER(nearest_codes(q, v, refined), least);
-    }
+    lanes inverse = 1.0f / lane_scales(index), least = least_code(q, inverse, phase, refined);
     /* The largest zero point that leaves all values their codes, so that it is found again in the decoded
      * ones. */
     least = lanes_pick(lies, least + phase, HIGHER(least + phase, zero));
@@ -236,21 +242,14 @@ static void quantise_narrow(tada_block *b, int part, const quantiser *q, int top
     lanes end = lanes_pick(lies, lanes_all(q->levels), zero + q->levels - start);
     /* Only values that are not finite get here with another limit than a code can hold. */
     end = HIGHER(LOWER(end, lanes_all(q->levels)), lanes_all(0));
-    flags words = index * TADA_ZERO_POINTS + __builtin_convertvector((start - z.first) / z.step, flags);
+    flags words = index * TADA_ZERO_POINTS + __builtin_convertvector((start - z.first) * z.per_step, flags);
     words = flags_pick(zeros, (flags){0} + TADA_ZERO_GROUP, words);
     for (int l = 0; l < PART; l++) {
         b->meta[part + l] = (uint16_t)words[l];
     }
-    for (int i = 0; i < q->n; i++) {
-        lanes v = lanes_load(q->x + (size_t)i * q->stride) * inverse - phase;
-        lanes code = LOWER(HIGHER(nearest_codes(q, v, refined) - (start - phase), lanes_all(0)), end);
-        if (q->fine_bits) {
-            put_fine(b, part, q, i, v, code + (start - phase), on_grid);
-        }
-        /* That of zero, with the zero point of a group of zeros. */
-        code = lanes_pick(zeros, lanes_all((float)(1 << (q->bits - 1))), code);
-        lanes_store_bytes(code, b->codes + i * LANES + part);
-    }
+    /* A group of zeros has the code of zero, with a zero point of its own. */
+    float middle = (float)(1 << (q->bits - 1));
+    put_codes(b, part, q, (placing){inverse, phase, start - phase, end, refined, on_grid, zeros, middle});
 }
 
 static void factors_narrow(const uint8_t *words, int base, int bits, int n, float *scale, float *offset)
