@@ -5,6 +5,7 @@ PARTS := all
 
 LOG := $(BUILD)/make.log
 STEP := scripts/step.sh "$(LOG)"
+SETUP := BUILD="$(BUILD)" scripts/setup.sh
 
 .PHONY: all setup demo check check-all lint package install clean help
 
@@ -14,13 +15,13 @@ all: setup
 
 setup:
 	@mkdir -p "$(BUILD)" && : > "$(LOG)"
-	@scripts/setup.sh
+	@$(SETUP)
 	@scripts/get_llama.sh "$(BUILD)"
 
 # Only what it runs. The tests of a build folder that has them stay.
 demo:
 	@mkdir -p "$(BUILD)" && : > "$(LOG)"
-	@scripts/setup.sh --demo
+	@$(SETUP) --demo
 	@scripts/get_llama.sh --demo "$(BUILD)"
 	@[ -f "$(BUILD)/CMakeCache.txt" ] || \
 	    $(STEP) "TaDA: configuring" cmake --preset release -B "$(BUILD)" -DBUILD_TESTING=OFF
@@ -32,7 +33,7 @@ check: all
 	@scripts/check.sh "$(BUILD)"
 
 check-all: all
-	@scripts/setup.sh --tests
+	@$(SETUP) --tests
 	@$(STEP) "Model with f16 weights" scripts/get_f16_model.sh "$(BUILD)/bin"
 	@BUILD="$(BUILD)" scripts/run_tests.sh $(PARTS)
 

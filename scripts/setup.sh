@@ -2,9 +2,14 @@
 # Installs the build tools that are missing where the user may do so; else names them in one line.
 #   setup.sh [--demo | --tests]    --demo: only what 'make demo' needs
 #                                  --tests: those that only tests need, too; without them the tests are skipped
+# In the environment: BUILD, the build folder, whose name is looked at.
 set -euo pipefail
 
 fail() { echo "setup.sh: $1" >&2; exit 1; }
+
+case $PWD:${BUILD:-} in
+    *'#'*) fail "there is a # in the path of the source or the build folder, where CMake cannot have it: move or rename it" ;;
+esac
 
 missing=()
 command -v cmake > /dev/null || missing+=(cmake)
