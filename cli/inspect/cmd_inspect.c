@@ -182,7 +182,7 @@ static int inspect(const struct request *request)
 
 static int inspect_main(const struct command *self, int argc, char **argv)
 {
-    struct request request = {NULL};
+    struct request request = {0};
     int status;
     if (!options_parse(self, argc, argv, &request, &status)) {
         return status;

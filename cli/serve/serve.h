@@ -18,7 +18,7 @@ struct serve {
     struct server_options server;
     char cache[PATH_MAX + 16]; /* the spec that names the plan that was found */
     char summary[PATH_MAX + 512];
-    char kept[256]; /* what beside the cache takes memory; "": nothing */
+    char kept[384]; /* what beside the cache takes memory; "": nothing */
 };
 
 /* Bytes of the cache, that of a draft model among them. */
