@@ -416,9 +416,9 @@ TADA_API enum tada_status tada_plane_export(const tada_plane *plane, const int64
  * Restores saved cells, in their order, to the given ones, here or in another plane of the same recipe, kind,
  * width and head size (else TADA_E_UNSUPPORTED). Where all cells of a tile that were saved come to lie in one
  * tile, each at its place, and the other cells of that one are unwritten, it becomes what that was, bit for
- * bit: nothing is decoded or encoded. Else its rows are decoded and written; with recipes whose rows encode
- * to themselves (no centring, scales of 8 or 16 bits, for tokens or 64 cells) they become layers of their
- * tiles with the same values, while there is room for these. Refinements come back as far as there is room,
+ * bit: nothing is decoded or encoded. Else its rows are decoded and written; with scales for tokens or for
+ * 64 cells, their codes go with them to layers of their tiles, while there is room for these: what was cut
+ * from one layer comes together in one again. Refinements come back as far as there is room,
  * before those of tiles that were written earlier. As tada_plane_write, it borrows tiles from `pool`, and
  * leaves the plane unsettled; it may settle rows that were written before.
  *

@@ -2,6 +2,7 @@
 #include "groups.h"
 
 #include "common/sizes.h"
+#include "pack.h"
 #include "places.h"
 #include "widths.h"
 
@@ -48,25 +49,6 @@ size_t tada_groups_scratch(const tada_codec *c)
     return (values / 2 + tada_size_larger(rest, c->recipe.quarters ? values / 4 : 0) + 15) / 16 * 16;
 }
 
-/* ---- codes in the order of the format ---- */
-
-/* Byte of (cell, channel) in the order of the format: 64 codes a vector, so that no kernel needs to shuffle.
- * A vector has four channels of 16 cells (K), or four cells of 16 channels (V). */
-static size_t code_position(enum tada_kind kind, int dim, int t, int d)
-{
-    size_t cell = (size_t)t, channel = (size_t)d;
-    if (kind == TADA_K) {
-        return channel / 4 * 4 * CELLS + cell * 4 + channel % 4;
-    }
-    return cell / 4 * 4 * (size_t)dim + channel * 4 + cell % 4;
-}
-
-/* Bytes from (cell, channel) to four channels further (K), or four cells (V). */
-static size_t code_step(enum tada_kind kind, int dim)
-{
-    return 4 * (size_t)(kind == TADA_K ? CELLS : dim);
-}
-
 /* Puts codes of LANES channels of a cell (scale axis channel), or of LANES cells and a channel (token), which
  * start at cell t and channel d of a head, in the order of the format. */
 static void place_codes(const tada_codec *c, const uint8_t *codes, int t, int d, uint8_t *ordered)
@@ -75,70 +57,15 @@ static void place_codes(const tada_codec *c, const uint8_t *codes, int t, int d,
     int dim = c->layout.head_dim;
     if (channels == (c->kind == TADA_K)) {
         /* The lanes are what the format has four of side by side. */
-        uint8_t *to = ordered + code_position(c->kind, dim, t, d);
-        size_t step = code_step(c->kind, dim);
+        uint8_t *to = ordered + tada_code_position(c->kind, dim, t, d);
+        size_t step = tada_code_step(c->kind, dim);
         for (int four = 0; four < LANES / 4; four++) {
             memcpy(to + (size_t)four * step, codes + (size_t)four * 4, 4);
         }
         return;
     }
     for (int l = 0; l < LANES; l++) {
-        ordered[code_position(c->kind, dim, channels ? t : t + l, channels ? d + l : d)] = codes[l];
-    }
-}
-
-/* `width`, the bits from `shift` on, is a constant at every call. */
-ALWAYS_INLINE void pack_plane(const uint8_t *ordered, int dim, int shift, int width, uint8_t *out)
-{
-    int per_line = 8 / width;
-    unsigned mask = (1u << width) - 1;
-    for (int line = 0; line < dim / per_line; line++) {
-        for (int i = 0; i < 64; i++) {
-            unsigned byte = 0;
-            for (int j = 0; j < per_line; j++) {
-                byte |= (ordered[j * 64 + i] >> shift & mask) << (j * width);
-            }
-            out[i] = (uint8_t)byte;
-        }
-        ordered += (size_t)per_line * 64;
-        out += 64;
-    }
-}
-
-/* Codes of so many channels, all of one width. */
-static void pack(const uint8_t *ordered, int bits, int dim, uint8_t *out)
-{
-    uint8_t *high = out + (size_t)dim * 8 * (bits >= 4 ? 4 : 2);
-    if (bits == 8) {
-        memcpy(out, ordered, (size_t)dim * 64);
-    } else if (bits >= 4) {
-        pack_plane(ordered, dim, 0, 4, out);
-    } else {
-        pack_plane(ordered, dim, 0, 2, out);
-    }
-    if (bits == 3) {
-        pack_plane(ordered, dim, 2, 1, high);
-    } else if (bits == 5) {
-        pack_plane(ordered, dim, 4, 1, high);
-    } else if (bits == 6) {
-        pack_plane(ordered, dim, 4, 2, high);
-    }
-}
-
-/* A head with adaptive widths: its spans, widest first. gathered: scratch as large as `ordered`. */
-static void pack_spans(const uint8_t *ordered, const uint8_t *widths, int dim, uint8_t *gathered,
-                       uint8_t *out)
-{
-    enum { BYTES = TADA_SPAN * CELLS };
-    for (int bits = TADA_WIDTH_MAX; bits >= TADA_WIDTH_MIN; bits--) {
-        int n = 0;
-        for (int span = 0; span < dim / TADA_SPAN; span++) {
-            if (tada_width(widths, span) == bits) {
-                memcpy(gathered + (size_t)n++ * BYTES, ordered + (size_t)span * BYTES, BYTES);
-            }
-        }
-        pack(gathered, bits, n * TADA_SPAN, out);
-        out += (size_t)n * TADA_SPAN * 8 * (size_t)bits;
+        ordered[tada_code_position(c->kind, dim, channels ? t : t + l, channels ? d + l : d)] = codes[l];
     }
 }
 
@@ -283,9 +210,9 @@ static tada_block gather_pair(const tada_groups *g, const groups_work *w, const 
 static void place_span(const uint8_t *codes, const int *cell, int n, int d, uint8_t *ordered)
 {
     for (int i = 0; i < n; i++) {
-        uint8_t *to = ordered + code_position(TADA_K, 0, cell[i], d);
+        uint8_t *to = ordered + tada_code_position(TADA_K, 0, cell[i], d);
         memcpy(to, codes + (size_t)i * LANES, 4);
-        memcpy(to + code_step(TADA_K, 0), codes + (size_t)i * LANES + 4, 4);
+        memcpy(to + tada_code_step(TADA_K, 0), codes + (size_t)i * LANES + 4, 4);
     }
 }
 
@@ -416,7 +343,8 @@ bool tada_groups_encode(const tada_groups *g)
     memset(w.ordered, 0, 2 * CELLS * (size_t)l->unit);
     if (c->recipe.quarters) {
         quantise_spans(g, &w);
-        pack_spans(w.ordered, g->record + l->widths_at, l->unit, w.gathered, g->record + l->codes_at);
+        tada_codes_pack_spans(w.ordered, g->record + l->widths_at, l->unit, w.gathered,
+                              g->record + l->codes_at);
     } else if (c->recipe.axis == TADA_AXIS_TOKEN) {
         quantise_tokens(g, &w);
     } else {
@@ -425,10 +353,10 @@ bool tada_groups_encode(const tada_groups *g)
     for (int h = 0; h < l->unit / l->head_dim; h++) {
         size_t at = (size_t)h * (size_t)l->head_dim * CELLS;
         if (!c->recipe.quarters) {
-            pack(w.ordered + at, c->recipe.bits, l->head_dim, g->record + codes_at(c, h));
+            tada_codes_pack(w.ordered + at, c->recipe.bits, l->head_dim, g->record + codes_at(c, h));
         }
         if (l->fine_bits) {
-            pack(w.fine + at, l->fine_bits, l->head_dim, g->fine + at * (size_t)l->fine_bits / 8);
+            tada_codes_pack(w.fine + at, l->fine_bits, l->head_dim, g->fine + at * (size_t)l->fine_bits / 8);
         }
     }
     return w.on_grid;

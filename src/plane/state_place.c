@@ -1,10 +1,11 @@
 /*
  * Restoring saved cells. Codes of a tile go to a tile as they are where its cells come to lie in one tile, at
- * the same places, and nothing else is there. All other rows are decoded and written, and those that encode
- * to themselves are encoded at once, apart from the others of their tile, so that they lose nothing.
+ * the same places, and nothing else is there. All other rows are decoded and written, and their codes go to
+ * layers of their tiles, cell by cell, so that they lose nothing.
  */
 #include "state.h"
 
+#include "codec/move.h"
 #include "rope.h"
 #include "shift.h"
 #include "problem.h"
@@ -50,22 +51,30 @@ static void copy_fines(const tada_layout *l, const uint8_t *codes, uint8_t *to, 
     }
 }
 
+/* Layer i of a piece as the codec wants it; until the next one. */
+static tada_cold cold_of(const placing *g, const tada_piece *piece, uint32_t i)
+{
+    const tada_layout *l = &g->plane->codec.layout;
+    size_t base = (size_t)l->n_units * l->record_bytes + l->head_means_bytes;
+    bool fine = piece->layers[i].fine;
+    tada_cold cold = {g->codes, l->record_bytes, g->codes + (size_t)l->n_units * l->record_bytes,
+                      fine ? g->codes + base : NULL};
+    memcpy(g->codes, piece->codes[i], base);
+    if (fine) {
+        copy_fines(l, piece->codes[i], cold.fine, cold.stride);
+    }
+    return cold;
+}
+
 /* All rows of a piece, at the places that they had in their tile; zeros elsewhere. */
 static void decode(const placing *g, const tada_piece *piece)
 {
     const tada_plane *p = g->plane;
-    const tada_layout *l = &p->codec.layout;
     const uint8_t *row = piece->rows;
     memset(g->rows, 0, p->tile_values * 2);
     for (uint32_t i = 0; i < piece->head.n_layers; i++) {
         const tada_state_layer *layer = &piece->layers[i];
-        size_t base = (size_t)l->n_units * l->record_bytes + l->head_means_bytes;
-        tada_cold cold = {g->codes, l->record_bytes, g->codes + (size_t)l->n_units * l->record_bytes,
-                          layer->fine ? g->codes + base : NULL};
-        memcpy(g->codes, piece->codes[i], base);
-        if (layer->fine) {
-            copy_fines(l, piece->codes[i], cold.fine, cold.stride);
-        }
+        tada_cold cold = cold_of(g, piece, i);
         tada_tile_decode_cells(&p->codec, &cold, layer->cells, g->rows, g->scratch);
         tada_shift_turn(g->state->rope, layer->cells, layer->shift, p->shape.width, g->rows);
     }
@@ -274,42 +283,76 @@ static enum tada_status place_tile(const placing *g, const tada_piece *piece, ta
 
 /* ---- rows ---- */
 
-/* Whether decoded rows encode to what they were decoded from, at any place in a tile. */
-static bool encodes_again(const tada_plane *p)
+/* The layer of a tile that codes can be added to as they are: what their cells share is the same. Most often
+ * both were cut from one tile before. NULL: there is none. */
+static tada_layer *layer_for(const placing *g, int64_t index, const tada_cold *codes, int32_t shift)
 {
-    const tada_recipe *r = &p->codec.recipe;
-    return p->compressed && r->centring == TADA_CENTRE_NONE && r->scale != TADA_SCALE_32 &&
-           (r->axis == TADA_AXIS_TOKEN || r->group == CELLS);
+    const tada_plane *p = g->plane;
+    for (tada_layer *l = &p->tiles[index].codes; l; l = tada_layer_next(p, l)) {
+        tada_cold cold = l->base >= 0 ? tada_layer_cold(p, l) : *codes;
+        if (l->base >= 0 && l->shift == shift && !cold.fine == !codes->fine &&
+            tada_tile_shares(&p->codec, &cold, codes)) {
+            return l;
+        }
+    }
+    return NULL;
 }
 
-/* Rows of a hot tile that come from one layer become a layer of their own, if there is room. Those that were
- * there before have their codes already, unless the refinement of these has gone: a cell is in one layer. */
-static void encode_apart(const placing *g, int64_t index, uint64_t cells, bool refined)
+/* A new layer, with a refinement if wanted, if there is room for it. NULL: there is none. */
+static tada_layer *new_layer(const placing *g, int64_t index, bool refined, int32_t shift)
+{
+    tada_plane *p = g->plane;
+    if (tada_layers_left(p, index) < 1 || !get_room(p, index / p->tiles_per_stream, 1, UINT64_MAX)) {
+        return NULL;
+    }
+    tada_layer *layer = tada_layers_add(p, index);
+    if (layer) {
+        layer->shift = shift;
+        p->frozen = true;
+    }
+    if (layer && refined && get_fine(p, index, g->stamp)) {
+        tada_layer_take_fine(p, index, layer);
+    }
+    return layer;
+}
+
+/* Cells `to` of a hot tile, which have just got the rows of cells `from` of a layer of a piece, get their
+ * codes, too, if there is room. Those that were there before have theirs already, unless the refinement of
+ * these has gone: a cell is in one layer. */
+static void place_codes(const placing *g, const tada_piece *piece, uint32_t number, uint64_t from,
+                        int64_t index, uint64_t to)
 {
     tada_plane *p = g->plane;
     tada_tile *tile = &p->tiles[index];
     tada_counted before = tada_tile_counted(p, tile);
+    int32_t shift = piece->layers[number].shift;
+    bool refined = piece->layers[number].fine;
     tada_layers_tidy(p, index);
-    cells &= tada_plane_coded(p, index);
+    uint64_t cells = to & tada_plane_coded(p, index), sources = 0;
     for (const tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
         cells &= refined && l->fine < 0 ? UINT64_MAX : ~l->cells;
     }
-    tada_layer *layer =
-        cells && tada_layers_count(p, index) < 2 && get_room(p, index / p->tiles_per_stream, 1, UINT64_MAX)
-            ? tada_layers_add(p, index)
-            : NULL;
+    for (; from && to; from &= from - 1, to &= to - 1) {
+        sources |= cells & to & -to ? from & -from : 0;
+    }
+    if (!cells) {
+        return;
+    }
+    tada_cold codes = cold_of(g, piece, number);
+    tada_layer *layer = layer_for(g, index, &codes, shift), *added = NULL;
+    if (!layer) {
+        layer = added = new_layer(g, index, refined, shift);
+    }
     if (!layer) {
         return;
     }
     for (tada_layer *l = &tile->codes; l; l = tada_layer_next(p, l)) {
         l->cells &= ~cells;
     }
-    if (refined && get_fine(p, index, g->stamp)) {
-        tada_layer_take_fine(p, index, layer);
-    }
-    tada_plane_encode(p, index, layer, cells, g->scratch);
+    tada_cold cold = tada_layer_cold(p, layer);
+    tada_tile_move(&p->codec, &codes, sources, &cold, cells, added != NULL, g->scratch);
+    layer->cells |= cells;
     tada_plane_recount(p, tile, before);
-    p->frozen = true;
 }
 
 /* Cells of the list that lie in one tile get rows of a piece: the first of them is its cell `first`. */
@@ -317,7 +360,8 @@ static enum tada_status write_run(const placing *g, const tada_piece *piece, con
                                   uint64_t from, const int64_t *cells, tada_error *error)
 {
     tada_plane *p = g->plane;
-    uint64_t of_layer[TADA_LAYERS] = {0}, sinks = 0, source = from, target = run->chosen;
+    uint64_t to_layer[TADA_LAYERS] = {0}, of_layer[TADA_LAYERS] = {0};
+    uint64_t sinks = 0, source = from, target = run->chosen;
     uint64_t stamp = p->tiles[run->tile].stamp;
     for (int64_t i = 0; i < run->n; i++, source &= source - 1, target &= target - 1) {
         uint64_t bit = source & -source, to = target & -target;
@@ -328,15 +372,16 @@ static enum tada_status write_run(const placing *g, const tada_piece *piece, con
             return status;
         }
         for (uint32_t j = 0; j < piece->head.n_layers; j++) {
-            of_layer[j] |= piece->layers[j].cells & bit ? to : 0;
+            of_layer[j] |= piece->layers[j].cells & bit;
+            to_layer[j] |= piece->layers[j].cells & bit ? to : 0;
         }
         sinks |= piece->head.sinks & bit ? to : 0;
     }
     p->tiles[run->tile].stamp = stamp >= g->first_stamp ? stamp : g->stamp;
     mark(p, run->tile, sinks);
-    for (uint32_t j = 0; j < piece->head.n_layers && encodes_again(p); j++) {
-        if (piece->layers[j].shift == 0) {
-            encode_apart(g, run->tile, of_layer[j], piece->layers[j].fine);
+    for (uint32_t j = 0; j < piece->head.n_layers && p->compressed && tada_tile_moves(&p->codec); j++) {
+        if (piece->layers[j].shift == 0 || g->turns) {
+            place_codes(g, piece, j, of_layer[j], run->tile, to_layer[j]);
         }
     }
     return p->n_borrowed > MOST_BORROWED ? tada_plane_settle(p, NULL, error) : TADA_OK;

@@ -270,6 +270,48 @@ static void elsewhere(void **state)
     }
 }
 
+/* Cells that are saved and restored elsewhere again and again are what they were after the first time: where
+ * a tile was cut, its parts come together again. */
+static void again_and_again(void **state)
+{
+    (void)state;
+    enum { TURNS = 20, LATER = 3 * CELLS };
+    static int32_t deltas[4 * CELLS];
+    static int64_t from[CELLS], to[CELLS];
+    static float x[CELLS * WIDTH];
+    static uint16_t want[CELLS * WIDTH];
+    for (int run = 0; run < 2 * EXACT * (in_haste() ? 1 : 4); run++) {
+        int of = run % (2 * EXACT);
+        test_plane p = roomy_plane_for(of);
+        tada_pool *pool = tada_pool_create();
+        int64_t n = 3 * TILE + random_below(4 * TILE), at = TILE + random_below(TILE);
+        fill(x, CELLS, WIDTH, random_below(2));
+        write_rows(p.plane, pool, x, TADA_F32, WIDTH, at, n, n);
+        for (int64_t i = 0; i < 4 * CELLS; i++) {
+            deltas[i] = -70;
+        }
+        assert_int_equal(tada_plane_shift(p.plane, rope_for(HEAD), deltas, threads_of(2), NULL), TADA_OK);
+        for (int turn = 0; turn <= TURNS; turn++) {
+            make_range(from, at, n);
+            saved s = save(&p, from, n);
+            tada_plane_clear(p.plane);
+            at = TILE + random_below(TOTAL - CELLS - TILE);
+            make_range(to, at, n);
+            restore(&p, pool, to, n, &s);
+            /* What was exact until now is rounded when these are written. */
+            write_rows(p.plane, pool, x, TADA_F32, WIDTH, LATER, 4 * TILE, TILE);
+            settle(&p);
+            if (turn == 0) {
+                read_cells(&p, to, n, want);
+            }
+            same_rows(of, "elsewhere again", &p, to, n, want);
+            free(s.bytes);
+        }
+        plane_done(&p);
+        tada_pool_free(pool);
+    }
+}
+
 /* Any list of cells. */
 static void any_order(void **state)
 {
@@ -296,6 +338,10 @@ static void any_order(void **state)
         saved s = save(&p, from, distinct);
         restore(&other, pool, to, distinct, &s);
         same_rows(run, "in any order", &other, to, distinct, want);
+        settle(&other);
+        saved again = save(&other, to, distinct);
+        restore(&p, pool, from, distinct, &again);
+        free(again.bytes);
         free(s.bytes);
         plane_done(&p);
         plane_done(&other);
@@ -551,6 +597,6 @@ static void over_themselves(void **state)
 }
 
 TEST_MAIN(cmocka_unit_test(whole_streams), cmocka_unit_test(parts), cmocka_unit_test(elsewhere),
-          cmocka_unit_test(over_themselves), cmocka_unit_test(any_order), cmocka_unit_test(full_planes),
-          cmocka_unit_test(refused), cmocka_unit_test(hostile), cmocka_unit_test(versions),
-          cmocka_unit_test(beside_unwritten))
+          cmocka_unit_test(again_and_again), cmocka_unit_test(over_themselves), cmocka_unit_test(any_order),
+          cmocka_unit_test(full_planes), cmocka_unit_test(refused), cmocka_unit_test(hostile),
+          cmocka_unit_test(versions), cmocka_unit_test(beside_unwritten))
