@@ -6,7 +6,8 @@
  *     states LIB_DIR PLUGIN SPEC MODEL TEXT PART [TOKENS [CELLS [TURNS [UBATCH]]]]
  *
  * PART: requests (the same request at temperature 0 on a cached prefix of TOKENS: are the logits those of the
- * last time?), or rewinds, regenerations, swaps, moves, shifts (mean KL divergence to f16 after each turn).
+ * last time?), or rewinds, regenerations, swaps, moves, shifts (mean KL divergence to f16 after each turn),
+ * or afresh (the same after the text that shifts has left at that turn, computed anew).
  */
 #include "checks.h"
 #include "plugin_functions.h"
@@ -204,6 +205,11 @@ static void turns_of(const char *part, int n, int turns)
             }
             both(0, from, pos - 64, 64);
             from += 64;
+        } else if (strcmp(part, "afresh") == 0) {
+            remove_both(0, 0, -1);
+            from += 64;
+            both(0, 0, 0, 4);
+            both(0, from - n + 4, 4, n - 4);
         } else {
             fprintf(stderr, "states: there is no part '%s'\n", part);
             exit(2);
