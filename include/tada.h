@@ -335,11 +335,11 @@ TADA_API bool tada_plane_unsettled(const tada_plane *plane);
 /* Compresses the least recently written tiles of each stream until no more than its window (and the tile that
  * is being written) are hot, and none is borrowed. With a window in 8 bits, only the tile that is being
  * written is hot. Each tile is compressed with its refinement if there is room; where there is not, the tiles
- * of its stream that attention does not see (tada_attention_tell) give theirs up, and then those that were
- * written longest ago. Rows that stay in a tile keep their codes; the others become layers of their own, as
- * rows of quite another size do from the start, while there is room. What a stream keeps does not depend on
- * the others, nor, where there is room for all layers, on how its rows came in batches. Short of memory, the
- * plane stays as it was, unsettled. */
+ * of its stream that attention does not see (tada_attention_tell) give theirs up, then layers are merged if
+ * that leaves all others theirs, else those that were written longest ago give theirs up. Rows that stay in a
+ * tile keep their codes; the others become layers of their own, as rows of quite another size do from the
+ * start, while there is room. What a stream keeps does not depend on the others, nor, where there is room for
+ * all layers, on how its rows came in batches. Short of memory, the plane stays as it was, unsettled. */
 TADA_API enum tada_status tada_plane_settle(tada_plane *plane, const tada_threads *threads,
                                             tada_error *error);
 

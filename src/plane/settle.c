@@ -343,6 +343,60 @@ static int fines_of(const tada_settling *s, const tada_plane *p, const ranked *r
     return n;
 }
 
+/* Whether a tile is cold and has nothing but refined layers, several of them. */
+static bool could_merge(const tada_settling *s, const tada_plane *p, int64_t first, int64_t index)
+{
+    bool all = tada_tile_level(&p->tiles[index]) == TADA_COLD && !tada_tile_unseen(p, index) &&
+               s->job_at[index - first] < 0 && tada_layers_count(p, index) > 1;
+    for (const tada_layer *l = &p->tiles[index].codes; l && all; l = tada_layer_next(p, l)) {
+        all = l->fine >= 0;
+    }
+    return all;
+}
+
+/* Makes one layer of those of a cold tile, if its rows are of one size. Returns how many layers are gone. */
+static int merge_alike(tada_settling *s, tada_plane *p, int64_t index)
+{
+    tada_tile *tile = &p->tiles[index];
+    int layers = tada_layers_count(p, index);
+    tada_plane_decode(p, index, s->rows, s->scratch);
+    tile->hot = s->rows;
+    bool alike = !tada_layers_apart(p, index, tada_plane_coded(p, index));
+    tile->hot = NULL;
+    if (alike) {
+        merge_cold(s, p, index, 1);
+    }
+    return layers - tada_layers_count(p, index);
+}
+
+/*
+ * Where refinements of tiles that attention sees would have to go, but all can stay if layers of refined
+ * tiles are merged, these are, those written first before others: rows that are rounded twice to their
+ * refinement lose far less than rows that lose it. left: free slots; returns how many there are then.
+ */
+static int64_t merge_refined(tada_settling *s, tada_plane *p, int64_t first, int64_t left)
+{
+    int64_t wanted = 0, most = 0, n = 0;
+    for (int64_t i = first; i < first + p->tiles_per_stream; i++) {
+        ranked r = ranked_of(p, i, s->job_at[i - first]);
+        wanted += r.seen ? fines_of(s, p, &r) : 0;
+        if (could_merge(s, p, first, i)) {
+            s->ranks[n++] = r;
+            most += tada_layers_count(p, i) - 1;
+        }
+    }
+    if (wanted <= left || wanted - most > left + most) {
+        return left;
+    }
+    qsort(s->ranks, (size_t)n, sizeof *s->ranks, seen_first);
+    for (int64_t i = n - 1; i >= 0 && wanted > left; i--) {
+        int gone = merge_alike(s, p, s->ranks[i].index);
+        wanted -= gone;
+        left += gone;
+    }
+    return left;
+}
+
 /* Lets a tile have so many refinements, that of its new codes first. */
 static void give_fines(tada_settling *s, tada_plane *p, const ranked *r, int n)
 {
@@ -434,7 +488,8 @@ static void plan_stream(tada_settling *s, tada_plane *p, int64_t stream)
         choose_cells(&s->jobs[j]);
     }
     int64_t wanted = make_room(s, p, first, first_job);
-    choose_refined(s, p, first, p->slots_per_stream - wanted);
+    int64_t left = merge_refined(s, p, first, p->slots_per_stream - wanted);
+    choose_refined(s, p, first, left);
     for (int64_t j = first_job; j < s->n_jobs; j++) {
         add_layers(&s->jobs[j]);
     }
