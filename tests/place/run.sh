@@ -13,6 +13,8 @@ skip() { echo "skipped: $1"; exit 77; }
 
 if [ -z "${TADA_TEST_PLACE:-}" ]; then
     work=$(mktemp -d)
+    # A test of modes goes through it as another user.
+    chmod 711 "$work"
     trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
     place="$work/TADA ü 1 100%s/$(printf 'long%.0s' {1..40})/tada"
     mkdir -p "$place" "$work/build für %d" "$work/tmp é %"
