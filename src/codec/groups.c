@@ -316,7 +316,7 @@ static void put_narrow(const tada_groups *g, groups_work *w)
     for (int i = 0; i < n; i++) {
         int word = w->words[i], steps = base - word / TADA_ZERO_POINTS;
         g->record[i] =
-            (uint8_t)(word == TADA_ZERO_GROUP ? TADA_STEPS_BELOW * TADA_ZERO_POINTS + 3
+            (uint8_t)(word == TADA_ZERO_GROUP ? TADA_ZERO_BYTE
                                               : steps * TADA_ZERO_POINTS + word % TADA_ZERO_POINTS);
     }
     g->record[g->codec->layout.base_at] = (uint8_t)base;

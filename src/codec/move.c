@@ -48,7 +48,7 @@ static void begin_record(const tada_codec *c, const uint8_t *from, uint8_t *to)
 {
     size_t at = shared_at(c);
     bool narrow = c->recipe.scale == TADA_SCALE_8;
-    memset(to, narrow ? TADA_STEPS_BELOW * TADA_ZERO_POINTS + 3 : 0, at);
+    memset(to, narrow ? TADA_ZERO_BYTE : 0, at);
     memcpy(to + at, from + at, c->layout.codes_at - at);
     memset(to + c->layout.codes_at, 0, c->layout.record_bytes - c->layout.codes_at);
 }

@@ -47,7 +47,13 @@ enum { TADA_NO_GRID = 0xffff };
 
 /* Scale words of 8 bits: the word of a group of zeros, how many steps below the base a word can be, and how
  * many zero points there are for each width of codes. */
-enum { TADA_ZERO_GROUP = 0xffff, TADA_STEPS_BELOW = 31, TADA_ZERO_POINTS = 8 };
+enum {
+    TADA_ZERO_GROUP = 0xffff,
+    TADA_STEPS_BELOW = 31,
+    TADA_ZERO_POINTS = 8,
+    /* The byte of a record that stands for TADA_ZERO_GROUP. */
+    TADA_ZERO_BYTE = TADA_STEPS_BELOW * TADA_ZERO_POINTS + 3
+};
 
 /* Zero points of scale words of 8 bits, in steps of the scale, for codes of `bits` bits: the distance between
  * two of them, and the least one. */

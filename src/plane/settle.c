@@ -223,14 +223,13 @@ static void merge_job(moving *m, int most)
     }
 }
 
-/* The same of a cold tile, which has more than `most` layers. */
-static void merge_cold(tada_settling *s, tada_plane *p, int64_t index, int most)
+/* The same of a cold tile, which has more than `most` layers, and whose rows have been decoded. */
+static void merge_decoded(tada_settling *s, tada_plane *p, int64_t index, int most)
 {
     tada_tile *tile = &p->tiles[index];
     tada_layer *first = &tile->codes;
     tada_counted before = tada_tile_counted(p, tile);
     bool refined = tada_layers_has_fine(p, index);
-    tada_plane_decode(p, index, s->rows, s->scratch);
     tile->hot = s->rows;
     uint64_t second = second_of(p, index, most), cells = tada_plane_coded(p, index) & ~second;
     tada_layers_cut(p, index);
@@ -288,7 +287,8 @@ static void merge(tada_settling *s, tada_plane *p, const ranked *r, int most)
     } else if (p->tiles[r->index].hot) {
         tada_layers_drop(p, r->index);
     } else {
-        merge_cold(s, p, r->index, most);
+        tada_plane_decode(p, r->index, s->rows, s->scratch);
+        merge_decoded(s, p, r->index, most);
     }
 }
 
@@ -364,7 +364,7 @@ static int merge_alike(tada_settling *s, tada_plane *p, int64_t index)
     bool alike = !tada_layers_apart(p, index, tada_plane_coded(p, index));
     tile->hot = NULL;
     if (alike) {
-        merge_cold(s, p, index, 1);
+        merge_decoded(s, p, index, 1);
     }
     return layers - tada_layers_count(p, index);
 }

@@ -363,7 +363,8 @@ ALWAYS_INLINE void put_rows(const tada_block *b, int part, const quantiser *q, c
 /* Writes the codes of PART lanes, and their refinement. */
 static void put_codes(const tada_block *b, int part, const quantiser *q, placing p)
 {
-    /* Nearly all blocks have but one kind of lanes. */
+    /* Nearly all blocks have but one kind of lanes: then what tells the kinds apart is constant in the loop.
+     */
     if (ANY(p.zeros) || (ANY(p.refined) && ANY(~p.refined))) {
         put_rows(b, part, q, &p);
         return;
